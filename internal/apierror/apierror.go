@@ -1,0 +1,168 @@
+// Package apierror is the one way in which the gateway tells a client that something went wrong: a status, a text that
+// is safe to show, and apart from these the cause, which only logs see. A [Shape] writes it the way the API that was
+// called writes its own errors, so that SDKs understand it.
+package apierror
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error is an error of the gateway's own.
+type Error struct {
+	// Status is the HTTP status, from 400 to 599.
+	Status int
+	// Text is what the client reads. It holds no address, key or cause.
+	Text string
+	// RetryAfter, where above zero, becomes the Retry-After header, in seconds rounded up.
+	RetryAfter time.Duration
+	// Cause is for logs, or nil.
+	Cause error
+}
+
+// Error returns the text and the cause.
+func (e *Error) Error() string {
+	if e.Cause == nil {
+		return e.Text
+	}
+	return e.Text + ": " + e.Cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// From returns the [*Error] in err's chain, or an internal error that has err as its cause and tells the client
+// nothing of it.
+func From(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Status: http.StatusInternalServerError, Text: "internal error", Cause: err}
+}
+
+// Shape is the look of an API's errors.
+type Shape struct {
+	contentType string
+	body        func(*Error) []byte
+}
+
+// Write answers a request with err. It writes no body to a HEAD request.
+func (s Shape) Write(w http.ResponseWriter, r *http.Request, err *Error) {
+	header := w.Header()
+	header.Set("Content-Type", s.contentType)
+	header.Set("X-Content-Type-Options", "nosniff")
+	if err.RetryAfter > 0 {
+		header.Set("Retry-After", strconv.FormatInt(int64((err.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+	body := s.body(err)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(err.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // A client that is gone needs no error.
+	}
+}
+
+// Anthropic is the shape of the Messages API.
+// https://docs.anthropic.com/en/api/errors
+func Anthropic() Shape {
+	return Shape{"application/json", func(err *Error) []byte {
+		type detail struct {
+			Type    string `json:"type"`
+			Message string `json:"message"`
+		}
+		return encode(struct {
+			Type  string `json:"type"`
+			Error detail `json:"error"`
+		}{"error", detail{anthropicType(err.Status), err.Text}})
+	}}
+}
+
+func anthropicType(status int) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "authentication_error"
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case http.StatusGatewayTimeout:
+		return "timeout_error"
+	case http.StatusServiceUnavailable, 529:
+		return "overloaded_error"
+	}
+	if status < 500 {
+		return "invalid_request_error"
+	}
+	return "api_error"
+}
+
+// OpenAI is the shape of the Chat Completions and Responses APIs.
+// https://platform.openai.com/docs/guides/error-codes
+func OpenAI() Shape {
+	return Shape{"application/json", func(err *Error) []byte {
+		type detail struct {
+			Message string  `json:"message"`
+			Type    string  `json:"type"`
+			Param   *string `json:"param"`
+			Code    *string `json:"code"`
+		}
+		kind, code := openAIType(err.Status)
+		return encode(struct {
+			Error detail `json:"error"`
+		}{detail{Message: err.Text, Type: kind, Code: code}})
+	}}
+}
+
+func openAIType(status int) (kind string, code *string) {
+	switch status {
+	case http.StatusUnauthorized:
+		return "authentication_error", nil
+	case http.StatusForbidden:
+		return "permission_error", nil
+	case http.StatusTooManyRequests:
+		return "rate_limit_error", new("rate_limit_exceeded")
+	}
+	if status < 500 {
+		return "invalid_request_error", nil
+	}
+	return "server_error", nil
+}
+
+// Plain is for paths of no known API.
+func Plain() Shape {
+	return Shape{"text/plain; charset=utf-8", func(err *Error) []byte { return []byte(err.Text + "\n") }}
+}
+
+// ForPath returns the shape of the API that a path belongs to, judged by its ending: what is asked before a provider
+// is known must be told in a way that the client understands.
+func ForPath(path string) Shape {
+	switch {
+	case hasSegments(path, "/messages"):
+		return Anthropic()
+	case hasSegments(path, "/chat/completions"), hasSegments(path, "/responses"), hasSegments(path, "/embeddings"),
+		hasSegments(path, "/conversations"):
+		return OpenAI()
+	}
+	return Plain()
+}
+
+// hasSegments reports whether path ends in segments or has them followed by more.
+func hasSegments(path, segments string) bool {
+	return strings.HasSuffix(path, segments) || strings.Contains(path, segments+"/")
+}
+
+func encode(v any) []byte {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return []byte("{}") // Strings always marshal.
+	}
+	return body
+}

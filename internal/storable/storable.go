@@ -1,0 +1,27 @@
+// Package storable makes text fit for any store: valid UTF-8 without NUL, and no longer than a store takes. A batch must not
+// fail for a text that a client or an upstream made up.
+package storable
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Text returns text with U+FFFD in the place of NUL and of what is no UTF-8; most text it returns as it is.
+func Text(text string) string {
+	if strings.Contains(text, "\x00") {
+		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// Cut returns the beginning of text, at most limit bytes of it, in whole characters.
+func Cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
