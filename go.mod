@@ -3,7 +3,10 @@ module github.com/coder/aibridged
 go 1.26.0
 
 require (
+	github.com/andybalholm/brotli v1.2.8
 	github.com/bufbuild/protocompile v0.14.1
+	github.com/klauspost/compress v1.20.3
+	go.uber.org/goleak v1.3.0
 	google.golang.org/protobuf v1.36.12
 	storj.io/drpc v1.0.0
 )

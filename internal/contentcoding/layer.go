@@ -1,0 +1,104 @@
+package contentcoding
+
+import (
+	"bufio"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxWindow is the largest window that zstd may use in HTTP (RFC 9659). A decoder takes that much memory as soon as a
+// body says that it needs it.
+const maxWindow = 8 << 20
+
+// errTrailing means that a body goes on after its coding has ended.
+var errTrailing = errors.New("bytes after the end of the coded body")
+
+// layer undoes one coding.
+type layer struct {
+	coding string
+	in     *bufio.Reader // Most decoders read no further in it than their bytes go: what follows is noticed.
+	left   int64         // How many bytes may still come out.
+	out    io.Reader     // The decoder, or nil before the first Read.
+	zstd   *zstd.Decoder // The same, if it is one that must be closed.
+}
+
+func newLayer(coding string, in io.Reader, limit int64) *layer {
+	return &layer{coding: coding, in: bufio.NewReader(in), left: max(limit, 0)}
+}
+
+// close frees what the decoder holds.
+func (l *layer) close() {
+	if l.zstd != nil {
+		l.zstd.Close()
+	}
+}
+
+// Read implements [io.Reader].
+func (l *layer) Read(p []byte) (int, error) {
+	if l.out == nil {
+		// This is also where an empty body ends.
+		if _, err := l.in.Peek(1); err != nil {
+			return 0, err
+		}
+		if err := l.open(); err != nil {
+			return 0, l.explain(err)
+		}
+	}
+	if int64(len(p))-1 > l.left {
+		p = p[:l.left+1] // One more, to tell the limit from the end.
+	}
+	n, err := l.out.Read(p)
+	if int64(n) > l.left {
+		n = int(l.left)
+		l.left = 0
+		return n, ErrTooLarge
+	}
+	l.left -= int64(n)
+	return n, l.explain(err)
+}
+
+// open makes the decoder.
+func (l *layer) open() (err error) {
+	switch l.coding {
+	case "gzip":
+		l.out, err = gzip.NewReader(l.in)
+	case "deflate":
+		l.out, err = l.inflate()
+	case "br":
+		l.out = brotli.NewReader(l.in)
+	case "zstd":
+		l.zstd, err = zstd.NewReader(l.in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+		l.out = l.zstd
+	}
+	return err
+}
+
+// inflate makes the decoder for deflate, which is zlib's format by the standard and not so in practice.
+func (l *layer) inflate() (io.Reader, error) {
+	head, _ := l.in.Peek(2) // Too short for a header: not zlib's.
+	if len(head) == 2 && head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
+		return zlib.NewReader(l.in)
+	}
+	return flate.NewReader(l.in), nil
+}
+
+// explain turns a decoder's error into this package's, and its end into an error if it is not that of the input.
+func (l *layer) explain(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		if _, err := l.in.Peek(1); err != nil {
+			return err
+		}
+		return errTrailing
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return fmt.Errorf("%w: zstd window above %d bytes", ErrUnsupported, maxWindow)
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package jsonedit
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// Edit replaces a range of a body: body[Start:End] becomes New. Where Start equals End, New is inserted.
+type Edit struct {
+	Start, End int
+	New        []byte
+}
+
+// Set returns the edit that gives the member of that name a new value, which must be JSON and is not checked. A member
+// that is not there is added behind the last one. A member whose name differs from name only in case is replaced
+// together with its name, for with both in it the object would be refused by [Parse].
+//
+// Several members may be set at once, unless the object is empty: an empty object can take one.
+func (o Object) Set(name string, value []byte) Edit {
+	if m := o.exactly(name); m != nil {
+		return Edit{int(m.value.start), int(m.value.end), value}
+	}
+	quoted, _ := json.Marshal(name) // A string can always be encoded.
+	written := slices.Concat(quoted, []byte{':'}, value)
+	if m := o.find([]byte(name)); m != nil {
+		return Edit{int(m.name.start) - 1, int(m.value.end), written}
+	}
+	if len(o.members) == 0 {
+		return Edit{o.open + 1, o.open + 1, written}
+	}
+	end := int(o.members[len(o.members)-1].value.end)
+	return Edit{end, end, slices.Concat([]byte{','}, written)}
+}
+
+// Splice returns a copy of body with the edits made, or body itself if there are none. Neither body nor the edits are
+// changed. The edits may come in any order; insertions at the same place come out in the order in which they were
+// given, and before what replaces the bytes from there on. Splice fails if an edit lies outside the body or two edits
+// overlap.
+func Splice(body []byte, edits ...Edit) ([]byte, error) {
+	if len(edits) == 0 {
+		return body, nil
+	}
+	edits = slices.Clone(edits)
+	slices.SortStableFunc(edits, func(a, b Edit) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End))
+	})
+	size, done := len(body), 0
+	for _, e := range edits {
+		if e.Start < done || e.End < e.Start || e.End > len(body) {
+			return nil, fmt.Errorf("edit bytes %d to %d of %d: outside the body, or edited twice",
+				e.Start, e.End, len(body))
+		}
+		size += len(e.New) - (e.End - e.Start)
+		done = e.End
+	}
+	out := bytes.NewBuffer(make([]byte, 0, size))
+	done = 0
+	for _, e := range edits {
+		out.Write(body[done:e.Start])
+		out.Write(e.New)
+		done = e.End
+	}
+	out.Write(body[done:])
+	return out.Bytes(), nil
+}

@@ -1,0 +1,117 @@
+package jsonedit
+
+import "bytes"
+
+// Object is a JSON object of which the top level is known. It shares memory with the bytes that it was parsed from, is
+// never changed, and is safe for concurrent use. The zero Object has no members and nothing to edit.
+type Object struct {
+	body    []byte
+	open    int // Offset of the opening brace.
+	members []member
+	// elements holds, for each member that is an array, the offsets at which its elements begin, and one more: that of
+	// its closing bracket.
+	elements []uint32
+	names    *index // Nil while there are few members.
+}
+
+// member is one member of the object. Its offsets are of 32 bits to keep what a hostile body costs within a small
+// multiple of its size.
+type member struct {
+	name     span // Within the quotes.
+	value    span
+	elements span // The part of Object.elements that is this member's; empty if the value is no array.
+	plain    bool // The name is ASCII without escapes: it reads as it is written.
+}
+
+type span struct{ start, end uint32 }
+
+// Bytes returns the bytes that the object was parsed from, with any white space around it.
+func (o Object) Bytes() []byte { return o.body }
+
+// Get returns the value of the member of that name, as it is written in the body. The name is compared unescaped, and
+// exactly.
+func (o Object) Get(name string) (value []byte, ok bool) {
+	m := o.exactly(name)
+	if m == nil {
+		return nil, false
+	}
+	return o.slice(m.value), true
+}
+
+// Elements returns the elements of the member of that name, as they are written in the body, in their order. It
+// returns nil if there is no such member or its value is no array, and an empty slice for an empty array.
+func (o Object) Elements(name string) [][]byte {
+	m := o.exactly(name)
+	if m == nil || m.elements == (span{}) {
+		return nil
+	}
+	starts := o.elements[m.elements.start:m.elements.end]
+	elements := make([][]byte, len(starts)-1)
+	for i := range elements {
+		// What follows an element up to the next one is a comma and white space, and no value ends in these.
+		elements[i] = bytes.TrimRight(o.slice(span{starts[i], starts[i+1]}), ", \t\r\n")
+	}
+	return elements
+}
+
+// find returns the member whose name is name without regard to case, or nil. There is never more than one.
+func (o *Object) find(name []byte) *member {
+	if o.names != nil {
+		_, s := o.names.find(o, name)
+		if s.member == 0 {
+			return nil
+		}
+		return &o.members[s.member-1]
+	}
+	for i := range o.members {
+		if bytes.EqualFold(o.name(&o.members[i]), name) {
+			return &o.members[i]
+		}
+	}
+	return nil
+}
+
+// exactly returns the member of that name, or nil.
+func (o *Object) exactly(name string) *member {
+	if m := o.find([]byte(name)); m != nil && string(o.name(m)) == name {
+		return m
+	}
+	return nil
+}
+
+// add appends a member. It returns the one that has the same name already, without regard to case, and then does
+// nothing.
+func (o *Object) add(m member) *member {
+	name := o.name(&m)
+	if o.names != nil {
+		at, s := o.names.find(o, name)
+		if s.member != 0 {
+			return &o.members[s.member-1]
+		}
+		o.names.fill(at, s.hash, len(o.members))
+		o.members = append(o.members, m)
+		return nil
+	}
+	if other := o.find(name); other != nil {
+		return other
+	}
+	o.members = append(o.members, m)
+	if len(o.members) > fewMembers {
+		o.names = newIndex(o)
+	}
+	return nil
+}
+
+// name returns the unescaped name of m.
+func (o *Object) name(m *member) []byte {
+	if m.plain {
+		return o.slice(m.name)
+	}
+	name, _ := String(o.body[m.name.start-1 : m.name.end+1])
+	return []byte(name)
+}
+
+// slice returns the bytes of a span, with no room behind them to append into.
+func (o *Object) slice(s span) []byte {
+	return o.body[s.start:s.end:s.end]
+}

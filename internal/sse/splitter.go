@@ -1,0 +1,177 @@
+package sse
+
+import (
+	"bytes"
+	"iter"
+)
+
+// defaultLimit lets a line of 32 MiB through, with its field name and the lines around it.
+const defaultLimit = 33 << 20
+
+// maxKept is how much room a Splitter keeps from one event to the next: most streams are idle most of the time.
+const maxKept = 4 << 10
+
+const byteOrderMark = "\ufeff"
+
+// Splitter splits one stream, fed in chunks of any size, into events. The zero Splitter is ready to use. It is not safe
+// for concurrent use.
+type Splitter struct {
+	// Limit is how many bytes the Raw of an event may have; a larger one is given up: handed out in pieces, unparsed.
+	// Zero means 33 MiB. At most this many bytes and one chunk are buffered.
+	Limit int
+
+	tail   []byte // The beginning of an event that has not ended, scanned for line ends.
+	rest   []byte // What was fed and has not been scanned.
+	joined []byte // Room for the data of events that have several data lines.
+
+	begun   bool // The stream's first bytes have been looked at for a byte order mark.
+	lead    int  // How many bytes at the beginning of the current event come before its lines.
+	inLine  bool // The current line is not blank.
+	afterCR bool // The last byte was a CR that ended a line: a LF that follows is part of that line end.
+	opaque  bool // The current event has been given up.
+
+	oversized int
+}
+
+// Oversized returns how many events were larger than the limit.
+func (s *Splitter) Oversized() int { return s.oversized }
+
+// Feed returns the events that chunk completes, and the pieces of those that are larger than the limit. Range over the
+// sequence, once, before anything else is done with the Splitter or the chunk; the events' slices are valid until the
+// next event is taken, and the last one's until the next Feed or Flush. Chunk is neither changed nor kept.
+//
+// If iteration stops early, what is left of chunk is copied, and its events come first in the next Feed or Flush.
+//
+// An event is complete as soon as its blank line is: if that ends with a CR and a LF follows in a later chunk, the LF
+// is the first byte of the next event's Raw.
+func (s *Splitter) Feed(chunk []byte) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		s.feed(chunk, false, yield)
+	}
+}
+
+// Flush returns what is left at the end of the stream: a last event that no blank line ended is an event all the same.
+// Range over the sequence once. After it the Splitter is ready for another stream; Limit and the count of oversized
+// events remain.
+func (s *Splitter) Flush() iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		if !s.feed(nil, true, yield) {
+			return
+		}
+		raw, lead := s.tail, s.lead
+		*s = Splitter{Limit: s.Limit, joined: s.joined, oversized: s.oversized}
+		if len(raw) > 0 {
+			yield(s.event(raw, lead))
+		}
+	}
+}
+
+// feed yields the events that chunk completes and reports whether it went through all of it. Last says that no byte
+// follows.
+func (s *Splitter) feed(chunk []byte, last bool, yield func(Event) bool) bool {
+	if len(s.rest) > 0 {
+		chunk = append(s.rest, chunk...)
+		s.rest = nil
+	}
+	if !s.begin(chunk, last) {
+		s.rest = bytes.Clone(chunk)
+		return true
+	}
+	lines := findLines(chunk)
+	start, at := 0, s.skip(chunk)
+	for at < len(chunk) {
+		end, next := lines.line(at)
+		if end == next {
+			s.inLine = true
+			break
+		}
+		blank := end == at && !s.inLine
+		s.inLine = false
+		at = next
+		if !blank {
+			continue
+		}
+		event, _ := s.take(chunk[start:at], true)
+		start = at
+		if !yield(event) {
+			s.rest = bytes.Clone(chunk[start:])
+			return false
+		}
+	}
+	if start == len(chunk) {
+		return true
+	}
+	if event, ok := s.take(chunk[start:], false); ok {
+		return yield(event)
+	}
+	return true
+}
+
+// begin reports whether the stream has begun: not as long as its few first bytes may yet become a byte order mark.
+func (s *Splitter) begin(chunk []byte, last bool) bool {
+	if s.begun {
+		return true
+	}
+	if !last && len(chunk) < len(byteOrderMark) && bytes.HasPrefix([]byte(byteOrderMark), chunk) {
+		return false
+	}
+	s.begun = true
+	if bytes.HasPrefix(chunk, []byte(byteOrderMark)) {
+		s.lead = len(byteOrderMark)
+	}
+	return true
+}
+
+// skip returns how many bytes at the beginning of chunk belong to no line of it.
+func (s *Splitter) skip(chunk []byte) int {
+	switch {
+	case s.afterCR && len(chunk) > 0 && chunk[0] == '\n':
+		if len(s.tail) == 0 {
+			s.lead = 1
+		}
+		return 1
+	case len(s.tail) == 0:
+		return s.lead
+	}
+	return 0
+}
+
+// take adds part, which is not empty, to the current event, and ends that if part ends with its blank line. It returns
+// the event if it has ended, or what there is of it if it is larger than the limit.
+func (s *Splitter) take(part []byte, ended bool) (event Event, ok bool) {
+	limit := s.Limit
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	if !s.opaque && len(s.tail)+len(part) > limit {
+		s.opaque = true
+		s.oversized++
+	}
+	s.afterCR = part[len(part)-1] == '\r'
+	if len(s.tail) > 0 || !ended && !s.opaque {
+		s.tail = append(s.tail, part...)
+		part = s.tail
+	}
+	if !ended && !s.opaque {
+		return Event{}, false
+	}
+	if s.opaque {
+		event = Event{Raw: part, Opaque: true}
+	} else {
+		event = s.event(part, s.lead)
+	}
+	s.tail = kept(s.tail)
+	s.lead = 0
+	if ended {
+		s.opaque = false
+	}
+	return event, true
+}
+
+// kept returns the room of b for the next event, unless it is much.
+func kept(b []byte) []byte {
+	if cap(b) > maxKept {
+		return nil
+	}
+	return b[:0]
+}
