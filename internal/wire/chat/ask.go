@@ -1,0 +1,43 @@
+package chat
+
+import (
+	"bytes"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// askForUsage has a streamed request ask for its usage, and the event that comes of it withheld, unless the client asks
+// by itself. Options that are no object stay as they are: the upstream's error is better than ours.
+func askForUsage(body jsonedit.Object, request *wire.Request) {
+	asking := []byte(`{"include_usage":true}`)
+	if options, ok := body.Get("stream_options"); ok && string(options) != "null" {
+		object, err := jsonedit.Parse(options)
+		if err != nil {
+			return
+		}
+		if asks, _ := object.Get("include_usage"); string(asks) == "true" {
+			return
+		}
+		asking, err = jsonedit.Splice(options, object.Set("include_usage", []byte("true")))
+		if err != nil {
+			return
+		}
+	}
+	request.Edits = []jsonedit.Edit{body.Set("stream_options", asking)}
+	request.Withhold = isUsageOnly
+}
+
+// isUsageOnly reports whether an event has usage and no choices: an upstream sends it behind the last choice, to those
+// who asked for it. Servers that tell usage beside choices tell it to everyone.
+func isUsageOnly(event sse.Event) bool {
+	if !mentionsUsage(event.Data) && !bytes.Contains(event.Data, []byte(`\u`)) || !wire.IsSound(event.Data) {
+		return false // A name can be written with escapes.
+	}
+	found := gjson.GetManyBytes(event.Data, "usage", "choices", "choices.0", "error")
+	usage, choices, choice, failure := found[0], found[1], found[2], found[3]
+	return usage.IsObject() && choices.IsArray() && !choice.Exists() && !failure.IsObject()
+}

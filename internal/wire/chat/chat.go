@@ -1,0 +1,35 @@
+// Package chat is the wire format of OpenAI's Chat Completions API, as OpenAI, Copilot and the many servers that copy
+// it speak it.
+//
+//	format := chat.Format()
+//	request, err := format.Inspect(body)
+//	…
+//	tracker := format.Track()
+//	for event := range splitter.Feed(chunk) {
+//		tracker.Observe(event)
+//		if request.Withhold == nil || !request.Withhold(event) {
+//			… // The event is the client's.
+//		}
+//	}
+//	answer := tracker.Answer()
+//
+// A streamed answer tells its usage only if the request asks for it. Where it does not, the format has it ask, and
+// says which event of the answer comes of that.
+package chat
+
+import (
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// Format returns the format. https://platform.openai.com/docs/api-reference/chat
+func Format() wire.Format {
+	return wire.Format{
+		Name:    "chat",
+		Inspect: inspect,
+		Track: func() wire.Tracker {
+			return &tracker{calls: map[callKey]*wire.Call{}, thoughts: map[int64]*wire.Thinking{}}
+		},
+		Shape: apierror.OpenAI(),
+	}
+}

@@ -1,0 +1,120 @@
+package chat_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+	"github.com/coder/aibridged/internal/wire/chat"
+	"github.com/coder/aibridged/internal/wire/wiretest"
+)
+
+func suite() wiretest.Suite {
+	return wiretest.Suite{
+		Format:       chat.Format(),
+		Exchanges:    os.DirFS("testdata"),
+		Conversation: `"messages":[]`,
+		Call: func(i int, input string) string {
+			return fmt.Sprintf(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":%d,"id":"call_%d",`+
+				`"function":{"name":"T","arguments":%s}}]}}]}`, i, i, strconv.Quote(input))
+		},
+	}
+}
+
+func TestFormat(t *testing.T)     { wiretest.Run(t, suite()) }
+func FuzzTrack(f *testing.F)      { wiretest.FuzzTrack(f, suite()) }
+func FuzzInspect(f *testing.F)    { wiretest.FuzzInspect(f, suite()) }
+func BenchmarkText(b *testing.B)  { wiretest.BenchmarkObserve(b, chat.Format(), textDelta()) }
+func BenchmarkUsage(b *testing.B) { wiretest.BenchmarkObserve(b, chat.Format(), runningUsage()) }
+
+func textDelta() sse.Event {
+	return sse.Event{Data: []byte(`{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1763000000,` +
+		`"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_1","choices":[{"index":0,` +
+		`"delta":{"content":" more"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abc"}`)}
+}
+
+func runningUsage() sse.Event {
+	return sse.Event{Data: []byte(`{"id":"c3","model":"m","choices":[{"index":0,"delta":{"content":"a"}}],` +
+		`"usage":{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11}}`)}
+}
+
+// BenchmarkWithhold measures what each chunk costs a stream from which a chunk is to be withheld.
+func BenchmarkWithhold(b *testing.B) {
+	body, err := jsonedit.Parse([]byte(`{"model":"m","stream":true,"messages":[]}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	request, err := chat.Format().Inspect(body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	event := textDelta()
+	b.ReportAllocs()
+	for b.Loop() {
+		if request.Withhold(event) {
+			b.Fatal("text was withheld")
+		}
+	}
+}
+
+func TestInspect(t *testing.T) {
+	wiretest.Requests(t, chat.Format(), []wiretest.RequestCase{
+		{Name: "no messages", Body: `{"model":"m"}`, Refused: true},
+		{Name: "messages null", Body: `{"model":"m","messages":null}`, Refused: true},
+		{Name: "messages an object", Body: `{"model":"m","messages":{}}`, Refused: true},
+		{
+			Name: "string",
+			Body: `{"model":"m","messages":[{"role":"system","content":"You are Cline"},{"role":"user","content":"hi"}]}`,
+			Want: wire.Request{Model: "m", System: "You are Cline", Prompt: []string{"hi"}, PromptIsString: true, Opening: "hi"},
+		},
+		{
+			Name: "parts",
+			Body: `{"model":"m","messages":[
+				{"role":"developer","content":[{"type":"text","text":"Be"},{"type":"text","text":"brief"}]},
+				{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]}]}`,
+			Want: wire.Request{Model: "m", System: "Be", Prompt: []string{"a", "b"}, Opening: "a"},
+		},
+		{
+			Name: "system message at the end",
+			Body: `{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"system","content":"late"}]}`,
+			Want: wire.Request{Model: "m", Prompt: []string{"hi"}, PromptIsString: true, Opening: "hi"},
+		},
+		{
+			Name: "tool results",
+			Body: `{"model":"m","messages":[{"role":"user","content":"hi"},
+				{"role":"assistant","tool_calls":[{"id":"a"},{"id":"b"}]},
+				{"role":"tool","tool_call_id":"a","content":"x"},{"role":"tool","tool_call_id":"b","content":"y"}]}`,
+			Want: wire.Request{Model: "m", ToolResultID: "b", Opening: "hi"},
+		},
+		{
+			Name: "earlier tool result",
+			Body: `{"model":"m","messages":[{"role":"tool","tool_call_id":"a","content":"x"},{"role":"user","content":"hi"}]}`,
+			Want: wire.Request{Model: "m", Prompt: []string{"hi"}, PromptIsString: true, Opening: "hi"},
+		},
+		{
+			Name: "last is the assistant's",
+			Body: `{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"x"}]}`,
+			Want: wire.Request{Model: "m", Opening: "hi"},
+		},
+		{
+			Name: "no content",
+			Body: `{"model":"m","messages":[{"role":"user"}]}`,
+			Want: wire.Request{Model: "m", Prompt: []string{}},
+		},
+		{
+			Name: "system cut at a character",
+			Body: `{"model":"m","messages":[{"role":"system","content":"` + strings.Repeat("🌍", 65) + `"}]}`,
+			Want: wire.Request{Model: "m", System: strings.Repeat("🌍", 64)},
+		},
+		{
+			Name: "streamed",
+			Body: `{"model":"m","stream":true,"messages":[]}`,
+			Want: wire.Request{Model: "m", Stream: true},
+		},
+	})
+}

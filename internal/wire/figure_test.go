@@ -1,0 +1,104 @@
+package wire_test
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/wire"
+)
+
+func figure(values ...string) wire.Figure {
+	var f wire.Figure
+	for _, value := range values {
+		f.Read(gjson.Parse(value))
+	}
+	return f
+}
+
+func TestFigureKeepsTheLastThatWasTold(t *testing.T) {
+	tests := map[string]struct {
+		values []string
+		want   int64
+	}{
+		"nothing":          {nil, 0},
+		"one":              {[]string{"7"}, 7},
+		"last":             {[]string{"7", "9", "8"}, 8},
+		"zero":             {[]string{"7", "0"}, 0},
+		"null":             {[]string{"7", "null"}, 7},
+		"absent":           {[]string{"7", ""}, 7},
+		"text":             {[]string{"7", `"9"`}, 7},
+		"boolean":          {[]string{"7", "true"}, 7},
+		"object":           {[]string{"7", "{}"}, 7},
+		"negative":         {[]string{"7", "-1"}, 7},
+		"fraction":         {[]string{"7", "1.5"}, 7},
+		"whole fraction":   {[]string{"7", "12.0"}, 12},
+		"exponent":         {[]string{"7", "3e2"}, 300},
+		"negative zero":    {[]string{"7", "-0"}, 0},
+		"largest":          {[]string{"7", "9223372036854775807"}, 9223372036854775807},
+		"too large":        {[]string{"7", "9223372036854775808"}, 7},
+		"inexact exponent": {[]string{"7", "1e18"}, 7},
+		"beyond a float":   {[]string{"7", "1e400"}, 7},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := figure(test.values...).Value(); got != test.want {
+				t.Errorf("got %d, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+func TestFigureLess(t *testing.T) {
+	const largest = "9223372036854775807"
+	tests := map[string]struct {
+		whole wire.Figure
+		parts []wire.Figure
+		rest  int64
+		ok    bool
+	}{
+		"no parts":         {figure("5"), nil, 5, true},
+		"parts":            {figure("5"), []wire.Figure{figure("2"), figure("1")}, 2, true},
+		"all":              {figure("5"), []wire.Figure{figure("2"), figure("3")}, 0, true},
+		"one too large":    {figure("5"), []wire.Figure{figure("6")}, 0, false},
+		"sum too large":    {figure("5"), []wire.Figure{figure("4"), figure("2")}, 0, false},
+		"sum overflows":    {figure("5"), []wire.Figure{figure("1"), figure(largest)}, 0, false},
+		"whole not told":   {figure(), []wire.Figure{figure("6")}, 0, true},
+		"part not told":    {figure("5"), []wire.Figure{figure()}, 5, true},
+		"nothing is known": {figure(), nil, 0, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if rest, ok := test.whole.Less(test.parts...); rest != test.rest || ok != test.ok {
+				t.Errorf("got %d, %v, want %d, %v", rest, ok, test.rest, test.ok)
+			}
+		})
+	}
+}
+
+func TestFigureExceeds(t *testing.T) {
+	for _, test := range []struct {
+		part, whole wire.Figure
+		want        bool
+	}{
+		{figure("2"), figure("1"), true},
+		{figure("1"), figure("1"), false},
+		{figure("1"), figure(), false},
+		{figure(), figure("1"), false},
+	} {
+		if got := test.part.Exceeds(test.whole); got != test.want {
+			t.Errorf("%v exceeds %v: %v", test.part, test.whole, got)
+		}
+	}
+}
+
+func TestExtras(t *testing.T) {
+	if extras := wire.Extras(map[string]wire.Figure{"a": figure()}); extras != nil {
+		t.Errorf("got %v of figures that were not told", extras)
+	}
+	got := wire.Extras(map[string]wire.Figure{"a": figure(), "b": figure("0"), "c": figure("3")})
+	if want := map[string]int64{"b": 0, "c": 3}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

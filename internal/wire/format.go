@@ -1,0 +1,126 @@
+// Package wire holds what the wire formats have in common: what a format reads of a request, and what it notes of the
+// answer. The formats themselves are values of [Format], made in the packages below this one; the bridge never asks
+// which of them it has.
+package wire
+
+import (
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/sse"
+)
+
+// Format is one API's wire format.
+type Format struct {
+	// Name is the format's name in logs and spans.
+	Name string
+	// Inspect reads a request's body. It fails with an [*apierror.Error] of status 400 where the body cannot be this
+	// format's request; what it merely does not know is none of its business.
+	Inspect func(body jsonedit.Object) (Request, error)
+	// Track returns a tracker for one upstream answer.
+	Track func() Tracker
+	// Shape writes errors of ours as this API's own errors look.
+	Shape apierror.Shape
+}
+
+// Request is what a format read of a request's body.
+type Request struct {
+	Model  string
+	Stream bool
+
+	// Prompt holds the texts of the last message that is not the system's, in their order, if that message is the
+	// user's: what a person typed, and what the client put around it. Nil: the last message is not the user's.
+	Prompt []string
+	// PromptIsString says that the content of the message with the prompt is one string, not a list of parts.
+	PromptIsString bool
+	// Opening is the beginning of the first message that is the user's, at most 256 bytes, if the message is a short
+	// one: some calls that clients make for themselves are known by it.
+	Opening string
+	// BesideToolResults says that the message with the prompt carries tool results too.
+	BesideToolResults bool
+	// ToolResultID is the call id of the last tool result in the last message, or empty.
+	ToolResultID string
+
+	// System is the beginning of the system prompt, at most 256 bytes: some clients are only known by it.
+	System string
+	// UserID is the body's metadata.user_id, in which Claude Code hides its session, or empty.
+	UserID string
+	// CacheKey is the body's prompt_cache_key, or empty.
+	CacheKey string
+
+	// Edits are what must change in the body for the answer to tell its usage. Most requests need none.
+	Edits []jsonedit.Edit
+	// Withhold reports whether an event of the answer exists only because of Edits and must not reach the client.
+	// Nil: all events are the client's.
+	Withhold func(sse.Event) bool
+}
+
+// Tracker reads along one upstream answer: the events of a stream, or the one event whose data is a JSON body.
+// Neither method is safe for concurrent use.
+type Tracker interface {
+	// Observe notes what an event says. It keeps nothing of event beyond the call, and never fails: what it cannot
+	// read, it counts in Answer.Unread.
+	Observe(event sse.Event)
+	// Answer returns what has been seen so far. The caller owns the result.
+	Answer() Answer
+}
+
+// Answer is what a tracker has seen of one upstream answer.
+type Answer struct {
+	ID    string // The provider's id of the answer.
+	Model string // The model that answered.
+	// Usage is nil where none was seen.
+	Usage     *Usage
+	ToolCalls []ToolCall
+	Thoughts  []Thought
+
+	// Terminal says that the event which ends an answer of this format was seen; a JSON body that could be read is
+	// an answer in whole.
+	Terminal bool
+	// Complete says that the answer can be whole without that event, if the connection ended in good order. In a format
+	// whose errors are not followed by that event, an answer with a Failure is complete.
+	Complete bool
+	// Failure is the error that the upstream told of within the answer, or empty.
+	Failure Failure
+	// Unread counts the events that could not be understood, and those of which not all could be kept. Events that
+	// bring nothing but text are not looked at closely.
+	Unread int
+}
+
+// Failure is an error that an upstream told of in the body of an answer.
+type Failure struct {
+	Type    string // The provider's word for it, for example "overloaded_error".
+	Code    string // Its code, where it has one beside the type.
+	Message string
+}
+
+// Usage is what an answer cost, with the same meaning in every format.
+type Usage struct {
+	Input      int64 // Without cached tokens.
+	Output     int64
+	CacheRead  int64
+	CacheWrite int64
+	// Extra holds kinds of tokens and of calls that have no field above, each included in one or counted apart,
+	// under the names of the records' metadata. Only what the upstream told is in it.
+	Extra map[string]int64
+	// ServiceTier is the tier that served, or empty.
+	ServiceTier string
+	// Inconsistent says that the upstream's figures contradict each other: a part was larger than its whole.
+	Inconsistent bool
+	// Preliminary says that the figures are those of an answer which had not ended: later ones were to come.
+	Preliminary bool
+}
+
+// ToolCall is one call that the model made, by its own account.
+type ToolCall struct {
+	ID     string // The call id, which a tool result refers to.
+	ItemID string // The item's id, where the format has items.
+	Name   string
+	Input  string // The arguments' bytes as the model wrote them.
+}
+
+// Thought is one piece of reasoning that the model showed.
+type Thought struct {
+	Source   string // "thinking", "reasoning_summary" or "commentary".
+	Content  string
+	Redacted bool
+}

@@ -1,0 +1,144 @@
+package wire
+
+import (
+	"strings"
+
+	"github.com/coder/aibridged/internal/storable"
+)
+
+const (
+	// textLimit is how many bytes of a single answer's tool calls and thoughts are kept.
+	textLimit = 32 << 20
+	// partLimit is how many tool calls of a single answer are kept, and how many thoughts.
+	partLimit = 4096
+)
+
+// Gathering collects an answer's tool calls and thoughts out of the pieces in which a stream brings them, in the order
+// in which they began. It keeps at most 32 MiB of text, 4,096 calls and 4,096 thoughts. The zero Gathering is empty and
+// ready to use.
+type Gathering struct {
+	calls    []*Call
+	thoughts []*Thinking
+	room     room
+}
+
+// Call is a tool call that is being written.
+type Call struct {
+	ID     string
+	ItemID string
+	Name   string
+	// Default is the input where none was written.
+	Default string
+	// Input is what was written so far.
+	Input Text
+}
+
+// Thinking is a thought that is being written.
+type Thinking struct {
+	// Redacted says that the upstream keeps the thought to itself.
+	Redacted bool
+	// Content is what was written so far.
+	Content Text
+	source  string
+}
+
+// Call begins a tool call. It returns nil where there are too many.
+func (g *Gathering) Call() *Call {
+	if len(g.calls) == partLimit {
+		g.room.lost = true
+		return nil
+	}
+	call := &Call{Input: Text{room: &g.room}}
+	g.calls = append(g.calls, call)
+	return call
+}
+
+// Thought begins a thought. It returns nil where there are too many.
+func (g *Gathering) Thought(source string) *Thinking {
+	if len(g.thoughts) == partLimit {
+		g.room.lost = true
+		return nil
+	}
+	thought := &Thinking{source: source, Content: Text{room: &g.room}}
+	g.thoughts = append(g.thoughts, thought)
+	return thought
+}
+
+// Keep returns a copy of s, which counts as text, or empty where there is no room for it.
+func (g *Gathering) Keep(s string) string {
+	if g.room.take(s) != s {
+		return ""
+	}
+	return strings.Clone(s)
+}
+
+// Lost reports whether anything did not fit since it was last asked.
+func (g *Gathering) Lost() bool {
+	lost := g.room.lost
+	g.room.lost = false
+	return lost
+}
+
+// AddTo adds what was gathered to answer. A thought without content is none, unless it is redacted.
+func (g *Gathering) AddTo(answer *Answer) {
+	for _, call := range g.calls {
+		input := call.Input.String()
+		if input == "" {
+			input = call.Default
+		}
+		answer.ToolCalls = append(answer.ToolCalls, ToolCall{call.ID, call.ItemID, call.Name, input})
+	}
+	for _, thought := range g.thoughts {
+		content := thought.Content.String()
+		if content != "" || thought.Redacted {
+			answer.Thoughts = append(answer.Thoughts, Thought{thought.source, content, content == ""})
+		}
+	}
+}
+
+// Text grows piece by piece, as long as its gathering has room.
+type Text struct {
+	written strings.Builder
+	room    *room
+}
+
+// Add appends piece.
+func (t *Text) Add(piece string) { t.written.WriteString(t.room.take(piece)) }
+
+// Replace puts whole in the place of the pieces: what was said at last counts. Empty, it replaces nothing.
+func (t *Text) Replace(whole string) {
+	if whole == "" || whole == t.written.String() {
+		return
+	}
+	if t.room.full {
+		t.room.lost = true
+		return
+	}
+	t.room.used -= t.written.Len()
+	t.written.Reset()
+	t.Add(whole)
+}
+
+// String returns the text so far.
+func (t *Text) String() string { return t.written.String() }
+
+// room counts what is kept.
+type room struct {
+	used int
+	// full says that a text did not fit. From then on none does: one with a hole would be read as what the model wrote.
+	full bool
+	lost bool // Something was left out since it was last asked.
+}
+
+// take returns the beginning of s that there is room for, in whole characters.
+func (r *room) take(s string) string {
+	if !r.full {
+		fits := storable.Cut(s, textLimit-r.used)
+		r.used += len(fits)
+		r.full = len(fits) < len(s)
+		r.lost = r.lost || r.full
+		return fits
+	}
+	r.lost = r.lost || s != ""
+	return ""
+}

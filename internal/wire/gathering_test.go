@@ -1,0 +1,140 @@
+package wire_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/coder/aibridged/internal/wire"
+)
+
+const (
+	textLimit = 32 << 20
+	partLimit = 4096
+)
+
+func gathered(g *wire.Gathering) wire.Answer {
+	var answer wire.Answer
+	g.AddTo(&answer)
+	return answer
+}
+
+func TestGathering(t *testing.T) {
+	var g wire.Gathering
+	first, second := g.Call(), g.Call()
+	second.ID, second.ItemID, second.Name, second.Default = "b", "item", "B", "{}"
+	first.ID, first.Default = "a", "{}"
+	first.Input.Add("[")
+	shown, hidden, empty := g.Thought("thinking"), g.Thought("commentary"), g.Thought("thinking")
+	shown.Content.Add("one ")
+	hidden.Redacted = true
+	empty.Content.Add("")
+
+	before := gathered(&g)
+	first.Input.Add("]")
+	shown.Content.Add("two")
+
+	want := wire.Answer{
+		ToolCalls: []wire.ToolCall{{ID: "a", Input: "["}, {ID: "b", ItemID: "item", Name: "B", Input: "{}"}},
+		Thoughts:  []wire.Thought{{Source: "thinking", Content: "one "}, {Source: "commentary", Redacted: true}},
+	}
+	if !reflect.DeepEqual(before, want) {
+		t.Errorf("got %+v, want %+v", before, want)
+	}
+	want.ToolCalls[0].Input = "[]"
+	want.Thoughts[0].Content = "one two"
+	if got := gathered(&g); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if g.Lost() {
+		t.Error("something was lost")
+	}
+}
+
+func TestThoughtThatIsShownIsNotRedacted(t *testing.T) {
+	var g wire.Gathering
+	thought := g.Thought("thinking")
+	thought.Redacted = true
+	thought.Content.Add("after all")
+	want := []wire.Thought{{Source: "thinking", Content: "after all"}}
+	if got := gathered(&g).Thoughts; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestTextIsBoundedInAll(t *testing.T) {
+	var g wire.Gathering
+	call, thought := g.Call(), g.Thought("thinking")
+	call.Input.Add(strings.Repeat("x", textLimit-5))
+	thought.Content.Add("éé🌍") // Eight bytes, of which five would fit.
+	if !g.Lost() {
+		t.Error("nothing was lost")
+	}
+	if g.Lost() {
+		t.Error("the same was lost twice")
+	}
+	call.Input.Add("y")
+	if !g.Lost() {
+		t.Error("a piece fits behind one that did not")
+	}
+	call.Input.Add("")
+	if g.Lost() {
+		t.Error("an empty piece was lost")
+	}
+	if id := g.Keep("id"); id != "" || !g.Lost() {
+		t.Errorf("kept %q", id)
+	}
+	answer := gathered(&g)
+	if got := answer.Thoughts[0].Content; got != "éé" {
+		t.Errorf("got thought %q", got)
+	}
+	if got := answer.ToolCalls[0].Input; len(got) != textLimit-5 || !utf8.ValidString(got) {
+		t.Errorf("got %d bytes of input", len(got))
+	}
+}
+
+func TestReplaceGivesRoomBack(t *testing.T) {
+	var g wire.Gathering
+	text := strings.Repeat("x", textLimit/2)
+	call, other := g.Call(), g.Call()
+	for range 5 {
+		call.Input.Replace(text)
+		call.Input.Replace(text[1:])
+	}
+	call.Input.Replace("")
+	other.Input.Add(text)
+	if g.Lost() {
+		t.Error("what was replaced takes room")
+	}
+	if got := gathered(&g).ToolCalls; got[0].Input != text[1:] || got[1].Input != text {
+		t.Errorf("got %d and %d bytes", len(got[0].Input), len(got[1].Input))
+	}
+	other.Input.Add("yy")
+	other.Input.Replace("short")
+	call.Input.Add("zz")
+	if !g.Lost() {
+		t.Error("nothing was lost")
+	}
+	if got := gathered(&g).ToolCalls; got[0].Input != text[1:] || got[1].Input != text+"y" {
+		t.Error("a text grows, or changes, after one that did not fit")
+	}
+}
+
+func TestPartsAreBounded(t *testing.T) {
+	var g wire.Gathering
+	for i := range partLimit {
+		if g.Call() == nil || g.Thought("thinking") == nil {
+			t.Fatalf("no room for part %d", i)
+		}
+	}
+	if g.Lost() {
+		t.Error("something was lost")
+	}
+	if g.Call() != nil || !g.Lost() {
+		t.Error("there is room for another call")
+	}
+	if g.Thought("thinking") != nil || !g.Lost() {
+		t.Error("there is room for another thought")
+	}
+}

@@ -1,0 +1,28 @@
+// Package messages is the wire format of Anthropic's Messages API, as Anthropic itself and Bedrock speak it.
+//
+//	format := messages.Format()
+//	request, err := format.Inspect(body)
+//	…
+//	tracker := format.Track()
+//	for event := range splitter.Feed(chunk) {
+//		tracker.Observe(event)
+//	}
+//	answer := tracker.Answer()
+//
+// It reads and never writes: no request needs an edit for its answer to tell what it cost.
+package messages
+
+import (
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// Format returns the format. https://docs.anthropic.com/en/api/messages
+func Format() wire.Format {
+	return wire.Format{
+		Name:    "messages",
+		Inspect: inspect,
+		Track:   func() wire.Tracker { return &tracker{open: map[int64]block{}} },
+		Shape:   apierror.Anthropic(),
+	}
+}

@@ -1,0 +1,137 @@
+package messages
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// tracker reads along one answer. A JSON body is read as the event that begins an answer, with all blocks in it.
+type tracker struct {
+	payloads  wire.Payloads
+	answer    wire.Answer // Without what has a field below.
+	usage     usage
+	gathering wire.Gathering
+	// open holds the blocks that further events can add to, by their index.
+	open map[int64]block
+}
+
+// block is a content block that is a call or a thought; the other is nil.
+type block struct {
+	call    *wire.Call
+	thought *wire.Thinking
+}
+
+func (t *tracker) Observe(event sse.Event) {
+	data, unread := t.payloads.Object(event)
+	if data != nil {
+		kind := wire.Kind(event, data)
+		unread = !isText(kind, data) && !(wire.IsSound(data) && t.read(kind, data))
+	}
+	if t.gathering.Lost() || unread {
+		t.answer.Unread++
+	}
+}
+
+// isText reports whether an event brings text, which is most of what comes, and nobody's business.
+func isText(kind string, data []byte) bool {
+	return kind == "content_block_delta" && gjson.GetBytes(data, "delta.type").Str == "text_delta"
+}
+
+// read reports whether it understood the event.
+func (t *tracker) read(kind string, data []byte) bool {
+	switch kind {
+	case "content_block_delta":
+		t.extend(gjson.ParseBytes(data))
+	case "ping", "content_block_stop":
+	case "message_start":
+		t.begin(gjson.GetBytes(data, "message"))
+	case "message":
+		t.begin(gjson.ParseBytes(data))
+		t.usage.final = true
+		t.answer.Terminal = true
+	case "content_block_start":
+		start := gjson.ParseBytes(data)
+		t.beginBlock(start.Get("index").Int(), start.Get("content_block"))
+	case "message_delta":
+		t.usage.read(gjson.GetBytes(data, "usage"))
+		t.usage.final = true
+	case "message_stop":
+		t.usage.final = true
+		t.answer.Terminal = true
+	default:
+		failure, ok := wire.ReadFailure(kind, gjson.ParseBytes(data))
+		if !ok {
+			return false
+		}
+		t.answer.Failure = cmp.Or(t.answer.Failure, failure) // The first is the cause.
+		t.answer.Terminal = true
+	}
+	return true
+}
+
+// begin reads a message: the one of message_start has no content yet, a JSON body has all of it.
+func (t *tracker) begin(message gjson.Result) {
+	t.answer.ID = cmp.Or(t.answer.ID, strings.Clone(message.Get("id").Str))
+	t.answer.Model = cmp.Or(t.answer.Model, strings.Clone(message.Get("model").Str))
+	t.usage.read(message.Get("usage"))
+	var index int64
+	message.Get("content").ForEach(func(_, content gjson.Result) bool {
+		t.beginBlock(index, content)
+		index++
+		return true
+	})
+}
+
+func (t *tracker) beginBlock(index int64, content gjson.Result) {
+	delete(t.open, index) // What had the index before gets nothing of this block.
+	switch content.Get("type").Str {
+	case "tool_use", "server_tool_use", "mcp_tool_use":
+		call := t.gathering.Call()
+		if call == nil {
+			return
+		}
+		call.ID = t.gathering.Keep(content.Get("id").Str)
+		call.Name = t.gathering.Keep(content.Get("name").Str)
+		call.Default = "{}"
+		if input := content.Get("input"); input.Type != gjson.Null && input.Raw != `""` {
+			call.Default = t.gathering.Keep(input.Raw)
+		}
+		t.open[index] = block{call: call}
+	case "thinking", "redacted_thinking":
+		thought := t.gathering.Thought("thinking")
+		if thought == nil {
+			return
+		}
+		thought.Redacted = content.Get("type").Str == "redacted_thinking"
+		thought.Content.Add(wire.String(content.Get("thinking")))
+		t.open[index] = block{thought: thought}
+	}
+}
+
+// extend adds a piece to a block that is open. Pieces of other blocks are not kept.
+func (t *tracker) extend(event gjson.Result) {
+	open := t.open[event.Get("index").Int()]
+	delta := event.Get("delta")
+	switch delta.Get("type").Str {
+	case "input_json_delta":
+		if open.call != nil {
+			open.call.Input.Add(wire.String(delta.Get("partial_json")))
+		}
+	case "thinking_delta":
+		if open.thought != nil {
+			open.thought.Content.Add(wire.String(delta.Get("thinking")))
+		}
+	}
+}
+
+func (t *tracker) Answer() wire.Answer {
+	answer := t.answer
+	answer.Usage = t.usage.total()
+	t.gathering.AddTo(&answer)
+	return answer
+}

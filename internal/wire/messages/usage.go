@@ -1,0 +1,67 @@
+package messages
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// usage is what an answer cost. The figures of message_start are preliminary, those of message_delta cumulative.
+type usage struct {
+	told  bool
+	final bool // The figures are no longer those of an answer that has only begun.
+	tier  string
+
+	input, output         wire.Figure
+	cacheRead, cacheWrite wire.Figure
+
+	write5m, write1h  wire.Figure // Part of cacheWrite.
+	thinking          wire.Figure // Part of output.
+	searches, fetches wire.Figure
+}
+
+// read notes a usage object. Anything else it ignores.
+func (u *usage) read(object gjson.Result) {
+	if !object.IsObject() {
+		return
+	}
+	u.told = true
+	u.input.Read(object.Get("input_tokens"))
+	u.output.Read(object.Get("output_tokens"))
+	u.cacheRead.Read(object.Get("cache_read_input_tokens"))
+	u.cacheWrite.Read(object.Get("cache_creation_input_tokens"))
+	u.write5m.Read(object.Get("cache_creation.ephemeral_5m_input_tokens"))
+	u.write1h.Read(object.Get("cache_creation.ephemeral_1h_input_tokens"))
+	u.thinking.Read(object.Get("output_tokens_details.thinking_tokens"))
+	u.searches.Read(object.Get("server_tool_use.web_search_requests"))
+	u.fetches.Read(object.Get("server_tool_use.web_fetch_requests"))
+	if tier := object.Get("service_tier"); tier.Type == gjson.String {
+		u.tier = strings.Clone(tier.Str)
+	}
+}
+
+// total returns what is known so far, or nil if nothing was told.
+func (u *usage) total() *wire.Usage {
+	if !u.told {
+		return nil
+	}
+	_, consistent := u.cacheWrite.Less(u.write5m, u.write1h)
+	return &wire.Usage{
+		Input:      u.input.Value(),
+		Output:     u.output.Value(),
+		CacheRead:  u.cacheRead.Value(),
+		CacheWrite: u.cacheWrite.Value(),
+		Extra: wire.Extras(map[string]wire.Figure{
+			"cache_ephemeral_5m_input": u.write5m,
+			"cache_ephemeral_1h_input": u.write1h,
+			"web_search_requests":      u.searches,
+			"web_fetch_requests":       u.fetches,
+			"output_thinking":          u.thinking,
+		}),
+		ServiceTier:  u.tier,
+		Preliminary:  !u.final,
+		Inconsistent: !consistent || u.thinking.Exceeds(u.output),
+	}
+}

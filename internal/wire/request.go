@@ -1,0 +1,153 @@
+package wire
+
+import (
+	"bytes"
+	"net/http"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/storable"
+)
+
+// headLimit is how many bytes of a system prompt, or of another text of which the beginning tells enough, are kept.
+const headLimit = 256
+
+// ReadRequest reads what the requests of all formats have in common: the model, whether to stream, metadata.user_id and
+// prompt_cache_key. The error is an [*apierror.Error] of status 400: there is no model, or stream is no boolean.
+func ReadRequest(body jsonedit.Object) (Request, error) {
+	model := member(body, "model")
+	if model == "" {
+		return Request{}, Invalid("model: a non-empty string is required")
+	}
+	request := Request{
+		Model:    model,
+		CacheKey: member(body, "prompt_cache_key"),
+	}
+	switch stream, _ := body.Get("stream"); string(stream) {
+	case "true":
+		request.Stream = true
+	case "", "false", "null":
+	default:
+		return Request{}, Invalid("stream: a boolean is required")
+	}
+	if metadata, ok := body.Get("metadata"); ok {
+		request.UserID = String(gjson.GetBytes(metadata, "user_id"))
+	}
+	return request, nil
+}
+
+// Invalid returns the error of status 400 for a request that cannot be what its route serves. The client reads text.
+func Invalid(text string) error {
+	return &apierror.Error{Status: http.StatusBadRequest, Text: text}
+}
+
+// member returns a member of body that is a string, or empty.
+func member(body jsonedit.Object, name string) string {
+	raw, ok := body.Get(name)
+	if !ok {
+		return ""
+	}
+	value, _ := jsonedit.String(raw)
+	return value
+}
+
+// IsArray reports whether raw, a whole JSON value, is an array.
+func IsArray(raw []byte) bool { return bytes.HasPrefix(raw, []byte("[")) }
+
+// LastMessage returns the last of a request's messages whose role is neither system nor developer: newer clients end
+// their first turn with a system message, after what the user said. It does not exist if there is none.
+func LastMessage(messages [][]byte) gjson.Result {
+	for i := len(messages) - 1; i >= 0; i-- {
+		if !isSystem(messages[i]) {
+			return gjson.ParseBytes(messages[i])
+		}
+	}
+	return gjson.Result{}
+}
+
+// LeadingSystem returns the content of the first system or developer message, if none of another role comes before it.
+// Items that have no role are skipped.
+func LeadingSystem(messages [][]byte) gjson.Result {
+	for _, message := range messages {
+		switch {
+		case isSystem(message):
+			return gjson.GetBytes(message, "content")
+		case gjson.GetBytes(message, "role").Exists():
+			return gjson.Result{}
+		}
+	}
+	return gjson.Result{}
+}
+
+// ReadPrompt reads the content of the last message, which is the user's.
+func (r *Request) ReadPrompt(content gjson.Result) {
+	r.Prompt = Texts(content)
+	r.PromptIsString = content.Type == gjson.String
+}
+
+// longestOpening is how large a first message may be to be looked into, in bytes: those that tell a call of a client's
+// own have nothing else in them, and those of people come by the hundred kilobytes.
+const longestOpening = 1024
+
+// Opening returns the beginning of the first message that is the user's, of whose parts the first text counts.
+func Opening(messages [][]byte) string {
+	for _, message := range messages {
+		if gjson.GetBytes(message, "role").Str != "user" {
+			continue
+		}
+		if len(message) > longestOpening {
+			return ""
+		}
+		return Head(gjson.GetBytes(message, "content"))
+	}
+	return ""
+}
+
+func isSystem(message []byte) bool {
+	role := gjson.GetBytes(message, "role").Str
+	return role == "system" || role == "developer"
+}
+
+// Texts returns the texts of a message's content, which is a string or an array of parts, in their order. It is never
+// nil: content without text has no texts.
+func Texts(content gjson.Result) []string {
+	texts := []string{}
+	if content.Type == gjson.String {
+		return append(texts, String(content))
+	}
+	if !content.IsArray() {
+		return texts
+	}
+	content.ForEach(func(_, part gjson.Result) bool {
+		if text, ok := partText(part); ok {
+			texts = append(texts, text)
+		}
+		return true
+	})
+	return texts
+}
+
+// Head returns the beginning of a content, which is a string or an array of parts, of which the first text counts. It is
+// cut between characters, at 256 bytes.
+func Head(content gjson.Result) string {
+	head := String(content)
+	if content.IsArray() {
+		content.ForEach(func(_, part gjson.Result) bool {
+			var ok bool
+			head, ok = partText(part)
+			return !ok
+		})
+	}
+	return storable.Cut(head, headLimit)
+}
+
+func partText(part gjson.Result) (string, bool) {
+	switch part.Get("type").Str {
+	case "text", "input_text":
+		value := part.Get("text")
+		return String(value), value.Type == gjson.String
+	}
+	return "", false
+}

@@ -1,0 +1,46 @@
+package responses
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+func inspect(body jsonedit.Object) (wire.Request, error) {
+	request, err := wire.ReadRequest(body)
+	if err != nil {
+		return wire.Request{}, err
+	}
+	input, _ := body.Get("input")
+	items := body.Elements("input")
+	if text := gjson.ParseBytes(input); text.Type == gjson.String {
+		request.ReadPrompt(text)
+		request.Opening = wire.Head(text)
+	} else if !wire.IsArray(input) && len(input) > 0 && string(input) != "null" {
+		return wire.Request{}, wire.Invalid("input: a string or an array is required")
+	}
+	if len(items) > 0 {
+		request.Opening = wire.Opening(items)
+		readLast(wire.LastMessage(items), &request)
+	}
+	instructions, _ := body.Get("instructions")
+	request.System = cmp.Or(wire.Head(gjson.ParseBytes(instructions)), wire.Head(wire.LeadingSystem(items)))
+	return request, nil
+}
+
+// readLast reads the last input item. A message may leave its type out.
+func readLast(item gjson.Result, request *wire.Request) {
+	kind := item.Get("type").Str
+	switch {
+	case kind == "" || kind == "message":
+		if item.Get("role").Str == "user" {
+			request.ReadPrompt(item.Get("content"))
+		}
+	case strings.HasSuffix(kind, "_output"):
+		request.ToolResultID = item.Get("call_id").Str
+	}
+}

@@ -1,0 +1,152 @@
+package responses
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// tracker reads along one answer. A JSON body is the response that the event which ends a stream has in it.
+type tracker struct {
+	payloads wire.Payloads
+	answer   wire.Answer // Without what has a field below.
+	tier     string
+	usage    usage
+	items    *items
+}
+
+func (t *tracker) Observe(event sse.Event) {
+	data, unread := t.payloads.Object(event)
+	if data != nil {
+		kind := wire.Kind(event, data)
+		unread = !t.isText(kind) && !(wire.IsSound(data) && t.read(kind, data))
+	}
+	if t.items.gathering.Lost() || unread {
+		t.answer.Unread++
+	}
+}
+
+// isText reports whether an event brings text that is no commentary, which is most of what comes, and nobody's
+// business.
+func (t *tracker) isText(kind string) bool {
+	return kind == "response.output_text.delta" && t.items.commentaries == 0
+}
+
+// read reports whether it understood the event.
+func (t *tracker) read(kind string, data []byte) bool {
+	switch kind {
+	case "response.output_text.delta":
+		t.items.addToThought("message", gjson.ParseBytes(data))
+	case "response.reasoning_summary_text.delta":
+		t.items.addToThought("reasoning", gjson.ParseBytes(data))
+	case "response.function_call_arguments.delta", "response.custom_tool_call_input.delta",
+		"response.mcp_call_arguments.delta":
+		t.items.addToCall(gjson.ParseBytes(data))
+	case "response.output_item.added":
+		event := gjson.ParseBytes(data)
+		t.items.begin(position(event), event.Get("item"))
+	case "response.output_item.done":
+		event := gjson.ParseBytes(data)
+		t.items.finish(position(event), event.Get("item"))
+	case "response.created", "response.queued", "response.in_progress":
+		t.readResponse(gjson.GetBytes(data, "response"))
+	case "response.completed", "response.incomplete", "response.failed":
+		t.readResponse(gjson.GetBytes(data, "response"))
+		t.answer.Terminal = true
+		if kind == "response.failed" {
+			t.fail(wire.Failure{Type: "failed"}) // Unless it said why.
+		}
+	default:
+		return t.readOther(kind, gjson.ParseBytes(data))
+	}
+	return true
+}
+
+// readOther reads an event of a kind that says nothing about calls, thoughts or usage, an error, or a JSON body.
+func (t *tracker) readOther(kind string, object gjson.Result) bool {
+	if strings.HasPrefix(kind, "response.") || kind == "ping" || kind == "keepalive" {
+		return true
+	}
+	if object.Get("object").Str == "response" {
+		t.readResponse(object)
+		t.answer.Terminal = true
+		return true
+	}
+	failure, failed := wire.ReadFailure(kind, object)
+	if failed {
+		t.fail(failure)
+		t.answer.Terminal = true
+	}
+	return failed
+}
+
+// readResponse reads a response object, which is as much of the answer as there is. It is walked once: it can be of
+// megabytes.
+func (t *tracker) readResponse(response gjson.Result) {
+	if !response.IsObject() {
+		return
+	}
+	response.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "id":
+			keepLast(&t.answer.ID, value)
+		case "model":
+			keepLast(&t.answer.Model, value)
+		case "service_tier":
+			keepLast(&t.tier, value)
+		case "usage":
+			t.usage.read(value)
+		case "error":
+			if value.Type == gjson.Null {
+				return true
+			}
+			if failure, failed := wire.ReadFailure("", response); failed {
+				t.fail(failure)
+			}
+		case "output":
+			t.readOutput(value)
+		}
+		return true
+	})
+}
+
+func (t *tracker) readOutput(output gjson.Result) {
+	if !output.IsArray() {
+		return
+	}
+	var index int64
+	output.ForEach(func(_, item gjson.Result) bool {
+		t.items.finish(index, item)
+		index++
+		return true
+	})
+}
+
+// fail notes a failure. The first that is told of is the cause.
+func (t *tracker) fail(failure wire.Failure) { t.answer.Failure = cmp.Or(t.answer.Failure, failure) }
+
+// keepLast sets field to value, if that is a string: what an answer is asked for may differ from what it comes to.
+func keepLast(field *string, value gjson.Result) {
+	if value.Type == gjson.String && value.Str != "" {
+		*field = strings.Clone(value.Str)
+	}
+}
+
+// position returns the place in the output of the item that an event is about, or -1 if the event does not say.
+func position(event gjson.Result) int64 {
+	if index := event.Get("output_index"); index.Type == gjson.Number {
+		return index.Int()
+	}
+	return -1
+}
+
+func (t *tracker) Answer() wire.Answer {
+	answer := t.answer
+	answer.Usage = t.usage.total(t.tier)
+	t.items.gathering.AddTo(&answer)
+	return answer
+}

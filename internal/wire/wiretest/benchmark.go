@@ -1,0 +1,21 @@
+package wiretest
+
+import (
+	"testing"
+
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// BenchmarkObserve measures what it costs to observe event, of which answers have thousands.
+func BenchmarkObserve(b *testing.B, format wire.Format, event sse.Event) {
+	tracker := format.Track()
+	b.SetBytes(int64(len(event.Data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		tracker.Observe(event)
+	}
+	if answer := tracker.Answer(); answer.Unread > 0 {
+		b.Fatalf("%d events were not read", answer.Unread)
+	}
+}

@@ -1,0 +1,203 @@
+package wiretest
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+func runExchange(t *testing.T, format wire.Format, x exchange) {
+	if x.request != nil {
+		t.Run("request", func(t *testing.T) { testEdits(t, format, x) })
+	}
+	if x.body != nil {
+		t.Run("body", func(t *testing.T) {
+			sameAnswer(t, track(format, []sse.Event{{Data: bytes.TrimSpace(x.body)}}), x.answer)
+		})
+	}
+	if x.stream == nil {
+		return
+	}
+	events := split(x.stream)
+	t.Run("stream", func(t *testing.T) { sameAnswer(t, track(format, events), x.answer) })
+	t.Run("cut", func(t *testing.T) { testCut(t, format, events, x.answer) })
+	t.Run("split", func(t *testing.T) { testSplit(t, format, x) })
+	t.Run("garbage", func(t *testing.T) { testGarbage(t, format, events, x.answer) })
+	t.Run("owned", func(t *testing.T) { testOwned(t, format, events, x.answer) })
+}
+
+// split returns the events of a stream fed in these chunks, which they share no memory with.
+func split(chunks ...[]byte) []sse.Event {
+	var splitter sse.Splitter
+	var events []sse.Event
+	keep := func(event sse.Event) {
+		event.Raw, event.Type, event.Data = bytes.Clone(event.Raw), bytes.Clone(event.Type), bytes.Clone(event.Data)
+		events = append(events, event)
+	}
+	for _, chunk := range chunks {
+		for event := range splitter.Feed(chunk) {
+			keep(event)
+		}
+	}
+	for event := range splitter.Flush() {
+		keep(event)
+	}
+	return events
+}
+
+func track(format wire.Format, events []sse.Event) wire.Answer {
+	tracker := format.Track()
+	for _, event := range events {
+		tracker.Observe(event)
+	}
+	return tracker.Answer()
+}
+
+// testCut asks for the answer after every event. To ask changes nothing, no answer has ended before its last event, and
+// what has been seen of it stays.
+func testCut(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
+	tracker := format.Track()
+	var before wire.Answer
+	for i, event := range events {
+		tracker.Observe(event)
+		now := tracker.Answer()
+		if now.Terminal && i < len(events)-1 {
+			t.Fatalf("event %d of %d is taken for the end: %s", i, len(events), event.Raw)
+		}
+		if len(now.ToolCalls) < len(before.ToolCalls) || len(now.Thoughts) < len(before.Thoughts) ||
+			before.Usage != nil && now.Usage == nil {
+			t.Fatalf("event %d lost what was seen before it:\n%s\nthen\n%s", i, indented(before), indented(now))
+		}
+		before = now
+	}
+	sameAnswer(t, before, want)
+}
+
+// testSplit cuts the bytes of a stream in two, everywhere, and into single bytes.
+func testSplit(t *testing.T, format wire.Format, x exchange) {
+	for i := range x.stream {
+		sameAnswer(t, track(format, split(x.stream[:i], x.stream[i:])), x.answer)
+	}
+	sameAnswer(t, track(format, split(slices.Collect(slices.Chunk(x.stream, 1))...)), x.answer)
+	crlf := bytes.ReplaceAll(x.stream, []byte("\n"), []byte("\r\n"))
+	sameAnswer(t, track(format, split(crlf)), x.answer)
+}
+
+// testGarbage puts between all events what no format can read, which is counted and changes nothing, and what is no
+// event of any format, which is not even counted.
+func testGarbage(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
+	mixed := slices.Clone(quiet())
+	for _, event := range events {
+		mixed = append(mixed, garbage()...)
+		mixed = append(mixed, event)
+		mixed = append(mixed, quiet()...)
+		want.Unread += len(garbage())
+	}
+	sameAnswer(t, track(format, mixed), want)
+}
+
+// garbage returns events each of which is counted as unread.
+func garbage() []sse.Event {
+	texts := []string{
+		"not JSON", "{", `{"type":`, "[]", "null", "12", `"message_stop"`, "{}", `{"type":7}`,
+		`{"type":"no.such.event","object":"no.such.object"}`,
+		`{"type":"message_stop"} trailing`,
+		`{"usage":null,"error":null,"data":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + "}",
+		strings.Repeat(`{"response":`, 10_000),
+	}
+	events := []sse.Event{{Raw: []byte("data: much"), Opaque: true}}
+	for _, text := range texts {
+		events = append(events, sse.Event{Data: []byte(text)})
+	}
+	return events
+}
+
+// quiet returns events that say nothing.
+func quiet() []sse.Event {
+	return []sse.Event{
+		{Raw: []byte(": a comment\n\n")},
+		{Type: []byte("ping"), Data: []byte("{}")},
+		{Type: []byte("ping"), Data: []byte(`{"type":"ping"}`)},
+		{Data: []byte(`{"type":"ping"}`)},
+		{Type: []byte("no.such.event")},
+		{Data: []byte("  ")},
+	}
+}
+
+// testOwned overwrites each event once it was observed, and each answer once it was compared: neither is the tracker's.
+func testOwned(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
+	tracker := format.Track()
+	for _, event := range events {
+		shared := sse.Event{Type: bytes.Clone(event.Type), Data: bytes.Clone(event.Data)}
+		tracker.Observe(shared)
+		if !bytes.Equal(shared.Type, event.Type) || !bytes.Equal(shared.Data, event.Data) {
+			t.Fatalf("the tracker changed an event: %s", event.Raw)
+		}
+		overwrite(shared.Type)
+		overwrite(shared.Data)
+	}
+	answer := tracker.Answer()
+	sameAnswer(t, answer, want)
+	if answer.Usage != nil {
+		maps.DeleteFunc(answer.Usage.Extra, func(string, int64) bool { return true })
+		*answer.Usage = wire.Usage{}
+	}
+	clear(answer.ToolCalls)
+	clear(answer.Thoughts)
+	sameAnswer(t, tracker.Answer(), want)
+}
+
+func overwrite(b []byte) {
+	for i := range b {
+		b[i] = '#'
+	}
+}
+
+// testEdits inspects the exchange's request, edits it as the format asks, and withholds of the stream what it says.
+func testEdits(t *testing.T, format wire.Format, x exchange) {
+	body := bytes.TrimSpace(x.request)
+	request := inspect(t, format, body)
+	edited, err := jsonedit.Splice(body, request.Edits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := body
+	if x.edited != nil {
+		want = bytes.TrimSpace(x.edited)
+	}
+	if !bytes.Equal(edited, want) {
+		t.Errorf("edited to\n%s\nwant\n%s", edited, want)
+	}
+	var client []byte
+	for _, event := range split(x.stream) {
+		if request.Withhold == nil || !request.Withhold(event) {
+			client = append(client, event.Raw...)
+		}
+	}
+	want = x.stream
+	if x.client != nil {
+		want = x.client
+	}
+	if !bytes.Equal(client, want) {
+		t.Errorf("the client gets\n%s\nwant\n%s", client, want)
+	}
+}
+
+func inspect(t testing.TB, format wire.Format, body []byte) wire.Request {
+	t.Helper()
+	object, err := jsonedit.Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := format.Inspect(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
