@@ -1,0 +1,133 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"github.com/coder/aibridged/internal/apierror"
+)
+
+// All that a client ever reads of a failed upstream.
+const (
+	textUnreachable = "upstream unreachable"
+	textFailed      = "upstream connection failed"
+	textTimeout     = "upstream did not answer in time"
+	textCanceled    = "upstream request canceled"
+	textRedirect    = "upstream answered with a redirect"
+	textInvalid     = "upstream gave an invalid answer"
+
+	textBodyTooLarge = "request body too large"
+	textBodyTimeout  = "request body did not arrive in time"
+	textBodyFailed   = "request body could not be read"
+)
+
+// Failure returns what a client may know of err, which a RoundTripper or the body of its response returned. The error's
+// text is one of a few constant phrases; its cause wraps err, so that [context.Canceled] and [ErrIdle] stay visible to
+// errors.Is, and is short enough for a log. An [*apierror.Error] in err's chain is returned as it is.
+//
+// The status is 504 where time ran out, 502 otherwise, and from the 4xx where the failure was the client's own: a body
+// that broke off, or was too large, says nothing about the upstream.
+func Failure(err error) *apierror.Error {
+	if e, ok := errors.AsType[*apierror.Error](err); ok {
+		return e
+	}
+	status, text := http.StatusBadGateway, textFailed
+	switch {
+	case isBodyError(err):
+		status, text = bodyFailure(err)
+	case errors.Is(err, context.Canceled):
+		text = textCanceled
+	case isName(err):
+		text = textUnreachable
+	case isTimeout(err):
+		status, text = http.StatusGatewayTimeout, textTimeout
+	case isConnect(err):
+		text = textUnreachable
+	}
+	return &apierror.Error{Status: status, Text: text, Cause: &cause{err}}
+}
+
+// maxCause is how much of a cause a log gets to see.
+const maxCause = 512
+
+// cause is an error in words that are fit for a log. Those of net/http quote what could not be understood, be it as
+// long as a header may be.
+type cause struct{ err error }
+
+func (c *cause) Error() string {
+	if _, ok := errors.AsType[textproto.ProtocolError](c.err); ok {
+		return "malformed header" // The text quotes it, and an upstream may echo a key there.
+	}
+	text := c.err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), maxCause)], "")
+}
+
+func (c *cause) Unwrap() error { return c.err }
+
+func isBodyError(err error) bool {
+	_, ok := errors.AsType[*bodyError](err)
+	return ok
+}
+
+func bodyFailure(err error) (status int, text string) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return http.StatusRequestEntityTooLarge, textBodyTooLarge
+	}
+	if isTimeout(err) {
+		return http.StatusRequestTimeout, textBodyTimeout
+	}
+	return http.StatusBadRequest, textBodyFailed
+}
+
+// isName reports whether a name could not be resolved. That is no timeout, though a resolver may have been too slow:
+// the upstream itself was never asked.
+func isName(err error) bool {
+	_, ok := errors.AsType[*net.DNSError](err)
+	return ok
+}
+
+// isTimeout reports whether time ran out: that of a dial, a TLS handshake, a header, a stalled write, a silent body, or
+// the request's own.
+func isTimeout(err error) bool {
+	if errors.Is(err, ErrIdle) {
+		return true
+	}
+	e, ok := errors.AsType[net.Error](err) // context.DeadlineExceeded is one.
+	return ok && e.Timeout()
+}
+
+// isConnect reports whether the upstream was not reached, or was not who it should be.
+func isConnect(err error) bool {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+		return true
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[tls.RecordHeaderError](err) // Not TLS at all.
+	return ok
+}
+
+// bodyError is a failure to read the body of a request.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "read request body: " + e.err.Error() }
+
+func (e *bodyError) Unwrap() error { return e.err }
+
+// clientBody marks the errors of a body that is read from a client.
+type clientBody struct{ io.ReadCloser }
+
+func (b clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = &bodyError{err}
+	}
+	return n, err
+}

@@ -1,0 +1,104 @@
+// Package upstream is the way to a provider: the transport, what guards the gateway and its clients from the answers,
+// and the dumps of what went over the wire.
+//
+//	transport := upstream.NewTransport(upstream.Limits{})
+//	next := upstream.Idle(upstream.Guard(transport), time.Minute)
+//	resp, err := next.RoundTrip(r) // A failure is an *apierror.Error that can be shown to the client.
+//
+// None of these retries or follows: one request is one attempt at one address. Whoever may try again, with another key
+// or after a pause, sits above them and sees every failure.
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits are how long an upstream may take before the first byte of its answer, and how much it may say there. A zero
+// field takes its default. What follows the header is the business of [Idle].
+type Limits struct {
+	// Dial limits the resolution of a name and the TCP handshake together. Default: 10 s.
+	Dial time.Duration
+	// TLSHandshake limits the TLS handshake. Default: 10 s.
+	TLSHandshake time.Duration
+	// ResponseHeader limits the wait from the last byte of the request to the end of the answer's header. Default:
+	// 10 min, because a blocking answer sends its header when its last token is made, and 64,000 tokens take minutes.
+	ResponseHeader time.Duration
+	// ResponseHeaderBytes limits the size of the answer's header. Default: 256 KiB.
+	ResponseHeaderBytes int64
+}
+
+const (
+	// writeStall is how long one write of a request may find no room in the upstream's window. The limits of net/http
+	// begin when a request is written: without this one, an upstream that stops reading would hold a request for ever.
+	writeStall = 30 * time.Second
+
+	// pingAfter and pingLimit find the HTTP/2 connections that died in silence, and all their streams with them.
+	pingAfter = 30 * time.Second
+	pingLimit = 15 * time.Second
+)
+
+// NewTransport returns a transport for providers: HTTP/1.1 and HTTP/2, no proxy, no compression of its own, TLS 1.2 or
+// newer. Nothing in the process's environment changes what it does. The caller closes its idle connections when it is
+// of no more use.
+func NewTransport(limits Limits) *http.Transport {
+	return &http.Transport{
+		Proxy:       nil, // The environment's proxies would see every prompt.
+		DialContext: dialer(or(limits.Dial, 10*time.Second), writeStall),
+
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: or(limits.TLSHandshake, 10*time.Second),
+
+		DisableCompression:     true, // Bytes go through as they are.
+		ResponseHeaderTimeout:  or(limits.ResponseHeader, 10*time.Minute),
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: or(limits.ResponseHeaderBytes, 256<<10),
+
+		// A gateway talks to few hosts, with many requests at once.
+		MaxIdleConns:        1024,
+		MaxIdleConnsPerHost: 256,
+		IdleConnTimeout:     90 * time.Second,
+
+		ForceAttemptHTTP2: true,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
+	}
+}
+
+// or returns v, or fallback where v is zero.
+func or[T time.Duration | int64](v, fallback T) T {
+	if v == 0 {
+		return fallback
+	}
+	return v
+}
+
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dialer returns a function that dials within limit, and whose connections give up a write that stalls.
+func dialer(limit, stall time.Duration) dialFunc {
+	d := &net.Dialer{Timeout: limit, KeepAlive: 15 * time.Second}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &stallConn{Conn: conn, limit: stall}, nil
+	}
+}
+
+// stallConn is a connection whose writes have a deadline each. net/http writes some kilobytes at a time: a slow
+// upstream moves the deadline, only one that reads nothing at all meets it.
+type stallConn struct {
+	net.Conn
+	limit time.Duration
+}
+
+func (c *stallConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
