@@ -1,0 +1,35 @@
+package aibridge
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/coder/aibridged/internal/wire/messages"
+)
+
+// NewAnthropicProvider returns a provider of type "anthropic", which speaks the Messages API. Its error says which
+// option is wrong and why.
+func NewAnthropicProvider(name string, options ProviderOptions) (Provider, error) {
+	format := messages.Format()
+	return newProvider(providerKind{
+		name:    "anthropic",
+		baseURL: "https://api.anthropic.com",
+		routes: []route{
+			{path: "/v1/messages", format: &format},
+			{path: "/v1/messages/count_tokens"},
+			{path: "/v1/models"},
+			{path: "/v1/models/"},
+			{path: "/api/event_logging/"},
+		},
+		setKey: setAnthropicKey,
+	}, name, options)
+}
+
+// setAnthropicKey sends OAuth tokens, which only their prefix tells from keys, the way the API takes them.
+func setAnthropicKey(header http.Header, key string) {
+	if strings.HasPrefix(key, "sk-ant-oat") {
+		setBearer(header, key)
+		return
+	}
+	header.Set("X-Api-Key", key)
+}

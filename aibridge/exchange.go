@@ -1,0 +1,204 @@
+package aibridge
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/storable"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// exchange is one interception from its request to its end. It is the transport of its request's ReverseProxy: what it
+// returns as the answer's body reads along while the proxy copies. It belongs to the handler's goroutine.
+type exchange struct {
+	bridge     *RequestBridge
+	to         destination
+	format     *wire.Format
+	credential credential
+	id         uuid.UUID
+	started    time.Time // With its monotonic reading, from which every later time is made.
+	span       trace.Span
+
+	request wire.Request
+
+	answers      []*answer // The upstream's, one a round, in order.
+	failure      *apierror.Error
+	panicked     bool
+	firstByte    time.Duration // From the start to the answer's first byte; zero: none came.
+	sentAfter    time.Duration // From the start to the sending of the request: the gateway's own part.
+	upstreamWait time.Duration // From there to the beginning of the upstream's answer.
+}
+
+// intercept serves one bridged request.
+func (b *RequestBridge) intercept(w http.ResponseWriter, r *http.Request, to destination) {
+	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spanAttributes())
+	defer span.End()
+	x := &exchange{bridge: b, to: to, format: to.route.format, started: time.Now(), span: span}
+	b.options.Metrics.began(to)
+
+	body, err := x.read(w, r)
+	if err == nil {
+		err = x.begin(ctx, r)
+	}
+	if err != nil {
+		x.refuse(w, r, err)
+		return
+	}
+	defer func() {
+		reason := recover()
+		x.panicked = reason != nil && reason != http.ErrAbortHandler
+		x.end(ctx)
+		if reason != nil {
+			panic(reason) // Whoever logs it still finds the stack below this.
+		}
+	}()
+	b.relay(w, r.WithContext(ctx), relay{
+		to:         to,
+		body:       body,
+		credential: x.credential,
+		transport:  x,
+		bridged:    true,
+		fail: func(err error) {
+			x.failure = apierror.From(err)
+			x.format.Shape.Write(w, r, x.failure)
+		},
+	})
+}
+
+// refuse answers a request that never became an interception.
+func (x *exchange) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	refusal := apierror.From(err)
+	x.bridge.options.Metrics.refused(x)
+	x.bridge.options.Logger.Info(r.Context(), "request refused",
+		slog.F("provider", x.to.provider.name), slog.F("status", refusal.Status), slog.Error(err))
+	x.format.Shape.Write(w, r, refusal)
+}
+
+// read reads and inspects the request. It returns the body as it goes upstream.
+func (x *exchange) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := readBody(w, r, x.to.provider.limits, x.bridge.providers.bodies)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := decodeRequest(r.Header, body, x.to.provider.limits.RequestBody)
+	if err != nil {
+		return nil, err
+	}
+	object, err := jsonedit.Parse(plain)
+	if err != nil {
+		return nil, &apierror.Error{Status: http.StatusBadRequest, Text: "request body: " + err.Error()}
+	}
+	if x.request, err = x.format.Inspect(object); err != nil {
+		return nil, err
+	}
+	x.credential = credentialOf(r, x.to.provider)
+	if err := x.credential.usable(x.to.provider); err != nil {
+		return nil, err
+	}
+	if len(x.request.Edits) == 0 {
+		return body, nil
+	}
+	// What is edited goes upstream without its coding: to encode it again would make other bytes anyway.
+	r.Header.Del("Content-Encoding")
+	return jsonedit.Splice(plain, x.request.Edits...)
+}
+
+// begin records the start, and what the person typed. Where that fails the request is refused: no record, no request.
+func (x *exchange) begin(ctx context.Context, r *http.Request) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	x.id = id
+	x.span.SetAttributes(
+		attribute.String("interception.id", id.String()),
+		attribute.String("gen_ai.request.model", x.request.Model),
+	)
+	actor, _ := ActorFromContext(ctx)
+	client := recogniseClient(r.Header, x.request)
+	records := []Record{&InterceptionStart{
+		ID:                    id,
+		InitiatorID:           actor.ID,
+		APIKeyID:              x.bridge.options.APIKeyID,
+		Provider:              x.to.provider.kind,
+		ProviderName:          x.to.provider.name,
+		Model:                 storable.Text(x.request.Model),
+		Metadata:              actor.Metadata,
+		StartedAt:             x.started,
+		Client:                client.name,
+		ClientSessionID:       storable.Text(client.session(r.Header, x.request)),
+		UserAgent:             storable.Text(r.UserAgent()),
+		CorrelatingToolCallID: storable.Text(x.request.ToolResultID),
+		CredentialKind:        x.credential.kind,
+		CredentialHint:        storable.Text(x.credential.hint()),
+	}}
+	if prompt := x.prompt(client); prompt != nil {
+		records = append(records, prompt)
+	}
+	if err := x.bridge.recorder.Record(ctx, records...); err != nil {
+		return &apierror.Error{Status: http.StatusInternalServerError, Text: "the request could not be recorded and was not sent", Cause: err}
+	}
+	x.bridge.options.Metrics.recorded(x, records)
+	return nil
+}
+
+// RoundTrip sends the request upstream and returns the answer, read along. It is called once, by the proxy.
+func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, span := x.bridge.options.Tracer.Start(r.Context(), "Intercept.Upstream")
+	sent := time.Now()
+	x.sentAfter = sent.Sub(x.started)
+	response, err := x.to.provider.transport.RoundTrip(r.WithContext(ctx))
+	x.upstreamWait = time.Since(sent)
+	if err != nil {
+		span.End()
+		return nil, err
+	}
+	answer := &answer{
+		span:     span,
+		status:   response.StatusCode,
+		coding:   codingOf(response.Header),
+		isStream: x.isStream(response),
+		tracker:  x.format.Track(),
+	}
+	x.answers = append(x.answers, answer)
+	body := &rounds{x: x, answer: answer, body: response.Body}
+	if !answer.isStream {
+		if err := body.readWhole(response); err != nil {
+			return nil, err
+		}
+		return response, nil
+	}
+	response.Body = body
+	if x.request.Withhold != nil && !isCoded(answer.coding) {
+		response.Body = &sieve{source: body, withhold: x.request.Withhold}
+		response.ContentLength = -1
+		response.Header.Del("Content-Length")
+	}
+	return response, nil
+}
+
+// arrived notes that bytes of an answer came.
+func (x *exchange) arrived() {
+	if x.firstByte == 0 {
+		x.firstByte = time.Since(x.started)
+	}
+}
+
+// isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.
+func (x *exchange) isStream(response *http.Response) bool {
+	contentType := response.Header.Get("Content-Type")
+	if contentType == "" {
+		return x.request.Stream && response.StatusCode < http.StatusBadRequest
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == "text/event-stream"
+}

@@ -1,0 +1,42 @@
+package aibridge
+
+import "time"
+
+// Limits bounds what a request may take. The zero value of each field means its default.
+type Limits struct {
+	// RequestBody is the largest request body, in bytes: 32 MiB. A larger one is refused with 413.
+	RequestBody int64
+	// RequestBodyIdle is how long a client may pause while it sends its body: 30 s.
+	RequestBodyIdle time.Duration
+	// Dial and TLSHandshake bound the making of a connection to the upstream: 10 s each.
+	Dial         time.Duration
+	TLSHandshake time.Duration
+	// ResponseHeader is how long an upstream may take to begin its answer: 10 minutes, since a blocking answer begins
+	// when it is complete.
+	ResponseHeader time.Duration
+	// Idle is how long an upstream may be silent within its answer: 60 s. Pings count as life.
+	Idle time.Duration
+	// Write is how long a client may take to accept a write: 30 s.
+	Write time.Duration
+}
+
+// answerBody is the largest JSON answer that is read along. A larger one is relayed and only noted.
+const answerBody = 64 << 20
+
+func (l Limits) withDefaults() Limits {
+	l.RequestBody = orDefault(l.RequestBody, 32<<20)
+	l.RequestBodyIdle = orDefault(l.RequestBodyIdle, 30*time.Second)
+	l.Dial = orDefault(l.Dial, 10*time.Second)
+	l.TLSHandshake = orDefault(l.TLSHandshake, 10*time.Second)
+	l.ResponseHeader = orDefault(l.ResponseHeader, 10*time.Minute)
+	l.Idle = orDefault(l.Idle, time.Minute)
+	l.Write = orDefault(l.Write, 30*time.Second)
+	return l
+}
+
+func orDefault[T int64 | time.Duration](value, fallback T) T {
+	if value > 0 {
+		return value
+	}
+	return fallback
+}

@@ -1,0 +1,167 @@
+package aibridge
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/coder/aibridged/internal/storable"
+)
+
+// modelsPerProvider bounds a label whose values come from clients: further models are counted as "other".
+const modelsPerProvider = 100
+
+// Metrics counts what bridges do. A nil *Metrics counts nothing. It is safe for concurrent use.
+type Metrics struct {
+	interceptions  *prometheus.CounterVec
+	inflight       *prometheus.GaugeVec
+	duration       *prometheus.HistogramVec
+	passthrough    *prometheus.CounterVec
+	prompts        *prometheus.CounterVec
+	tokens         *prometheus.CounterVec
+	toolSelections *prometheus.CounterVec
+	overhead       *prometheus.HistogramVec
+	firstByte      *prometheus.HistogramVec
+	panics         prometheus.Counter
+
+	models modelLabels
+}
+
+// NewMetrics returns metrics that are registered with reg. A host that wants its own namespace wraps reg. It panics
+// where reg has metrics of these names already, as [prometheus.Registerer.MustRegister] does.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	m := &Metrics{
+		interceptions: counter("interceptions_total", "Interceptions that ended, by how.", "provider", "model", "status"),
+		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "interceptions_inflight", Help: "Bridged requests that are being served.",
+		}, []string{"provider"}),
+		duration: histogram("interceptions_duration_seconds", "Time from a request to the last byte of its answer.",
+			[]float64{0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600}, "provider"),
+		passthrough:    counter("passthrough_total", "Requests relayed on routes that are not recorded.", "provider", "route"),
+		prompts:        counter("prompts_total", "Prompts that people typed.", "provider", "model"),
+		tokens:         counter("tokens_total", "Tokens that upstreams counted, by kind.", "provider", "model", "type"),
+		toolSelections: counter("non_injected_tool_selections_total", "Calls of the clients' own tools.", "provider", "model"),
+		overhead: histogram("gateway_overhead_seconds", "Time that the gateway itself took before a request went upstream.",
+			[]float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1}, "provider"),
+		firstByte: histogram("time_to_first_byte_seconds", "Time from a request to the first byte of its answer.",
+			[]float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}, "provider"),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "panics_total", Help: "Requests that failed because the gateway panicked.",
+		}),
+	}
+	reg.MustRegister(m.interceptions, m.inflight, m.duration, m.passthrough, m.prompts, m.tokens, m.toolSelections,
+		m.overhead, m.firstByte, m.panics)
+	return m
+}
+
+func (m *Metrics) began(to destination) {
+	if m != nil {
+		m.inflight.WithLabelValues(to.provider.name).Inc()
+	}
+}
+
+func (m *Metrics) refused(x *exchange) {
+	if m != nil {
+		m.inflight.WithLabelValues(x.to.provider.name).Dec()
+	}
+}
+
+func (m *Metrics) passedThrough(to destination) {
+	if m != nil {
+		m.passthrough.WithLabelValues(to.provider.name, to.route.path).Inc()
+	}
+}
+
+func (m *Metrics) panicked() {
+	if m != nil {
+		m.panics.Inc()
+	}
+}
+
+// ended counts an interception by its outcome.
+func (m *Metrics) ended(x *exchange, outcome outcome, took time.Duration) {
+	if m == nil {
+		return
+	}
+	provider, model := x.to.provider.name, m.models.label(x.to.provider.name, x.request.Model)
+	status := "success"
+	if outcome.errorType != "" {
+		status = string(outcome.errorType)
+	}
+	m.inflight.WithLabelValues(provider).Dec()
+	m.interceptions.WithLabelValues(provider, model, status).Inc()
+	m.duration.WithLabelValues(provider).Observe(took.Seconds())
+	if x.firstByte > 0 {
+		m.firstByte.WithLabelValues(provider).Observe(x.firstByte.Seconds())
+		m.overhead.WithLabelValues(provider).Observe(x.sentAfter.Seconds())
+	}
+}
+
+// recorded counts what records say.
+func (m *Metrics) recorded(x *exchange, records []Record) {
+	if m == nil {
+		return
+	}
+	provider, model := x.to.provider.name, m.models.label(x.to.provider.name, x.request.Model)
+	for _, record := range records {
+		switch record := record.(type) {
+		case *PromptUsage:
+			m.prompts.WithLabelValues(provider, model).Inc()
+		case *ToolUsage:
+			m.toolSelections.WithLabelValues(provider, model).Inc()
+		case *TokenUsage:
+			m.tokens.WithLabelValues(provider, model, "input").Add(float64(record.InputTokens))
+			m.tokens.WithLabelValues(provider, model, "output").Add(float64(record.OutputTokens))
+			m.tokens.WithLabelValues(provider, model, "cache_read").Add(float64(record.CacheReadInputTokens))
+			m.tokens.WithLabelValues(provider, model, "cache_write").Add(float64(record.CacheWriteInputTokens))
+		}
+	}
+}
+
+// modelLabels admits the first models of each provider as labels.
+type modelLabels struct {
+	mu         sync.RWMutex
+	byProvider map[string]map[string]struct{} // Guarded by mu.
+}
+
+func (l *modelLabels) label(provider, model string) string {
+	model = storable.Cut(storable.Text(model), 128)
+	l.mu.RLock()
+	_, known := l.byProvider[provider][model]
+	l.mu.RUnlock()
+	if known {
+		return model
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byProvider == nil {
+		l.byProvider = map[string]map[string]struct{}{}
+	}
+	models := l.byProvider[provider]
+	if models == nil {
+		models = map[string]struct{}{}
+		l.byProvider[provider] = models
+	}
+	if _, known := models[model]; !known && len(models) >= modelsPerProvider {
+		return "other"
+	}
+	models[model] = struct{}{}
+	return model
+}
+
+// spanAttributes say which provider a span is about.
+func (p *Provider) spanAttributes() trace.SpanStartOption {
+	return trace.WithAttributes(
+		attribute.String("gen_ai.provider.name", p.kind),
+		attribute.String("provider_name", p.name),
+	)
+}

@@ -1,0 +1,68 @@
+package aibridge
+
+import (
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+)
+
+func TestJudgePath(t *testing.T) {
+	for escaped, accepted := range map[string]bool{
+		"/anthropic/v1/messages":             true,
+		"/openai/v1/models/ft:gpt-4:org::id": true,
+		"/openai/v1/models/a%20b@c":          true,
+		"/openai/v1/responses/resp_1/":       true,
+		"/openai/v1/models/gpt-4.1":          true,
+		"/":                                  true,
+		"":                                   false,
+		"anthropic":                          false,
+		"//":                                 false,
+		"/a//b":                              false,
+		"/a/./b":                             false,
+		"/a/..":                              false,
+		"/a/b.":                              false,
+		"/a;b":                               false,
+		`/a\b`:                               false,
+		"/a%2Fb":                             false,
+		"/a%2eb":                             false,
+		"/a%5cb":                             false,
+		"/a%3Bb":                             false,
+		"/a%25b":                             false,
+		"/a%00":                              false,
+		"/a%7f":                              false,
+		"/a%2":                               false,
+		"/a%zz":                              false,
+		"/a\x01":                             false,
+		"/ü":                                 false,
+	} {
+		if err := judgePath(escaped); (err == nil) != accepted {
+			t.Errorf("judgePath(%q): %v", escaped, err)
+		}
+	}
+}
+
+// FuzzJudgePath holds an accepted path against what other servers do to paths: none of it changes one.
+func FuzzJudgePath(f *testing.F) {
+	for _, seed := range []string{"/anthropic/v1/messages", "/a/%2e%2e/b", "/a//b", "/a;x/b", "/a%252e", "/%61/b", "/a/b/"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, escaped string) {
+		if judgePath(escaped) != nil {
+			return
+		}
+		plain, err := url.PathUnescape(escaped)
+		if err != nil {
+			t.Fatalf("accepted %q, which cannot be unescaped", escaped)
+		}
+		if again, err := url.PathUnescape(plain); err != nil || again != plain {
+			t.Errorf("accepted %q, which unescapes twice to %q", escaped, again)
+		}
+		if cleaned := path.Clean(plain); cleaned != strings.TrimSuffix(plain, "/") && plain != "/" {
+			t.Errorf("accepted %q, which cleans to %q", escaped, cleaned)
+		}
+		if strings.Count(plain, "/") != strings.Count(escaped, "/") || strings.ContainsAny(plain, ";\\\x00\r\n") {
+			t.Errorf("accepted %q, which is %q", escaped, plain)
+		}
+	})
+}

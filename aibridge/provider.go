@@ -1,0 +1,159 @@
+package aibridge
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/coder/aibridged/internal/upstream"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// Provider is an upstream that the gateway relays to, as a value: its address, its routes and its key. It is made by a
+// constructor below, is not changed afterwards, and is safe for concurrent use. The zero value serves nothing.
+type Provider struct {
+	kind      string
+	name      string
+	disabled  bool
+	base      *url.URL
+	prefix    string // Of the routes' paths, where the base URL has it already.
+	routes    []route
+	key       string
+	setKey    func(header http.Header, key string)
+	transport http.RoundTripper
+	idle      func() // Closes the transport's idle connections.
+	limits    Limits
+}
+
+// ProviderOptions is what a provider needs beyond its name. Its zero value is the vendor's own address without a key.
+type ProviderOptions struct {
+	// BaseURL replaces the vendor's address. A path in it is kept. OpenAI's include /v1, Anthropic's do not.
+	BaseURL string
+	// Key is the credential for callers that bring none. Without it, only callers with a key of their own are served.
+	Key string
+	// Disabled keeps the name known: every request is answered with 503 and the reason.
+	Disabled bool
+	// Limits bounds requests to this provider.
+	Limits Limits
+	// Transport carries the requests. Nil means a transport of the provider's own, by Limits; a given one keeps its
+	// own limits for dialling and for the beginning of an answer.
+	Transport http.RoundTripper
+}
+
+// providerKind is what the providers of one type have in common.
+type providerKind struct {
+	name    string
+	baseURL string
+	prefix  string
+	routes  []route
+	setKey  func(header http.Header, key string)
+}
+
+// route is one path of a provider.
+type route struct {
+	path   string       // With a slash at its end, everything below it too.
+	format *wire.Format // Nil: passed through, not recorded.
+}
+
+var providerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// CheckProviderName returns why a name cannot be a provider's, or nil. A name is a segment of a path: what it may consist
+// of cannot lead out of that.
+func CheckProviderName(name string) error {
+	if !providerName.MatchString(name) {
+		return fmt.Errorf("provider name %q: use lower-case letters and digits, in words joined by single hyphens", name)
+	}
+	return nil
+}
+
+func newProvider(kind providerKind, name string, options ProviderOptions) (Provider, error) {
+	if err := CheckProviderName(name); err != nil {
+		return Provider{}, err
+	}
+	if options.BaseURL == "" {
+		options.BaseURL = kind.baseURL
+	}
+	base, err := parseBaseURL(options.BaseURL)
+	if err != nil {
+		return Provider{}, fmt.Errorf("provider %q: base URL: %w", name, err)
+	}
+	limits := options.Limits.withDefaults()
+	transport := options.Transport
+	if transport == nil {
+		transport = upstream.NewTransport(upstream.Limits{
+			Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
+		})
+	}
+	return Provider{
+		kind: kind.name, name: name, disabled: options.Disabled,
+		base: base, prefix: kind.prefix, routes: kind.routes,
+		key: options.Key, setKey: kind.setKey,
+		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
+		idle:      idleCloser(transport),
+		limits:    limits,
+	}, nil
+}
+
+// parseBaseURL does not repeat the URL in its errors: it may hold a credential.
+func parseBaseURL(raw string) (*url.URL, error) {
+	base, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("it cannot be parsed; write it as https://host/path")
+	case base.Scheme != "https" && base.Scheme != "http":
+		return nil, fmt.Errorf("scheme %q: use https or http", base.Scheme)
+	case base.Host == "":
+		return nil, fmt.Errorf("it names no host; write it as https://host/path")
+	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
+		return nil, fmt.Errorf("it may hold a host and a path, but no user, query or fragment")
+	}
+	base.Path = strings.TrimRight(base.Path, "/")
+	base.RawPath = strings.TrimRight(base.RawPath, "/")
+	return base, nil
+}
+
+// Name returns the provider's name, the first part of the paths that it serves.
+func (p Provider) Name() string { return p.name }
+
+// Type returns the provider's type, for example "anthropic".
+func (p Provider) Type() string { return p.kind }
+
+// Disabled reports whether the provider refuses all requests.
+func (p Provider) Disabled() bool { return p.disabled }
+
+// HasKey reports whether the provider can serve callers without a key of their own.
+func (p Provider) HasKey() bool { return p.key != "" }
+
+// route returns the route of a path below the provider's name.
+func (p *Provider) route(path string) (route, bool) {
+	for _, route := range p.routes {
+		if route.path == path || strings.HasSuffix(route.path, "/") && strings.HasPrefix(path, route.path) && path != route.path {
+			return route, true
+		}
+	}
+	return route{}, false
+}
+
+// upstreamURL returns the address of an escaped path that one of the provider's routes has matched.
+func (p *Provider) upstreamURL(escapedPath, query string) *url.URL {
+	target := *p.base
+	escapedPath = strings.TrimPrefix(escapedPath, p.prefix)
+	path, err := url.PathUnescape(escapedPath)
+	if err != nil {
+		path = escapedPath // judgePath has refused what cannot be unescaped.
+	}
+	target.Path = p.base.Path + path
+	target.RawPath = p.base.EscapedPath() + escapedPath
+	target.RawQuery = query
+	return &target
+}
+
+// idleCloser returns what closes a transport's idle connections.
+func idleCloser(transport http.RoundTripper) func() {
+	if closer, ok := transport.(interface{ CloseIdleConnections() }); ok {
+		return closer.CloseIdleConnections
+	}
+	return func() {}
+}

@@ -1,0 +1,133 @@
+package aibridge
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Recorder stores what interceptions were.
+type Recorder interface {
+	// Record stores records in their order and returns once they are stored, or with an error where any of them is
+	// not. Records of one interception come from one goroutine, start first and end last; those of different
+	// interceptions come concurrently. No records is no call.
+	Record(ctx context.Context, records ...Record) error
+}
+
+// Record is one of [InterceptionStart], [PromptUsage], [TokenUsage], [ToolUsage], [ModelThought] and [InterceptionEnd].
+type Record interface{ isRecord() }
+
+func (*InterceptionStart) isRecord() {}
+func (*PromptUsage) isRecord()       {}
+func (*TokenUsage) isRecord()        {}
+func (*ToolUsage) isRecord()         {}
+func (*ModelThought) isRecord()      {}
+func (*InterceptionEnd) isRecord()   {}
+
+// Metadata holds what has no field of its own. Its values are strings, booleans, int64, float64, nil, and slices and
+// maps of these.
+type Metadata map[string]any
+
+// CredentialKind says whose credential went upstream.
+type CredentialKind string
+
+const (
+	// CredentialCentralized is a key that the gateway holds.
+	CredentialCentralized CredentialKind = "centralized"
+	// CredentialBYOK is a credential that the caller brought.
+	CredentialBYOK CredentialKind = "byok"
+)
+
+// InterceptionStart is recorded before the upstream is called: no record, no request.
+type InterceptionStart struct {
+	ID           uuid.UUID // Version 7. It serves as the record's id too.
+	InitiatorID  string
+	APIKeyID     string
+	Provider     string // The provider's type.
+	ProviderName string
+	Model        string
+	Metadata     Metadata // The actor's.
+	StartedAt    time.Time
+
+	Client                string
+	ClientSessionID       string // Empty: the client sent none.
+	UserAgent             string
+	CorrelatingToolCallID string // Of the last tool result in the request, or empty.
+	CredentialKind        CredentialKind
+	CredentialHint        string
+}
+
+// PromptUsage is what a person typed. An interception has at most one.
+type PromptUsage struct {
+	RecordID       uuid.UUID
+	InterceptionID uuid.UUID
+	MessageID      string
+	Prompt         string
+	Metadata       Metadata
+	CreatedAt      time.Time
+}
+
+// TokenUsage is what one upstream answer cost. InputTokens excludes cached tokens in every format.
+type TokenUsage struct {
+	RecordID              uuid.UUID
+	InterceptionID        uuid.UUID
+	MessageID             string
+	InputTokens           int64
+	OutputTokens          int64
+	CacheReadInputTokens  int64
+	CacheWriteInputTokens int64
+	Metadata              Metadata // Kinds of tokens without a field of their own, among others.
+	CreatedAt             time.Time
+}
+
+// ToolUsage is one call that the model made.
+type ToolUsage struct {
+	RecordID        uuid.UUID
+	InterceptionID  uuid.UUID
+	MessageID       string
+	ToolCallID      string
+	ItemID          string
+	Tool            string
+	Input           string // The model's bytes where they are JSON, else a JSON string that holds them.
+	Injected        bool
+	ServerURL       string // Of the MCP server, where injected.
+	InvocationError string // Where injected and failed.
+	Metadata        Metadata
+	CreatedAt       time.Time
+}
+
+// ModelThought is one piece of reasoning that the model showed. A redacted one is empty, with metadata to say so.
+type ModelThought struct {
+	RecordID       uuid.UUID
+	InterceptionID uuid.UUID
+	Content        string
+	Metadata       Metadata
+	CreatedAt      time.Time
+}
+
+// ErrorType says in one word how an interception failed.
+type ErrorType string
+
+// The error types. The empty one is a success.
+const (
+	ErrorBadRequest   ErrorType = "bad_request"
+	ErrorUnauthorized ErrorType = "unauthorized"
+	ErrorRateLimited  ErrorType = "rate_limited"
+	ErrorOverloaded   ErrorType = "overloaded"
+	ErrorServer       ErrorType = "server_error"
+	ErrorTimeout      ErrorType = "timeout"
+	ErrorTruncated    ErrorType = "truncated"
+	ErrorClientClosed ErrorType = "client_closed"
+	ErrorUnknown      ErrorType = "unknown"
+)
+
+// InterceptionEnd closes an interception: every start has one, whatever happened between.
+type InterceptionEnd struct {
+	RecordID       uuid.UUID
+	InterceptionID uuid.UUID
+	EndedAt        time.Time
+	CredentialHint string // Of the key that served.
+	ErrorType      ErrorType
+	ErrorMessage   string // At most 1,024 bytes, whole characters.
+}
