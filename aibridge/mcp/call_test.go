@@ -1,0 +1,473 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+)
+
+func TestCall(t *testing.T) {
+	const big = 12345678901234567
+	s := newRealServer(t)
+	s.addTool("echo", func(_ context.Context, request mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return mcpgo.NewToolResultText(string(request.Params.RawArguments)), nil
+	})
+	s.addTool("fails", func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return mcpgo.NewToolResultError("no such file"), nil
+	})
+	s.addTool("breaks", func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return nil, errors.New("broken inside")
+	})
+	s.addTool("structured", func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return mcpgo.NewToolResultStructured(map[string]any{"n": big}, "a number"), nil
+	})
+	s.addTool("structured_twice", func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return mcpgo.NewToolResultStructuredOnly(map[string]any{"n": big}), nil
+	})
+	s.addTool("mixed", func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return &mcpgo.CallToolResult{Content: []mcpgo.Content{
+			mcpgo.NewTextContent("first"),
+			mcpgo.NewImageContent("AAAA", "image/png"),
+			mcpgo.NewEmbeddedResource(mcpgo.TextResourceContents{URI: "file:///a", Text: "second"}),
+			mcpgo.NewEmbeddedResource(mcpgo.BlobResourceContents{URI: "file:///b", MIMEType: "x/y", Blob: "AAAA"}),
+			mcpgo.NewResourceLink("file:///c", "c", "", ""),
+		}}, nil
+	})
+	p := connect(t, ProxyOptions{URL: s.url})
+	for name, test := range map[string]struct {
+		tool, input string
+		want        Result
+		failure     string
+	}{
+		"ok":            {tool: "echo", input: fmt.Sprintf(` {"b": %d, "a": "<"} `, big), want: Result{Text: fmt.Sprintf(`{"b":%d,"a":"\u003c"}`, big)}},
+		"no input":      {tool: "echo", want: Result{Text: `{}`}},
+		"null input":    {tool: "echo", input: `null`, want: Result{Text: `{}`}},
+		"no object":     {tool: "echo", input: `[1]`, failure: "not a JSON object"},
+		"no JSON":       {tool: "echo", input: `{"a":`, failure: "not a JSON object"},
+		"its own error": {tool: "fails", want: Result{Text: "no such file", IsError: true}},
+		"its own panic": {tool: "breaks", failure: "broken inside"},
+		"structured":    {tool: "structured", want: Result{Text: fmt.Sprintf("a number\n{\"n\":%d}", big)}},
+		"said twice":    {tool: "structured_twice", want: Result{Text: fmt.Sprintf(`{"n":%d}`, big)}},
+		"no text": {tool: "mixed", want: Result{Text: "first\n[image of type \"image/png\" left out]\nsecond\n" +
+			"[resource file:///b of type \"x/y\" left out]\n[resource file:///c]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := p.Call(t.Context(), "bmcp_srv_"+test.tool, json.RawMessage(test.input))
+			if got != test.want {
+				t.Errorf("result %+v, want %+v", got, test.want)
+			}
+			if test.failure == "" && err != nil || test.failure != "" && (err == nil || !strings.Contains(err.Error(), test.failure)) {
+				t.Errorf("error %v, want %q", err, test.failure)
+			}
+		})
+	}
+}
+
+func TestCallOfUnknownTool(t *testing.T) {
+	s := newRealServer(t)
+	s.add("known")
+	p := connect(t, ProxyOptions{URL: s.url})
+	for _, id := range []string{"", "known", "bmcp_srv_unknown", strings.Repeat("x", 1<<20)} {
+		_, err := p.Call(t.Context(), id, nil)
+		if !errors.Is(err, ErrUnknownTool) || len(err.Error()) > 300 {
+			t.Errorf("Call(%.20q): %.400v", id, err)
+		}
+	}
+}
+
+func TestLargeResultIsCut(t *testing.T) {
+	p := connect(t, ProxyOptions{URL: rawServer{
+		"tools/call": func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+			answer(w, call, `{"content":[{"type":"text","text":"`+strings.Repeat("ü", maxText)+`"}]}`)
+		},
+	}.start(t)})
+	result, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, note, _ := strings.Cut(result.Text, "\n")
+	if text != strings.Repeat("ü", maxText/2) || note != "[cut: the first 1048576 of 2097152 bytes]" {
+		t.Errorf("%d bytes, then %q", len(text), note)
+	}
+}
+
+// TestHostileAnswers has servers that answer a call with what is no answer. Each costs one call and no more: the leak
+// check at the end of the tests sees to the goroutines.
+func TestHostileAnswers(t *testing.T) {
+	endless := func(w http.ResponseWriter, line string) {
+		block := strings.Repeat(line, 1+(64<<10)/len(line))
+		for {
+			if _, err := fmt.Fprint(w, block); err != nil {
+				return
+			}
+		}
+	}
+	events := func(lines ...string) func(http.ResponseWriter, *http.Request, rawCall) {
+		return func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for _, line := range lines {
+				fmt.Fprintf(w, "data: %s\n\n", strings.ReplaceAll(line, "ID", string(call.ID)))
+			}
+		}
+	}
+	json := func(text string) func(http.ResponseWriter, *http.Request, rawCall) {
+		return func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, strings.ReplaceAll(text, "ID", string(call.ID)))
+		}
+	}
+	for name, test := range map[string]struct {
+		handle func(http.ResponseWriter, *http.Request, rawCall)
+		want   string // In the error's text, or "" where there is a result "fine".
+	}{
+		"100 MB": {func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+			answer(w, call, `{"content":[{"type":"text","text":"`+strings.Repeat("x", 100<<20)+`"}]}`)
+		}, "answer too large"},
+		"endless JSON": {func(w http.ResponseWriter, _ *http.Request, _ rawCall) {
+			w.Header().Set("Content-Type", "application/json")
+			endless(w, `                `)
+		}, "answer too large"},
+		"endless line": {func(w http.ResponseWriter, _ *http.Request, _ rawCall) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			endless(w, "data: x")
+		}, "answer too large"},
+		"endless events": {func(w http.ResponseWriter, _ *http.Request, _ rawCall) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			endless(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\""+strings.Repeat("x", 10<<10)+"\"}\n\n")
+		}, "answer too large"},
+		"deep JSON":        {json(`{"jsonrpc":"2.0","id":ID,"result":` + strings.Repeat("[", 1<<20) + `}`), "max depth"},
+		"binary":           {json("\x00\xff\xfe\x80"), "invalid character"},
+		"batch":            {json(`[{"jsonrpc":"2.0","id":ID,"result":{}}]`), "cannot unmarshal array"},
+		"another id":       {json(`{"jsonrpc":"2.0","id":"other","result":{}}`), "answer is to another request"},
+		"no id":            {json(`{"jsonrpc":"2.0","result":{}}`), "should contain RPC id"},
+		"neither":          {json(`{"jsonrpc":"2.0","id":ID}`), "neither a result nor an error"},
+		"a result of text": {json(`{"jsonrpc":"2.0","id":ID,"result":"x"}`), "the tool's result"},
+		"an error":         {json(`{"jsonrpc":"2.0","id":ID,"error":{"code":-5,"message":"no luck"}}`), "JSON-RPC error -5: no luck"},
+		"HTML":             {func(w http.ResponseWriter, _ *http.Request, _ rawCall) { fmt.Fprint(w, "<html>") }, "unexpected content type"},
+		"nothing":          {func(w http.ResponseWriter, _ *http.Request, _ rawCall) { w.WriteHeader(http.StatusAccepted) }, "unexpected content type"},
+		"500": {func(w http.ResponseWriter, _ *http.Request, _ rawCall) {
+			w.WriteHeader(500)
+			fmt.Fprint(w, `{"error":{"message":"out of order"}}`)
+		}, "HTTP status 500: out of order"},
+		"502 in HTML": {func(w http.ResponseWriter, _ *http.Request, _ rawCall) {
+			w.WriteHeader(502)
+			fmt.Fprint(w, `<html>`)
+		}, "HTTP status 502"},
+		"cut off": {func(w http.ResponseWriter, _ *http.Request, _ rawCall) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"jsonrpc":`)
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}, "unexpected EOF"},
+		"stream without an answer": {events(`{"jsonrpc":"2.0","method":"x"}`), "unexpected nil response"},
+		"many answers": {events(`{"jsonrpc":"2.0","method":"x"}`, `not JSON`, `{"id":7,"method":"ping"}`,
+			`{"jsonrpc":"2.0","Id":ID,"result":{"content":[{"type":"text","text":"fine"}]}}`,
+			`{"jsonrpc":"2.0","id":ID,"result":{}}`, `{"jsonrpc":"2.0","id":ID,"result":{}}`,
+			`{"jsonrpc":"2.0","id":ID,"result":{}}`), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := connect(t, ProxyOptions{URL: rawServer{"tools/call": test.handle}.start(t)})
+			result, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
+			switch {
+			case test.want == "" && (err != nil || result.Text != "fine"):
+				t.Errorf("result %+v, error %v", result, err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("result %+v, error %v, want %q", result, err, test.want)
+			}
+		})
+	}
+}
+
+// panickyTransport panics where it is told to.
+type panickyTransport struct{ calls atomic.Bool }
+
+func (p *panickyTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if p.calls.Load() && req.Method == http.MethodPost {
+		panic("out of my depth with " + testToken)
+	}
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+func TestPanicIsContained(t *testing.T) {
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	transport := &panickyTransport{}
+	p := connect(t, ProxyOptions{URL: rawServer{}.start(t), Headers: withToken(testToken), Transport: transport})
+	transport.calls.Store(true)
+	_, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
+	if err == nil || !strings.Contains(err.Error(), "out of my depth with [redacted]") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestHangingCallEnds(t *testing.T) {
+	called, cancelled := make(chan string, 1), make(chan string, 1)
+	url := rawServer{
+		"tools/call": func(w http.ResponseWriter, r *http.Request, call rawCall) {
+			called <- string(call.ID)
+			hang(w, r, call)
+		},
+		"notifications/cancelled": func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+			cancelled <- string(call.Params.RequestID)
+			w.WriteHeader(http.StatusAccepted)
+		},
+	}.start(t)
+	for name, test := range map[string]struct {
+		timeout time.Duration
+		end     func(p *StreamableHTTPProxy, cancel func())
+		want    error
+		tells   bool
+	}{
+		"at the time limit":    {50 * time.Millisecond, func(*StreamableHTTPProxy, func()) {}, context.DeadlineExceeded, true},
+		"with its caller":      {time.Hour, func(_ *StreamableHTTPProxy, cancel func()) { cancel() }, context.Canceled, true},
+		"with all the session": {time.Hour, func(p *StreamableHTTPProxy, _ func()) { _ = p.Shutdown(context.Background()) }, ErrClosed, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := connect(t, ProxyOptions{URL: url, CallTimeout: test.timeout})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			var calls sync.WaitGroup
+			calls.Go(func() {
+				_, err := p.Call(ctx, "bmcp_srv_tool", nil)
+				ended <- err
+			})
+			id := receive(t, called, "the call")
+			test.end(p, cancel)
+			if err := receive(t, ended, "the end of the call"); !errors.Is(err, test.want) {
+				t.Errorf("error %v, want %v", err, test.want)
+			}
+			calls.Wait()
+			if test.tells {
+				if got := receive(t, cancelled, "the cancellation"); got != id {
+					t.Errorf("request %s was cancelled, not %s", got, id)
+				}
+			}
+		})
+	}
+}
+
+func TestUsersAreApart(t *testing.T) {
+	s := newRealServer(t)
+	s.addTool("whoami", func(_ context.Context, request mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return mcpgo.NewToolResultText(request.Header.Get("X-User") + " " + request.Header.Get("Mcp-Session-Id")), nil
+	})
+	answers := make(map[string]string)
+	for _, user := range []string{"alice", "bob"} {
+		p := connect(t, ProxyOptions{URL: s.url, Headers: map[string]string{"X-User": user, "Authorization": "Bearer of-" + user}})
+		for range 20 {
+			result, err := p.Call(t.Context(), "bmcp_srv_whoami", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers[user] = result.Text
+		}
+	}
+	alice, bob := strings.Fields(answers["alice"]), strings.Fields(answers["bob"])
+	if len(alice) != 2 || len(bob) != 2 || alice[1] == bob[1] {
+		t.Errorf("alice is %v, bob is %v", alice, bob)
+	}
+	for _, token := range s.headers("Authorization") {
+		if token != "Bearer of-alice" && token != "Bearer of-bob" {
+			t.Errorf("a request with %q", token)
+		}
+	}
+}
+
+func TestExpiredSession(t *testing.T) {
+	for name, test := range map[string]struct {
+		options []mcpgo.ToolOption
+		want    error
+	}{
+		"is renewed for the next call":      {[]mcpgo.ToolOption{mcpgo.WithReadOnlyHintAnnotation(false), mcpgo.WithIdempotentHintAnnotation(false)}, ErrSessionExpired},
+		"is renewed for a read-only call":   {[]mcpgo.ToolOption{mcpgo.WithReadOnlyHintAnnotation(true)}, nil},
+		"is renewed for an idempotent call": {[]mcpgo.ToolOption{mcpgo.WithIdempotentHintAnnotation(true)}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newRealServer(t)
+			var calls atomic.Int32
+			start := func() {
+				s.wrap(withoutStream) // It would notice by itself that the server was started again.
+				s.addTool("tool", func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+					calls.Add(1)
+					return mcpgo.NewToolResultText("done"), nil
+				}, test.options...)
+			}
+			start()
+			p := connect(t, ProxyOptions{URL: s.url})
+			s.restart()
+			start()
+			s.add("more")
+			result, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
+			if !errors.Is(err, test.want) || (err == nil) != (result.Text == "done") {
+				t.Errorf("result %+v, error %v, want %v", result, err, test.want)
+			}
+			if got := names(p.Tools()); !slices.Equal(got, []string{"more", "tool"}) {
+				t.Errorf("tools %v after the restart", got)
+			}
+			if _, err := p.Call(t.Context(), "bmcp_srv_tool", nil); err != nil {
+				t.Errorf("the next call: %v", err)
+			}
+			if want := int32(2); test.want == nil && calls.Load() != want || test.want != nil && calls.Load() != want-1 {
+				t.Errorf("the tool ran %d times", calls.Load())
+			}
+		})
+	}
+}
+
+// withoutStream offers no stream of notifications.
+func withoutStream(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// guarded lets requests with the present token through.
+func guarded(token *atomic.Value) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer "+token.Load().(string) {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+func TestExpiredTokenIsRenewedOnce(t *testing.T) {
+	var token atomic.Value
+	token.Store("first-token")
+	s := newRealServer(t)
+	s.add("tool")
+	s.wrap(guarded(&token))
+	renewals := 0
+	p := connect(t, ProxyOptions{URL: s.url, Headers: withToken("first-token"),
+		Reauthorize: func(context.Context) (map[string]string, error) {
+			renewals++ // The race detector sees whether two run at once.
+			return withToken(token.Load().(string)), nil
+		},
+	})
+	token.Store("second-token")
+	var calls sync.WaitGroup
+	for range 50 {
+		calls.Go(func() {
+			if result, err := p.Call(t.Context(), "bmcp_srv_tool", nil); err != nil || result.Text != "this is tool" {
+				t.Errorf("result %+v, error %v", result, err)
+			}
+		})
+	}
+	calls.Wait()
+	if renewals != 1 {
+		t.Errorf("%d renewals", renewals)
+	}
+}
+
+func TestRenewalLeavesRunningCallsAlone(t *testing.T) {
+	var token atomic.Value
+	token.Store("first-token")
+	begun, proceed := make(chan struct{}), make(chan struct{})
+	s := newRealServer(t)
+	s.add("tool")
+	s.addTool("long", func(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		close(begun)
+		select {
+		case <-proceed:
+		case <-ctx.Done():
+		}
+		return mcpgo.NewToolResultText("done at last"), ctx.Err()
+	})
+	s.wrap(guarded(&token))
+	p := connect(t, ProxyOptions{URL: s.url, Headers: withToken("first-token"),
+		Reauthorize: func(context.Context) (map[string]string, error) { return withToken(token.Load().(string)), nil },
+	})
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		if result, err := p.Call(t.Context(), "bmcp_srv_long", nil); err != nil || result.Text != "done at last" {
+			t.Errorf("the running call: %+v, %v", result, err)
+		}
+	})
+	receive(t, begun, "the call")
+	token.Store("second-token")
+	if _, err := p.Call(t.Context(), "bmcp_srv_tool", nil); err != nil {
+		t.Error(err)
+	}
+	close(proceed)
+	calls.Wait()
+}
+
+func TestExpiredTokenThatIsNotRenewed(t *testing.T) {
+	for name, reauthorize := range map[string]func(context.Context) (map[string]string, error){
+		"nobody to ask":   nil,
+		"refused":         func(context.Context) (map[string]string, error) { return nil, errors.New("revoked " + testToken) },
+		"refused as well": func(context.Context) (map[string]string, error) { return withToken("another-token"), nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var token atomic.Value
+			token.Store(testToken)
+			s := newRealServer(t)
+			s.add("tool")
+			s.wrap(guarded(&token))
+			p := connect(t, ProxyOptions{URL: s.url, Headers: withToken(testToken), Reauthorize: reauthorize})
+			token.Store("revoked")
+			for range 2 {
+				_, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
+				if !errors.Is(err, ErrUnauthorized) || strings.Contains(err.Error(), testToken) {
+					t.Errorf("error %v", err)
+				}
+			}
+			if len(p.Tools()) != 1 {
+				t.Error("the tool is gone")
+			}
+		})
+	}
+}
+
+// TestNoTokenLeaves has a server that repeats the credentials wherever it can.
+func TestNoTokenLeaves(t *testing.T) {
+	const key = "query-secret-1234"
+	echo := testToken + " and " + key
+	url := rawServer{"tools/call": func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+		switch string(call.Params.Arguments) {
+		case `{"as":"result"}`:
+			answer(w, call, `{"isError":true,"content":[{"type":"text","text":"bad token `+echo+`"}]}`)
+		case `{"as":"error"}`:
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":1,"message":%q}}`, call.ID, echo)
+		case `{"as":"status"}`:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprintf(w, `{"error":{"message":%q}}`, echo)
+		case `{"as":"redirect"}`:
+			w.Header().Set("Location", "http://127.0.0.1:1/?"+echo)
+			w.WriteHeader(http.StatusFound)
+		case `{"as":"type"}`:
+			w.Header().Set("Content-Type", echo)
+		case `{"as":"abort"}`:
+			panic(http.ErrAbortHandler)
+		}
+	}}.start(t)
+	p := connect(t, ProxyOptions{URL: url + "/?key=" + key, Headers: withToken(testToken)})
+	for _, as := range []string{"result", "error", "status", "redirect", "type", "abort"} {
+		result, err := p.Call(t.Context(), "bmcp_srv_tool", json.RawMessage(`{"as":"`+as+`"}`))
+		said := fmt.Sprintf("%+v %v %+v %#v", result, err, err, errors.Unwrap(err))
+		if strings.Contains(said, testToken) || strings.Contains(said, key) {
+			t.Errorf("%s: %s", as, said)
+		}
+		if (err == nil) != (as == "result") {
+			t.Errorf("%s: error %v", as, err)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+)
+
+// What is taken of a server's list of tools.
+const (
+	maxTools     = 500
+	maxPages     = 100
+	maxToolBytes = 256 << 10 // Of one tool's description and schema.
+	maxListBytes = 4 << 20   // Of all of them.
+)
+
+// listing is a server's list of tools, as far as it is taken.
+type listing struct {
+	tools []listedTool
+	// capped says that the server has more.
+	capped bool
+	// unusable counts the tools that no provider would take.
+	unusable int
+}
+
+// listedTool is one tool in a listing. Its fields have the names of the protocol.
+type listedTool struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	InputSchema json.RawMessage `json:"inputSchema"`
+	Annotations struct {
+		ReadOnly   bool `json:"readOnlyHint"`
+		Idempotent bool `json:"idempotentHint"`
+	} `json:"annotations"`
+}
+
+// repeatable reports whether a call may be made twice, by the server's own account.
+func (t *listedTool) repeatable() bool {
+	return t.Annotations.ReadOnly || t.Annotations.Idempotent
+}
+
+func (t *listedTool) size() int { return len(t.Description) + len(t.InputSchema) }
+
+// list reads all pages of the server's list, and keeps the tools whose names are admitted.
+func (s *session) list(ctx context.Context, admits func(name string) bool) (listing, error) {
+	var found listing
+	if !s.hasTools {
+		return found, nil
+	}
+	names := make(map[string]bool)
+	size := 0
+	cursor := ""
+	for range maxPages {
+		page, next, err := s.page(ctx, cursor)
+		if err != nil {
+			return listing{}, err
+		}
+		for _, raw := range page {
+			var tool listedTool
+			if err := readTool(raw, &tool); err != nil || names[tool.Name] {
+				found.unusable++
+				continue
+			}
+			if !admits(tool.Name) {
+				continue
+			}
+			if size += tool.size(); len(found.tools) == maxTools || size > maxListBytes {
+				found.capped = true
+				return found, nil
+			}
+			names[tool.Name] = true
+			found.tools = append(found.tools, tool)
+		}
+		if next == "" {
+			return found, nil
+		}
+		cursor = next
+	}
+	found.capped = true
+	return found, nil
+}
+
+// page reads one page of the list. It does not go through mcp-go's own types, which know less of JSON Schema than
+// servers use.
+func (s *session) page(ctx context.Context, cursor string) (tools []json.RawMessage, next string, err error) {
+	params := map[string]any{}
+	if cursor != "" {
+		params["cursor"] = cursor
+	}
+	raw, err := s.request(ctx, s.nextID(), string(mcpgo.MethodToolsList), params)
+	if err != nil {
+		return nil, "", err
+	}
+	var page struct {
+		Tools      []json.RawMessage `json:"tools"`
+		NextCursor string            `json:"nextCursor"`
+	}
+	if err := json.Unmarshal(raw, &page); err != nil {
+		return nil, "", fmt.Errorf("the answer to tools/list: %w", err)
+	}
+	return page.Tools, page.NextCursor, nil
+}
+
+// readTool reads one tool of a page. It fails on one that could not be put into a request: a single tool that the
+// provider refuses would make it refuse the request.
+func readTool(raw json.RawMessage, tool *listedTool) error {
+	if err := json.Unmarshal(raw, tool); err != nil {
+		return err
+	}
+	if tool.Name == "" {
+		return errors.New("no name")
+	}
+	if tool.size() > maxToolBytes {
+		return ErrTooLarge
+	}
+	if err := jsonedit.CheckDepth(tool.InputSchema); err != nil {
+		return err
+	}
+	var schema struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(tool.InputSchema, &schema); err != nil {
+		return err
+	}
+	if schema.Type != "object" {
+		return errors.New("the input is not an object")
+	}
+	tool.InputSchema = slices.Clip(tool.InputSchema)
+	return nil
+}

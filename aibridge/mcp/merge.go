@@ -1,0 +1,54 @@
+package mcp
+
+import "slices"
+
+// merged are the tools of several servers under IDs that are distinct among all. It is never changed.
+type merged struct {
+	from   [][]Tool // The snapshots that it was made of, one for each server.
+	tools  []Tool   // Sorted by ID.
+	routes map[string]route
+}
+
+// route is where a call goes.
+type route struct {
+	server ServerProxier
+	toolID string // By which the server knows the tool.
+}
+
+// merge returns the tools of all servers as they are now.
+func (m *Manager) merge() *merged {
+	from := make([][]Tool, len(m.servers))
+	for i, server := range m.servers {
+		from[i] = server.Tools()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.merged == nil || !slices.EqualFunc(m.merged.from, from, sameSnapshot) {
+		m.merged = newMerged(m.servers, from)
+	}
+	return m.merged
+}
+
+// sameSnapshot reports whether two slices of tools are one.
+func sameSnapshot(a, b []Tool) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+func newMerged(servers []ServerProxier, from [][]Tool) *merged {
+	all := slices.Concat(from...)
+	ids := toolIDs(all)
+	m := &merged{from: from, tools: make([]Tool, 0, len(all)), routes: make(map[string]route, len(all))}
+	i := 0
+	for at, tools := range from {
+		for _, tool := range tools {
+			if id := ids[i]; id != "" {
+				m.routes[id] = route{server: servers[at], toolID: tool.ID}
+				tool.ID = id
+				m.tools = append(m.tools, tool)
+			}
+			i++
+		}
+	}
+	slices.SortFunc(m.tools, byID)
+	return m
+}

@@ -1,0 +1,140 @@
+package mcp
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+const (
+	defaultConnectTimeout = 5 * time.Second
+	defaultCallTimeout    = time.Minute
+)
+
+// ProxyOptions describes one server, as one user may use it. ID and URL are required; the zero value of anything else
+// works.
+type ProxyOptions struct {
+	// ID is the server's name: a part of its tools' IDs.
+	ID string
+	// URL is where the server is, http or https.
+	URL string
+	// Headers go with every request to the server: the user's credentials. They go nowhere else.
+	Headers map[string]string
+	// Reauthorize returns new Headers when the server has refused the present ones. Calls that wait for them share
+	// one. Nil means that there are no others.
+	Reauthorize func(ctx context.Context) (map[string]string, error)
+	// Allow and Deny choose tools by the server's own names for them. A tool is there if Allow is nil or matches, and
+	// Deny is nil or does not.
+	Allow, Deny *regexp.Regexp
+	// ConnectTimeout bounds connecting and listing, together; 5 s if zero.
+	ConnectTimeout time.Duration
+	// CallTimeout bounds each call; 60 s if zero.
+	CallTimeout time.Duration
+	// Transport carries the requests. Nil means one of the proxy's own, which ignores the environment and refuses
+	// link-local addresses.
+	Transport http.RoundTripper
+	Logger    slog.Logger
+	// Tracer makes a span of each connecting. Nil means none.
+	Tracer trace.Tracer
+}
+
+// StreamableHTTPProxy is a [ServerProxier] with one server, over streamable HTTP.
+type StreamableHTTPProxy struct {
+	options ProxyOptions // With its defaults.
+	url     *url.URL
+	server  Tool // What the tools have in common.
+	// idle closes the idle connections of a transport of our own.
+	idle func()
+
+	life       context.Context // Of all that works in the background.
+	end        context.CancelCauseFunc
+	background sync.WaitGroup
+	catalog    atomic.Pointer[catalog] // Stored under mu.
+
+	// mu guards what follows. Nothing waits while it holds mu.
+	mu          sync.Mutex
+	closed      bool
+	session     *session // Nil until connected.
+	attempt     *attempt // To connect; nil when there is none.
+	credentials credentials
+	refused     bool // The server does not take the credentials.
+	stale       bool // The server may have other tools.
+	refreshing  bool
+}
+
+var _ ServerProxier = (*StreamableHTTPProxy)(nil)
+
+// NewStreamableHTTPProxy returns a proxy that is not connected. It fails with [ErrRefusedURL].
+func NewStreamableHTTPProxy(options ProxyOptions) (*StreamableHTTPProxy, error) {
+	server, err := parseServerURL(options.URL)
+	if err != nil {
+		return nil, fmt.Errorf("MCP server %q: %w", options.ID, err)
+	}
+	p := &StreamableHTTPProxy{options: options, url: server, idle: func() {}}
+	p.server = Tool{ServerID: options.ID, ServerURL: withoutQuery(server)}
+	p.credentials = newCredentials(options.Headers, server)
+	if options.ConnectTimeout == 0 {
+		p.options.ConnectTimeout = defaultConnectTimeout
+	}
+	if options.CallTimeout == 0 {
+		p.options.CallTimeout = defaultCallTimeout
+	}
+	if options.Tracer == nil {
+		p.options.Tracer = noop.NewTracerProvider().Tracer("")
+	}
+	if options.Transport == nil {
+		own := newTransport()
+		p.options.Transport, p.idle = own, own.CloseIdleConnections
+	}
+	p.options.Logger = options.Logger.With(slog.F("mcp_server", options.ID))
+	p.life, p.end = context.WithCancelCause(context.Background())
+	p.catalog.Store(&catalog{})
+	return p, nil
+}
+
+// Init implements [ServerProxier].
+func (p *StreamableHTTPProxy) Init(ctx context.Context) error {
+	return p.renew(ctx, nil, false)
+}
+
+// Tools implements [ServerProxier].
+func (p *StreamableHTTPProxy) Tools() []Tool { return p.catalog.Load().tools }
+
+// Shutdown implements [ServerProxier].
+func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	s := p.session
+	p.closed, p.session = true, nil
+	p.catalog.Store(&catalog{})
+	p.mu.Unlock()
+
+	p.end(ErrClosed)
+	var err error
+	if s != nil {
+		s.uses.Wait()
+		err = s.close(ctx)
+	}
+	p.background.Wait()
+	p.idle()
+	return err
+}
+
+// admits reports whether the tool of that name is to be used.
+func (p *StreamableHTTPProxy) admits(name string) bool {
+	allow, deny := p.options.Allow, p.options.Deny
+	return (allow == nil || allow.MatchString(name)) && (deny == nil || !deny.MatchString(name))
+}
+
+// failure returns err as callers and logs may see it.
+func (p *StreamableHTTPProxy) failure(operation string, known secrets, err error) error {
+	return known.failure(fmt.Sprintf("MCP server %q: %s", p.options.ID, operation), err)
+}

@@ -1,0 +1,79 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"cdr.dev/slog/v3"
+)
+
+// refreshPause is the time between two lists, for servers that tell of a change each time they are asked.
+const refreshPause = time.Second
+
+// look makes sure that the server's tools are listed once more, after now. It does not wait.
+func (p *StreamableHTTPProxy) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stale = true
+	if p.closed || p.refreshing {
+		return
+	}
+	p.refreshing = true
+	p.background.Go(p.refresh)
+}
+
+// refresh lists the tools for as long as they may have changed.
+func (p *StreamableHTTPProxy) refresh() {
+	for {
+		p.mu.Lock()
+		if !p.stale || p.closed {
+			p.refreshing = false
+			p.mu.Unlock()
+			return
+		}
+		connecting := p.attempt
+		p.mu.Unlock()
+
+		if connecting != nil {
+			_ = connecting.wait(p.life) // Whoever asked for it is told.
+		}
+		if err := p.relist(); err != nil && p.life.Err() == nil {
+			p.options.Logger.Warn(p.life, "refresh tools of MCP server", slog.Error(err))
+		}
+		_ = pause(p.life, refreshPause) // What ends it ends the loop too.
+	}
+}
+
+// relist lists the tools on the session there is.
+func (p *StreamableHTTPProxy) relist() error {
+	p.mu.Lock()
+	p.stale = false
+	p.mu.Unlock()
+	s, err := p.use()
+	if errors.Is(err, errNotConnected) {
+		return nil // The attempt that connects will list.
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.life, p.options.ConnectTimeout)
+	defer cancel()
+	found, err := s.list(ctx, p.admits)
+	s.uses.Done()
+	refused := errors.Is(err, ErrUnauthorized)
+	switch {
+	case refused, errors.Is(err, ErrSessionExpired):
+		return p.renew(p.life, s, refused)
+	case err != nil:
+		return p.failure("list tools", s.secrets, err)
+	}
+	var news change
+	p.mu.Lock()
+	if p.session == s {
+		news = p.publish(found)
+	}
+	p.mu.Unlock()
+	p.report(news)
+	return nil
+}
