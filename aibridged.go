@@ -1,0 +1,239 @@
+// Package aibridged is an AI gateway to embed: it stands between AI clients and providers, authorises each request with
+// a control plane, holds the providers' keys, relays the traffic untouched and at once, and records who asked what, what
+// it cost and which tools the model called.
+//
+//	pool, err := aibridged.NewCachedBridgePool(aibridged.PoolOptions{}, providers, logger, nil, tracer)
+//	server, err := aibridged.New(ctx, pool, dialer, logger, tracer)
+//	http.Handle("/api/v2/aibridged/", server)
+//	defer server.Close()
+//
+// The control plane is a [DRPCServer]: package controlplane dials one in the same process or over the network, package
+// aibridgedserver is one over a SQL database. Providers are values of package aibridge. A host's own code reaches the
+// gateway without a network through [NewTransportFactory].
+//
+// The package opens no listener, reads no environment and stores nothing itself.
+package aibridged
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/xerrors"
+)
+
+// The errors that a [Server] answers requests with. Their texts are all that a client learns.
+var (
+	// ErrNoAuthKey means that a request carries no token: 400.
+	ErrNoAuthKey = xerrors.New("no authentication key provided")
+	// ErrConnect means that the control plane could not be asked: 503.
+	ErrConnect = xerrors.New("could not connect to coderd")
+	// ErrUnauthorized means that the control plane refused the token: 403.
+	ErrUnauthorized = xerrors.New("unauthorized")
+	// ErrAcquireRequestHandler means that there was no bridge to be had for the user: 500.
+	ErrAcquireRequestHandler = xerrors.New("failed to acquire request handler")
+)
+
+// errClosed is why a server that is shutting down gives no client and takes no request.
+var errClosed = xerrors.New("server is shut down")
+
+const (
+	// closeTimeout is how long Close lets requests finish.
+	closeTimeout = 5 * time.Second
+
+	dialBackoffMin = 50 * time.Millisecond
+	dialBackoffMax = 10 * time.Second
+)
+
+// Server is the gateway: an [http.Handler] for /api/v2/aibridged/<provider>/…, and the connection to its control plane,
+// which it keeps up for as long as it lives. It is safe for concurrent use.
+type Server struct {
+	pool   Pooler
+	dialer Dialer
+	logger slog.Logger
+	tracer trace.Tracer
+
+	// dialing ends the dial loop, serving the requests; both on the way to shutdown.
+	dialing   context.Context
+	stopDial  context.CancelFunc
+	serving   context.Context
+	stopServe context.CancelCauseFunc
+	loop      sync.WaitGroup
+
+	mu        sync.Mutex
+	client    DRPCClient    // Guarded by mu; nil while there is no connection.
+	changed   chan struct{} // Guarded by mu; closed and replaced whenever client changes.
+	connected bool          // Guarded by mu; there has been a connection.
+	closing   bool          // Guarded by mu; no new requests.
+	inFlight  sync.WaitGroup
+
+	closed   chan struct{} // Closed when Shutdown has done its work.
+	closeErr error         // Set before closed is.
+}
+
+// New returns a server that serves through pool, and begins to dial the control plane: for ever, until [Server.Shutdown]
+// or the end of ctx. The pool is the server's from then on: Shutdown shuts it down.
+func New(ctx context.Context, pool Pooler, rpcDialer Dialer, logger slog.Logger, tracer trace.Tracer) (*Server, error) {
+	switch {
+	case pool == nil:
+		return nil, xerrors.New("nil pool given")
+	case rpcDialer == nil:
+		return nil, xerrors.New("nil rpc dialer given")
+	case tracer == nil:
+		return nil, xerrors.New("nil tracer given")
+	}
+	s := &Server{pool: pool, dialer: rpcDialer, logger: logger, tracer: tracer, changed: make(chan struct{}), closed: make(chan struct{})}
+	s.dialing, s.stopDial = context.WithCancel(ctx)
+	s.serving, s.stopServe = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.loop.Go(s.keepConnected)
+	return s, nil
+}
+
+// keepConnected dials, waits for the connection to close, and dials again.
+func (s *Server) keepConnected() {
+	defer s.stopDial() // Whoever waits for a client waits in vain from here on.
+	defer s.setClient(nil)
+	for s.dialing.Err() == nil {
+		client := s.dial()
+		if client == nil {
+			return
+		}
+		s.setClient(client)
+		s.logger.Debug(s.dialing, "connected to the control plane")
+		conn := client.DRPCConn()
+		if conn == nil {
+			<-s.dialing.Done() // A control plane in this process is never away.
+			return
+		}
+		select {
+		case <-conn.Closed():
+			s.setClient(nil)
+			s.logger.Info(s.dialing, "lost the connection to the control plane")
+		case <-s.dialing.Done():
+			if err := conn.Close(); err != nil {
+				s.logger.Debug(s.dialing, "closing the connection to the control plane", slog.Error(err))
+			}
+			return
+		}
+	}
+}
+
+// dial returns a client, or nil where the server is closed or the dialer says that there will be none.
+func (s *Server) dial() DRPCClient {
+	backoff := dialBackoffMin
+	for {
+		client, err := s.dialer(s.dialing)
+		switch {
+		case err == nil && client != nil:
+			return client
+		case s.dialing.Err() != nil, errors.Is(err, context.Canceled):
+			return nil
+		}
+		s.logger.Warn(s.dialing, "dialing the control plane failed", slog.Error(err))
+		// Half of each pause is left to chance, so that many gateways do not come back at the same moment.
+		timer := time.NewTimer(backoff/2 + rand.N(backoff/2+1))
+		select {
+		case <-timer.C:
+		case <-s.dialing.Done():
+			timer.Stop()
+			return nil
+		}
+		backoff = min(2*backoff, dialBackoffMax)
+	}
+}
+
+func (s *Server) setClient(client DRPCClient) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client = client
+	s.connected = s.connected || client != nil
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Client returns a client of the control plane. While there is none it waits for one, for as long as the server lives;
+// then it fails with [ErrConnect].
+func (s *Server) Client() (DRPCClient, error) {
+	return s.clientWithin(s.serving)
+}
+
+// clientWithin waits for a client no longer than ctx lasts.
+func (s *Server) clientWithin(ctx context.Context) (DRPCClient, error) {
+	for {
+		s.mu.Lock()
+		client, changed := s.client, s.changed
+		s.mu.Unlock()
+		if client != nil {
+			return client, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ErrConnect
+		case <-s.dialing.Done():
+			return nil, ErrConnect
+		}
+	}
+}
+
+// clientNow returns the client of this moment, or [ErrConnect].
+func (s *Server) clientNow() (DRPCClient, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		return nil, ErrConnect
+	}
+	return s.client, nil
+}
+
+// Shutdown refuses new requests, lets those in flight finish and their records be delivered, shuts the pool down and
+// closes the connection to the control plane. When ctx ends first, the requests are cancelled; their ends are recorded
+// all the same. A call after the first waits for the first one's result, no longer than its own ctx lasts.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	first := !s.closing
+	s.closing = true
+	s.mu.Unlock()
+	if first {
+		s.closeErr = s.drain(ctx)
+		close(s.closed)
+	}
+	select {
+	case <-s.closed:
+		return s.closeErr
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close is Shutdown with five seconds of patience.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return s.Shutdown(ctx)
+}
+
+func (s *Server) drain(ctx context.Context) error {
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		s.inFlight.Wait()
+	}()
+	var cutShort error
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		cutShort = xerrors.Errorf("requests were cancelled: %w", context.Cause(ctx))
+		s.stopServe(errClosed)
+		<-finished // Cancelled requests end at once; recording their ends has a time limit of its own.
+	}
+	err := s.pool.Shutdown(ctx)
+	s.stopServe(errClosed)
+	s.stopDial()
+	s.loop.Wait()
+	return errors.Join(cutShort, err)
+}

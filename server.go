@@ -1,0 +1,212 @@
+package aibridged
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"github.com/google/uuid"
+	"golang.org/x/xerrors"
+	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/proto"
+)
+
+const (
+	// authorizeTimeout bounds one question to the control plane.
+	authorizeTimeout = 10 * time.Second
+	// firstConnection is how long a request waits before there has ever been a connection. Later ones wait as long as
+	// their clients do: a connection that was there comes back.
+	firstConnection = 900 * time.Millisecond
+	// retryConnect is when a client may come back that found no control plane.
+	retryConnect = time.Second
+
+	// Codes of drpc errors, which are gRPC's. An unavailable control plane, or one that failed, has said nothing about
+	// what it was asked.
+	codePermissionDenied = 7
+	codeInternal         = 13
+	codeUnavailable      = 14
+	codeUnauthenticated  = 16
+)
+
+// ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it. It finds out who is asking, and hands
+// the request, without the gateway's own credentials, to that user's bridge.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, done, ok := s.enter(r.Context())
+	if !ok {
+		w.Header().Set("Connection", "close")
+		s.refuse(w, r, &apierror.Error{Status: http.StatusServiceUnavailable, Text: ErrConnect.Error(), RetryAfter: retryConnect, Cause: errClosed})
+		return
+	}
+	defer done()
+
+	handler, r, err := s.admit(r.WithContext(ctx))
+	if err != nil {
+		s.refuse(w, r, apierror.From(err))
+		return
+	}
+	handler.ServeHTTP(w, r)
+}
+
+// enter counts a request in, and out again when done is called. Its context ends with the server's patience too.
+func (s *Server) enter(ctx context.Context) (_ context.Context, done func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil, nil, false
+	}
+	s.inFlight.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.serving, func() { cancel(context.Cause(s.serving)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		s.inFlight.Done()
+	}, true
+}
+
+// admit authorises a request and returns the handler of its user's bridge, and the request as that handler gets it. The
+// request it returns is never nil.
+func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
+	credentials, err := credentialsOf(r)
+	if err != nil {
+		return nil, r, err
+	}
+	owner, err := s.authorize(r.Context(), credentials)
+	if err != nil {
+		return nil, r, err
+	}
+	request := Request{SessionKey: credentials.token, APIKeyID: owner.APIKeyID, InitiatorID: owner.ID}
+	handler, err := s.GetRequestHandler(r.Context(), request)
+	if err != nil {
+		return nil, r, err
+	}
+	ctx := aibridge.AsActor(r.Context(), aibridge.Actor{
+		ID:       owner.ID.String(),
+		Metadata: aibridge.Metadata{"Username": owner.Username},
+	})
+	return handler, credentials.strip(r.WithContext(aibridge.WithCredentialKind(ctx, credentials.kind))), nil
+}
+
+// GetRequestHandler returns the handler of a user's bridge, for a request that its caller has authorised. The handler is
+// for one request and is held for it until ctx ends. It fails with [ErrAcquireRequestHandler].
+func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handler, error) {
+	handler, err := s.pool.Acquire(ctx, req, s.clientNow, NewMCPProxyFactory(s.logger, s.tracer, s.clientNow))
+	if err != nil {
+		return nil, &apierror.Error{
+			Status: http.StatusInternalServerError, Text: ErrAcquireRequestHandler.Error(), Cause: wrapped{ErrAcquireRequestHandler, err},
+		}
+	}
+	return handler, nil
+}
+
+// owner is who a key belongs to.
+type owner struct {
+	ID       uuid.UUID
+	APIKeyID string
+	Username string
+}
+
+// authorize asks the control plane who a request's token belongs to.
+func (s *Server) authorize(ctx context.Context, credentials credentials) (owner, error) {
+	ctx, cancel := context.WithTimeout(ctx, authorizeTimeout)
+	defer cancel()
+	client, err := s.clientFor(ctx)
+	if err != nil {
+		return owner{}, unavailable(err)
+	}
+	response, err := client.IsAuthorized(ctx, &proto.IsAuthorizedRequest{Key: credentials.token, KeyId: credentials.delegatedID})
+	if err != nil {
+		if ctx.Err() == nil && isRefusal(err) {
+			return owner{}, unauthorized(err)
+		}
+		return owner{}, unavailable(err)
+	}
+	id, err := uuid.Parse(response.GetOwnerId())
+	if err != nil {
+		return owner{}, unauthorized(xerrors.Errorf("parse owner id: %w", err))
+	}
+	return owner{ID: id, APIKeyID: response.GetApiKeyId(), Username: response.GetUsername()}, nil
+}
+
+// clientFor waits for a client as long as the request may.
+func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
+	s.mu.Lock()
+	connected := s.connected
+	s.mu.Unlock()
+	if !connected {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, firstConnection)
+		defer cancel()
+	}
+	return s.clientWithin(ctx)
+}
+
+// isRefusal reports whether an error is the server's own answer to whom a key belongs: it has no code, or one that says
+// so. A refusal taken for an outage makes a client wait; an outage taken for a refusal makes it throw its key away.
+func isRefusal(err error) bool {
+	switch drpcerr.Code(err) {
+	case codePermissionDenied, codeUnauthenticated:
+		return true
+	case 0:
+		return !isUnavailable(err)
+	}
+	return false
+}
+
+// isUnavailable reports whether an RPC failed without an answer to it, so that it may succeed another time.
+func isUnavailable(err error) bool {
+	switch drpcerr.Code(err) {
+	case codeUnavailable, codeInternal, drpcerr.Unimplemented:
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return drpc.ClosedError.Has(err) || drpc.ProtocolError.Has(err) || drpc.InternalError.Has(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func unavailable(cause error) error {
+	return &apierror.Error{
+		Status: http.StatusServiceUnavailable, Text: ErrConnect.Error(), RetryAfter: retryConnect, Cause: wrapped{ErrConnect, cause},
+	}
+}
+
+func unauthorized(cause error) error {
+	return &apierror.Error{Status: http.StatusForbidden, Text: ErrUnauthorized.Error(), Cause: wrapped{ErrUnauthorized, cause}}
+}
+
+// wrapped is a cause under the name of a documented error.
+type wrapped struct{ documented, cause error }
+
+func (w wrapped) Error() string   { return w.cause.Error() }
+func (w wrapped) Unwrap() []error { return []error{w.documented, w.cause} }
+
+// refuse answers a request with an error of ours and logs it once.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *apierror.Error) {
+	fields := []slog.Field{slog.F("method", r.Method), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(err)}
+	if r.Method == http.MethodHead && errors.Is(err, ErrNoAuthKey) {
+		s.logger.Info(r.Context(), "request refused: clients probe so", fields...)
+	} else {
+		s.logger.Warn(r.Context(), "request refused", fields...)
+	}
+	apierror.ForPath(r.URL.Path).Write(w, r, err)
+}
+
+// withoutRoot takes the prefix of the gateway's mount point off a path, where it is there.
+func withoutRoot(path string) string {
+	if rest, ok := strings.CutPrefix(path, aibridge.RootPath); ok && (rest == "" || rest[0] == '/') {
+		return rest
+	}
+	return path
+}

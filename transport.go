@@ -1,0 +1,63 @@
+package aibridged
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/inproc"
+)
+
+// NewTransportFactory returns a factory whose transports have their requests served by handler, which is to be a
+// [Server] or whatever a host mounts it in, without a connection between them.
+//
+// The path /v1/messages of a request becomes [aibridge.RootPath]/<provider>/v1/messages; its scheme and host say
+// nothing. The context of each request must hold the id of the API key to serve it as, from
+// [aibridge.WithDelegatedAPIKeyID], or RoundTrip fails with [ErrNoAuthKey].
+//
+// To the client the transports are like net/http's own: bytes are readable as they are written, cancelling the
+// request's context cancels the handler, and so does closing the response's body before its end. What breaks off is an
+// error of the body and never its end: [io.ErrUnexpectedEOF] where the handler aborted or wrote less than it declared,
+// the context's cause where the caller gave up. A handler that panics before it has written anything answers with 500
+// and a body that fails.
+func NewTransportFactory(handler http.Handler) aibridge.TransportFactory {
+	return transportFactory{handler}
+}
+
+type transportFactory struct{ handler http.Handler }
+
+func (f transportFactory) TransportFor(providerName string, source aibridge.Source) (http.RoundTripper, error) {
+	if f.handler == nil {
+		return nil, errors.New("in-process transport: there is no handler")
+	}
+	if err := aibridge.CheckProviderName(providerName); err != nil {
+		return nil, fmt.Errorf("in-process transport: %w", err)
+	}
+	return &sourceTransport{
+		source: source,
+		served: inproc.New(f.handler, aibridge.RootPath+"/"+providerName),
+	}, nil
+}
+
+// sourceTransport serves only requests that say whose they are, and says where they come from.
+type sourceTransport struct {
+	source aibridge.Source
+	served *inproc.Transport
+}
+
+func (t *sourceTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	ctx := request.Context()
+	if _, ok := aibridge.DelegatedAPIKeyIDFromContext(ctx); !ok {
+		if request.Body != nil {
+			_ = request.Body.Close() // The caller gets the error that kept the body from being read.
+		}
+		return nil, fmt.Errorf("in-process request without a delegated API key id: %w", ErrNoAuthKey)
+	}
+	response, err := t.served.RoundTrip(request.WithContext(aibridge.WithSource(ctx, t.source)))
+	if err != nil {
+		return nil, err // Not wrapped: net/http's client only sees at the error itself whether it is a timeout.
+	}
+	response.Request = request
+	return response, nil
+}
