@@ -1,0 +1,61 @@
+package controlplane
+
+import (
+	"errors"
+	"fmt"
+
+	"cdr.dev/slog/v3"
+	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
+	"storj.io/drpc/drpcmux"
+
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/proto"
+)
+
+// handler gives calls to a server's methods and keeps their panics to themselves.
+type handler struct {
+	mux    *drpcmux.Mux
+	logger slog.Logger
+}
+
+func newHandler(server aibridged.DRPCServer, logger slog.Logger) (*handler, error) {
+	mux := drpcmux.New()
+	if err := errors.Join(
+		proto.DRPCRegisterRecorder(mux, server),
+		proto.DRPCRegisterMCPConfigurator(mux, server),
+		proto.DRPCRegisterAuthorizer(mux, server),
+	); err != nil {
+		return nil, fmt.Errorf("register the control plane's calls: %w", err)
+	}
+	return &handler{mux: mux, logger: logger}, nil
+}
+
+// HandleRPC answers one call. What it returns is sent to the client.
+func (h *handler) HandleRPC(stream drpc.Stream, rpc string) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			panicked := contain.Recovered(value)
+			h.logger.Error(stream.Context(), "control plane panicked",
+				slog.F("rpc", rpc), slog.Error(panicked), slog.F("stack", string(panicked.Stack)))
+			// The log has the value. It is not for the other end, which may belong to somebody else.
+			err = drpcerr.WithCode(fmt.Errorf("%s: the control plane panicked", rpc), codeInternal)
+		}
+	}()
+	return h.mux.HandleRPC(bounded{stream, rpc}, rpc)
+}
+
+// bounded is a stream that refuses to send what the other end could not receive.
+type bounded struct {
+	drpc.Stream
+	rpc string
+}
+
+func (b bounded) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
+	data, err := marshal(b.rpc, "answer", enc, msg)
+	if err != nil {
+		return err
+	}
+	return b.Stream.MsgSend(&data, asIs{})
+}
