@@ -1,0 +1,75 @@
+package aibridgedserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Database is an engine that holds the control plane's tables, opened and migrated. Package sqlite makes one. All of its
+// fields are set.
+type Database struct {
+	// Writer takes one transaction at a time, and each of them is one that may write.
+	Writer *sql.DB
+	// Reader serves queries beside the writer.
+	Reader *sql.DB
+	// Fault says what an error of the engine means.
+	Fault func(error) Fault
+}
+
+// Fault is what a failure of the engine means for the records that it concerns.
+type Fault int
+
+const (
+	// FaultUnavailable is the engine's own trouble: another try may succeed, though not at once.
+	FaultUnavailable Fault = iota
+	// FaultBusy is another writer's doing: trying again in a moment succeeds.
+	FaultBusy
+	// FaultRecord is caused by what was to be stored: it will fail every time.
+	FaultRecord
+)
+
+// Close closes both sides. It must come after [Server.Close].
+func (d Database) Close() error {
+	// The side that closes last moves what is in an engine's log into its main file, which a reader may not do.
+	return errors.Join(d.Reader.Close(), d.Writer.Close())
+}
+
+// inTx runs do in a transaction, and commits it if do succeeds.
+func inTx(ctx context.Context, db *sql.DB, options *sql.TxOptions, do func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, options)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := do(tx); err != nil {
+		if failed := tx.Rollback(); !errors.Is(failed, sql.ErrTxDone) { // The end of ctx rolls back too.
+			err = errors.Join(err, failed)
+		}
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// each calls scan with every row that query yields.
+func each(ctx context.Context, db querier, query string, args []any, scan func(*sql.Rows) error) (err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

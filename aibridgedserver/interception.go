@@ -1,0 +1,77 @@
+package aibridgedserver
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Interception is what is known of an interception, with all that was recorded of it so far. Its slices are never nil.
+type Interception struct {
+	ID                    string          `json:"id"`           // UUID.
+	Initiator             string          `json:"initiator"`    // Username, or empty where the initiator is no user.
+	InitiatorID           string          `json:"initiator_id"` // UUID.
+	APIKeyID              string          `json:"api_key_id"`
+	Provider              string          `json:"provider"` // The provider's type.
+	ProviderName          string          `json:"provider_name"`
+	Model                 string          `json:"model"`
+	Client                string          `json:"client"`
+	ClientSessionID       *string         `json:"client_session_id"`
+	UserAgent             string          `json:"user_agent"`
+	CorrelatingToolCallID *string         `json:"correlating_tool_call_id"`
+	CredentialKind        string          `json:"credential_kind"`
+	CredentialHint        string          `json:"credential_hint"` // Of the key that served, once that is known.
+	Metadata              json.RawMessage `json:"metadata"`
+	StartedAt             time.Time       `json:"started_at"`
+	EndedAt               *time.Time      `json:"ended_at"` // Nil: it has not ended.
+	ErrorType             *string         `json:"error_type"`
+	ErrorMessage          *string         `json:"error_message"`
+
+	Prompts       []Prompt       `json:"prompts"`
+	TokenUsages   []TokenUsage   `json:"token_usages"`
+	ToolUsages    []ToolUsage    `json:"tool_usages"`
+	ModelThoughts []ModelThought `json:"model_thoughts"`
+}
+
+// Prompt is what a person typed.
+type Prompt struct {
+	RecordID  string          `json:"record_id"` // UUID.
+	MsgID     string          `json:"msg_id"`
+	Prompt    string          `json:"prompt"`
+	Metadata  json.RawMessage `json:"metadata"`
+	CreatedAt time.Time       `json:"created_at"`
+}
+
+// TokenUsage is what one upstream answer cost.
+type TokenUsage struct {
+	RecordID              string          `json:"record_id"` // UUID.
+	MsgID                 string          `json:"msg_id"`
+	InputTokens           int64           `json:"input_tokens"`
+	OutputTokens          int64           `json:"output_tokens"`
+	CacheReadInputTokens  int64           `json:"cache_read_input_tokens"`
+	CacheWriteInputTokens int64           `json:"cache_write_input_tokens"`
+	Metadata              json.RawMessage `json:"metadata"`
+	CreatedAt             time.Time       `json:"created_at"`
+}
+
+// ToolUsage is one call that the model made.
+type ToolUsage struct {
+	RecordID        string          `json:"record_id"` // UUID.
+	MsgID           string          `json:"msg_id"`
+	ToolCallID      string          `json:"tool_call_id"`
+	ItemID          string          `json:"item_id"`
+	ServerURL       *string         `json:"server_url"`
+	Tool            string          `json:"tool"`
+	Input           string          `json:"input"` // JSON, as the model wrote it.
+	Injected        bool            `json:"injected"`
+	InvocationError *string         `json:"invocation_error"`
+	Metadata        json.RawMessage `json:"metadata"`
+	CreatedAt       time.Time       `json:"created_at"`
+}
+
+// ModelThought is one piece of reasoning that the model showed.
+type ModelThought struct {
+	RecordID  string          `json:"record_id"` // UUID.
+	Content   string          `json:"content"`
+	Metadata  json.RawMessage `json:"metadata"`
+	CreatedAt time.Time       `json:"created_at"`
+}

@@ -1,0 +1,211 @@
+package aibridgedserver_test
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/proto"
+)
+
+// The JSON of an interception is what scripts read: its names do not change, what is not known is null, and lists are
+// never null.
+func TestInterceptionAsJSON(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	_, alice := c.token(t, "alice")
+	const running, ended = "019ab000-0000-7000-8000-000000000001", "019ab000-0000-7000-8000-000000000002"
+
+	set := func(s string) *string { return &s }
+	whole := start(ended, alice.UserID, 10)
+	request := whole.GetInterception()
+	request.ClientSessionId, request.CorrelatingToolCallId = set("session"), set("")
+	request.Metadata = map[string]*anypb.Any{"Username": packed(t, "alice")}
+	ending := end(ended, 12)
+	request2 := ending.GetInterceptionEnded()
+	request2.ErrorType, request2.ErrorMessage, request2.CredentialHint = set("overloaded"), set("busy"), "sk-b...1234"
+	call := tool(ended, "Bash", `{ "command" : "ls" }`, 11)
+	call.GetToolUsage().Injected, call.GetToolUsage().ServerUrl = true, set("https://mcp.example")
+	call.GetToolUsage().InvocationError, call.GetToolUsage().ItemId = set("no"), "item_1"
+	records := []*proto.Record{
+		start(running, "019ab000-0000-7000-8000-00000000000f", 9), whole, prompt(ended, "hello", 10), tokens(ended, 10, 11),
+		call, thought(ended, "hm", 11), ending,
+	}
+	for i, record := range records {
+		giveRecordID(record, "019ab000-0000-7000-8000-0000000001"+strconv.Itoa(10+i))
+	}
+	c.mustStore(t, records...)
+
+	var got strings.Builder
+	for _, interception := range c.report(t, aibridgedserver.InterceptionFilter{}) {
+		text, err := json.Marshal(interception)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Write(text)
+		got.WriteByte('\n')
+	}
+	want := `{"id":"` + running + `","initiator":"","initiator_id":"019ab000-0000-7000-8000-00000000000f",` +
+		`"api_key_id":"abcdefghij","provider":"anthropic","provider_name":"main","model":"claude",` +
+		`"client":"Claude Code","client_session_id":null,"user_agent":"claude-cli/2.1.330",` +
+		`"correlating_tool_call_id":null,"credential_kind":"centralized","credential_hint":"sk-a...wxyz","metadata":{},` +
+		`"started_at":"2026-11-22T00:00:09Z","ended_at":null,"error_type":null,"error_message":null,"prompts":[],` +
+		`"token_usages":[],"tool_usages":[],"model_thoughts":[]}` + "\n" +
+		`{"id":"` + ended + `","initiator":"alice","initiator_id":"` + alice.UserID + `",` +
+		`"api_key_id":"abcdefghij","provider":"anthropic","provider_name":"main","model":"claude",` +
+		`"client":"Claude Code","client_session_id":"session","user_agent":"claude-cli/2.1.330",` +
+		`"correlating_tool_call_id":"","credential_kind":"centralized","credential_hint":"sk-b...1234",` +
+		`"metadata":{"Username":"alice"},"started_at":"2026-11-22T00:00:10Z","ended_at":"2026-11-22T00:00:12Z",` +
+		`"error_type":"overloaded","error_message":"busy",` +
+		`"prompts":[{"record_id":"019ab000-0000-7000-8000-000000000112","msg_id":"msg_1","prompt":"hello","metadata":{},` +
+		`"created_at":"2026-11-22T00:00:10Z"}],` +
+		`"token_usages":[{"record_id":"019ab000-0000-7000-8000-000000000113","msg_id":"msg_1","input_tokens":10,` +
+		`"output_tokens":7,"cache_read_input_tokens":5,"cache_write_input_tokens":3,"metadata":{},` +
+		`"created_at":"2026-11-22T00:00:11Z"}],` +
+		`"tool_usages":[{"record_id":"019ab000-0000-7000-8000-000000000114","msg_id":"msg_1","tool_call_id":"toolu_1",` +
+		`"item_id":"item_1","server_url":"https://mcp.example","tool":"Bash","input":"{ \"command\" : \"ls\" }",` +
+		`"injected":true,"invocation_error":"no","metadata":{},"created_at":"2026-11-22T00:00:11Z"}],` +
+		`"model_thoughts":[{"record_id":"019ab000-0000-7000-8000-000000000115","content":"hm","metadata":{},` +
+		`"created_at":"2026-11-22T00:00:11Z"}]}` + "\n"
+	if got.String() != want {
+		t.Errorf("got  %s\nwant %s", got.String(), want)
+	}
+}
+
+func giveRecordID(record *proto.Record, id string) {
+	switch in := record.GetRecord().(type) {
+	case *proto.Record_TokenUsage:
+		in.TokenUsage.RecordId = id
+	case *proto.Record_PromptUsage:
+		in.PromptUsage.RecordId = id
+	case *proto.Record_ToolUsage:
+		in.ToolUsage.RecordId = id
+	case *proto.Record_ModelThought:
+		in.ModelThought.RecordId = id
+	}
+}
+
+func TestInterceptionsFilter(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	_, alice := c.token(t, "alice")
+	_, bob := c.token(t, "bob")
+	// 350 interceptions, more than three pages, of which the first 50 start at the same time; every third is bob's. They
+	// arrive in no order.
+	var ids []string
+	var records []*proto.Record
+	for i := range 350 {
+		owner := alice.UserID
+		if i%3 == 0 {
+			owner = bob.UserID
+		}
+		id := newID()
+		ids = append(ids, id)
+		records = append(records, start(id, owner, max(0, i-49)), tokens(id, int64(i), i))
+	}
+	rand.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+	c.mustStore(t, records...)
+
+	all := func(int) bool { return true }
+	bobs := func(i int) bool { return i%3 == 0 }
+	for name, test := range map[string]struct {
+		filter aibridgedserver.InterceptionFilter
+		keeps  func(i int) bool
+		first  int // The first index that is not filtered out by Since.
+		limit  int
+	}{
+		"none":                {aibridgedserver.InterceptionFilter{}, all, 0, 350},
+		"one":                 {aibridgedserver.InterceptionFilter{Limit: 1}, all, 0, 1},
+		"a page":              {aibridgedserver.InterceptionFilter{Limit: 100}, all, 0, 100},
+		"more than a page":    {aibridgedserver.InterceptionFilter{Limit: 101}, all, 0, 101},
+		"all but one":         {aibridgedserver.InterceptionFilter{Limit: 349}, all, 0, 349},
+		"all by limit":        {aibridgedserver.InterceptionFilter{Limit: 350}, all, 0, 350},
+		"more than there are": {aibridgedserver.InterceptionFilter{Limit: 1000}, all, 0, 350},
+		"within equal times":  {aibridgedserver.InterceptionFilter{Limit: 320}, all, 0, 320},
+		"user":                {aibridgedserver.InterceptionFilter{Username: "bob"}, bobs, 0, 350},
+		"user and limit":      {aibridgedserver.InterceptionFilter{Username: "bob", Limit: 30}, bobs, 0, 30},
+		"nobody":              {aibridgedserver.InterceptionFilter{Username: "carol", Limit: 30}, bobs, 0, 0},
+		"since":               {aibridgedserver.InterceptionFilter{Since: second(100).AsTime()}, all, 149, 350},
+		"since the beginning": {aibridgedserver.InterceptionFilter{Since: second(0).AsTime()}, all, 0, 350},
+		"since after one": {
+			aibridgedserver.InterceptionFilter{Since: second(100).AsTime().Add(time.Microsecond)}, all, 150, 350,
+		},
+		"since the future": {aibridgedserver.InterceptionFilter{Since: second(1e6).AsTime(), Limit: 3}, all, 350, 3},
+		"everything": {
+			aibridgedserver.InterceptionFilter{Username: "bob", Since: second(100).AsTime(), Limit: 5}, bobs, 149, 5,
+		},
+		"since is stronger than limit": {
+			aibridgedserver.InterceptionFilter{Since: second(295).AsTime(), Limit: 50}, all, 344, 50,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var want []string
+			for i, id := range ids {
+				if i >= test.first && test.keeps(i) {
+					want = append(want, id)
+				}
+			}
+			want = want[max(0, len(want)-test.limit):]
+			var got []string
+			for _, interception := range c.report(t, test.filter) {
+				got = append(got, interception.ID)
+				i := len(got) - 1
+				if i < len(want) && ids[interception.TokenUsages[0].InputTokens] != want[i] {
+					t.Errorf("interception %d has another's tokens", i)
+				}
+			}
+			if strings.Join(got, " ") != strings.Join(want, " ") {
+				t.Errorf("got %d interceptions: %v\nwant %d: %v", len(got), got, len(want), want)
+			}
+		})
+	}
+}
+
+// Parallel calls of a model happen at one instant: their order is the one in which they were recorded.
+func TestChildrenAreInOrder(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	id := newID()
+	c.mustStore(t, start(id, newID(), 0), tool(id, "late", "", 9), tool(id, "c", "", 5), tool(id, "a", "", 5),
+		tool(id, "b", "", 5), tool(id, "early", "", 1))
+	var got []string
+	for _, call := range c.report(t, aibridgedserver.InterceptionFilter{})[0].ToolUsages {
+		got = append(got, call.Tool)
+	}
+	if strings.Join(got, " ") != "early c a b late" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// A reader that stops in the middle, or takes its time, holds nothing that others need.
+func TestInterceptionsHoldsNothingBetweenPages(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	var records []*proto.Record
+	for i := range 150 {
+		records = append(records, start(newID(), newID(), i))
+	}
+	c.mustStore(t, records...)
+	seen := 0
+	for _, err := range c.Interceptions(t.Context(), aibridgedserver.InterceptionFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used := c.db.Reader.Stats().InUse; used != 0 {
+			t.Fatalf("%d connections in use", used)
+		}
+		if seen++; seen == 120 {
+			break
+		}
+	}
+	if seen != 120 {
+		t.Errorf("saw %d", seen)
+	}
+}

@@ -1,0 +1,165 @@
+package sqlite_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/sqlite"
+	"github.com/coder/aibridged/proto"
+)
+
+// The first argument of the test binary where it is to be another process on a database, whose path is the second.
+const (
+	recordUntilKilled = "record-until-killed"
+	createToken       = "create-token"
+)
+
+// recordInto stores records for ever. It prints the id of each once it is acknowledged.
+func recordInto(path string) {
+	err := withServer(context.Background(), path, func(server *aibridgedserver.Server) error {
+		for {
+			id := uuid.NewString()
+			_, err := server.RecordPromptUsage(context.Background(), &proto.RecordPromptUsageRequest{
+				RecordId: id, InterceptionId: id, Prompt: id, CreatedAt: timestamppb.Now(),
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Println(id)
+		}
+	})
+	exitWith(err)
+}
+
+func createTokenIn(path string) {
+	exitWith(withServer(context.Background(), path, func(server *aibridgedserver.Server) error {
+		_, _, err := server.CreateToken(context.Background(), aibridgedserver.TokenParams{Username: "alice"})
+		return err
+	}))
+}
+
+func exitWith(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func withServer(ctx context.Context, path string, do func(*aibridgedserver.Server) error) error {
+	db, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	return do(server)
+}
+
+func makeToken(ctx context.Context, db aibridgedserver.Database) error {
+	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	_, _, err = server.CreateToken(ctx, aibridgedserver.TokenParams{Username: "alice"})
+	return err
+}
+
+func countTokens(t *testing.T, db aibridgedserver.Database) int {
+	t.Helper()
+	var n int
+	if err := db.Reader.QueryRowContext(t.Context(), `SELECT count(*) FROM api_keys`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A program and its commands are processes of their own on one file, which the first of them makes.
+func TestConcurrentProcesses(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "new", "control.db")
+	var commands []*exec.Cmd
+	for range 6 {
+		command := exec.CommandContext(t.Context(), os.Args[0], createToken, path)
+		command.Stderr = t.Output()
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		commands = append(commands, command)
+	}
+	for _, command := range commands {
+		if err := command.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := countTokens(t, open(t, path)); n != len(commands) {
+		t.Errorf("%d tokens, want %d", n, len(commands))
+	}
+}
+
+func TestFault075KilledProcessLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "control.db")
+	acknowledged := map[string]bool{}
+	for round := range 10 {
+		command := exec.CommandContext(t.Context(), os.Args[0], recordUntilKilled, path)
+		output, err := command.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(output)
+		for n := 0; lines.Scan(); n++ {
+			acknowledged[lines.Text()] = true
+			if n == 50*round {
+				if err := command.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := command.Wait(); err == nil {
+			t.Fatal("the process ended by itself")
+		}
+	}
+	db := open(t, path)
+	rows, err := db.Reader.QueryContext(t.Context(),
+		`SELECT r.record_id, t.prompt FROM prompt_usages r LEFT JOIN prompt_texts t ON t.seq = r.seq`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, text string
+		if err := rows.Scan(&id, &text); err != nil {
+			t.Fatal(err)
+		}
+		if text != id {
+			t.Errorf("record %s has the text %q", id, text)
+		}
+		delete(acknowledged, id)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if len(acknowledged) > 0 {
+		t.Errorf("%d acknowledged records are lost", len(acknowledged))
+	}
+	if got := pragma(t, db.Reader, "integrity_check"); got != "ok" {
+		t.Errorf("integrity: %s", got)
+	}
+}

@@ -1,0 +1,139 @@
+// Package sqlite opens an SQLite file as the database of package aibridgedserver:
+//
+//	db, err := sqlite.Open(ctx, "/var/lib/aibridged/aibridged.db")
+//	if err != nil {
+//		return err
+//	}
+//	defer db.Close()
+//
+// Several processes may have the file open at the same time, for example a gateway and a command that revokes a token.
+// It must not lie on a network file system.
+//
+// What is stored survives the end of the process, however sudden. A power failure can take back the last commits, but
+// leaves the file consistent.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
+
+	"github.com/coder/aibridged/aibridgedserver"
+)
+
+const (
+	// busyTimeout is how long a statement waits for another process to finish its transaction.
+	busyTimeout = 5 * time.Second
+	// readers bounds the queries that run at the same time; further ones wait.
+	readers = 8
+)
+
+// Open opens the file at path and brings its tables up to date. What is missing it makes: the directory with mode 0700,
+// the file with mode 0600. The caller closes the database.
+func Open(ctx context.Context, path string) (aibridgedserver.Database, error) {
+	db, err := open(ctx, path)
+	if err != nil {
+		return aibridgedserver.Database{}, fmt.Errorf("open database %q: %w", path, err)
+	}
+	return db, nil
+}
+
+func open(ctx context.Context, path string) (db aibridgedserver.Database, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return db, err
+	}
+	if err := makeFile(path); err != nil {
+		return db, err
+	}
+	writer, err := connect(path, 1, url.Values{
+		"_journal_mode": {"WAL"},
+		"_synchronous":  {"NORMAL"},
+		"_foreign_keys": {"on"},
+		"_txlock":       {"immediate"},
+	})
+	if err != nil {
+		return db, err
+	}
+	if err := migrate(ctx, writer); err != nil {
+		return db, errors.Join(explain(err), writer.Close())
+	}
+	reader, err := connect(path, readers, url.Values{"_query_only": {"on"}})
+	if err != nil {
+		return db, errors.Join(err, writer.Close())
+	}
+	return aibridgedserver.Database{Writer: writer, Reader: reader, Fault: fault}, nil
+}
+
+// makeFile makes the file before the engine does: the engine would make it readable for everyone. The engine's own two
+// files beside it take over its mode.
+func makeFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make its directory: %w; make the directory yourself or choose another path", err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w; let this user write to the file and its directory, or choose another path", err)
+	}
+	return file.Close()
+}
+
+// connect returns a pool of at most size connections, which stay open while they idle.
+func connect(path string, size int, options url.Values) (*sql.DB, error) {
+	options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	options.Set("_dqs", "false")
+	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
+	connector, err := sqlite.NewConnector(name.String())
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
+}
+
+// explain adds to what the engine says about a file that it cannot use what to do about it.
+func explain(err error) error {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch primary(failure) {
+	case sqlitelib.SQLITE_NOTADB:
+		return fmt.Errorf("%w; the file is something else than a database, choose another path", err)
+	case sqlitelib.SQLITE_READONLY, sqlitelib.SQLITE_CANTOPEN:
+		return fmt.Errorf("%w; let this user write to the file and its directory, or choose another path", err)
+	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:
+		return fmt.Errorf("%w; another process has been writing to it for %v, try again when it is done", err, busyTimeout)
+	default:
+		return err
+	}
+}
+
+func fault(err error) aibridgedserver.Fault {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return aibridgedserver.FaultUnavailable
+	}
+	switch primary(failure) {
+	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:
+		return aibridgedserver.FaultBusy
+	case sqlitelib.SQLITE_CONSTRAINT, sqlitelib.SQLITE_TOOBIG, sqlitelib.SQLITE_MISMATCH:
+		return aibridgedserver.FaultRecord
+	default:
+		return aibridgedserver.FaultUnavailable
+	}
+}
+
+// primary returns an error's result code without the detail in its upper bits.
+func primary(err *sqlite.Error) int { return err.Code() & 0xff }

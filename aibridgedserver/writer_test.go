@@ -1,0 +1,391 @@
+package aibridgedserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"storj.io/drpc/drpcerr"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/proto"
+)
+
+// poison makes the database refuse every token usage of that many input tokens.
+func (c controlPlane) poison(t *testing.T, input int) {
+	t.Helper()
+	_, err := c.db.Writer.ExecContext(t.Context(), fmt.Sprintf(`CREATE TRIGGER poison BEFORE INSERT ON token_usages
+		WHEN NEW.input_tokens = %d BEGIN SELECT RAISE(ABORT, 'poisoned'); END`, input))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lock takes the database's write lock, as another process would, and returns how to give it back.
+func (c controlPlane) lock(t *testing.T) (unlock func()) {
+	t.Helper()
+	other := openControlPlane(t, c.path, aibridgedserver.Options{})
+	tx, err := other.db.Writer.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFault083PoisonRecordStandsAlone(t *testing.T) {
+	t.Parallel()
+	for name, poisoned := range map[string][]int{
+		"first": {0}, "last": {999}, "one": {700}, "neighbours": {500, 501}, "several": {0, 3, 499, 998},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newControlPlane(t)
+			c.poison(t, -1)
+			request := &proto.RecordBatchRequest{}
+			id := newID()
+			for i := range 1000 {
+				request.Records = append(request.Records, tokens(id, int64(i), i))
+			}
+			for _, i := range poisoned {
+				request.Records[i].GetTokenUsage().InputTokens = -1
+			}
+			response, err := c.RecordBatch(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var failed []int
+			for _, failure := range response.GetFailures() {
+				failed = append(failed, int(failure.GetIndex()))
+				if !failure.GetPermanent() || !strings.Contains(failure.GetError(), "poisoned") {
+					t.Errorf("failure %v", failure)
+				}
+			}
+			checkJSON(t, failed, poisoned)
+			if n := c.number(t, `SELECT count(*) FROM token_usages`); n != 1000-len(poisoned) {
+				t.Errorf("%d are stored", n)
+			}
+		})
+	}
+}
+
+// Calls that wait for the writer share a transaction, but no fate.
+func TestFault083PoisonRecordFailsOnlyItsOwnCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newControlPlane(t)
+		c.poison(t, -1)
+		conn, err := c.db.Writer.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var calls sync.WaitGroup
+		for i := range 50 {
+			input := int64(i)
+			if i == 30 {
+				input = -1
+			}
+			record := tokens(newID(), input, 0)
+			calls.Go(func() {
+				err := c.one(t.Context(), record)
+				if (err != nil) != (input == -1) {
+					t.Errorf("call %d: %v", i, err)
+				}
+			})
+		}
+		synctest.Wait() // All of them wait for the one connection.
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		calls.Wait()
+		if n := c.number(t, `SELECT count(*) FROM token_usages`); n != 49 {
+			t.Errorf("%d are stored", n)
+		}
+	})
+}
+
+func TestFault082LockedDatabaseIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, locked := range []time.Duration{time.Millisecond, time.Second, 8 * time.Second, 25 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newControlPlane(t)
+			unlock := c.lock(t)
+			time.AfterFunc(locked, unlock)
+			begin := time.Now()
+			for i := range 3 {
+				if err := c.one(t.Context(), tokens(newID(), int64(i), 0)); err != nil {
+					t.Errorf("locked for %v: %v", locked, err)
+				}
+			}
+			if took := time.Since(begin); took < locked || took > locked+time.Second {
+				t.Errorf("locked for %v, stored after %v", locked, took)
+			}
+			if n := c.number(t, `SELECT count(*) FROM token_usages`); n != 3 {
+				t.Errorf("%d are stored", n)
+			}
+		})
+	}
+}
+
+// A database that stays locked is the engine's failure, not the records', and holds up nobody for longer than half a
+// minute and the engine's own patience.
+func TestFault082DatabaseThatStaysLockedIsUnavailable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newControlPlane(t)
+		unlock := c.lock(t)
+		defer unlock()
+		begin := time.Now()
+		bad := tokens("no UUID", 1, 1)
+		response, err := c.RecordBatch(t.Context(), &proto.RecordBatchRequest{
+			Records: []*proto.Record{tokens(newID(), 1, 1), bad, tokens(newID(), 1, 1)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failures := response.GetFailures()
+		if len(failures) != 3 || failures[0].GetPermanent() || !failures[1].GetPermanent() || failures[2].GetPermanent() {
+			t.Errorf("failures %v", failures)
+		}
+		if took := time.Since(begin); took > 40*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if err := c.one(t.Context(), tokens(newID(), 1, 1)); drpcerr.Code(err) != codeUnavailable {
+			t.Errorf("alone: %v with code %d", err, drpcerr.Code(err))
+		}
+	})
+}
+
+// A caller waits no longer than its context, whatever the writer is about, and is never told that a record is stored
+// that is not.
+func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newControlPlane(t)
+		unlock := c.lock(t)
+		errGone := errors.New("gone")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errGone)
+		defer cancel()
+		var calls sync.WaitGroup
+		for range 400 { // More than the queue holds.
+			calls.Go(func() {
+				err := c.one(ctx, tokens(newID(), 1, 1))
+				if !errors.Is(err, errGone) || drpcerr.Code(err) != codeUnavailable {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		begin := time.Now()
+		calls.Wait()
+		if took := time.Since(begin); took != 100*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		unlock()
+		if err := c.one(t.Context(), tokens(newID(), 2, 1)); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
+}
+
+// A caller that has left before its turn is never told that its records are stored: they are not.
+func TestCallerThatHasLeftIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	acknowledged := make(chan string, 8*500)
+	var calls sync.WaitGroup
+	for range 8 {
+		calls.Go(func() {
+			for range 500 {
+				ctx, cancel := context.WithCancel(t.Context())
+				go cancel()
+				record := tokens(newID(), 1, 1)
+				if c.one(ctx, record) == nil {
+					acknowledged <- record.GetTokenUsage().GetRecordId()
+				}
+			}
+		})
+	}
+	calls.Wait()
+	close(acknowledged)
+	for id := range acknowledged {
+		if n := c.number(t, `SELECT count(*) FROM token_usages WHERE record_id = $1`, id); n != 1 {
+			t.Error("acknowledged, but not stored")
+		}
+	}
+}
+
+// Without its database a server says so, and that it is not the records' fault.
+func TestFault082LostDatabaseIsUnavailable(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	if err := c.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.one(t.Context(), tokens(newID(), 1, 1)); drpcerr.Code(err) != codeUnavailable {
+		t.Errorf("record: %v", err)
+	}
+	response, err := c.RecordBatch(t.Context(), &proto.RecordBatchRequest{Records: sixKinds(newID())})
+	if err != nil || len(response.GetFailures()) != 6 || response.GetFailures()[0].GetPermanent() {
+		t.Errorf("batch: %v, %v", response, err)
+	}
+	for _, err := range c.Interceptions(t.Context(), aibridgedserver.InterceptionFilter{Limit: 5}) {
+		if err == nil {
+			t.Error("a report without a database")
+		}
+	}
+	_, err = c.GetMCPServerConfigs(t.Context(), &proto.GetMCPServerConfigsRequest{UserId: newID()})
+	if drpcerr.Code(err) != codeUnavailable {
+		t.Errorf("MCP servers: %v", err)
+	}
+}
+
+func TestCloseStoresWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newControlPlane(t)
+		conn, err := c.db.Writer.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var calls sync.WaitGroup
+		for range 100 {
+			calls.Go(func() {
+				if err := c.one(t.Context(), tokens(newID(), 1, 1)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		calls.Go(func() {
+			if err := c.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+		synctest.Wait()
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		calls.Wait()
+		if n := c.number(t, `SELECT count(*) FROM token_usages`); n != 100 {
+			t.Errorf("%d are stored", n)
+		}
+		if err := c.one(t.Context(), tokens(newID(), 1, 1)); drpcerr.Code(err) != codeUnavailable {
+			t.Errorf("after Close: %v", err)
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("second Close: %v", err)
+		}
+	})
+}
+
+// Every call that is answered with success is stored, and every other is not known to be, also while the server closes.
+func TestCloseBesideCallsLosesNothing(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		c := newControlPlane(t)
+		var calls sync.WaitGroup
+		var mu sync.Mutex
+		stored := 0
+		begun := make(chan struct{}, 64)
+		for range 16 {
+			calls.Go(func() {
+				for {
+					err := c.one(t.Context(), tokens(newID(), 1, 1))
+					if err != nil {
+						return
+					}
+					mu.Lock()
+					stored++
+					mu.Unlock()
+					select {
+					case begun <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		for range cap(begun) {
+			<-begun
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		calls.Wait()
+		if n := c.number(t, `SELECT count(*) FROM token_usages`); n < stored {
+			t.Errorf("%d are stored, %d were acknowledged", n, stored)
+		}
+	}
+}
+
+func TestNewFailsWithoutTables(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	if _, err := c.db.Writer.ExecContext(t.Context(), `DROP TABLE thought_texts`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := aibridgedserver.New(t.Context(), c.db, aibridgedserver.Options{}); err == nil {
+		t.Error("a server without its tables")
+	}
+}
+
+// Many record while another process, here another database handle, reads what is there so far.
+func TestManyRecordWhileAnotherReads(t *testing.T) {
+	t.Parallel()
+	const recorders, each = 64, 10
+	c := newControlPlane(t)
+	reader := openControlPlane(t, c.path, aibridgedserver.Options{})
+	var recording sync.WaitGroup
+	for range recorders {
+		recording.Go(func() {
+			for i := range each {
+				id := newID()
+				var err error
+				if i%2 == 0 {
+					_, err = c.RecordBatch(t.Context(), &proto.RecordBatchRequest{Records: sixKinds(id)})
+				} else {
+					for _, record := range sixKinds(id) {
+						err = errors.Join(err, c.one(t.Context(), record))
+					}
+				}
+				if err != nil {
+					t.Errorf("record: %v", err)
+				}
+			}
+		})
+	}
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		recording.Wait()
+	}()
+	for last, reading := 0, true; reading; {
+		all := reader.report(t, aibridgedserver.InterceptionFilter{})
+		if len(all) < last {
+			t.Errorf("%d interceptions after %d", len(all), last)
+		}
+		last = len(all)
+		select {
+		case <-recorded:
+			reading = false
+		default:
+		}
+	}
+	all := reader.report(t, aibridgedserver.InterceptionFilter{})
+	if len(all) != recorders*each {
+		t.Errorf("%d interceptions, want %d", len(all), recorders*each)
+	}
+	for _, i := range all {
+		if len(i.Prompts) != 1 || len(i.TokenUsages) != 1 || len(i.ToolUsages) != 1 || len(i.ModelThoughts) != 1 ||
+			i.EndedAt == nil {
+			t.Fatalf("incomplete: %+v", i)
+		}
+	}
+}
