@@ -1,0 +1,152 @@
+package fakellm
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// ask is what a format read of a request.
+type ask struct {
+	model    string
+	stream   bool
+	messages []utterance
+	tools    map[string]tool // By name; empty: none were declared.
+
+	usageWanted bool                       // Chat: the stream is to end with a chunk of usage.
+	echo        map[string]json.RawMessage // Responses: the request's fields, for the answer repeats them.
+}
+
+// tool is what the declaration of a tool says of how it is called.
+type tool struct {
+	custom    bool // Its input is text, not JSON.
+	namespace string
+}
+
+// utterance is one message of the conversation so far, or what a format has in its place.
+type utterance struct {
+	from    speaker
+	texts   []string
+	results []string // Of tools. A message that has any is the client's, whatever text stands beside them.
+}
+
+type speaker int
+
+const (
+	fromSystem speaker = iota
+	fromUser
+	fromModel
+	fromTools
+)
+
+// speakerOf reads a role. Roles unknown here are taken for the system's: they ask for nothing.
+func speakerOf(role string) speaker {
+	switch role {
+	case "user":
+		return fromUser
+	case "assistant":
+		return fromModel
+	case "tool":
+		return fromTools
+	}
+	return fromSystem
+}
+
+// conversation is where a conversation stands.
+type conversation struct {
+	typed   []string // The texts of the last message that the user typed.
+	round   int      // How many times tool results have come back since.
+	results []string // The tool results that are to be answered now.
+}
+
+// conversation finds out where the conversation stands. Results that follow each other are one round.
+func (a ask) conversation() conversation {
+	var c conversation
+	last := fromSystem
+	for _, m := range a.messages {
+		switch {
+		case m.from == fromSystem:
+			continue
+		case len(m.results) > 0:
+			if last != fromTools {
+				c.round++
+				c.results = nil
+			}
+			c.results = append(c.results, m.results...)
+			last = fromTools
+			continue
+		case m.from == fromUser:
+			c = conversation{typed: m.texts}
+		case m.from == fromModel:
+			c.results = nil
+		}
+		last = m.from
+	}
+	return c
+}
+
+// prompt returns the last text that was typed: clients put what they wrap around it before it.
+func (c conversation) prompt() string {
+	if len(c.typed) == 0 {
+		return ""
+	}
+	return c.typed[len(c.typed)-1]
+}
+
+// words counts the words of all messages: the input tokens, where the request does not script them.
+func (a ask) words() int64 {
+	var sum int64
+	for _, m := range a.messages {
+		sum += countWords(m.texts...) + countWords(m.results...)
+	}
+	return max(sum, 1)
+}
+
+func countWords(texts ...string) int64 {
+	var sum int64
+	for _, text := range texts {
+		sum += int64(len(strings.Fields(text)))
+	}
+	return sum
+}
+
+// part is one part of a message's content, in any of the formats.
+type part struct {
+	Type    string          `json:"type"`
+	Text    string          `json:"text"`
+	Content json.RawMessage `json:"content"` // Of a tool result.
+}
+
+// parts reads content, which is a string or a list of parts. Anything else holds no text.
+func parts(content json.RawMessage) ([]part, error) {
+	switch {
+	case len(content) > 0 && content[0] == '"':
+		var text string
+		if err := json.Unmarshal(content, &text); err != nil {
+			return nil, err
+		}
+		return []part{{Type: "text", Text: text}}, nil
+	case len(content) > 0 && content[0] == '[':
+		var list []part
+		err := json.Unmarshal(content, &list)
+		return list, err
+	}
+	return nil, nil
+}
+
+// texts returns the texts in content.
+func texts(content json.RawMessage) ([]string, error) {
+	list, err := parts(content)
+	var found []string
+	for _, p := range list {
+		if p.Text != "" {
+			found = append(found, p.Text)
+		}
+	}
+	return found, err
+}
+
+// result returns the text of a tool result.
+func result(content json.RawMessage) (string, error) {
+	found, err := texts(content)
+	return strings.Join(found, "\n"), err
+}

@@ -1,0 +1,128 @@
+// Package fakellm is a scripted upstream: it answers as the Anthropic Messages, OpenAI Chat Completions and OpenAI
+// Responses APIs do, streamed and blocking, and says what it is told to say. It stands in where there is no key: in
+// tests, in demonstrations, and for whoever tries the gateway for the first time.
+//
+//	upstream := httptest.NewServer(fakellm.New(fakellm.Options{}))
+//	defer upstream.Close()
+//
+// A request scripts its answer by directives in the text that the user typed, such as [[think: hm]] [[tool: Bash
+// {"command":"ls"}]], or in the header X-Fakellm; [Help] describes them. Without any it repeats the first words of the
+// prompt, and quotes the tool results that an agent sends back, so that the agent's loop ends.
+//
+// It is no model and no mock of the whole APIs: it checks little of a request, keeps no conversation, and has no
+// WebSocket.
+package fakellm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	maxBody   = 64 << 20
+	maxServed = 1000
+)
+
+// Options configure a [Server]. The zero value works.
+type Options struct {
+	// IDPrefix becomes a part of every id that the server makes up. Ids count up from one: two servers whose answers
+	// go into one database need prefixes that differ. It consists of letters and digits.
+	IDPrefix string
+	// Log is called with each answer once it is over, from the request's goroutine: it must be safe for concurrent
+	// use. Nil: no calls.
+	Log func(Served)
+}
+
+// Server is the upstream. It is safe for concurrent use, holds nothing that needs closing, and starts no goroutines.
+type Server struct {
+	options Options
+	mux     *http.ServeMux
+	count   atomic.Int64 // Requests so far; ids are made of it.
+
+	mu     sync.Mutex
+	served []Served // Guarded by mu; at most maxServed.
+}
+
+// New returns a server that is ready to serve.
+func New(options Options) *Server {
+	s := &Server{options: options, mux: http.NewServeMux()}
+	for path, f := range map[string]format{
+		"/v1/messages": messages(), "/v1/chat/completions": chat(), "/v1/responses": responses(),
+	} {
+		s.mux.HandleFunc("POST "+path, s.authorized(func(w http.ResponseWriter, r *http.Request) { s.answer(f, w, r) }))
+	}
+	s.mux.HandleFunc("POST /v1/messages/count_tokens", s.authorized(s.countTokens))
+	s.mux.HandleFunc("GET /v1/models", s.authorized(s.listModels))
+	s.mux.HandleFunc("GET /v1/models/{id}", s.authorized(s.getModel))
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	s.mux.HandleFunc("/", s.authorized(s.notFound))
+	return s
+}
+
+// ServeHTTP answers a request. It panics with [http.ErrAbortHandler] where the request asked for a cut connection.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// authorized lets requests with any credential pass. What the credential is, nobody looks at.
+func (s *Server) authorized(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Api-Key") == "" && r.Header.Get("Authorization") == "" {
+			s.refuse(w, r, &refusal{status: http.StatusUnauthorized, message: "no credential: send x-api-key or authorization"})
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		// Codex asks for a WebSocket first, and turns to HTTP for good at this status only.
+		s.refuse(w, r, &refusal{status: http.StatusUpgradeRequired, message: "no WebSocket here: use HTTP"})
+		return
+	}
+	s.refuse(w, r, &refusal{status: http.StatusNotFound, message: "no such route: " + r.Method + " " + r.URL.Path})
+}
+
+// refuse writes an error where no format has looked at the request.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *refusal) {
+	f := formatOf(r)
+	requestID := s.ids()("req_", 0)
+	w.Header().Set(f.requestID, requestID)
+	err.write(w, f, requestID)
+}
+
+// formatOf returns the format in whose shape such an error is written.
+func formatOf(r *http.Request) format {
+	if strings.HasPrefix(r.URL.Path, "/v1/messages") || r.Header.Get("Anthropic-Version") != "" {
+		return messages()
+	}
+	return chat()
+}
+
+// answer serves a request of one format.
+func (s *Server) answer(f format, w http.ResponseWriter, r *http.Request) {
+	p := plan{format: f, newID: s.ids()}
+	requestID := p.newID("req_", 0)
+	w.Header().Set(f.requestID, requestID)
+	err := p.decide(w, r)
+	served := p.describe(requestID)
+	defer func() { s.note(served) }() // Deferred, because a cut is a panic.
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		served.Status = refused.status
+		refused.write(w, f, requestID)
+		return
+	}
+	served.Complete = p.play(w, r)
+}
+
+// ids counts a request and returns a maker of ids: they are of a kind, and number what is within the answer.
+func (s *Server) ids() func(prefix string, item int) string {
+	number := s.count.Add(1)
+	return func(prefix string, item int) string {
+		return fmt.Sprintf("%s%sfake%06d%03d", prefix, s.options.IDPrefix, number, item)
+	}
+}

@@ -1,0 +1,70 @@
+package fakellm
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// format is one API, as far as it differs from the others.
+type format struct {
+	name      string
+	requestID string // The response header with the request's id.
+	answerID  string // What answers' ids begin with.
+
+	read func(body []byte) (ask, error)
+	// call completes a scripted tool call, or fails where the format cannot express it.
+	call func(c ToolCall, declared tool, id func(prefix string) string) (ToolCall, error)
+	// events returns the whole stream. Its last event is the terminal one.
+	events func(ask, answer) []event
+	// body returns the blocking answer: the same in one piece.
+	body func(ask, answer) object
+	// failure returns the event of an error in mid-stream, after sequence other events.
+	failure func(f failure, sequence int) event
+	// refusal returns the body of an error that comes before any answer.
+	refusal func(r refusal, requestID string) object
+}
+
+// event is one event of a stream. Chat's have no name.
+type event struct {
+	name string
+	data []byte
+}
+
+// object is a JSON object.
+type object map[string]any
+
+// encode writes JSON as the APIs do: without a newline, and with <, > and & as they are.
+func encode(v any) []byte {
+	var buffer strings.Builder
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return []byte("{}") // Strings, numbers and JSON that was read before always marshal.
+	}
+	return []byte(strings.TrimSuffix(buffer.String(), "\n"))
+}
+
+// pieces splits text into what the deltas of a stream hold: a word each.
+func pieces(text string) []string {
+	split := strings.SplitAfter(text, " ")
+	return slices.DeleteFunc(split, func(s string) bool { return s == "" })
+}
+
+// inputPieces splits a tool call's input, at no particular place but between characters.
+func inputPieces(input string) []string {
+	const size = 12
+	var split []string
+	for part := range slices.Chunk([]rune(input), size) {
+		split = append(split, string(part))
+	}
+	return split
+}
+
+// orEmptyObject makes an input of none the one that a model writes for a function without parameters.
+func orEmptyObject(input string) string {
+	if input == "" {
+		return "{}"
+	}
+	return input
+}

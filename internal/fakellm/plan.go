@@ -1,0 +1,138 @@
+package fakellm
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// plan is all that is decided about an answer before its first byte.
+type plan struct {
+	format format
+	newID  func(prefix string, item int) string
+	ask    ask
+	turn   turn
+	answer answer
+}
+
+// answer is what a request is answered with, in no format yet: first the thoughts, then the text, then the calls.
+type answer struct {
+	newID    func(prefix string, item int) string
+	id       string
+	created  int64 // In seconds.
+	thoughts []string
+	text     string
+	calls    []ToolCall
+	usage    Usage
+}
+
+// decide makes the plan for a request. It fails with a [*refusal].
+func (p *plan) decide(w http.ResponseWriter, r *http.Request) error {
+	var err error
+	if p.ask, err = read(p.format, w, r); err != nil {
+		return err
+	}
+	var plain string
+	if p.turn, plain, err = p.ask.script(r.Header.Values("X-Fakellm")); err != nil {
+		return err
+	}
+	if p.turn.refusal != nil {
+		return p.turn.refusal
+	}
+	return p.compose(plain)
+}
+
+// read reads a request's body as f's.
+func read(f format, w http.ResponseWriter, r *http.Request) (ask, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return ask{}, &refusal{status: http.StatusRequestEntityTooLarge, message: "the body exceeds 64 MiB"}
+	}
+	if err != nil {
+		return ask{}, badRequest("the body could not be read: %v", err)
+	}
+	ask, err := f.read(body)
+	if err != nil {
+		return ask, badRequest("the body is no request of this API: %v", err)
+	}
+	if ask.model == "" {
+		return ask, badRequest("model: field required")
+	}
+	return ask, nil
+}
+
+// compose fills in the answer, where plain is the prompt without directives.
+func (p *plan) compose(plain string) error {
+	made := answer{
+		newID: p.newID, id: p.newID(p.format.answerID, 0), created: time.Now().Unix(), thoughts: p.turn.thoughts,
+	}
+	if len(p.ask.tools) > 0 {
+		for i, scripted := range p.turn.calls {
+			newID := func(prefix string) string { return p.newID(prefix, i) }
+			call, err := p.format.call(scripted, p.ask.tools[scripted.Name], newID)
+			if err != nil {
+				return err
+			}
+			made.calls = append(made.calls, call)
+		}
+	}
+	switch {
+	case p.turn.text != nil:
+		made.text = *p.turn.text
+	case len(made.calls) == 0:
+		made.text = defaultText(p.ask.conversation().results, p.turn.calls, plain)
+	}
+	made.usage = usageOf(p.ask, made, p.turn.usage)
+	p.answer = made
+	return nil
+}
+
+// defaultText is what is said where the script leaves it open.
+func defaultText(results []string, refused []ToolCall, plain string) string {
+	switch start := firstWords(plain, 8); {
+	case len(refused) > 0:
+		// A client's side request, for a title say, repeats the prompt and declares no tools: a call would break it.
+		return "I cannot call " + refused[0].Name + ": this request declares no tools."
+	case len(results) > 0:
+		return "The tool returned: " + firstWords(strings.Join(results, "; "), 60)
+	case start == "":
+		return "Hello from fakellm."
+	default:
+		return "Hello from fakellm. You wrote: " + start
+	}
+}
+
+// firstWords returns the first n words of text, each at most 200 bytes long, in one line.
+func firstWords(text string, n int) string {
+	fields := strings.Fields(text)
+	short := fields[:min(n, len(fields))]
+	for i, word := range short {
+		short[i] = strings.ToValidUTF8(word[:min(200, len(word))], "")
+	}
+	if len(fields) > n {
+		short = append(short, "…")
+	}
+	return strings.Join(short, " ")
+}
+
+// usageOf counts words, but for what is scripted.
+func usageOf(a ask, made answer, scripted map[string]int64) Usage {
+	u := Usage{Input: a.words(), Thinking: countWords(made.thoughts...)}
+	u.Output = u.Thinking + countWords(made.text)
+	for _, call := range made.calls {
+		u.Output += countWords(call.Name, call.Input)
+	}
+	u.Output = max(u.Output, 1)
+	for name, figure := range map[string]*int64{
+		"input": &u.Input, "output": &u.Output, "cache_read": &u.CacheRead, "cache_write": &u.CacheWrite,
+		"thinking": &u.Thinking,
+	} {
+		if value, found := scripted[name]; found {
+			*figure = value
+		}
+	}
+	u.Thinking = min(u.Thinking, u.Output) // It is a part of the output.
+	return u
+}

@@ -1,0 +1,83 @@
+package fakellm
+
+// responsesStream collects events, numbered in their order.
+type responsesStream struct {
+	events []event
+	index  int // Of the output item.
+}
+
+func (s *responsesStream) add(kind string, data object) {
+	data["type"], data["sequence_number"] = kind, len(s.events)
+	s.events = append(s.events, event{kind, encode(data)})
+}
+
+// item adds an output item: how it is announced, what between adds, how it is in the end.
+func (s *responsesStream) item(added, done object, between func(add func(kind string, data object))) {
+	s.add("response.output_item.added", object{"output_index": s.index, "item": added})
+	between(func(kind string, data object) {
+		data["output_index"], data["item_id"] = s.index, added["id"]
+		s.add(kind, data)
+	})
+	s.add("response.output_item.done", object{"output_index": s.index, "item": done})
+	s.index++
+}
+
+func responsesEvents(request ask, a answer) []event {
+	var s responsesStream
+	s.add("response.created", object{"response": responsesObject(request, a, "in_progress", []object{})})
+	s.add("response.in_progress", object{"response": responsesObject(request, a, "in_progress", []object{})})
+	output := responsesOutput(a)
+	for i, thought := range a.thoughts {
+		s.item(reasoningItem(a, i, []object{}), output[s.index], summaryOf(thought))
+	}
+	if a.text != "" || len(a.calls) == 0 {
+		s.item(messageItem(a, "in_progress", []object{}), output[s.index], contentOf(a.text))
+	}
+	for _, c := range a.calls {
+		s.item(callItem(c, "in_progress", ""), output[s.index], inputOf(c))
+	}
+	s.add("response.completed", object{"response": responsesObject(request, a, "completed", output)})
+	return s.events
+}
+
+func summaryOf(thought string) func(add func(string, object)) {
+	return func(add func(string, object)) {
+		part := func(text string) object { return object{"type": "summary_text", "text": text} }
+		add("response.reasoning_summary_part.added", object{"summary_index": 0, "part": part("")})
+		for _, piece := range pieces(thought) {
+			add("response.reasoning_summary_text.delta", object{"summary_index": 0, "delta": piece})
+		}
+		add("response.reasoning_summary_text.done", object{"summary_index": 0, "text": thought})
+		add("response.reasoning_summary_part.done", object{"summary_index": 0, "part": part(thought)})
+	}
+}
+
+func contentOf(text string) func(add func(string, object)) {
+	return func(add func(string, object)) {
+		add("response.content_part.added", object{"content_index": 0, "part": outputText("")})
+		for _, piece := range pieces(text) {
+			add("response.output_text.delta", object{"content_index": 0, "delta": piece, "logprobs": []object{}})
+		}
+		add("response.output_text.done", object{"content_index": 0, "text": text, "logprobs": []object{}})
+		add("response.content_part.done", object{"content_index": 0, "part": outputText(text)})
+	}
+}
+
+func inputOf(c ToolCall) func(add func(string, object)) {
+	return func(add func(string, object)) {
+		kind, field := "response.function_call_arguments", "arguments"
+		if c.custom {
+			kind, field = "response.custom_tool_call_input", "input"
+		}
+		for _, piece := range inputPieces(c.Input) {
+			add(kind+".delta", object{"delta": piece})
+		}
+		add(kind+".done", object{field: c.Input, "name": c.Name})
+	}
+}
+
+func responsesFailure(f failure, sequence int) event {
+	return event{"error", encode(object{
+		"type": "error", "code": f.kind, "message": f.message, "param": nil, "sequence_number": sequence,
+	})}
+}
