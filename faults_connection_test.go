@@ -1,0 +1,302 @@
+package aibridged_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/rawserver"
+	"github.com/coder/aibridged/internal/testkit"
+)
+
+// dial returns a bare connection to the gateway, for what no HTTP client would send.
+func (s *site) dial(t *testing.T) (*net.TCPConn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.HTTP.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	return conn.(*net.TCPConn), bufio.NewReader(conn)
+}
+
+// raw is a request as it goes over a connection.
+func (s *site) raw(q question, model string) string {
+	body := q.body(model)
+	return fmt.Sprintf("POST %s%s HTTP/1.1\r\nHost: gateway\r\nUser-Agent: %s\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",
+		aibridge.RootPath, q.format.path, s.agent(), testkit.Token, len(body), body)
+}
+
+// TestFault036Targets is fault 36: what is no request for a path here is refused, and nothing is forwarded.
+func TestFault036Targets(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{})
+	const rest = " HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nX-Api-Key: " + testkit.Token + "\r\nContent-Length: 0\r\n\r\n"
+	for line, want := range map[string]int{
+		"POST http://elsewhere.example/anthropic/v1/messages": 400,
+		"CONNECT elsewhere.example:443":                       405,
+		"TRACE /anthropic/v1/messages":                        405,
+		"BREW /anthropic/v1/messages":                         405,
+		"OPTIONS *":                                           200, // net/http's own answer; nothing behind it is asked.
+	} {
+		conn, reader := s.dial(t)
+		if _, err := io.WriteString(conn, line+rest); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if response.StatusCode != want {
+			t.Errorf("%s: %d, want %d", line, response.StatusCode, want)
+		}
+	}
+	if n := len(up.requests()); n != 0 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+}
+
+// TestFault039Smuggling is fault 39: a request that two servers could read differently is refused or read one way, and the
+// bytes behind it are never a second request upstream.
+func TestFault039Smuggling(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{})
+	q := question{messagesFormat(), false}
+	body := q.body(fine)
+	head := "POST " + aibridge.RootPath + q.format.path + " HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: " + testkit.Token + "\r\n"
+	smuggled := "POST /smuggled HTTP/1.1\r\nHost: gateway\r\n\r\n"
+	for name, request := range map[string]string{
+		"two lengths":         head + "Content-Length: 3\r\nContent-Length: 5\r\n\r\n" + body,
+		"bad length":          head + "Content-Length: 0x10\r\n\r\n" + body,
+		"bad chunk size":      head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body,
+		"unknown coding":      head + "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n" + smuggled,
+		"space before colon":  head + "Content-Length : 3\r\n\r\n" + body,
+		"no host":             strings.Replace(head, "Host: gateway\r\n", "", 1) + "Content-Length: 0\r\n\r\n",
+		"two hosts":           head + "Host: elsewhere\r\nContent-Length: 0\r\n\r\n",
+		"odd host (fault 37)": strings.Replace(head, "Host: gateway", "Host: a?b", 1) + "Content-Length: 0\r\n\r\n",
+		"control in header":   head + "X-Odd: a\x00b\r\nContent-Length: 0\r\n\r\n",
+	} {
+		conn, reader := s.dial(t)
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			continue // The connection was closed, which refuses too.
+		}
+		if response.StatusCode != 400 && response.StatusCode != 501 {
+			t.Errorf("%s: %d", name, response.StatusCode)
+		}
+	}
+	// Both a length and a transfer coding: the coding counts, by RFC 9112, and the connection carries nothing more.
+	conn, reader := s.dial(t)
+	both := head + "User-Agent: " + s.agent() + "\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(body) + "0\r\n\r\n" + smuggled
+	if _, err := io.WriteString(conn, both); err != nil {
+		t.Fatal(err)
+	}
+	if response, err := http.ReadResponse(reader, nil); err == nil && response.StatusCode != 200 && response.StatusCode != 400 {
+		t.Errorf("both: %d", response.StatusCode)
+	}
+	for _, sent := range up.requests() {
+		if string(sent.Body) != body || !strings.HasSuffix(sent.First, "/v1/messages") {
+			t.Errorf("the upstream got %q with %.200q", sent.First, sent.Body)
+		}
+	}
+}
+
+// TestFault051Disconnect is fault 51: when a client leaves, before the answer or within it, the upstream is told at once,
+// and what was known is recorded.
+func TestFault051Disconnect(t *testing.T) {
+	t.Parallel()
+	for name, sent := range map[string]int{"before the answer": 0, "within it": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked, left := make(chan struct{}), make(chan struct{})
+			s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, q question) {
+				if sent > 0 {
+					c.Write(q.chunkedHead() + chunk(strings.Join(q.format.events[:sent], "")))
+				}
+				asked <- struct{}{}
+				_, _ = c.Read(make([]byte, 1)) // Returns when the gateway hangs up.
+				left <- struct{}{}
+			})
+			for _, q := range streams() {
+				ctx, cancel := context.WithCancel(t.Context())
+				r := s.request(t, q, faulty).WithContext(ctx)
+				read, ended := make(chan struct{}), make(chan struct{})
+				go func() {
+					defer close(ended)
+					response, err := s.client.Do(r)
+					if err != nil {
+						return
+					}
+					if _, err := io.ReadFull(response.Body, make([]byte, len(strings.Join(q.format.events[:sent], "")))); err != nil {
+						t.Errorf("%v: %v", q, err)
+					}
+					close(read)
+					_, _ = io.Copy(io.Discard, response.Body) // Until cancel.
+					_ = response.Body.Close()
+				}()
+				<-asked
+				if sent > 0 {
+					<-read
+				}
+				cancel()
+				<-left
+				<-ended
+				want := want{ended: aibridge.ErrorClientClosed}
+				if sent > 0 && q.format.name == "messages" {
+					want.usage = "12/1 partial"
+				}
+				s.checkRecords(t, r, want)
+			}
+			s.serves(t)
+		})
+	}
+}
+
+// TestFault052HalfClose is fault 52: a client that closes its sending side cannot be told from one that has left, by
+// net/http's rules and so by ours: its request ends as one of a client that is gone.
+func TestFault052HalfClose(t *testing.T) {
+	t.Parallel()
+	began, release := make(chan struct{}), make(chan struct{})
+	s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, _ question) {
+		close(began)
+		_, _ = c.Read(make([]byte, 1))
+		close(release)
+	})
+	q := question{messagesFormat(), true}
+	conn, _ := s.dial(t)
+	if _, err := io.WriteString(conn, s.raw(q, faulty)); err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	<-release
+	records := s.Control.WaitEnds(t, 1)
+	if end := records[len(records)-1].GetInterceptionEnded(); end.GetErrorType() != string(aibridge.ErrorClientClosed) {
+		t.Errorf("ended as %v", end)
+	}
+	s.serves(t)
+}
+
+// TestFault053StalledReader is fault 53: a client that stops reading is given up after the write limit, and its upstream
+// with it.
+func TestFault053StalledReader(t *testing.T) {
+	t.Parallel()
+	left := make(chan struct{})
+	s, _ := newFaulty(t, testkit.GatewayOptions{Limits: aibridge.Limits{Write: 200 * time.Millisecond}}, func(c *rawserver.Conn, q question) {
+		defer close(left)
+		c.Write(q.chunkedHead())
+		piece := chunk(": " + strings.Repeat("x", 64<<10) + "\n\n")
+		for range 4096 { // 256 MiB: more than any socket holds.
+			if !c.TryWrite(piece) {
+				return
+			}
+		}
+		t.Error("the gateway took everything from the upstream")
+	})
+	conn, _ := s.dial(t)
+	if _, err := io.WriteString(conn, s.raw(question{messagesFormat(), true}, faulty)); err != nil {
+		t.Fatal(err)
+	}
+	<-left
+	records := s.Control.WaitEnds(t, 1)
+	end := records[len(records)-1].GetInterceptionEnded()
+	if end.GetErrorType() != string(aibridge.ErrorClientClosed) {
+		t.Errorf("ended as %v", end)
+	}
+	s.serves(t)
+}
+
+// TestFault054SlowBody is fault 54: a client that pauses within its body for too long is refused; others are served.
+func TestFault054SlowBody(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{Limits: aibridge.Limits{RequestBodyIdle: 200 * time.Millisecond}})
+	conn, reader := s.dial(t)
+	request := s.raw(question{messagesFormat(), true}, fine)
+	if _, err := io.WriteString(conn, request[:len(request)-10]); err != nil {
+		t.Fatal(err)
+	}
+	s.serves(t)
+	asked := len(up.requests())
+	response, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != 408 {
+		t.Errorf("status %d", response.StatusCode)
+	}
+	if n := len(up.requests()); n != asked {
+		t.Error("half a request went upstream")
+	}
+}
+
+// TestFault056Expect is fault 56: Expect: 100-continue is honoured, and what else is expected is refused.
+func TestFault056Expect(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{})
+	q := question{messagesFormat(), false}
+	conn, reader := s.dial(t)
+	head, body, _ := strings.Cut(s.raw(q, fine), "\r\n\r\n")
+	if _, err := io.WriteString(conn, head+"\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(reader, nil)
+	if err != nil || response.StatusCode != 100 {
+		t.Fatalf("before the body: %v, %v", response, err)
+	}
+	if _, err := io.WriteString(conn, body); err != nil {
+		t.Fatal(err)
+	}
+	if response, err = http.ReadResponse(reader, nil); err != nil || response.StatusCode != 200 {
+		t.Fatalf("after the body: %v, %v", response, err)
+	}
+	if got := up.requests()[0].Header.Get("Expect"); got != "" {
+		t.Errorf("the upstream was asked to expect %q", got)
+	}
+	conn, reader = s.dial(t)
+	if _, err := io.WriteString(conn, head+"\r\nExpect: miracles\r\n\r\n"+body); err != nil {
+		t.Fatal(err)
+	}
+	if response, err = http.ReadResponse(reader, nil); err != nil || response.StatusCode != 417 {
+		t.Errorf("another expectation: %v, %v", response, err)
+	}
+}
+
+// TestFault057Pipelined is fault 57: requests that come before the answers are answered in their order.
+func TestFault057Pipelined(t *testing.T) {
+	t.Parallel()
+	s, _ := newFine(t, testkit.GatewayOptions{})
+	conn, reader := s.dial(t)
+	var all strings.Builder
+	for _, q := range questions() {
+		all.WriteString(s.raw(q, fine))
+	}
+	if _, err := io.WriteString(conn, all.String()); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range questions() {
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		if err != nil || string(body) != q.answer() {
+			t.Errorf("%v: %.100q, %v", q, body, err)
+		}
+	}
+}

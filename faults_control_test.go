@@ -1,0 +1,265 @@
+package aibridged_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/internal/rawserver"
+	"github.com/coder/aibridged/internal/testkit"
+	"github.com/coder/aibridged/proto"
+)
+
+// remoteControl is a control plane behind a connection, which can be taken away and come back at the same address.
+type remoteControl struct {
+	*testkit.ControlPlane
+
+	t       *testing.T
+	address string
+	stop    func()
+}
+
+func newRemoteControl(t *testing.T) *remoteControl {
+	t.Helper()
+	r := &remoteControl{ControlPlane: &testkit.ControlPlane{}, t: t, address: "127.0.0.1:0"}
+	r.start()
+	t.Cleanup(func() { r.stop() })
+	return r
+}
+
+// start serves the control plane, after the first time at the address that it had.
+func (r *remoteControl) start() {
+	r.t.Helper()
+	listener, err := net.Listen("tcp", r.address)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if strings.HasSuffix(r.address, ":0") {
+		r.address = listener.Addr().String()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := controlplane.Serve(ctx, listener, r.ControlPlane, controlplane.ServeOptions{}); err != nil {
+			r.t.Errorf("serve the control plane: %v", err)
+		}
+	})
+	r.stop = func() {
+		cancel()
+		serving.Wait()
+	}
+}
+
+// dialer dials the control plane wherever it is.
+func (r *remoteControl) dialer(options controlplane.NetworkOptions) aibridged.Dialer {
+	return controlplane.Network(func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", r.address)
+	}, options)
+}
+
+// TestFault063ControlPlaneDiesMidStream is fault 63: a stream does not notice that the control plane is gone, and its end
+// is recorded once that is back.
+func TestFault063ControlPlaneDiesMidStream(t *testing.T) {
+	t.Parallel()
+	control := newRemoteControl(t)
+	began, goOn := make(chan struct{}), make(chan struct{})
+	up := newScripted(t, func(c *rawserver.Conn, q question) {
+		c.Write(q.chunkedHead() + chunk(q.format.events[0]))
+		began <- struct{}{}
+		<-goOn
+		c.Write(chunk(strings.Join(q.format.events[1:], "")) + "0\r\n\r\n")
+	})
+	s := newSite(t, up.URL(), testkit.GatewayOptions{Control: control.ControlPlane, Dialer: control.dialer(controlplane.NetworkOptions{})})
+	for _, q := range streams() {
+		r := s.request(t, q, faulty)
+		response, err := s.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-began
+		control.stop()
+		goOn <- struct{}{}
+		// The last byte of a stream follows its records, and these the control plane.
+		control.start()
+		s.checkAnswer(t, r, response, answered(q))
+		s.checkRecords(t, r, answered(q))
+	}
+	s.serves(t)
+}
+
+// TestFault064SlowControlPlane is fault 64, with 62: a control plane that does not answer in time costs its own requests
+// a 503, and those in flight nothing.
+func TestFault064SlowControlPlane(t *testing.T) {
+	t.Parallel()
+	control := newRemoteControl(t)
+	var slow atomic.Bool
+	control.Authorize = func(ctx context.Context, _ *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+		if slow.Load() {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return &proto.IsAuthorizedResponse{OwnerId: testkit.OwnerID, ApiKeyId: testkit.APIKeyID}, nil
+	}
+	began, goOn := make(chan struct{}), make(chan struct{})
+	up := newScripted(t, func(c *rawserver.Conn, q question) {
+		c.Write(q.chunkedHead() + chunk(q.format.events[0]))
+		close(began)
+		<-goOn
+		c.Write(chunk(strings.Join(q.format.events[1:], "")) + "0\r\n\r\n")
+	})
+	s := newSite(t, up.URL(), testkit.GatewayOptions{
+		Control: control.ControlPlane, Dialer: control.dialer(controlplane.NetworkOptions{CallTimeout: 200 * time.Millisecond}),
+	})
+	inFlight := question{messagesFormat(), true}
+	r := s.request(t, inFlight, faulty)
+	response, err := s.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	slow.Store(true)
+	for _, q := range questions() {
+		s.check(t, s.request(t, q, fine), refused(503, aibridged.ErrConnect.Error()))
+	}
+	close(goOn)
+	s.checkAnswer(t, r, response, answered(inFlight))
+	s.checkRecords(t, r, answered(inFlight))
+	slow.Store(false)
+	s.serves(t)
+}
+
+// TestFault068Flapping is fault 68: a control plane that comes and goes costs at most the requests that meet it away, and
+// leaves nothing behind; the package's leak check sees goroutines that grew.
+func TestFault068Flapping(t *testing.T) {
+	t.Parallel()
+	control := newRemoteControl(t)
+	s, _ := newFine(t, testkit.GatewayOptions{Control: control.ControlPlane, Dialer: control.dialer(controlplane.NetworkOptions{})})
+	s.serves(t)
+	var clients sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				response, err := s.client.Do(s.request(t, question{messagesFormat(), false}, fine))
+				if err != nil {
+					t.Errorf("a request: %v", err)
+					return
+				}
+				if code := response.StatusCode; code != 200 && code != 503 && code != 500 {
+					t.Errorf("a request while the control plane comes and goes: %d", code)
+				}
+				_ = response.Body.Close()
+			}
+		})
+	}
+	for range 10 {
+		control.stop()
+		control.start()
+		if _, err := s.Server.Client(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	clients.Wait()
+	s.serves(t)
+}
+
+// TestFault070ControlPlanePanics is fault 70: a panic of the control plane fails the call that it was in.
+func TestFault070ControlPlanePanics(t *testing.T) {
+	t.Parallel()
+	remote := newRemoteControl(t)
+	for name, dialer := range map[string]func(*testkit.ControlPlane) aibridged.Dialer{
+		"in-process": func(c *testkit.ControlPlane) aibridged.Dialer { return controlplane.InProcess(c) },
+		"network": func(c *testkit.ControlPlane) aibridged.Dialer {
+			remote.ControlPlane.Authorize = c.Authorize
+			return remote.dialer(controlplane.NetworkOptions{})
+		},
+	} {
+		control := &testkit.ControlPlane{}
+		var panics atomic.Bool
+		control.Authorize = func(context.Context, *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+			if panics.Load() {
+				panic("in the control plane")
+			}
+			return &proto.IsAuthorizedResponse{OwnerId: testkit.OwnerID, ApiKeyId: testkit.APIKeyID}, nil
+		}
+		t.Run(name, func(t *testing.T) {
+			options := testkit.GatewayOptions{Dialer: dialer(control), Control: control}
+			if name == "network" {
+				options.Control = remote.ControlPlane
+			}
+			s, _ := newFine(t, options)
+			panics.Store(true)
+			for _, q := range questions() {
+				s.check(t, s.request(t, q, fine), refused(503, aibridged.ErrConnect.Error()))
+			}
+			panics.Store(false)
+			s.serves(t)
+		})
+	}
+}
+
+// TestFault071LargePrompt is fault 71: a prompt that no message can carry is cut, with a flag, and the connection lives;
+// in one process there are no messages, and it is whole.
+func TestFault071LargePrompt(t *testing.T) {
+	t.Parallel()
+	remote := newRemoteControl(t)
+	prompt := strings.Repeat("lengthy ", 5<<17) // 5 MiB.
+	for name, options := range map[string]testkit.GatewayOptions{
+		"in-process": {},
+		"network":    {Control: remote.ControlPlane, Dialer: remote.dialer(controlplane.NetworkOptions{})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newFine(t, options)
+			q := question{messagesFormat(), false}
+			r := s.withBody(t, q, []byte(q.bodyWith(fine, prompt)))
+			s.check(t, r, answered(q))
+			recorded := promptOf(s.interception(t, r.UserAgent()))
+			cut := recorded.GetMetadata()["truncated"] != nil
+			if got := recorded.GetPrompt(); !strings.HasPrefix(prompt, got) || cut != (name == "network") || (len(got) == len(prompt)) == cut || len(got) < 2<<20 {
+				t.Errorf("recorded %d bytes of %d, flagged: %t", len(got), len(prompt), cut)
+			}
+			s.serves(t)
+		})
+	}
+}
+
+// TestRecordsRefused is behaviour 3: no record, no request.
+func TestRecordsRefused(t *testing.T) {
+	t.Parallel()
+	control := &testkit.ControlPlane{Record: func(_ context.Context, r *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
+		response := &proto.RecordBatchResponse{}
+		for i := range r.GetRecords() {
+			response.Failures = append(response.Failures, &proto.RecordFailure{Index: int32(i), Error: "no room for " + canaryPrompt, Permanent: true})
+		}
+		return response, nil
+	}}
+	up := newScripted(t, nil)
+	g := testkit.NewGateway(t, up.URL(), testkit.GatewayOptions{Control: control})
+	for _, q := range questions() {
+		r := g.Request(t, http.MethodPost, q.format.path, q.body(fine))
+		response, err := testkit.NewClient(t).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != 500 {
+			t.Errorf("%v: %d", q, response.StatusCode)
+		}
+	}
+	if n := len(up.requests()); n != 0 {
+		t.Errorf("the upstream was asked %d times for what could not be recorded", n)
+	}
+}

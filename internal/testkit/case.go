@@ -1,0 +1,185 @@
+package testkit
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/coder/aibridged/internal/sse"
+)
+
+// Case is one rule as a file: what a client sends, what the upstream answers, and what must come of it. A file is a txtar
+// archive. Its comment says the rule in prose; lines of it that begin with a setting's name and a colon set it:
+//
+//	framing: chunked, length or close   how the answer is framed; chunked for streams, length otherwise
+//	ending: clean or cut                whether the upstream ends its answer in good order; clean
+//	newlines: lf, crlf or cr            what the upstream ends its lines with; lf
+//	client: served or aborted           whether the client's connection ends in good order; served
+//	network: any or only                whether the case concerns requests over the network alone; any
+//
+// Its sections are messages, each a first line, headers, an empty line and a body:
+//
+//	request    METHOD PATH, as the client sends it; a body's last newline is the file's, not the body's
+//	upstream   STATUS, what the upstream answers; absent: it must not be called
+//	sent       METHOD PATH, what the upstream must get; absent: the request's path and body
+//	received   STATUS, what the client must get; absent: what the upstream answered, byte for byte
+//	records    one JSON object a line: what must be recorded, in order
+//
+// In sent and received, a header "!Name:" must be absent, and headers that are not named may be anything.
+type Case struct {
+	File     string
+	Settings map[string]string
+	Request  Message
+	Upstream *Message
+	Sent     *Message
+	Received *Message
+	Records  string
+}
+
+// Message is an HTTP message of a case.
+type Message struct {
+	First  string
+	Header http.Header
+	Body   []byte
+}
+
+// Status returns the status that the first line of an answer says.
+func (m *Message) Status() int {
+	status, err := strconv.Atoi(strings.Fields(m.First)[0])
+	if err != nil {
+		panic(fmt.Sprintf("first line %q: want a status", m.First))
+	}
+	return status
+}
+
+// Method and Path are the parts of a request's first line.
+func (m *Message) Method() string { return strings.Fields(m.First)[0] }
+
+// Path returns the request's path and query.
+func (m *Message) Path() string { return strings.Fields(m.First)[1] }
+
+// IsStream reports whether the message is a stream of events.
+func (m *Message) IsStream() bool {
+	return strings.HasPrefix(m.Header.Get("Content-Type"), "text/event-stream")
+}
+
+// Events returns the body in pieces that end where events end.
+func (m *Message) Events() [][]byte {
+	var (
+		splitter sse.Splitter
+		events   [][]byte
+	)
+	for event := range splitter.Feed(m.Body) {
+		events = append(events, bytes.Clone(event.Raw))
+	}
+	for event := range splitter.Flush() {
+		events = append(events, bytes.Clone(event.Raw))
+	}
+	return events
+}
+
+// LoadCase reads a case from a file.
+func LoadCase(t testing.TB, file string) *Case {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := txtar.Parse(data)
+	c := &Case{File: file, Settings: map[string]string{
+		"framing": "", "ending": "clean", "newlines": "lf", "client": "served", "network": "any",
+	}}
+	for line := range strings.Lines(string(archive.Comment)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if _, known := c.Settings[name]; ok && known {
+			c.Settings[name] = strings.TrimSpace(value)
+		}
+	}
+	for _, section := range archive.Files {
+		switch section.Name {
+		case "request":
+			c.Request = *parseMessage(t, section.Data)
+			c.Request.Body = bytes.TrimSuffix(c.Request.Body, []byte("\n"))
+		case "upstream":
+			c.Upstream = parseMessage(t, section.Data)
+			c.Upstream.Body = c.withNewlines(c.Upstream.Body)
+		case "sent":
+			c.Sent = parseMessage(t, section.Data)
+			c.Sent.Body = bytes.TrimSuffix(c.Sent.Body, []byte("\n"))
+		case "received":
+			c.Received = parseMessage(t, section.Data)
+			if c.Received.IsStream() {
+				c.Received.Body = c.withNewlines(c.Received.Body)
+			} else {
+				c.Received.Body = bytes.TrimSuffix(c.Received.Body, []byte("\n"))
+			}
+		case "records":
+			c.Records = string(section.Data)
+		default:
+			t.Fatalf("%s: unknown section %q", file, section.Name)
+		}
+	}
+	if c.Settings["framing"] == "" {
+		c.Settings["framing"] = "length"
+		if c.Upstream != nil && c.Upstream.IsStream() {
+			c.Settings["framing"] = "chunked"
+		}
+	}
+	return c
+}
+
+func (c *Case) withNewlines(body []byte) []byte {
+	switch c.Settings["newlines"] {
+	case "crlf":
+		return bytes.ReplaceAll(body, []byte("\n"), []byte("\r\n"))
+	case "cr":
+		return bytes.ReplaceAll(body, []byte("\n"), []byte("\r"))
+	}
+	return body
+}
+
+func parseMessage(t testing.TB, data []byte) *Message {
+	t.Helper()
+	head, body, _ := bytes.Cut(data, []byte("\n\n"))
+	first, headers, _ := strings.Cut(strings.TrimSuffix(string(head), "\n"), "\n")
+	m := &Message{First: first, Header: http.Header{}, Body: body}
+	for line := range strings.Lines(headers) {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		if !ok {
+			t.Fatalf("header %q: want name: value", line)
+		}
+		absent := strings.HasPrefix(name, "!")
+		name = textproto.CanonicalMIMEHeaderKey(strings.TrimPrefix(name, "!"))
+		if absent {
+			m.Header[name] = nil
+			continue
+		}
+		m.Header.Add(name, strings.TrimSpace(value))
+	}
+	return m
+}
+
+// WriteRecords puts what was recorded into the case's file, in place of what it expected.
+func (c *Case) WriteRecords(t testing.TB, records string) {
+	t.Helper()
+	data, err := os.ReadFile(c.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := txtar.Parse(data)
+	for i, section := range archive.Files {
+		if section.Name == "records" {
+			archive.Files[i].Data = []byte(records)
+		}
+	}
+	if err := os.WriteFile(c.File, txtar.Format(archive), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

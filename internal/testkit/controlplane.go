@@ -1,0 +1,124 @@
+// Package testkit has what tests of the gateway share: a control plane that keeps what it is told, a gateway on a port,
+// and cases, which are files that say what goes in and what must come out.
+package testkit
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/aibridged/proto"
+)
+
+// The user that a [ControlPlane] knows, and the only token that it takes.
+const (
+	OwnerID  = "3d2a1c88-9f0e-4b57-a1a4-51e7c2b3a0d1"
+	Username = "ada"
+	APIKeyID = "testkeyid0"
+	Token    = "testkeyid0-gateway-token-of-ada"
+)
+
+// Patience is how long a test waits for what must happen before it fails. It is no measure of speed.
+const Patience = 20 * time.Second
+
+// ControlPlane is a DRPC server that authorises one user and keeps all records in memory. The zero value is ready. It is
+// safe for concurrent use.
+type ControlPlane struct {
+	// Authorize, Record and Configure replace the answers where set. Record decides before anything is kept.
+	Authorize func(context.Context, *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error)
+	Record    func(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error)
+	Configure func(context.Context, *proto.GetMCPServerConfigsRequest) (*proto.GetMCPServerConfigsResponse, error)
+
+	proto.DRPCRecorderUnimplementedServer
+	proto.DRPCMCPConfiguratorUnimplementedServer
+	proto.DRPCAuthorizerUnimplementedServer
+
+	mu      sync.Mutex
+	records []*proto.Record // Guarded by mu.
+	changed chan struct{}   // Guarded by mu; closed and replaced with every batch.
+}
+
+// IsAuthorized implements proto.DRPCAuthorizerServer.
+func (c *ControlPlane) IsAuthorized(ctx context.Context, request *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+	if c.Authorize != nil {
+		return c.Authorize(ctx, request)
+	}
+	if request.GetKey() != Token && request.GetKeyId() != APIKeyID {
+		return nil, errors.New("unknown key")
+	}
+	return &proto.IsAuthorizedResponse{OwnerId: OwnerID, ApiKeyId: APIKeyID, Username: Username}, nil
+}
+
+// RecordBatch implements proto.DRPCRecorderServer.
+func (c *ControlPlane) RecordBatch(ctx context.Context, request *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
+	response := &proto.RecordBatchResponse{}
+	if c.Record != nil {
+		var err error
+		if response, err = c.Record(ctx, request); err != nil {
+			return nil, err
+		}
+	}
+	refused := map[int]bool{}
+	for _, failure := range response.GetFailures() {
+		refused[int(failure.GetIndex())] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, record := range request.GetRecords() {
+		if !refused[i] {
+			c.records = append(c.records, record)
+		}
+	}
+	if c.changed != nil {
+		close(c.changed)
+	}
+	c.changed = make(chan struct{})
+	return response, nil
+}
+
+// GetMCPServerConfigs implements proto.DRPCMCPConfiguratorServer.
+func (c *ControlPlane) GetMCPServerConfigs(ctx context.Context, request *proto.GetMCPServerConfigsRequest) (*proto.GetMCPServerConfigsResponse, error) {
+	if c.Configure != nil {
+		return c.Configure(ctx, request)
+	}
+	return &proto.GetMCPServerConfigsResponse{}, nil
+}
+
+// Records returns what has been kept so far.
+func (c *ControlPlane) Records() []*proto.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*proto.Record(nil), c.records...)
+}
+
+// WaitEnds waits until n interceptions have ended and returns all records then. It fails the test where that
+// takes longer than [Patience].
+func (c *ControlPlane) WaitEnds(t testing.TB, n int) []*proto.Record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	for {
+		c.mu.Lock()
+		if c.changed == nil {
+			c.changed = make(chan struct{})
+		}
+		records, changed := append([]*proto.Record(nil), c.records...), c.changed
+		c.mu.Unlock()
+		ends := 0
+		for _, record := range records {
+			if record.GetInterceptionEnded() != nil {
+				ends++
+			}
+		}
+		if ends >= n {
+			return records
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("%d of %d interceptions ended", ends, n)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package testkit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"cdr.dev/slog/v3/sloggers/sloghuman"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/controlplane"
+)
+
+// ProviderKey is the key that the gateway of a test holds. No test may find it anywhere but in upstream requests.
+const ProviderKey = "sk-canary-provider-key-0123456789"
+
+// Gateway is a whole gateway with a control plane in memory: on a port, and as a handler for in-process use.
+type Gateway struct {
+	Server  *aibridged.Server
+	Pool    *aibridged.CachedBridgePool
+	Control *ControlPlane
+	HTTP    *httptest.Server
+	Log     *Log
+}
+
+// GatewayOptions says what a gateway of a test differs in. The zero value is one with both providers and default
+// limits.
+type GatewayOptions struct {
+	Control  *ControlPlane
+	Dialer   aibridged.Dialer // Nil: to Control, in-process.
+	Limits   aibridge.Limits
+	Provider []aibridge.Provider // Nil: anthropic and openai at the upstream of NewGateway.
+	Pool     aibridged.PoolOptions
+}
+
+// NewGateway starts a gateway whose providers anthropic and openai are at upstreamURL. It is shut down with the test.
+func NewGateway(t testing.TB, upstreamURL string, options GatewayOptions) *Gateway {
+	t.Helper()
+	if options.Control == nil {
+		options.Control = &ControlPlane{}
+	}
+	if options.Dialer == nil {
+		options.Dialer = controlplane.InProcess(options.Control)
+	}
+	if options.Provider == nil {
+		options.Provider = Providers(t, upstreamURL, options.Limits)
+	}
+	g := &Gateway{Control: options.Control, Log: &Log{}}
+	logger := slog.Make(sloghuman.Sink(g.Log)).Leveled(slog.LevelDebug)
+	tracer := noop.NewTracerProvider().Tracer("test")
+	var err error
+	if g.Pool, err = aibridged.NewCachedBridgePool(options.Pool, options.Provider, logger, nil, tracer); err != nil {
+		t.Fatalf("new pool: %v", err)
+	}
+	if g.Server, err = aibridged.New(context.Background(), g.Pool, options.Dialer, logger, tracer); err != nil {
+		t.Fatalf("new server: %v", err)
+	}
+	g.HTTP = httptest.NewServer(g.Server)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), Patience)
+		defer cancel()
+		// A test that has shut it down without patience itself gets the same answer again.
+		if err := g.Server.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("shut the gateway down: %v", err)
+		}
+		g.HTTP.Close()
+	})
+	return g
+}
+
+// Providers returns the providers anthropic and openai at upstreamURL.
+func Providers(t testing.TB, upstreamURL string, limits aibridge.Limits) []aibridge.Provider {
+	t.Helper()
+	anthropic, err := aibridge.NewAnthropicProvider("anthropic", aibridge.ProviderOptions{
+		BaseURL: upstreamURL, Key: ProviderKey, Limits: limits,
+	})
+	if err != nil {
+		t.Fatalf("anthropic: %v", err)
+	}
+	openai, err := aibridge.NewOpenAIProvider("openai", aibridge.ProviderOptions{
+		BaseURL: upstreamURL + "/v1", Key: ProviderKey, Limits: limits,
+	})
+	if err != nil {
+		t.Fatalf("openai: %v", err)
+	}
+	return []aibridge.Provider{anthropic, openai}
+}
+
+// Request returns a request to the gateway over the network, with its token and a JSON body where there is one.
+func (g *Gateway) Request(t testing.TB, method, path, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, g.HTTP.URL+aibridge.RootPath+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("request: %v", err)
+	}
+	r.Header.Set("Authorization", "Bearer "+Token)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r
+}
+
+// NewClient returns an HTTP client that changes nothing: it asks for no compression and follows no redirect.
+func NewClient(t testing.TB) *http.Client {
+	t.Helper()
+	transport := &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Log keeps what a gateway logged. It is safe for concurrent use.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer // Guarded by mu.
+}
+
+// Write implements [io.Writer].
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns everything so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -1,0 +1,153 @@
+package testkit
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/aibridged/internal/rawserver"
+)
+
+// Upstream plays the answer of a case, to each connection once.
+type Upstream struct {
+	*rawserver.Server
+
+	mu   sync.Mutex
+	sent []Message // Guarded by mu.
+}
+
+// Play says how an upstream plays its answer.
+type Play struct {
+	// Pieces are what it writes, each by itself.
+	Pieces [][]byte
+	// Stay makes it wait, after the last piece, until the gateway hangs up, which closes Left.
+	Stay bool
+	Left chan struct{}
+}
+
+// NewUpstream returns an upstream that answers with c's answer. It is closed with the test.
+func NewUpstream(t testing.TB, c *Case, play Play) *Upstream {
+	t.Helper()
+	u := &Upstream{}
+	u.Server = rawserver.New(t, func(conn *rawserver.Conn) {
+		for {
+			request, body := conn.ReadRequest()
+			if request == nil {
+				return
+			}
+			u.mu.Lock()
+			u.sent = append(u.sent, Message{First: request.Method + " " + request.RequestURI, Header: request.Header, Body: body})
+			u.mu.Unlock()
+			if c.Upstream == nil {
+				return
+			}
+			if !answer(conn, c, play) {
+				return
+			}
+		}
+	})
+	return u
+}
+
+// Sent returns the requests that came, in order.
+func (u *Upstream) Sent() []Message {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.sent)
+}
+
+// answer plays one answer. It reports whether the connection can go on.
+func answer(conn *rawserver.Conn, c *Case, play Play) bool {
+	var head bytes.Buffer
+	status := c.Upstream.Status()
+	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	for _, name := range slices.Sorted(maps.Keys(c.Upstream.Header)) {
+		for _, value := range c.Upstream.Header[name] {
+			fmt.Fprintf(&head, "%s: %s\r\n", name, value)
+		}
+	}
+	framing := c.Settings["framing"]
+	switch framing {
+	case "chunked":
+		head.WriteString("Transfer-Encoding: chunked\r\n")
+	case "length":
+		length := len(c.Upstream.Body)
+		if c.Settings["ending"] == "cut" {
+			length++
+		}
+		fmt.Fprintf(&head, "Content-Length: %d\r\n", length)
+	case "close":
+		head.WriteString("Connection: close\r\n")
+	}
+	conn.Write(head.String() + "\r\n")
+	for _, piece := range play.Pieces {
+		if framing == "chunked" {
+			conn.Write(fmt.Sprintf("%x\r\n%s\r\n", len(piece), piece))
+		} else {
+			conn.Write(string(piece))
+		}
+	}
+	if play.Stay {
+		_, _ = conn.Read(make([]byte, 1)) // The gateway sends nothing more: it hangs up.
+		close(play.Left)
+		return false
+	}
+	if framing == "close" || c.Settings["ending"] == "cut" {
+		return false
+	}
+	if framing == "chunked" {
+		conn.Write("0\r\n\r\n")
+	}
+	return true
+}
+
+// CheckSent fails the test unless the upstream got what the case says, and nothing of the gateway's own secrets.
+func (u *Upstream) CheckSent(t testing.TB, c *Case) {
+	t.Helper()
+	sent := u.Sent()
+	if c.Upstream == nil {
+		if len(sent) != 0 {
+			t.Errorf("upstream got %d requests, want none", len(sent))
+		}
+		return
+	}
+	if len(sent) != 1 {
+		t.Fatalf("upstream got %d requests, want 1", len(sent))
+	}
+	got := sent[0]
+	want := Message{First: c.Request.Method() + " " + upstreamPath(c.Request.Path()), Body: c.Request.Body}
+	if c.Sent != nil {
+		want = *c.Sent
+	}
+	if got.First != want.First {
+		t.Errorf("upstream got %q, want %q", got.First, want.First)
+	}
+	if !bytes.Equal(got.Body, want.Body) {
+		t.Errorf("upstream got body\n%s\nwant\n%s", got.Body, want.Body)
+	}
+	checkHeader(t, "upstream", got.Header, want.Header)
+	if text := got.First + fmt.Sprint(got.Header); strings.Contains(text, Token) {
+		t.Errorf("the gateway's token went upstream: %s", text)
+	}
+}
+
+// upstreamPath is the path of a request less the provider's name.
+func upstreamPath(path string) string {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return "/" + rest
+}
+
+// checkHeader compares the headers that want names; nil values must be absent.
+func checkHeader(t testing.TB, who string, got, want http.Header) {
+	t.Helper()
+	for name, values := range want {
+		if !slices.Equal(got[name], values) {
+			t.Errorf("%s got %s: %q, want %q", who, name, got[name], values)
+		}
+	}
+}
