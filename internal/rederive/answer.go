@@ -1,0 +1,99 @@
+package rederive
+
+import "cmp"
+
+// answer is what an upstream said, in the terms that the formats share.
+type answer struct {
+	id    string
+	model string
+	tier  string // The service tier.
+
+	figures     figures
+	figureNames figureNames
+	preliminary bool // More of it was to come.
+	calls       []*call
+	thoughts    []*thought
+	failure     *failure // Nil: it told of none.
+
+	streamed   bool
+	terminated bool // The event came that ends a stream.
+	finished   bool // What came is an end, if nothing comes after it.
+	broken     bool // The rest of it is missing.
+	foreign    bool // It is no answer of this API.
+	unreadable bool // Its content coding cannot be undone.
+}
+
+// call is a call that a model made, as far as it came.
+type call struct {
+	id, item, tool, input string
+	withoutInput          string // Its input if there is none.
+}
+
+// thought is a piece of reasoning, as far as it came.
+type thought struct {
+	source, content string
+	redacted        bool
+}
+
+func (a *answer) call(made call) *call {
+	a.calls = append(a.calls, &made)
+	return &made
+}
+
+func (a *answer) thought(source string) *thought {
+	t := &thought{source: source}
+	a.thoughts = append(a.thoughts, t)
+	return t
+}
+
+// fail notes that the upstream told of a failure. The first one is the cause of those after it.
+func (a *answer) fail(told *failure) { a.failure = cmp.Or(a.failure, told) }
+
+func (a *answer) toolUsages() []ToolUsage {
+	var usages []ToolUsage
+	for _, made := range a.calls {
+		input := cmp.Or(made.input, made.withoutInput)
+		usages = append(usages, ToolUsage{
+			MessageID: storable(a.id),
+			CallID:    storable(made.id),
+			ItemID:    storable(made.item),
+			Tool:      storable(made.tool),
+			Input:     asInput(input),
+			Metadata:  sanitized(map[string]any{}, input),
+		})
+	}
+	return usages
+}
+
+func (a *answer) thoughtRecords() []Thought {
+	var records []Thought
+	for _, t := range a.thoughts {
+		metadata := sanitized(map[string]any{"source": t.source}, t.content)
+		switch {
+		case t.content == "" && !t.redacted:
+			continue
+		case t.content == "":
+			metadata["redacted"] = true
+		}
+		records = append(records, Thought{Content: storable(t.content), Metadata: metadata})
+	}
+	return records
+}
+
+func (a *answer) tokenUsages() []TokenUsage {
+	if a.figures == nil {
+		return nil
+	}
+	usage := a.figureNames.record(a.figures)
+	usage.MessageID = storable(a.id)
+	if a.model != "" {
+		usage.Metadata["model"] = storable(a.model)
+	}
+	if a.tier != "" {
+		usage.Metadata["service_tier"] = storable(a.tier)
+	}
+	if a.broken || a.preliminary {
+		usage.Metadata["partial"] = true
+	}
+	return []TokenUsage{usage}
+}

@@ -1,0 +1,108 @@
+package rederive_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/coder/aibridged/internal/rederive"
+	"github.com/coder/aibridged/internal/testkit"
+)
+
+// TestCases derives what the project's cases recorded, which people have read: a third opinion.
+func TestCases(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "cases", "*", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	derived := 0
+	for _, file := range files {
+		c := testkit.LoadCase(t, file)
+		format := formatOf(c.Request.Path())
+		if c.Upstream == nil || c.Records == "" || format == "" {
+			continue
+		}
+		derived++
+		t.Run(file, func(t *testing.T) {
+			facts, err := rederive.Derive(rederive.Exchange{
+				Format: format, RequestHeader: c.Request.Header, Request: c.Request.Body,
+				Status: c.Upstream.Status(), ResponseHeader: c.Upstream.Header, Response: c.Upstream.Body,
+				Whole: c.Settings["ending"] == "clean",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, difference := range facts.Diff(readRecords(t, c.Records)) {
+				t.Error(difference)
+			}
+		})
+	}
+	if derived < 20 {
+		t.Errorf("only %d cases", derived)
+	}
+}
+
+func formatOf(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	switch {
+	case strings.HasSuffix(path, "/messages"):
+		return rederive.FormatMessages
+	case strings.HasSuffix(path, "/completions"):
+		return rederive.FormatChat
+	case strings.HasSuffix(path, "/responses"):
+		return rederive.FormatResponses
+	}
+	return ""
+}
+
+// readRecords reads records as cases have them.
+func readRecords(t *testing.T, lines string) rederive.Facts {
+	var facts rederive.Facts
+	for line := range strings.Lines(lines) {
+		decoder := json.NewDecoder(bytes.NewReader([]byte(line)))
+		decoder.UseNumber()
+		var fields map[string]any
+		if err := decoder.Decode(&fields); err != nil {
+			t.Fatal(err)
+		}
+		text := func(name string) string {
+			text, _ := fields[name].(string)
+			return text
+		}
+		count := func(name string) int64 {
+			n, _ := strconv.ParseInt(text(name), 10, 64)
+			return n
+		}
+		metadata, _ := fields["metadata"].(map[string]any)
+		for name, value := range metadata {
+			if number, ok := value.(json.Number); ok {
+				metadata[name], _ = number.Int64()
+			}
+		}
+		switch text("record") {
+		case "interception":
+			facts.Model, facts.Client = text("model"), text("client")
+			facts.ClientSessionID, facts.CorrelatingToolCallID = text("client_session_id"), text("correlating_tool_call_id")
+		case "prompt_usage":
+			facts.Prompt = &rederive.Prompt{Text: text("prompt"), Metadata: metadata}
+		case "token_usage":
+			facts.TokenUsages = append(facts.TokenUsages, rederive.TokenUsage{
+				MessageID: text("msg_id"), Input: count("input_tokens"), Output: count("output_tokens"),
+				CacheRead: count("cache_read_input_tokens"), CacheWrite: count("cache_write_input_tokens"), Metadata: metadata,
+			})
+		case "tool_usage":
+			facts.ToolUsages = append(facts.ToolUsages, rederive.ToolUsage{
+				MessageID: text("msg_id"), CallID: text("tool_call_id"), ItemID: text("item_id"), Tool: text("tool"),
+				Input: text("input"), Metadata: metadata,
+			})
+		case "model_thought":
+			facts.Thoughts = append(facts.Thoughts, rederive.Thought{Content: text("content"), Metadata: metadata})
+		case "interception_ended":
+			facts.ErrorType, facts.ErrorMessage = text("error_type"), text("error_message")
+		}
+	}
+	return facts
+}

@@ -1,0 +1,54 @@
+package rederive
+
+import "strings"
+
+// event is one event of a stream: its name, and its lines of data, joined.
+type event struct{ name, data string }
+
+// events splits a stream as a browser does: lines end in LF, CRLF or CR, and a blank one ends an event. Where the stream
+// has ended, what stands there without a blank line is an event too: whether its data is complete, its reader sees.
+func events(stream []byte, ended bool) []event {
+	text := strings.TrimPrefix(string(stream), "\uFEFF")
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+
+	var found []event
+	var name string
+	var data []string
+	if ended {
+		text += "\n\n"
+	} else {
+		text = text[:strings.LastIndex(text, "\n")+1] // The rest is no line yet.
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		if line == "" {
+			if data != nil {
+				found = append(found, event{name, strings.Join(data, "\n")})
+			}
+			name, data = "", nil
+			continue
+		}
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "event":
+			name = value
+		case "data":
+			data = append(data, value)
+		}
+	}
+	return found
+}
+
+// object returns the object in an event's data, and its kind: what it says itself, or else the event's name. What is no
+// object, half of one for example, is of no kind.
+func (e event) object() (data object, kind string) {
+	data = asObject([]byte(e.data))
+	if data == nil {
+		return nil, ""
+	}
+	kind, ok := asText(data["type"])
+	if !ok {
+		kind = e.name
+	}
+	return data, kind
+}

@@ -1,0 +1,127 @@
+package rederive
+
+import "cmp"
+
+// messagesRequest reads a request of the Messages API.
+func messagesRequest(fields object) request {
+	asked := request{system: textsOf(fields["system"]).first()}
+	messages := fields.objects("messages")
+	asked.opening = opening(messages)
+	last := lastNotSystem(messages)
+	if last.text("role") != "user" {
+		return asked
+	}
+	asked.typed = textsOf(last["content"])
+	for _, block := range last.objects("content") {
+		if block.text("type") == "tool_result" {
+			asked.toolResultID = block.text("tool_use_id")
+			asked.besideResults = true
+		}
+	}
+	return asked
+}
+
+func messagesFigures() figureNames {
+	return figureNames{
+		input: "input_tokens", output: "output_tokens", read: "cache_read_input_tokens", write: "cache_creation_input_tokens",
+		extras: map[string]string{
+			"cache_creation.ephemeral_5m_input_tokens": "cache_ephemeral_5m_input",
+			"cache_creation.ephemeral_1h_input_tokens": "cache_ephemeral_1h_input",
+			"server_tool_use.web_search_requests":      "web_search_requests",
+			"server_tool_use.web_fetch_requests":       "web_fetch_requests",
+			"output_tokens_details.thinking_tokens":    "output_thinking",
+		},
+		parts: [][]string{
+			{"cache_creation_input_tokens", "cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens"},
+			{"output_tokens", "output_tokens_details.thinking_tokens"},
+		},
+	}
+}
+
+// messagesStream reads a stream of the Messages API.
+func messagesStream(events []event) answer {
+	a := answer{figureNames: messagesFigures(), preliminary: true}
+	open := map[int64]messagesBlock{}
+	for _, event := range events {
+		data, kind := event.object()
+		index, _ := data.count("index")
+		switch kind {
+		case "message_start":
+			a.message(data.object("message"))
+		case "content_block_start":
+			open[index] = a.block(data.object("content_block"))
+		case "content_block_delta":
+			open[index].add(data.object("delta"))
+		case "message_delta":
+			a.messagesUsage(data.object("usage"))
+			a.preliminary = false
+		case "message_stop":
+			a.terminated = true
+		default:
+			if told := readFailure(data, kind); told != nil {
+				a.fail(told)
+				a.terminated = true
+			}
+		}
+	}
+	return a
+}
+
+// messagesBody reads an answer of the Messages API that came in one piece.
+func messagesBody(body object) answer {
+	a := answer{figureNames: messagesFigures()}
+	if body.text("type") != "message" {
+		a.failure = readFailure(body, body.text("type"))
+		a.foreign = true
+		return a
+	}
+	a.message(body)
+	for _, content := range body.objects("content") {
+		a.block(content)
+	}
+	return a
+}
+
+func (a *answer) message(message object) {
+	a.id, a.model = cmp.Or(a.id, message.text("id")), cmp.Or(a.model, message.text("model"))
+	a.messagesUsage(message.object("usage"))
+}
+
+func (a *answer) messagesUsage(usage object) {
+	a.figures.add(usage)
+	a.tier = cmp.Or(usage.text("service_tier"), a.tier)
+}
+
+// messagesBlock is what the pieces of a content block add to: a call, or a thought, or nothing of interest.
+type messagesBlock struct {
+	call    *call
+	thought *thought
+}
+
+// block notes a content block, as it starts or in whole.
+func (a *answer) block(content object) messagesBlock {
+	switch content.text("type") {
+	case "tool_use", "server_tool_use", "mcp_tool_use":
+		made := call{id: content.text("id"), tool: content.text("name"), withoutInput: "{}"}
+		if content.has("input") {
+			made.withoutInput = string(content["input"])
+		}
+		return messagesBlock{call: a.call(made)}
+	case "thinking":
+		t := a.thought("thinking")
+		t.content = content.text("thinking")
+		return messagesBlock{thought: t}
+	case "redacted_thinking":
+		a.thought("thinking").redacted = true
+	}
+	return messagesBlock{}
+}
+
+func (b messagesBlock) add(delta object) {
+	switch kind := delta.text("type"); {
+	case kind == "input_json_delta" && b.call != nil:
+		b.call.input += delta.text("partial_json")
+	case kind == "thinking_delta" && b.thought != nil:
+		b.thought.content += delta.text("thinking")
+	}
+}

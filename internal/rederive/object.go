@@ -1,0 +1,170 @@
+package rederive
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// object is a JSON object. What it has not, and what is of another kind than asked for, is absent.
+type object map[string]json.RawMessage
+
+func asObject(raw []byte) object {
+	var o object
+	if json.Unmarshal(raw, &o) != nil {
+		return nil
+	}
+	return o
+}
+
+// asText returns a string, and whether it is one. Bytes in it that are no UTF-8, and halves of surrogate pairs, become NUL,
+// so that they are found when it is to be stored: encoding/json would hide them.
+func asText(raw json.RawMessage) (string, bool) {
+	if !bytes.HasPrefix(raw, []byte(`"`)) {
+		return "", false
+	}
+	var text string
+	err := json.Unmarshal(withoutHalves(bytes.ToValidUTF8(raw, []byte(`\u0000`))), &text)
+	return text, err == nil
+}
+
+// withoutHalves replaces the surrogates in a JSON string that have no other half behind or before them.
+func withoutHalves(raw []byte) []byte {
+	surrogate := func(at int, from, to uint64) bool {
+		if at+6 > len(raw) || raw[at] != '\\' || raw[at+1] != 'u' {
+			return false
+		}
+		unit, err := strconv.ParseUint(string(raw[at+2:at+6]), 16, 16)
+		return err == nil && from <= unit && unit <= to
+	}
+	var out []byte
+	for i := 0; i < len(raw); {
+		n := 1
+		switch {
+		case surrogate(i, 0xd800, 0xdbff) && surrogate(i+6, 0xdc00, 0xdfff):
+			n = 12
+		case surrogate(i, 0xd800, 0xdfff):
+			out = append(out, `\u0000`...)
+			i += 6
+			continue
+		case raw[i] == '\\':
+			n = 2
+		}
+		n = min(n, len(raw)-i)
+		out = append(out, raw[i:i+n]...)
+		i += n
+	}
+	return out
+}
+
+func (o object) text(name string) string {
+	text, _ := asText(o[name])
+	return text
+}
+
+func (o object) object(name string) object { return asObject(o[name]) }
+
+// has reports whether there is a value of that name other than null.
+func (o object) has(name string) bool { return len(o[name]) > 0 && string(o[name]) != "null" }
+
+func (o object) list(name string) []json.RawMessage {
+	var list []json.RawMessage
+	if json.Unmarshal(o[name], &list) != nil {
+		return nil
+	}
+	return list
+}
+
+// objects returns what is in a list, with nil for what is no object.
+func (o object) objects(name string) []object {
+	var objects []object
+	for _, raw := range o.list(name) {
+		objects = append(objects, asObject(raw))
+	}
+	return objects
+}
+
+// count returns a number of things: a whole number from 0, however it is written. Any other number counts nothing.
+func (o object) count(name string) (int64, bool) {
+	raw := string(o[name])
+	if n, err := strconv.ParseInt(raw, 10, 64); err == nil {
+		return n, n >= 0
+	}
+	n, err := strconv.ParseFloat(raw, 64) // It also reads what JSON has not, but raw is JSON.
+	if err != nil || n < 0 || n > 1<<53 || n != float64(int64(n)) {
+		return 0, false
+	}
+	return int64(n), true
+}
+
+// readRequest reads the object that a request is, or says why it is none.
+func readRequest(body []byte) (object, error) {
+	var fields object
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, err
+	}
+	if err := uniqueNames(body); err != nil {
+		return nil, err
+	}
+	if fields.text("model") == "" {
+		return nil, errors.New("it names no model")
+	}
+	return fields, nil
+}
+
+// uniqueNames says which name an object has twice, in whatever case: readers differ in which of two they take.
+func uniqueNames(body []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if _, err := decoder.Token(); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		folded := strings.ToLower(fmt.Sprint(name))
+		if seen[folded] {
+			return fmt.Errorf("it has two fields %q", folded)
+		}
+		seen[folded] = true
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storable returns text as it can be stored: without NUL, and without bytes that are no UTF-8.
+func storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+}
+
+// sanitized returns metadata, with a flag where one of the texts cannot be stored as it is.
+func sanitized(metadata map[string]any, texts ...string) map[string]any {
+	for _, text := range texts {
+		if strings.Contains(text, "\x00") || !utf8.ValidString(text) {
+			metadata["sanitized"] = true
+		}
+	}
+	return metadata
+}
+
+// asInput returns a call's input as JSON: what the model wrote where it is some, a string of it elsewhere.
+func asInput(written string) string {
+	written = storable(written)
+	if json.Valid([]byte(written)) {
+		return written
+	}
+	quoted, err := json.Marshal(written)
+	if err != nil {
+		return ""
+	}
+	return string(quoted)
+}

@@ -1,0 +1,123 @@
+package rederive
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// failure is an error that an upstream told of.
+type failure struct{ kind, code, message string }
+
+// readFailure returns the error that an event or a body of that kind tells of, or nil. It is in a member error, which is an
+// object or a string; or the event itself is the error. A member that is null or says nothing is none.
+func readFailure(data object, kind string) *failure {
+	if text := data.text("error"); text != "" {
+		return &failure{message: text}
+	}
+	told := data.object("error")
+	read := failure{kind: told.text("type"), code: word(told, "code"), message: told.text("message")}
+	if told == nil && kind == "error" {
+		read = failure{code: word(data, "code"), message: data.text("message")} // Its type is the event's.
+	}
+	if read == (failure{}) && kind != "error" {
+		return nil
+	}
+	return &read
+}
+
+// word returns a string or a number: some codes are one, some the other.
+func word(o object, name string) string {
+	if n, ok := o.count(name); ok {
+		return strconv.FormatInt(n, 10)
+	}
+	return o.text(name)
+}
+
+// outcome returns how an exchange ended: in one word, and in the upstream's own.
+func (a *answer) outcome(exchange Exchange) (errorType, message string) {
+	told := cmp.Or(a.failure, &failure{})
+	switch {
+	case isRedirect(exchange.Status):
+		return "server_error", "" // It is not passed on, nor read: the client gets a 502.
+	case a.broken && !a.streamed:
+		return broken(exchange), ""
+	case exchange.Status >= 300:
+		return ofStatus(exchange.Status), shortened(told.message)
+	case a.failure != nil:
+		return told.errorType(), shortened(told.message)
+	case a.unreadable:
+		return "", "" // It was relayed, and nobody can say more.
+	case a.finished && exchange.ClientLeft:
+		return "", "" // The client has what it asked for.
+	case a.broken:
+		return broken(exchange), ""
+	case a.foreign:
+		return "unknown", ""
+	}
+	return "", ""
+}
+
+func broken(exchange Exchange) string {
+	if exchange.ClientLeft {
+		return "client_closed"
+	}
+	return "truncated"
+}
+
+func isRedirect(status int) bool { return slices.Contains([]int{301, 302, 303, 307, 308}, status) }
+
+func ofStatus(status int) string {
+	switch status {
+	case 400, 404, 413, 422:
+		return "bad_request"
+	case 401, 403:
+		return "unauthorized"
+	case 429:
+		return "rate_limited"
+	case 503, 529:
+		return "overloaded"
+	case 408, 504:
+		return "timeout"
+	}
+	if status >= 500 && status <= 599 {
+		return "server_error"
+	}
+	return "unknown"
+}
+
+// errorType returns what an error means that has no status of its own: its type says it, or else its code.
+func (f *failure) errorType() string {
+	meanings := map[string][]string{
+		"bad_request":  {"invalid_request_error", "not_found_error", "request_too_large", "invalid_prompt"},
+		"unauthorized": {"authentication_error", "permission_error"},
+		"rate_limited": {"rate_limit_error", "rate_limit_exceeded", "insufficient_quota"},
+		"overloaded":   {"overloaded_error"},
+		"timeout":      {"timeout_error"},
+		"server_error": {"api_error", "server_error"},
+	}
+	for _, word := range []string{f.kind, f.code} {
+		for meaning, words := range meanings {
+			if slices.Contains(words, word) {
+				return meaning
+			}
+		}
+		if status, err := strconv.Atoi(word); err == nil {
+			return ofStatus(status)
+		}
+	}
+	return "unknown"
+}
+
+// longestMessage is what a record keeps of a message, in bytes.
+const longestMessage = 1024
+
+// shortened cuts a message to what a record keeps, between characters.
+func shortened(message string) string {
+	message = storable(message)
+	if len(message) <= longestMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:longestMessage], "")
+}

@@ -1,0 +1,87 @@
+package rederive_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/coder/aibridged/internal/rederive"
+)
+
+func formats() []string {
+	return []string{rederive.FormatMessages, rederive.FormatChat, rederive.FormatResponses}
+}
+
+// checkExchange makes the exchange of a seed, plays it, and says what is wrong with it.
+func checkExchange(t testing.TB, gateway *gateway, format string, seed uint64, mutations []byte) {
+	d := newDice(seed)
+	request := newAsk(d, format, !d.oneIn(3))
+	answer := newUpstream(d, format, request, mutations)
+	p := gateway.play(t, d, format, request, answer)
+	if wrong := p.check(format); len(wrong) > 0 {
+		t.Errorf("seed %d:\n\t%s\nrequest %v %s\nanswer %d %v, whole: %v, client left: %v\n%s", seed, strings.Join(wrong, "\n\t"),
+			request.header, request.body, answer.status, answer.header, answer.whole, p.left, answer.body[:p.handed])
+	}
+}
+
+// TestRecordsAreExact plays generated exchanges through a gateway: the bytes stay as they are, and its records are what
+// the second decoder makes of these bytes.
+func TestRecordsAreExact(t *testing.T) {
+	const exchanges = 800
+	for _, format := range formats() {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			gateway := newGateway(t)
+			for seed := range uint64(exchanges) {
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { checkExchange(t, gateway, format, seed, nil) })
+			}
+		})
+	}
+}
+
+// TestTwins plays each answer twice, as a stream and in one piece: what is recorded of both is the same.
+func TestTwins(t *testing.T) {
+	const pairs = 150
+	for _, format := range formats() {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			gateway := newGateway(t)
+			for seed := range uint64(pairs) {
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { checkTwins(t, gateway, format, seed) })
+			}
+		})
+	}
+}
+
+func checkTwins(t *testing.T, gateway *gateway, format string, seed uint64) {
+	speak := speakerOf(newDice(seed), format, newScript(newDice(seed), true), true)
+	var facts []rederive.Facts
+	for _, stream := range []bool{true, false} {
+		d := newDice(seed)
+		request := newAsk(d, format, stream)
+		answer := newPlainUpstream(d, format, speak, stream)
+		p := gateway.play(t, d, format, request, answer)
+		for _, wrong := range p.check(format) {
+			t.Errorf("stream: %t: %s", stream, wrong)
+		}
+		derived, err := rederive.Derive(p.exchange(format))
+		if (err != nil) != request.refused {
+			t.Fatal(err)
+		}
+		facts = append(facts, derived)
+	}
+	for _, difference := range facts[0].Diff(facts[1]) {
+		t.Errorf("the stream and its twin: %s", difference)
+	}
+}
+
+func FuzzMessages(f *testing.F)  { fuzz(f, rederive.FormatMessages) }
+func FuzzChat(f *testing.F)      { fuzz(f, rederive.FormatChat) }
+func FuzzResponses(f *testing.F) { fuzz(f, rederive.FormatResponses) }
+
+// fuzz plays exchanges whose streams are mutated: events are missing, twice there, in another order, or behind an error.
+func fuzz(f *testing.F, format string) {
+	f.Add(uint64(1), []byte{})
+	gateway := newGateway(f)
+	f.Fuzz(func(t *testing.T, seed uint64, mutations []byte) { checkExchange(t, gateway, format, seed, mutations) })
+}
