@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/sqlite"
+	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/internal/upstream"
+)
+
+// transportFunc makes a provider's transport, or returns nil for the provider's own.
+type transportFunc func(provider string) http.RoundTripper
+
+// gateway is a gateway and its control plane in one process, behind one HTTP handler.
+type gateway struct {
+	control *store
+	server  *aibridged.Server
+	http    *http.Server
+	dumper  *upstream.Dumper
+	served  []providerState
+
+	draining atomic.Bool
+}
+
+// providerState is what became of a configured provider.
+type providerState struct {
+	name, kind, state string
+}
+
+// store is the control plane over its database.
+type store struct {
+	*aibridgedserver.Server
+
+	db aibridgedserver.Database
+}
+
+func openStore(ctx context.Context, path string, logger slog.Logger) (*store, error) {
+	db, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &store{Server: server, db: db}, nil
+}
+
+// Close stores what is still to be stored and closes the database.
+func (s *store) Close() error { return errors.Join(s.Server.Close(), s.db.Close()) }
+
+// newGateway assembles a gateway. It serves nothing before its handler is given requests.
+func newGateway(ctx context.Context, s settings, c config, dumpDir string, logger slog.Logger) (_ *gateway, err error) {
+	g := &gateway{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close(ctx))
+		}
+	}()
+	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
+		return nil, err
+	}
+	limits := c.Limits.limits()
+	transport := func(string) http.RoundTripper { return nil }
+	if dumpDir != "" {
+		g.dumper = upstream.Dump(upstream.NewTransport(upstream.Limits{
+			Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
+		}), dumpDir, logger.Named("dump"))
+		transport = func(string) http.RoundTripper { return g.dumper }
+	}
+	providers := make([]aibridge.Provider, 0, len(c.Providers))
+	outcomes := make([]aibridged.ProviderOutcome, 0, len(c.Providers))
+	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
+	for _, configured := range c.Providers {
+		provider, err := configured.provider(limits, transport)
+		if err != nil {
+			return nil, err
+		}
+		providers = append(providers, provider)
+		outcomes = append(outcomes, outcomeOf(provider))
+		g.served = append(g.served, stateOf(provider))
+		stored = append(stored, aibridgedserver.Provider{
+			Name: configured.Name, Type: configured.Type, BaseURL: configured.BaseURL, Disabled: configured.Disabled,
+		})
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
+	metrics := aibridged.NewMetrics(own)
+	metrics.RecordReloadAttempt()
+	metrics.RecordReloadSuccess(outcomes)
+
+	tracer := noop.NewTracerProvider().Tracer("aibridged")
+	pool, err := aibridged.NewCachedBridgePool(aibridged.DefaultPoolOptions, providers, logger.Named("bridge"), aibridge.NewMetrics(own), tracer)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.control.SetProviders(ctx, stored); err != nil {
+		return nil, errors.Join(err, pool.Shutdown(ctx))
+	}
+	if g.server, err = aibridged.New(ctx, pool, controlplane.InProcess(g.control), logger.Named("gateway"), tracer); err != nil {
+		return nil, errors.Join(err, pool.Shutdown(ctx))
+	}
+	g.http = newHTTPServer(g.handler(registry), logger.Named("http"))
+	return g, nil
+}
+
+func outcomeOf(provider aibridge.Provider) aibridged.ProviderOutcome {
+	status := aibridged.ProviderStatusEnabled
+	if provider.Disabled() {
+		status = aibridged.ProviderStatusDisabled
+	}
+	return aibridged.ProviderOutcome{Name: provider.Name(), Type: provider.Type(), Status: status}
+}
+
+func stateOf(provider aibridge.Provider) providerState {
+	state := "ready"
+	switch {
+	case provider.Disabled():
+		state = "disabled"
+	case !provider.HasKey():
+		state = "no key: serves only callers who bring their own"
+	}
+	return providerState{provider.Name(), provider.Type(), state}
+}
+
+// newHTTPServer returns a server with limits against clients that hold connections without using them. It has no limit
+// on the length of an answer: the gateway has one for each write.
+func newHTTPServer(handler http.Handler, logger slog.Logger) *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		// Pages of other sites must not reach a gateway on this machine through a browser.
+		Handler:           http.NewCrossOriginProtection().Handler(handler),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    256 << 10,
+		Protocols:         protocols,
+		ErrorLog:          slog.Stdlib(context.Background(), logger, slog.LevelDebug),
+	}
+}
+
+// handler routes without [http.ServeMux], which would redirect paths that the gateway must refuse.
+func (g *gateway) handler(registry *prometheus.Registry) http.Handler {
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz":
+			writeHealth(w, http.StatusOK, "ok")
+		case "/readyz":
+			if !g.draining.Load() && g.control.db.Reader.PingContext(r.Context()) == nil {
+				writeHealth(w, http.StatusOK, "ready")
+			} else {
+				writeHealth(w, http.StatusServiceUnavailable, "not ready")
+			}
+		case "/metrics":
+			metrics.ServeHTTP(w, r)
+		default:
+			g.server.ServeHTTP(w, r)
+		}
+	})
+}
+
+func writeHealth(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n"))
+}
+
+// drain is how long requests in flight may take once the gateway is told to stop.
+const drain = 30 * time.Second
+
+// serve serves until ctx ends, and then drains.
+func (g *gateway) serve(ctx context.Context, listener net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- g.http.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return errors.Join(err, g.close(ctx))
+	case <-ctx.Done():
+	}
+	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	err := g.close(drainCtx)
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+// close ends the gateway from its front to its back: no new requests, the end of those in flight, their records.
+func (g *gateway) close(ctx context.Context) error {
+	g.draining.Store(true)
+	var errs []error
+	if g.server != nil {
+		errs = append(errs, g.server.Shutdown(ctx))
+	}
+	if g.http != nil {
+		errs = append(errs, g.http.Shutdown(ctx))
+	}
+	if g.dumper != nil {
+		g.dumper.Close()
+	}
+	if g.control != nil {
+		errs = append(errs, g.control.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,63 @@
+// Command aibridged is the gateway as a program: the library, a control plane over SQLite in the same process, and what
+// a person needs to try, run and look into them. `aibridged --help` lists its commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks for an orderly end; with its handler gone, the second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	err := newCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "aibridged:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the flags of every command.
+type settings struct {
+	dataDir    string
+	configFile string
+}
+
+// database is the path of the control plane's database.
+func (s settings) database() string { return filepath.Join(s.dataDir, "aibridged.db") }
+
+// existing returns an error that says what to do where serve has never used the data directory.
+func (s settings) existing() error {
+	_, err := os.Stat(s.database())
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("no gateway has used the data directory %s yet: start `aibridged serve` there, or name another with --data-dir", s.dataDir)
+	}
+	return err
+}
+
+func newCommand() *cobra.Command {
+	var s settings
+	root := &cobra.Command{
+		Use:           "aibridged",
+		Short:         "An AI gateway: relays untouched, records truthfully",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          showHelp, // Without it, a word that is no command would be no error.
+	}
+	root.PersistentFlags().StringVar(&s.dataDir, "data-dir", "./aibridged-data", "directory of the gateway's database")
+	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")
+	root.AddCommand(newServeCommand(&s), newTokenCommand(&s), newInterceptionsCommand(&s), newFakeLLMCommand(), newDemoCommand())
+	return root
+}
+
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }

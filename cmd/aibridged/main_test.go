@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// run runs the program as a shell would, and returns what it prints and how it ends.
+func run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
+	var out, errOut bytes.Buffer
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SetErr(&errOut)
+	err = cmd.ExecuteContext(ctx)
+	return out.String(), errOut.String(), err
+}
+
+// TestDemo is the README's first command.
+func TestDemo(t *testing.T) {
+	out, _, err := run(t.Context(), "demo")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if rows := strings.Count(out, "list_files"); rows != 6 || !strings.Contains(out, "equals what was scripted") {
+		t.Errorf("%d rows:\n%s", rows, out)
+	}
+}
+
+// TestFault118 is about what a person may get wrong: each is one line that says what to do, and nothing is half started.
+func TestFault118(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const secret = "sk-secret-that-must-not-be-shown"
+	provider := "providers: [{name: a, type: anthropic, keys: ['${NO_SUCH_VARIABLE}']}]"
+	for name, test := range map[string]struct {
+		config string
+		args   []string
+		want   string
+	}{
+		"busy port":          {"", []string{"serve", "--listen", busy.Addr().String()}, `^address \S+ is in use: .*--listen$`},
+		"bad address":        {"", []string{"serve", "--listen", "nowhere:x"}, `^listen on nowhere:x: `},
+		"data dir is a file": {"", []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, `choose another path$`},
+		"no config":          {"", []string{"serve", "--config", filepath.Join(file, "none")}, `^config: open `},
+		"unknown key":        {"listen: 127.0.0.1:0\nprovidres: []\n", nil, `\[2:1\] unknown field "providres"`},
+		"not YAML":           {"providers: [" + secret, nil, `config`},
+		"wrong type":         {"providers: 7\n", nil, `\[1:12\]`},
+		"mcp_servers":        {"mcp_servers: [{name: x}]\n", nil, `mcp_servers: MCP tools cannot be configured yet; remove them$`},
+		"missing secret":     {provider, nil, `provider "a": keys: the environment variable NO_SUCH_VARIABLE is empty: set it`},
+		"missing file":       {"providers: [{name: a, type: openai, keys: ['file:" + file + "x']}]", nil, `provider "a": keys: open .*no such file`},
+		"empty file":         {"providers: [{name: a, type: openai, keys: ['file:" + file + "']}]", nil, `is empty$`},
+		"literal key":        {"providers: [{name: a, type: openai, keys: [" + secret + "]}]", nil, `provider "a": keys: keep keys out of this file: write \$\{NAME`},
+		"two keys":           {"providers: [{name: a, type: openai, keys: ['${A}', '${B}']}]", nil, `one key is supported, 2 are there$`},
+		"unknown type":       {"providers: [{name: a, type: acme}]", nil, `provider "a": type "acme" is not known: use anthropic or openai$`},
+		"bad name":           {"providers: [{name: A_b, type: openai}]", nil, `provider name "A_b": use lower-case letters`},
+		"same name":          {"providers: [{name: a, type: openai}, {name: a, type: anthropic}]", nil, `two providers are named "a"`},
+		"bad URL":            {"providers: [{name: a, type: openai, base_url: 'ftp://x'}]", nil, `provider "a": base URL: scheme "ftp": use https or http$`},
+		"URL with a user":    {"providers: [{name: a, type: openai, base_url: 'http://u:" + secret + "@x'}]", nil, `provider "a": base URL: it may hold a host and a path`},
+		"expired before":     {"", []string{"token", "create", "--user", "ada", "--expires", "-1h"}, `cannot expire`},
+		"nameless token":     {"", []string{"token", "create", "--user", ""}, `username is empty`},
+		"no data yet":        {"", []string{"interceptions"}, `no gateway has used the data directory .* yet: start`},
+		"unknown command":    {"", []string{"srve"}, `unknown command "srve"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := test.args
+			if args == nil {
+				args = []string{"serve", "--listen", "127.0.0.1:0"}
+			}
+			if test.config != "" {
+				path := filepath.Join(t.TempDir(), "config.yaml")
+				if err := os.WriteFile(path, []byte(test.config), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--config", path)
+			}
+			if !strings.Contains(strings.Join(args, " "), "--data-dir") {
+				args = append(args, "--data-dir", t.TempDir())
+			}
+			out, errOut, err := run(t.Context(), args...)
+			if err == nil {
+				t.Fatalf("no error; printed %s", out)
+			}
+			message := err.Error()
+			if !regexp.MustCompile(test.want).MatchString(message) {
+				t.Errorf("error %q, want %s", message, test.want)
+			}
+			if strings.Contains(message, "\n") || strings.Contains(message+out+errOut, secret) {
+				t.Errorf("not one line without secrets: %q", message)
+			}
+		})
+	}
+}
+
+// served is a gateway that runs as `aibridged serve`, before a scripted upstream that runs as `aibridged fakellm`.
+type served struct {
+	base string
+	data string
+	stop func() error
+}
+
+// serveHere starts both, and stops them with the test.
+func serveHere(t *testing.T) *served {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	upstream := lineOf(t, ctx, `listens on (http://\S+)`, "fakellm", "--listen", "127.0.0.1:0")
+	s := &served{data: t.TempDir()}
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	t.Setenv("TEST_KEY", "a-key-of-no-account")
+	text := "providers:\n- {name: anthropic, type: anthropic, base_url: " + upstream.found + ", keys: ['${TEST_KEY}']}\n" +
+		"- {name: openai, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}']}\n" +
+		"- {name: off, type: openai, disabled: true}\n- {name: own, type: openai}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gateway := lineOf(t, ctx, `listens on (http://\S+)`, "serve", "--listen", "127.0.0.1:0", "--data-dir", s.data, "--config", config)
+	s.base = gateway.found
+	stopped := false
+	s.stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		<-upstream.ended
+		return <-gateway.ended
+	}
+	t.Cleanup(func() {
+		if err := s.stop(); err != nil {
+			t.Errorf("serve ended with %v", err)
+		}
+	})
+	return s
+}
+
+// started is a command that runs, and what it printed.
+type started struct {
+	found string
+	ended chan error
+}
+
+// lineOf starts a command and waits until it has printed what matches pattern, of which it returns the first group.
+func lineOf(t *testing.T, ctx context.Context, pattern string, args ...string) started {
+	t.Helper()
+	reader, writer := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		cmd := newCommand()
+		cmd.SetArgs(args)
+		cmd.SetOut(writer)
+		cmd.SetErr(io.Discard)
+		err := cmd.ExecuteContext(ctx)
+		_ = writer.CloseWithError(io.EOF)
+		ended <- err
+	}()
+	var printed []byte
+	for buffer := make([]byte, 4096); ; {
+		n, err := reader.Read(buffer)
+		printed = append(printed, buffer[:n]...)
+		if match := regexp.MustCompile(pattern).FindSubmatch(printed); match != nil {
+			go func() { _, _ = io.Copy(io.Discard, reader) }() // Ends with the command.
+			return started{string(match[1]), ended}
+		}
+		if err != nil {
+			t.Fatalf("%v printed %s and ended with %v", args, printed, <-ended)
+		}
+	}
+}
+
+func (s *served) ask(t *testing.T, path, token, body string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Api-Key", token)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(answer)
+}
+
+// TestServe runs the program as its README does: tokens and reports work while it serves, and what it says is so.
+func TestServe(t *testing.T) {
+	s := serveHere(t)
+	command := func(args ...string) string {
+		t.Helper()
+		out, _, err := run(t.Context(), append(args, "--data-dir", s.data)...)
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return out
+	}
+	token := strings.TrimSuffix(command("token", "create", "--user", "ada"), "\n")
+	if !regexp.MustCompile(`^\w{10}-\w{22,}$`).MatchString(token) {
+		t.Fatalf("token create printed %q", token)
+	}
+
+	const body = `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hello [[usage: input=7 output=5]]"}]}`
+	for _, path := range []string{"/anthropic/v1/messages", "/api/v2/aibridged/anthropic/v1/messages"} {
+		if status, answer := s.ask(t, path, token, body); status != 200 {
+			t.Fatalf("%s: %d %s", path, status, answer)
+		}
+	}
+	if status, answer := s.ask(t, "/off/v1/responses", token, "{}"); status != 503 || !strings.Contains(answer, `provider_disabled: AI provider \"off\" is disabled`) {
+		t.Errorf("a disabled provider: %d %s", status, answer)
+	}
+	if status, answer := s.ask(t, "/own/v1/responses", token, `{"model":"m","input":"Hi"}`); status != 403 || !strings.Contains(answer, "has no key here") {
+		t.Errorf("a provider without a key: %d %s", status, answer)
+	}
+
+	var records []map[string]any
+	for deadline := time.Now().Add(10 * time.Second); ; { // The end of an interception comes a moment after its answer.
+		records = nil
+		for line := range strings.Lines(command("interceptions", "--json", "--user", "ada", "--since", "1h")) {
+			var record map[string]any
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			records = append(records, record)
+		}
+		if len(records) == 2 && records[0]["ended_at"] != nil && records[1]["ended_at"] != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("recorded %v", records)
+		}
+	}
+	for _, field := range []string{
+		"id", "initiator", "initiator_id", "api_key_id", "provider", "provider_name", "model", "client", "client_session_id",
+		"user_agent", "correlating_tool_call_id", "credential_kind", "credential_hint", "metadata", "started_at", "ended_at",
+		"error_type", "error_message", "prompts", "token_usages", "tool_usages", "model_thoughts",
+	} {
+		if _, ok := records[0][field]; !ok {
+			t.Errorf("a record without %s: %v", field, records[0])
+		}
+	}
+	if table := command("interceptions", "--limit", "1"); strings.Count(table, "\n") != 2 || !strings.Contains(table, "ada") {
+		t.Errorf("the table:\n%s", table)
+	}
+
+	if list := command("token", "list"); !strings.Contains(list, token[:10]) || strings.Contains(list, token[11:]) || !strings.Contains(list, "valid") {
+		t.Errorf("token list:\n%s", list)
+	}
+	command("token", "revoke", token[:10])
+	if status, _ := s.ask(t, "/anthropic/v1/messages", token, body); status != 403 {
+		t.Errorf("a revoked token: %d", status)
+	}
+	if _, _, err := run(t.Context(), "token", "revoke", "zzzzzzzzzz", "--data-dir", s.data); err == nil || !strings.Contains(err.Error(), "token list") {
+		t.Errorf("revoking what is not there: %v", err)
+	}
+	s.checkHealth(t)
+	if err := s.stop(); err != nil {
+		t.Errorf("serve ended with %v", err)
+	}
+}
+
+func (s *served) checkHealth(t *testing.T) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for path, want := range map[string]string{
+		"/healthz": "ok", "/readyz": "ready", "/metrics": `aibridged_provider_info{provider_name="off",provider_type="openai",status="disabled"} 1`,
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != 200 || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %d %s %v", path, response.StatusCode, text, err)
+		}
+	}
+}
+
+// TestFault037CrossOrigin is about pages of other sites, which must not use a gateway on this machine.
+func TestFault037CrossOrigin(t *testing.T) {
+	s := serveHere(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.base+"/anthropic/v1/messages", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Origin", "https://elsewhere.example")
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != 403 {
+		t.Errorf("a request of another site's page: %d", response.StatusCode)
+	}
+}

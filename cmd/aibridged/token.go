@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/coder/aibridged/aibridgedserver"
+)
+
+func newTokenCommand(s *settings) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Make, list and revoke the tokens that clients send; works while serve runs",
+		Args:  cobra.NoArgs,
+		RunE:  showHelp,
+	}
+	cmd.AddCommand(newTokenCreateCommand(s), newTokenListCommand(s), newTokenRevokeCommand(s))
+	return cmd
+}
+
+func newTokenCreateCommand(s *settings) *cobra.Command {
+	var params aibridgedserver.TokenParams
+	cmd := &cobra.Command{
+		Use:   "create --user NAME",
+		Short: "Make a token and print it, and nothing else",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd.Context(), *s, func(store *store) error {
+				token, _, err := store.CreateToken(cmd.Context(), params)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&params.Username, "user", "", "whose token it is")
+	cmd.Flags().DurationVar(&params.Expires, "expires", 0, "how long it lasts, for example 720h; 0 is until it is revoked")
+	_ = cmd.MarkFlagRequired("user") // The flag is defined above.
+	return cmd
+}
+
+func newTokenListCommand(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the tokens, without their secrets",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.existing(); err != nil {
+				return err
+			}
+			return withStore(cmd.Context(), *s, func(store *store) error {
+				tokens, err := store.Tokens(cmd.Context())
+				if err != nil {
+					return err
+				}
+				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+				fmt.Fprintln(table, "ID\tUSER\tCREATED\tEXPIRES\tSTATE")
+				for _, token := range tokens {
+					expires := "never"
+					if token.ExpiresAt != nil {
+						expires = token.ExpiresAt.Local().Format(time.DateTime)
+					}
+					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", token.ID, token.Username,
+						token.CreatedAt.Local().Format(time.DateTime), expires, tokenState(token, time.Now()))
+				}
+				return table.Flush()
+			})
+		},
+	}
+}
+
+func tokenState(token aibridgedserver.APIKey, now time.Time) string {
+	switch {
+	case token.RevokedAt != nil:
+		return "revoked"
+	case token.ExpiresAt != nil && !now.Before(*token.ExpiresAt):
+		return "expired"
+	}
+	return "valid"
+}
+
+func newTokenRevokeCommand(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke ID",
+		Short: "Make a token invalid from its next request on",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.existing(); err != nil {
+				return err
+			}
+			return withStore(cmd.Context(), *s, func(store *store) error {
+				err := store.RevokeToken(cmd.Context(), args[0])
+				if errors.Is(err, aibridgedserver.ErrUnknownToken) {
+					return fmt.Errorf("%w; `aibridged token list` shows the ids", err)
+				}
+				return err
+			})
+		},
+	}
+}
+
+// withStore opens the control plane's database for as long as use runs.
+func withStore(ctx context.Context, s settings, use func(*store) error) error {
+	store, err := openStore(ctx, s.database(), slog.Logger{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(store), store.Close())
+}
