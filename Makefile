@@ -1,0 +1,48 @@
+# The two commands of a fresh machine are `go run ./cmd/aibridged demo` and `make test`.
+
+GO ?= go
+
+# What is generated, in the order of its making.
+GENERATED := proto/aibridged.pb.go proto/aibridged_drpc.pb.go aibridgedmock/aibridgedmock.go
+
+.PHONY: check test race format vet staticcheck gen gen-clean bench fuzz e2e
+
+check: format vet staticcheck gen-clean race ## Everything that must hold before a commit.
+
+test: ## The tests.
+	$(GO) test ./...
+
+race:
+	$(GO) test -race ./...
+
+format:
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) tool staticcheck ./...
+
+gen: ## Make what is generated anew.
+	$(GO) run ./internal/protogen -dir proto aibridged.proto
+	$(GO) tool mockgen -destination aibridgedmock/aibridgedmock.go -package aibridgedmock . DRPCClient,Pooler
+
+gen-clean: ## Generating changes nothing.
+	@before=$$(cat $(GENERATED) | sha256sum); $(MAKE) --no-print-directory gen; after=$$(cat $(GENERATED) | sha256sum); \
+	if [ "$$before" != "$$after" ]; then echo "make gen changed what is committed: commit what it made"; exit 1; fi
+	$(GO) mod tidy -diff
+
+bench: ## The gateway against a bare ReverseProxy, as ratios.
+	$(GO) run ./internal/bench
+
+fuzz: ## Each fuzz target for a minute.
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime 1m $$package || exit 1; \
+		done; \
+	done
+
+e2e: ## Real SDKs and real clients through the program; needs node and npm.
+	$(MAKE) -C e2e
