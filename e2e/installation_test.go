@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// providerKey is the key that the gateway has for its providers. It opens nothing.
+const (
+	providerKey  = "sk-provider-0123456789-wxyz"
+	providerHint = "sk-p...wxyz"
+)
+
+// configuration has each provider twice: as it is, and with a tap before it that sees what arrives.
+const configuration = `providers:
+  - {name: anthropic, type: anthropic, base_url: "%[1]s", keys: ["${PROVIDER_KEY}"]}
+  - {name: openai, type: openai, base_url: "%[1]s/v1", keys: ["${PROVIDER_KEY}"]}
+  - {name: anthropic-tapped, type: anthropic, base_url: "%[2]s", keys: ["${PROVIDER_KEY}"]}
+  - {name: openai-tapped, type: openai, base_url: "%[2]s/v1", keys: ["${PROVIDER_KEY}"]}
+`
+
+// installation is the program, built and running: a gateway, and a scripted upstream behind it.
+type installation struct {
+	directory string
+	url       string // The gateway's.
+	upstream  *process
+	gateway   *process
+	tapped    *tap // Between the gateway and the upstream.
+
+	mu      sync.Mutex
+	users   int      // Guarded by mu.
+	secrets []string // Guarded by mu. What must appear nowhere in logs and records.
+}
+
+// install builds the program and starts it. The caller stops it.
+func install() (_ *installation, err error) {
+	i := &installation{secrets: []string{providerKey}}
+	if i.directory, err = os.MkdirTemp("", "aibridged-e2e-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.stopServers(), os.RemoveAll(i.directory))
+		}
+	}()
+	// In the program's own module, with its own dependencies.
+	build := exec.Command("go", "build", "-C", "..", "-o", i.binary(), "./cmd/aibridged")
+	if said, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build: %w\n%s", err, said)
+	}
+	var upstream string
+	if i.upstream, upstream, err = start("/healthz", exec.Command(i.binary(), "fakellm", "--listen", "127.0.0.1:0")); err != nil {
+		return nil, err
+	}
+	if i.tapped, err = newTap(upstream); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(i.directory, "config.yaml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, upstream, i.tapped.URL), 0o600); err != nil {
+		return nil, err
+	}
+	serve := exec.Command(i.binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config)
+	serve.Env = append(os.Environ(), "PROVIDER_KEY="+providerKey)
+	i.gateway, i.url, err = start("/readyz", serve)
+	return i, err
+}
+
+func (i *installation) binary() string  { return filepath.Join(i.directory, "aibridged") }
+func (i *installation) dataDir() string { return filepath.Join(i.directory, "data") }
+
+// stop ends the program and returns what is wrong with what it leaves behind.
+func (i *installation) stop() error {
+	stopped := i.stopServers()
+	return errors.Join(stopped, i.inspect(), os.RemoveAll(i.directory))
+}
+
+func (i *installation) stopServers() error {
+	var errs []error
+	if i.gateway != nil {
+		errs = append(errs, i.gateway.stop())
+	}
+	if i.tapped != nil {
+		i.tapped.Close()
+	}
+	if i.upstream != nil {
+		errs = append(errs, i.upstream.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// inspect looks at the logs and records of all tests: whatever began has ended, and no secret is in them.
+func (i *installation) inspect() error {
+	records, err := i.run("interceptions", "--json")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	all, err := decode(records)
+	if err != nil {
+		return err
+	}
+	for _, interception := range all {
+		if interception.EndedAt == nil {
+			errs = append(errs, fmt.Errorf("interception %s of %s never ended", interception.ID, interception.Initiator))
+		}
+	}
+	log := i.gateway.output.String()
+	for _, secret := range i.secrets {
+		if strings.Contains(log, secret) {
+			errs = append(errs, errors.New("a secret is in the gateway's log"))
+		}
+		if bytes.Contains(records, []byte(secret)) {
+			errs = append(errs, errors.New("a secret is in the records"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run runs one of the program's commands and returns what it prints.
+func (i *installation) run(args ...string) ([]byte, error) {
+	cmd := exec.Command(i.binary(), append(args, "--data-dir", i.dataDir())...)
+	printed, err := cmd.Output()
+	if failure, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, fmt.Errorf("aibridged %s: %w\n%s", strings.Join(args, " "), err, failure.Stderr)
+	}
+	return printed, err
+}
+
+// newToken makes a token with the program.
+func (i *installation) newToken(t *testing.T, user string) string {
+	t.Helper()
+	printed, err := i.run("token", "create", "--user", user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.TrimSpace(string(printed))
+	if token == "" || strings.ContainsAny(token, " \n") {
+		t.Fatalf("token create printed %q, not a token alone", printed)
+	}
+	i.keepSecret(token)
+	return token
+}
+
+// newName returns a user name that nobody has yet.
+func (i *installation) newName(test string) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.users++
+	return fmt.Sprintf("%s %d", test, i.users)
+}
+
+// keepSecret notes what must appear nowhere.
+func (i *installation) keepSecret(secret string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.secrets = append(i.secrets, secret)
+}

@@ -1,0 +1,29 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// user is someone with a token for the gateway. Each test has its own, also where it runs again, so that tests never
+// see each other's records.
+type user struct {
+	name  string
+	token string
+	http  *http.Client
+}
+
+func newUser(t *testing.T) *user {
+	t.Helper()
+	name := program.newName(t.Name())
+	u := &user{name: name, token: program.newToken(t, name), http: &http.Client{Transport: &http.Transport{}}}
+	t.Cleanup(u.http.CloseIdleConnections)
+	return u
+}
+
+// keyID is the public part of the user's token.
+func (u *user) keyID() string {
+	id, _, _ := strings.Cut(u.token, "-")
+	return id
+}
