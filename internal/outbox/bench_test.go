@@ -1,0 +1,99 @@
+//go:build unix
+
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// countingFiles counts the syncs of files.
+type countingFiles struct {
+	fileSystem
+	syncs atomic.Int64
+}
+
+func (c *countingFiles) Open(path string, flags int) (file, error) {
+	opened, err := c.fileSystem.Open(path, flags)
+	if err != nil {
+		return nil, err
+	}
+	return countingFile{opened, c}, nil
+}
+
+type countingFile struct {
+	file
+	counter *countingFiles
+}
+
+func (f countingFile) Sync() error {
+	f.counter.syncs.Add(1)
+	return f.file.Sync()
+}
+
+// BenchmarkAppendToSend has 64 appenders and one consumer, records of 500 bytes, and measures until the last one has been
+// handed to send.
+func BenchmarkAppendToSend(b *testing.B) {
+	for _, durability := range []Durability{Memory, Kernel, Sync} {
+		b.Run(durabilityName(durability), func(b *testing.B) {
+			files := &countingFiles{fileSystem: disk{}}
+			q, err := Open(b.TempDir(), Options{Durability: durability, files: files})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var batches atomic.Int64
+			var consumer sync.WaitGroup
+			consumer.Go(func() {
+				_ = q.Deliver(b.Context(), DeliverOptions{}, func(context.Context, [][]byte) ([]Failure, error) {
+					batches.Add(1)
+					return nil, nil
+				})
+			})
+			entry := bytes.Repeat([]byte("r"), 500)
+			syncs, cpu := files.syncs.Load(), processTime(b)
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					commit, err := q.Append(entry)
+					if err == nil {
+						err = commit.Wait(b.Context())
+					}
+					if err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			if err := q.Flushed(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(processTime(b)-cpu)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(b.N)/float64(max(1, files.syncs.Load()-syncs)), "records/sync")
+			b.ReportMetric(float64(b.N)/float64(max(1, batches.Load())), "records/batch")
+			if err := q.Close(); err != nil {
+				b.Fatal(err)
+			}
+			consumer.Wait()
+		})
+	}
+}
+
+func durabilityName(d Durability) string { return [...]string{"sync", "kernel", "memory"}[d] }
+
+// processTime returns the CPU time of this process.
+func processTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}

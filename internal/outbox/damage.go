@@ -1,0 +1,95 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"cdr.dev/slog/v3"
+)
+
+func (q *Queue) damagedDir() string { return filepath.Join(q.dir, "damaged") }
+
+// setAside counts and logs a stretch of a segment that holds no frames, and keeps its bytes in damaged/. A stretch that
+// is known already is passed over in silence.
+func (q *Queue) setAside(s *segment, from *scanner, begin, end int64) {
+	q.mu.Lock()
+	_, known := s.damaged[begin]
+	if !known {
+		if s.damaged == nil {
+			s.damaged = make(map[int64]struct{})
+		}
+		s.damaged[begin] = struct{}{}
+		q.stats.Damaged++
+	}
+	q.mu.Unlock()
+	if known {
+		return
+	}
+	err := q.copyStretch(s, from, begin, end)
+	q.mu.Lock()
+	s.keep = s.keep || from.unreadable || err != nil
+	q.mu.Unlock()
+	q.logger.Warn(context.Background(), "outbox segment damaged: the entries there are lost, the rest is delivered",
+		slog.F("segment", q.segmentPath(s)), slog.F("offset", begin), slog.F("bytes", end-begin), slog.Error(err))
+}
+
+// copyStretch copies a stretch of a segment to a file of its own, unless it is nothing but zeros.
+func (q *Queue) copyStretch(s *segment, from *scanner, begin, end int64) error {
+	stretch := scanner{file: from.file}
+	if stretch.zeros(begin, end) {
+		return nil
+	}
+	name := fmt.Sprintf("%s-%d.bin", strings.TrimSuffix(s.fileName(), ".log"), begin)
+	to, err := q.files.Open(filepath.Join(q.damagedDir(), name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	for offset := begin; offset < end; {
+		window := stretch.window(offset, scanBytes, end)
+		if len(window) == 0 {
+			return nil // The file ends before.
+		}
+		if _, err := to.WriteAt(window, offset-begin); err != nil {
+			return err
+		}
+		offset += int64(len(window))
+	}
+	return nil
+}
+
+// discard takes a segment off the log: it is removed, or set aside whole if it has bytes that were never read or kept.
+func (q *Queue) discard(s *segment) error {
+	path := q.segmentPath(s)
+	if s.keep {
+		return q.files.Rename(path, filepath.Join(q.damagedDir(), s.fileName()))
+	}
+	return q.files.Remove(path)
+}
+
+// reclaim discards the segments that everything has been delivered from.
+func (q *Queue) reclaim() {
+	q.mu.Lock()
+	var gone []*segment
+	kept := q.segments[:0]
+	for _, s := range q.segments {
+		if s == q.active || s.file != nil || s.end() > q.read.position || q.hasGrave(s) {
+			kept = append(kept, s)
+		} else {
+			gone = append(gone, s)
+		}
+	}
+	clear(q.segments[len(kept):])
+	q.segments = kept
+	q.mu.Unlock()
+	for _, s := range gone {
+		if err := q.discard(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			q.complain("outbox segment delivered but not removed", err)
+		}
+	}
+}

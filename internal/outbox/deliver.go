@@ -1,0 +1,268 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"cdr.dev/slog/v3"
+)
+
+const (
+	defaultBatchBytes   = 2 << 20
+	defaultBatchEntries = 500
+
+	backoffMin = 50 * time.Millisecond
+	backoffMax = 10 * time.Second
+	// lookInterval is how often the consumer looks for entries that were moved back.
+	lookInterval = time.Second
+)
+
+var errDelivering = errors.New("outbox: somebody delivers already")
+
+// Send hands entries to the receiver, in order. It returns when the receiver has taken them, but for the failures. An
+// error says that nothing is known about any of them: all are sent again. The entries must be neither kept nor changed,
+// and the end of the context must end the call.
+type Send func(ctx context.Context, entries [][]byte) ([]Failure, error)
+
+// Failure says that the receiver did not take an entry.
+type Failure struct {
+	Index int // Of the entry, in what was sent.
+	Err   error
+	// Permanent says that it never will: the entry is set aside. Otherwise it is sent again, before any later one.
+	Permanent bool
+}
+
+// DeliverOptions are the options of Deliver. The zero DeliverOptions are ready to use.
+type DeliverOptions struct {
+	// BatchBytes and BatchEntries are the most that one Send is given, but for a single entry that is larger. Zero means
+	// 2 MiB and 500.
+	BatchBytes   int
+	BatchEntries int
+}
+
+// Deliver hands entries to send, oldest first, until the context ends, and returns the context's error; or [ErrClosed]
+// once the queue is closed. What fails is sent again, for ever, after pauses of 50 ms to 10 s. There is one consumer at a
+// time: a second one fails at once.
+func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) error {
+	ctx, begin, err := q.beginDeliver(ctx)
+	if err != nil {
+		return err
+	}
+	defer q.doneDelivering()
+	c := &consumer{
+		q: q, send: send, reader: q.newReader(begin), backoff: backoffMin,
+		maxEntries: or(options.BatchEntries, defaultBatchEntries), maxBytes: or(options.BatchBytes, defaultBatchBytes),
+	}
+	defer c.reader.close()
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	for {
+		idle := c.deliver(ctx)
+		if !idle {
+			select {
+			case <-look.C:
+				q.lookAround(ctx)
+			case <-ctx.Done():
+				return ended(ctx)
+			default:
+			}
+			continue
+		}
+		select {
+		case <-q.wake:
+			runtime.Gosched() // Others who append at the same time come into the same batch.
+		case <-look.C:
+			q.lookAround(ctx)
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
+}
+
+func (q *Queue) beginDeliver(ctx context.Context) (context.Context, place, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closing:
+		return nil, place{}, ErrClosed
+	case q.delivering != nil:
+		return nil, place{}, errDelivering
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	q.delivering = &delivery{cancel: cancel, done: make(chan struct{})}
+	return ctx, q.read, nil
+}
+
+// delivery is a call of Deliver.
+type delivery struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+}
+
+func (q *Queue) doneDelivering() {
+	q.mu.Lock()
+	d := q.delivering
+	q.delivering = nil
+	q.mu.Unlock()
+	d.cancel(nil)
+	close(d.done)
+}
+
+// endDeliver ends Deliver and waits for it.
+func (q *Queue) endDeliver() {
+	q.mu.Lock()
+	d := q.delivering
+	q.mu.Unlock()
+	if d != nil {
+		d.cancel(ErrClosed)
+		<-d.done
+	}
+}
+
+func ended(ctx context.Context) error {
+	if context.Cause(ctx) == ErrClosed {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+// consumer is the state of a call of Deliver.
+type consumer struct {
+	q      *Queue
+	send   Send
+	reader *reader
+
+	maxEntries int
+	maxBytes   int
+
+	payloads [][]byte // Room for what is sent.
+	backoff  time.Duration
+	failing  int // How many tries have failed in a row.
+}
+
+// deliver delivers one batch. It returns true if there is none, and leaves one that is not delivered when the context ends
+// where it is.
+func (c *consumer) deliver(ctx context.Context) (idle bool) {
+	items, err := c.reader.take(c.maxEntries, c.maxBytes)
+	if err != nil {
+		c.pause(ctx, fmt.Errorf("read outbox: %w", err))
+		return false
+	}
+	if len(items) == 0 {
+		return true
+	}
+	c.q.waitingSince(items[0].at)
+	for ctx.Err() == nil {
+		if items, err = c.try(ctx, items); len(items) == 0 {
+			c.q.advance(c.reader.at)
+			return false
+		}
+		c.q.advance(items[0].place)
+		c.pause(ctx, err)
+	}
+	return false
+}
+
+// try sends items once, and returns those that are to be sent again, and why.
+func (c *consumer) try(ctx context.Context, items []item) ([]item, error) {
+	c.payloads = c.payloads[:0]
+	for _, i := range items {
+		c.payloads = append(c.payloads, i.payload)
+	}
+	failures, err := c.send(ctx, c.payloads)
+	clear(c.payloads)
+	if err != nil {
+		return items, err
+	}
+	failed := make(map[int]Failure, len(failures))
+	for _, f := range failures {
+		if f.Index < 0 || f.Index >= len(items) {
+			return items, fmt.Errorf("entry %d of %d is said to have failed: %w", f.Index, len(items), f.Err)
+		}
+		failed[f.Index] = f
+	}
+	left := items[:0]
+	for n, i := range items {
+		f, bad := failed[n]
+		switch {
+		case !bad || f.Permanent && c.q.bury(i, f.Err):
+			continue
+		case len(left) == 0:
+			err = f.Err
+		}
+		left = append(left, i)
+	}
+	c.q.countDelivered(len(items) - len(failed))
+	if len(left) < len(items) {
+		c.backoff = backoffMin
+	}
+	if len(left) == 0 && c.failing > 0 {
+		c.q.logger.Info(ctx, "records are delivered again", slog.F("failed_tries", c.failing))
+		c.failing = 0
+	}
+	return left, err
+}
+
+// pause waits before the next try. Only the first failure in a row is logged.
+func (c *consumer) pause(ctx context.Context, cause error) {
+	if c.failing++; c.failing == 1 && ctx.Err() == nil {
+		c.q.logger.Warn(ctx, "records cannot be delivered, trying again", slog.Error(cause))
+	}
+	wait := c.backoff/2 + rand.N(c.backoff/2)
+	c.backoff = min(2*c.backoff, backoffMax)
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+	}
+}
+
+// waitingSince notes when the oldest entry was appended.
+func (q *Queue) waitingSince(at int64) {
+	q.mu.Lock()
+	q.oldest = at
+	q.mu.Unlock()
+}
+
+func (q *Queue) countDelivered(entries int) {
+	q.mu.Lock()
+	q.stats.Delivered += int64(entries)
+	q.mu.Unlock()
+}
+
+// advance notes that everything before a place has been delivered or set aside.
+func (q *Queue) advance(to place) {
+	if q.cursor != nil {
+		q.mu.Lock()
+		at := q.markOf(q.beforeGraves(to))
+		q.mu.Unlock()
+		if err := q.cursor.write(at); err != nil {
+			q.complain("outbox cursor cannot be written: a restart delivers some records again", err)
+		}
+	}
+	q.mu.Lock()
+	q.read = to
+	q.recent.dropBefore(to.position)
+	empty := to.entry == q.end.entry
+	if empty && q.emptied != nil {
+		close(q.emptied)
+		q.emptied = nil
+	}
+	full := empty && q.full
+	q.mu.Unlock()
+	if full {
+		q.makeRoom()
+	}
+	q.reclaim()
+}
+
+// makeRoom lets go of an active segment from which everything has been delivered, since the disk is full.
+func (q *Queue) makeRoom() {
+	q.appending.Lock()
+	q.seal()
+	q.appending.Unlock()
+	q.requestSync()
+}

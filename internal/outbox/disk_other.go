@@ -1,0 +1,20 @@
+//go:build !(darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd || windows)
+
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// lock fails: without one, two processes could write to the same directory.
+func lock(path string) (io.Closer, error) {
+	return nil, fmt.Errorf("lock %s: %w on this operating system: use Memory", path, errors.ErrUnsupported)
+}
+
+func syncDir(string) error { return nil }
+
+func noRoom(error) bool { return false }
+
+func readOnly(error) bool { return false }

@@ -1,0 +1,63 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// MaxEntryBytes is the most that one entry may have.
+const MaxEntryBytes = 33 << 20
+
+const (
+	// A frame is the length of its body, a check of that length, the CRC-32C of the body, and the body: the time of the
+	// append in nanoseconds and the entry. All numbers are little-endian.
+	frameHeaderBytes = 12
+	stampBytes       = 8
+	frameOverhead    = frameHeaderBytes + stampBytes
+
+	maxBodyBytes = stampBytes + MaxEntryBytes
+)
+
+// frame is one entry as it lies in a segment.
+type frame struct {
+	offset  int64 // In the file.
+	at      int64 // When it was appended, in nanoseconds since 1970.
+	payload []byte
+}
+
+func (f frame) end() int64 { return f.offset + frameBytes(f.payload) }
+
+// frameBytes returns the size of the frame of an entry.
+func frameBytes(entry []byte) int64 { return int64(frameOverhead + len(entry)) }
+
+// appendFrame appends the frame of an entry to b.
+func appendFrame(b []byte, salt uint32, at int64, entry []byte) []byte {
+	length := uint32(stampBytes + len(entry))
+	b = binary.LittleEndian.AppendUint32(b, length)
+	b = binary.LittleEndian.AppendUint32(b, lengthCheck(salt, length))
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	body := len(b)
+	b = binary.LittleEndian.AppendUint64(b, uint64(at))
+	b = append(b, entry...)
+	binary.LittleEndian.PutUint32(b[body-4:], checksum(b[body:]))
+	return b
+}
+
+// lengthCheck ties a length to the segment it stands in. Whoever looks for a frame among damaged bytes finds it by this:
+// a length alone is too common. The salt, which nobody outside knows, keeps a client from placing a frame within its
+// prompt. It is not zero, and so zeros are no frame.
+func lengthCheck(salt, length uint32) uint32 {
+	const odd = 0x9e3779b1 // Any bit of the length changes the product.
+	return salt ^ length*odd
+}
+
+// bodyLength returns the length of the body of the frame that begins with b, which has 8 bytes at least, if one does.
+func bodyLength(b []byte, salt uint32) (int, bool) {
+	length := binary.LittleEndian.Uint32(b)
+	if binary.LittleEndian.Uint32(b[4:]) != lengthCheck(salt, length) {
+		return 0, false
+	}
+	return int(length), length >= stampBytes && length <= maxBodyBytes
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

@@ -1,0 +1,352 @@
+// Package outbox is a durable queue on one machine's disk: entries that are appended are delivered later, in order, by
+// one consumer, until whoever they are for has taken them. An entry is a slice of bytes; the queue never looks into it.
+//
+//	queue, err := outbox.Open(dir, outbox.Options{Logger: logger})
+//	commit, err := queue.Append(start)           // Written.
+//	err = commit.Wait(ctx)                       // Durable; the sync ran meanwhile, shared with others.
+//	go queue.Deliver(ctx, outbox.DeliverOptions{}, send)
+//
+// An entry can be delivered more than once, after a crash or a lost answer: the receiver recognises what it has. The
+// queue does not drop entries when it is full, it refuses them.
+//
+// # On disk
+//
+// The directory has a log in segments, NNNNNNNNNNNN-SSSSSSSS.log: a number, and a salt that ties frames to their segment
+// (see [MaxEntryBytes] and frame.go for the format). A segment that all entries have been delivered from is removed, and
+// one of an earlier life is never appended to. The file "cursor" says where delivery goes on, "lock" belongs to
+// the process that has the queue open. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved
+// back, damaged/ the bytes that could not be read as entries.
+//
+// # Damage
+//
+// What is torn off at the end of the last segment was never acknowledged and is passed over in silence. Anything else
+// that is not as it was written costs the entries it hit: it is logged, counted, set aside, and the rest is delivered.
+// A segment of a newer version is left alone, and [Open] fails.
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"cdr.dev/slog/v3"
+)
+
+// Errors that callers tell apart with [errors.Is].
+var (
+	// ErrFull says that as much is pending as Options.MaxBytes allows, or that the disk has no room. It passes by itself.
+	ErrFull = errors.New("queue is full")
+	// ErrFailed says that the disk failed: what was to be appended or synced may not be there after a crash.
+	ErrFailed = errors.New("disk failed")
+	// ErrInUse says that another process, or another Queue of this one, has the directory. The number of the process
+	// follows where it is known.
+	ErrInUse = errors.New("in use by process")
+	// ErrClosed says that the queue has been closed.
+	ErrClosed = errors.New("queue is closed")
+)
+
+// Durability is what an entry that was appended and waited for outlives.
+type Durability int
+
+const (
+	// Sync entries outlive the machine: [Commit.Wait] returns when they are on the disk.
+	Sync Durability = iota
+	// Kernel entries outlive the process, and the machine after 100 ms: they are written at once and synced later.
+	Kernel
+	// Memory entries end with the queue. There are no files.
+	Memory
+)
+
+const (
+	defaultSegmentBytes   = 32 << 20
+	defaultMaxBytes       = 1 << 30
+	defaultMaxMemoryBytes = 64 << 20
+	// recentBytes is how much of what was appended last stays in memory as well.
+	recentBytes = 1 << 20
+	// complainInterval is the least time between two log lines about a disk that goes on failing.
+	complainInterval = 10 * time.Second
+)
+
+// Options are the options of a queue. The zero Options are ready to use.
+type Options struct {
+	Durability Durability
+	// SegmentBytes is how large a file of the log becomes before the next one begins, but for one larger Append. Zero
+	// means 32 MiB.
+	SegmentBytes int64
+	// MaxBytes bounds what is pending, with 20 bytes for each entry. Zero means 1 GiB, or 64 MiB in Memory.
+	MaxBytes int64
+	Logger   slog.Logger
+
+	files fileSystem // The disk if nil.
+}
+
+// Queue is a queue of entries. It is safe for concurrent use. Whoever opened it closes it.
+type Queue struct {
+	dir     string
+	options Options
+	files   fileSystem
+	logger  slog.Logger
+	lock    io.Closer // Nil in Memory.
+	cursor  *cursor   // Of the consumer; nil in Memory.
+	opened  time.Time // With the monotonic clock, which all times are counted by: see now.
+
+	wake   chan struct{} // Something was appended. Has room for one.
+	dirty  chan struct{} // Something is to be synced. Has room for one.
+	closed chan struct{}
+	synced chan struct{} // Closed when the syncer has returned.
+
+	// Appending is held while entries are written, and by whoever puts another segment in place of the active one. It is
+	// taken before mu.
+	appending  sync.Mutex
+	active     *segment // Changed under appending and mu. Nil: the next Append begins one.
+	lastNumber uint64   // Of the last segment. Guarded by appending.
+
+	// Mu guards what follows. It is never held during a call to the disk.
+	mu         sync.Mutex
+	closing    bool
+	delivering *delivery  // Nil if nobody delivers.
+	segments   []*segment // Not yet all delivered, oldest first. The active one is the last.
+	recent     recent
+	end        place // Where the next entry will be.
+	read       place // Up to where entries have been delivered or set aside.
+	oldest     int64 // When the first entry after read was appended, as far as known.
+	emptied    chan struct{}
+	full       bool // The disk had no room at the last try.
+	complained time.Time
+
+	unsynced  []*segment // Those with a file open that may have something to sync.
+	unnamed   bool       // A segment's name is to be synced.
+	durable   place      // Up to where entries have been synced, or given up.
+	gathering *group     // Who waits for the next sync.
+
+	graves     []grave // Dead entries that are in no file: in Memory, and while the disk takes none.
+	graveBytes int
+	stats      Stats
+}
+
+// Stats says how a queue is. The counters count from when it was opened.
+type Stats struct {
+	// Pending is how many entries are still to be delivered, and Bytes how much room they take.
+	Pending int
+	Bytes   int64
+	// Age is how long the oldest of them has been waiting; zero if there is none. It is never negative.
+	Age time.Duration
+	// Delivered counts entries that were taken by the receiver.
+	Delivered int64
+	// Dead is how many entries are set aside at present because the receiver refuses them.
+	Dead int
+	// AppendErrors counts calls of Append that were refused for want of room or that failed, and syncs that failed.
+	AppendErrors int64
+	// Damaged counts stretches of files that were not as they were written, with the cursor.
+	Damaged int64
+}
+
+// Open opens the queue in a directory, which is made if it is missing, and recovers what an earlier process left there.
+// Dir may be empty in Memory, where it is not used. Errors are one line and say what to do. The caller closes the queue.
+func Open(dir string, options Options) (*Queue, error) {
+	q := newQueue(dir, options)
+	if options.Durability == Memory {
+		close(q.synced) // Nobody syncs.
+		return q, nil
+	}
+	if dir == "" {
+		return nil, errors.New("outbox: no directory: name one, or use Memory")
+	}
+	if err := q.start(); err != nil {
+		return nil, explain(dir, err)
+	}
+	go q.syncLoop()
+	q.takeBack(context.Background())
+	return q, nil
+}
+
+func newQueue(dir string, options Options) *Queue {
+	options.SegmentBytes = or(options.SegmentBytes, defaultSegmentBytes)
+	q := &Queue{
+		dir: dir, files: options.files, logger: options.Logger, opened: time.Now(),
+		wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
+		closed: make(chan struct{}), synced: make(chan struct{}),
+		recent: recent{limit: recentBytes},
+	}
+	if options.Durability == Memory {
+		options.MaxBytes = or(options.MaxBytes, defaultMaxMemoryBytes)
+		q.recent.limit = 0
+	}
+	options.MaxBytes = or(options.MaxBytes, defaultMaxBytes)
+	q.options = options
+	if q.files == nil {
+		q.files = disk{}
+	}
+	return q
+}
+
+// or returns value, or otherwise if that is zero.
+func or[T int | int64](value, otherwise T) T {
+	if value == 0 {
+		return otherwise
+	}
+	return value
+}
+
+// start takes the directory and makes the queue ready to append to.
+func (q *Queue) start() (err error) {
+	for _, dir := range []string{q.dir, q.deadDir(), q.retryDir(), q.damagedDir()} {
+		if err := q.files.MakeDir(dir); err != nil {
+			return err
+		}
+	}
+	if q.lock, err = q.files.Lock(filepath.Join(q.dir, "lock")); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			q.release()
+		}
+	}()
+	if err := q.recover(); err != nil {
+		return err
+	}
+	q.appending.Lock()
+	defer q.appending.Unlock()
+	// The first segment is made now and not by the first Append: a disk that takes no file is to be known at the start.
+	if _, err := q.begin(); err != nil {
+		return err
+	}
+	if err := q.cursor.write(q.markOf(q.read)); err != nil {
+		return err
+	}
+	return q.cursor.file.Sync()
+}
+
+// Stats returns how the queue is at this moment.
+func (q *Queue) Stats() Stats {
+	now := q.now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	stats := q.stats
+	stats.Pending = int(q.end.entry - q.read.entry)
+	stats.Dead += len(q.graves)
+	stats.Bytes = q.end.position - q.read.position
+	if stats.Pending > 0 {
+		oldest := q.oldest
+		if items := q.recent.from(q.read.position); len(items) > 0 {
+			oldest = items[0].at
+		}
+		stats.Age = time.Duration(max(0, now-oldest))
+	}
+	return stats
+}
+
+// now returns the time in nanoseconds since 1970, by the clock as it was when the queue was opened: a clock that is set
+// later changes no age.
+func (q *Queue) now() int64 { return q.opened.Add(time.Since(q.opened)).UnixNano() }
+
+// Flushed waits until nothing is pending. It returns the context's error if that ends before: what is left then stays
+// where it is. Something must deliver meanwhile.
+func (q *Queue) Flushed(ctx context.Context) error {
+	for {
+		q.mu.Lock()
+		if q.read.entry == q.end.entry {
+			q.mu.Unlock()
+			return nil
+		}
+		if q.emptied == nil {
+			q.emptied = make(chan struct{})
+		}
+		emptied := q.emptied
+		q.mu.Unlock()
+		select {
+		case <-emptied:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-q.closed:
+			return ErrClosed
+		}
+	}
+}
+
+// Close ends Deliver, syncs, and gives the directory free. It waits for the Send that is under way, whose context it ends.
+// What has not been delivered stays on disk for the next Open; in Memory it is lost. The error, if there is one, says
+// that the last sync failed; the queue is closed all the same.
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	if q.closing {
+		q.mu.Unlock()
+		return ErrClosed
+	}
+	q.closing = true
+	q.mu.Unlock()
+
+	q.appending.Lock() // An Append that is under way ends; no other begins.
+	commit := q.requestSync()
+	q.appending.Unlock()
+	close(q.closed)
+	<-q.synced
+	q.endDeliver()
+	defer q.release()
+	if pending := q.Stats().Pending; pending > 0 && q.options.Durability == Memory {
+		q.logger.Warn(context.Background(), "outbox closed with entries in memory: they are lost", slog.F("entries", pending))
+	}
+	if err := commit.Wait(context.Background()); err != nil {
+		return fmt.Errorf("outbox %s: close: %w", q.dir, err)
+	}
+	return nil
+}
+
+// release closes all files.
+func (q *Queue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range q.segments {
+		if s.file != nil {
+			_ = s.file.Close()
+			s.file = nil
+		}
+	}
+	if q.cursor != nil {
+		_ = q.cursor.file.Close()
+	}
+	if q.lock != nil {
+		_ = q.lock.Close()
+	}
+}
+
+// complain logs a failure of the disk, unless it did so a moment ago.
+func (q *Queue) complain(msg string, err error) {
+	q.mu.Lock()
+	now := time.Now()
+	quiet := !q.complained.IsZero() && now.Sub(q.complained) < complainInterval
+	if !quiet {
+		q.complained = now
+	}
+	q.mu.Unlock()
+	if !quiet {
+		q.logger.Error(context.Background(), msg, slog.F("dir", q.dir), slog.Error(err))
+	}
+}
+
+// segmentAt returns the segment of the entry at a position, or the first one behind if it is in none.
+func (q *Queue) segmentAt(position int64) *segment {
+	for _, s := range q.segments {
+		if s.end() > position {
+			return s
+		}
+	}
+	return nil
+}
+
+// markOf returns where on disk a place is. The caller has mu, or the queue for itself.
+func (q *Queue) markOf(p place) mark {
+	if s := q.segmentAt(p.position); s != nil {
+		return mark{s.number, s.offset(max(p.position, s.base))}
+	}
+	if len(q.segments) == 0 {
+		return mark{}
+	}
+	last := q.segments[len(q.segments)-1]
+	return mark{last.number, last.offset(last.end())}
+}

@@ -1,0 +1,159 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// volatileFiles is a disk with a machine that can stop: what was not synced may be lost then. It is safe for concurrent
+// use.
+type volatileFiles struct {
+	disk
+
+	mu     sync.Mutex
+	synced map[string]int64 // How many bytes of a file are durable.
+	named  map[string]bool  // Whether its name is.
+}
+
+func (v *volatileFiles) Open(path string, flags int) (file, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	opened, err := v.disk.Open(path, flags)
+	return &volatileFile{opened, v, path}, err
+}
+
+func (v *volatileFiles) SyncDir(dir string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		v.named[filepath.Join(dir, entry.Name())] = true
+	}
+	return err
+}
+
+type volatileFile struct {
+	file
+	files *volatileFiles
+	path  string
+}
+
+func (f *volatileFile) WriteAt(p []byte, offset int64) (int, error) {
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	return f.file.WriteAt(p, offset)
+}
+
+func (f *volatileFile) Sync() error {
+	size, err := f.Size()
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	f.files.synced[f.path] = size
+	return err
+}
+
+// stop copies what is left of dir, when the machine stops now, to another directory.
+func (v *volatileFiles) stop(t *testing.T, dir, to string, rng *rand.Rand) {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if !v.named[path] && rng.IntN(2) == 0 {
+			return nil
+		}
+		content := readFile(t, path)
+		synced := min(int(v.synced[path]), len(content))
+		content = content[:synced+rng.IntN(len(content)-synced+1)]
+		for at := synced; at < len(content); {
+			next := min(len(content), at+1+rng.IntN(pageBytes))
+			if rng.IntN(3) == 0 {
+				clear(content[at:next]) // The size was on disk before the contents.
+			}
+			at = next
+		}
+		writeFile(t, filepath.Join(to, filepath.Base(path)), content)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFault076PowerLoss stops the machine at random moments: what was synced is delivered, in order, and the start
+// never fails.
+func TestFault076PowerLoss(t *testing.T) {
+	for name, durability := range map[string]Durability{"sync": Sync, "kernel": Kernel} {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(76, uint64(durability)))
+			for range 15 {
+				powerLoss(t, durability, rng)
+			}
+		})
+	}
+}
+
+func powerLoss(t *testing.T, durability Durability, rng *rand.Rand) {
+	t.Helper()
+	dir, after := t.TempDir(), t.TempDir()
+	files := &volatileFiles{synced: map[string]int64{}, named: map[string]bool{}}
+	q := mustOpen(t, dir, Options{Durability: durability, files: files, SegmentBytes: 8 << 10})
+	var (
+		appenders sync.WaitGroup
+		mu        sync.Mutex
+		durable   []string
+	)
+	tell := make(chan struct{})
+	for a := range 4 {
+		appenders.Go(func() {
+			for n := 0; ; n++ {
+				entry := fmt.Sprintf("%d %05d%s", a, n, strings.Repeat("x", n*7%1000))
+				commit, err := q.Append([]byte(entry))
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if err := errors.Join(err, commit.Wait(t.Context())); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				durable = append(durable, entry)
+				mu.Unlock()
+				select {
+				case tell <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range 1 + rng.IntN(50) {
+		<-tell
+	}
+	mu.Lock()
+	known := slices.Clone(durable)
+	mu.Unlock()
+	files.stop(t, dir, after, rng)
+	mustClose(t, q)
+	appenders.Wait()
+
+	q = mustOpen(t, after, Options{})
+	got := drain(t, q)
+	if durability == Sync && !containsAll(got, known...) {
+		t.Errorf("of %d durable entries some are not among the %d delivered", len(known), len(got))
+	}
+	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(a[:1], b[:1]) })
+	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
+		t.Error("not in order, or not once")
+	}
+	mustClose(t, q)
+}

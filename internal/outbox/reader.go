@@ -1,0 +1,154 @@
+package outbox
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// reader reads the entries of a queue from a place on: from memory where they are still there, else from disk. It is not
+// safe for concurrent use.
+type reader struct {
+	q  *Queue
+	at place // Of the next entry.
+
+	items []item
+	arena []byte // Holds what was read from disk.
+
+	segment *segment // The one that is open.
+	file    file
+	scanner scanner
+}
+
+func (q *Queue) newReader(at place) *reader { return &reader{q: q, at: at} }
+
+func (r *reader) close() {
+	if r.file != nil {
+		_ = r.file.Close()
+	}
+	r.segment, r.file, r.scanner = nil, nil, scanner{}
+}
+
+// take returns the next entries: so many and so many bytes at most, but one at least, if there are any. They are valid
+// until the next call. It fails if the disk cannot be read at the moment.
+func (r *reader) take(entries, bytes int) ([]item, error) {
+	for {
+		r.items = r.items[:0]
+		r.q.mu.Lock()
+		r.takeRecent(entries, bytes)
+		var (
+			s   *segment
+			end place
+		)
+		if len(r.items) == 0 {
+			if s = r.q.segmentAt(r.at.position); s != nil {
+				end = place{s.first + s.entries, s.end()}
+			}
+		}
+		r.q.mu.Unlock()
+		if len(r.items) > 0 {
+			r.close() // What is in memory is also what comes last.
+			return r.items, nil
+		}
+		if s == nil {
+			return nil, nil
+		}
+		if err := r.takeFrom(s, end, entries, bytes); err != nil || len(r.items) > 0 {
+			return r.items, err
+		}
+	}
+}
+
+// takeRecent takes from memory. The caller has q.mu.
+func (r *reader) takeRecent(entries, bytes int) {
+	for _, i := range r.q.recent.from(r.at.position) {
+		bytes -= len(i.payload)
+		if len(r.items) == entries || bytes < 0 && len(r.items) > 0 {
+			return
+		}
+		r.items = append(r.items, i)
+		r.at = i.next()
+	}
+}
+
+// takeFrom takes from a segment, up to a place in it.
+func (r *reader) takeFrom(s *segment, end place, entries, bytes int) error {
+	if err := r.open(s); err != nil {
+		return err
+	}
+	r.arena = r.arena[:0]
+	limit := s.offset(end.position)
+	for len(r.items) < entries && r.scanner.offset < limit {
+		expected := r.scanner.offset
+		f, found := r.scanner.next(limit)
+		bad := limit // Up to where there is no frame.
+		if found {
+			bad = f.offset
+		}
+		if bad > expected && !r.passDamage(s, expected, bad) {
+			return nil
+		}
+		if !found {
+			break
+		}
+		if bytes -= len(f.payload); bytes < 0 && len(r.items) > 0 {
+			r.scanner.offset = f.offset // For the next time.
+			break
+		}
+		start := len(r.arena)
+		r.arena = append(r.arena, f.payload...)
+		r.items = append(r.items, item{
+			place: place{r.at.entry, s.base + f.offset - segmentHeaderBytes}, at: f.at, payload: r.arena[start:len(r.arena):len(r.arena)],
+		})
+		r.at = r.items[len(r.items)-1].next()
+	}
+	if r.scanner.offset >= limit {
+		r.at = end // Entries that were lost are counted as passed, at the latest here.
+	}
+	if cap(r.arena) > 2*defaultBatchBytes {
+		r.arena = nil // One large entry is not to be paid for ever after.
+	}
+	return nil
+}
+
+// open makes the scanner stand at the next entry, in s.
+func (r *reader) open(s *segment) error {
+	if r.at.position < s.base {
+		r.at = place{s.first, s.base}
+	}
+	offset := s.offset(r.at.position)
+	if r.segment == s {
+		r.scanner.offset = offset
+		return nil
+	}
+	r.close()
+	opened, err := r.q.files.Open(r.q.segmentPath(s), os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		opened, err = missingFile{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	r.segment, r.file, r.scanner = s, opened, scanner{file: opened, salt: s.salt, offset: offset}
+	return nil
+}
+
+// passDamage sets a damaged stretch aside, or returns false if it has been written again elsewhere meanwhile.
+func (r *reader) passDamage(s *segment, from, to int64) bool {
+	r.q.mu.Lock()
+	moved := r.q.segmentAt(s.base+from-segmentHeaderBytes) != s
+	r.q.mu.Unlock()
+	if moved {
+		r.close()
+		return false
+	}
+	r.q.setAside(s, &r.scanner, from, to)
+	return true
+}
+
+// missingFile stands for a segment that somebody has removed.
+type missingFile struct{ file }
+
+func (missingFile) ReadAt([]byte, int64) (int, error) { return 0, fs.ErrNotExist }
+
+func (missingFile) Close() error { return nil }

@@ -1,0 +1,145 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"cdr.dev/slog/v3"
+)
+
+// maxTakeBack is how many entries are taken back at a time.
+const maxTakeBack = 256
+
+func (q *Queue) retryDir() string { return filepath.Join(q.dir, "retry") }
+
+// Resend moves the dead entries of the queue in a directory back, and returns how many. They are delivered again, behind
+// all others. The queue may be open meanwhile, here or in another process, which looks for them every second; else they
+// wait for the next Open.
+func Resend(dir string) (int, error) { return resend(disk{}, dir) }
+
+// Resend moves the dead entries of this queue back, as the function does for a directory. It is how those in Memory are
+// sent again.
+func (q *Queue) Resend() (int, error) {
+	if q.options.Durability != Memory {
+		return resend(q.files, q.dir)
+	}
+	q.mu.Lock()
+	graves, bytes := q.graves, q.graveBytes
+	q.graves, q.graveBytes = nil, 0
+	q.mu.Unlock()
+	entries := make([][]byte, len(graves))
+	for n, g := range graves {
+		entries[n] = g.payload
+	}
+	if _, err := q.Append(entries...); err != nil {
+		q.mu.Lock()
+		q.graves, q.graveBytes = append(graves, q.graves...), bytes+q.graveBytes
+		q.mu.Unlock()
+		return 0, err
+	}
+	return len(entries), nil
+}
+
+func resend(files fileSystem, dir string) (moved int, err error) {
+	dead, retry := filepath.Join(dir, "dead"), filepath.Join(dir, "retry")
+	names, err := files.List(dead, 0)
+	if err != nil {
+		return 0, explain(dir, err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if !strings.HasSuffix(name, deadSuffix) {
+			continue
+		}
+		if err := files.Rename(filepath.Join(dead, name), filepath.Join(retry, name)); err != nil {
+			return moved, explain(dir, err)
+		}
+		moved++
+	}
+	return moved, nil
+}
+
+// lookAround does what is due every second.
+func (q *Queue) lookAround(ctx context.Context) {
+	if q.options.Durability != Memory {
+		q.buryAgain()
+		q.takeBack(ctx)
+	}
+}
+
+// takeBack appends the entries that were moved to retry/. They stay there until they are durable in the log.
+func (q *Queue) takeBack(ctx context.Context) {
+	names, err := q.files.List(q.retryDir(), maxTakeBack)
+	if err != nil {
+		q.complain("dead records cannot be taken back", err)
+		return
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	var (
+		taken   []string
+		commits []Commit
+	)
+	for _, name := range names {
+		path := filepath.Join(q.retryDir(), name)
+		commit, err := q.takeBackFile(path)
+		switch {
+		case err == nil:
+			taken, commits = append(taken, path), append(commits, commit)
+			continue
+		case errors.Is(err, errNoDead):
+			q.mu.Lock()
+			q.stats.Damaged++
+			q.mu.Unlock()
+			q.logger.Warn(ctx, "dead record damaged: it cannot be sent again", slog.F("file", path), slog.Error(err))
+			err = q.files.Rename(path, filepath.Join(q.damagedDir(), name))
+		}
+		if err != nil {
+			q.complain("a dead record cannot be taken back", err)
+		}
+		if errors.Is(err, ErrFull) || errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) {
+			break // The others are for later, too.
+		}
+	}
+	for n, commit := range commits {
+		err := commit.Wait(ctx)
+		if err == nil {
+			err = q.files.Remove(taken[n])
+		}
+		if err != nil {
+			q.complain("a dead record taken back stays in retry: it is sent twice", err)
+		}
+	}
+	q.recountDead()
+}
+
+func (q *Queue) takeBackFile(path string) (Commit, error) {
+	from, err := q.files.Open(path, os.O_RDONLY)
+	if err != nil {
+		return Commit{}, err
+	}
+	defer from.Close()
+	entry, err := readDead(from)
+	if err != nil {
+		return Commit{}, err
+	}
+	return q.Append(entry)
+}
+
+// recountDead is for when files of dead/ may have been moved by others.
+func (q *Queue) recountDead() {
+	dead, err := q.countDead()
+	if err != nil {
+		q.complain("dead records cannot be counted", err)
+		return
+	}
+	q.mu.Lock()
+	q.stats.Dead = dead
+	q.mu.Unlock()
+}

@@ -1,0 +1,92 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+)
+
+const (
+	// A segment begins with a magic number, the version of its format, and the CRC-32C of both. That much stays in all
+	// versions, so that each knows what it must not touch.
+	segmentHeaderBytes = 16
+	segmentMagic       = "OUTBOXSG"
+	formatVersion      = 1
+)
+
+// segment is one file of the log: a header and frames. Base, number, salt and first never change; the queue's mutex
+// guards the other fields.
+type segment struct {
+	number uint64
+	salt   uint32
+	base   int64  // Position of its first frame.
+	first  uint64 // Number of its first entry.
+
+	size    int64 // Of the frames that are written, or that recovery found.
+	entries uint64
+
+	file    file               // To write to; nil once it is sealed and synced.
+	damaged map[int64]struct{} // Where stretches begin that have been set aside.
+	keep    bool               // It has bytes that nobody could read or copy: it is set aside whole, not removed.
+}
+
+// end returns the position after its last frame.
+func (s *segment) end() int64 { return s.base + s.size }
+
+// offset returns where in the file a position is.
+func (s *segment) offset(position int64) int64 { return segmentHeaderBytes + position - s.base }
+
+// fileName has the salt in it: a file whose first page is damaged can be read all the same.
+func (s *segment) fileName() string { return fmt.Sprintf("%012d-%08x.log", s.number, s.salt) }
+
+func (q *Queue) segmentPath(s *segment) string { return filepath.Join(q.dir, s.fileName()) }
+
+// parseSegmentName returns a segment without contents, or nil if name is not the name of one.
+func parseSegmentName(name string) *segment {
+	parts := regexp.MustCompile(`^([0-9]{12,19})-([0-9a-f]{8})\.log$`).FindStringSubmatch(name)
+	if parts == nil {
+		return nil
+	}
+	number, err := strconv.ParseUint(parts[1], 10, 63)
+	salt, saltErr := strconv.ParseUint(parts[2], 16, 32)
+	if err != nil || saltErr != nil || salt == 0 {
+		return nil
+	}
+	return &segment{number: number, salt: uint32(salt)}
+}
+
+func segmentHeader(version uint32) []byte {
+	b := append(make([]byte, 0, segmentHeaderBytes), segmentMagic...)
+	b = binary.LittleEndian.AppendUint32(b, version)
+	return binary.LittleEndian.AppendUint32(b, checksum(b))
+}
+
+// segmentVersion returns the version that a header names, if the header is whole.
+func segmentVersion(header []byte) (version uint32, ok bool) {
+	if len(header) < segmentHeaderBytes || string(header[:len(segmentMagic)]) != segmentMagic {
+		return 0, false
+	}
+	version = binary.LittleEndian.Uint32(header[8:])
+	return version, binary.LittleEndian.Uint32(header[12:]) == checksum(header[:12])
+}
+
+// createSegment makes the file of a new segment, which begins at a place. The caller has q.appending.
+func (q *Queue) createSegment(begin place) (*segment, error) {
+	s := &segment{number: q.lastNumber + 1, salt: rand.Uint32N(1<<32-1) + 1, base: begin.position, first: begin.entry}
+	opened, err := q.files.Open(q.segmentPath(s), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := opened.WriteAt(segmentHeader(formatVersion), 0); err != nil {
+		_ = opened.Close()
+		_ = q.files.Remove(q.segmentPath(s))
+		return nil, err
+	}
+	q.lastNumber = s.number
+	s.file = opened
+	return s, nil
+}

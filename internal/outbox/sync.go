@@ -1,0 +1,242 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// kernelInterval is how long Kernel entries are at the mercy of the machine.
+const kernelInterval = 100 * time.Millisecond
+
+// Commit is what an Append still has to wait for. The zero Commit waits for nothing.
+type Commit struct{ group *group }
+
+// group are all who wait for the same sync.
+type group struct {
+	done chan struct{}
+	err  error // Set before done is closed.
+}
+
+// Wait returns when what was appended is as durable as the queue makes it: in Sync, when a sync that began after the write
+// has succeeded; otherwise at once. It fails with [ErrFailed] if that cannot be had, and with the context's error. May be
+// called any number of times, from any goroutine.
+func (c Commit) Wait(ctx context.Context) error {
+	if c.group == nil {
+		return nil
+	}
+	select {
+	case <-c.group.done:
+		return c.group.err
+	default:
+	}
+	select {
+	case <-c.group.done:
+		return c.group.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// requestSync makes the syncer sync what has been written, if that is to be synced at all.
+func (q *Queue) requestSync() Commit {
+	if q.options.Durability == Memory {
+		return Commit{}
+	}
+	var commit Commit
+	q.mu.Lock()
+	// Where nobody is to wait, the one who closes the queue does.
+	if q.options.Durability == Sync || q.closing {
+		if q.gathering == nil {
+			q.gathering = &group{done: make(chan struct{})}
+		}
+		commit.group = q.gathering
+	}
+	q.mu.Unlock()
+	select {
+	case q.dirty <- struct{}{}:
+	default:
+	}
+	return commit
+}
+
+// syncLoop syncs on request until the queue is closed, and then once more. While one sync runs, all who append gather
+// for the next.
+func (q *Queue) syncLoop() {
+	defer close(q.synced)
+	for {
+		select {
+		case <-q.dirty:
+			runtime.Gosched() // Those whom the last sync released come with their next entries: one sync for all.
+		case <-q.closed:
+			q.sync()
+			return
+		}
+		if q.options.Durability == Kernel {
+			select {
+			case <-time.After(kernelInterval):
+			case <-q.closed:
+			}
+		}
+		q.sync()
+	}
+}
+
+// sync makes durable what has been written up to now.
+func (q *Queue) sync() {
+	q.mu.Lock()
+	group, end, unnamed := q.gathering, q.end, q.unnamed
+	unsynced := slices.Clone(q.unsynced)
+	q.gathering, q.unnamed = nil, false
+	q.mu.Unlock()
+
+	err := q.syncFiles(unsynced, unnamed)
+	if err == nil {
+		q.settle(end)
+	} else {
+		err = q.abandon(err)
+	}
+	group.finish(err)
+	q.reclaim()
+}
+
+func (g *group) finish(err error) {
+	if g != nil {
+		g.err = err
+		close(g.done)
+	}
+}
+
+func (q *Queue) syncFiles(segments []*segment, unnamed bool) error {
+	for _, s := range segments {
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
+	}
+	if unnamed {
+		return q.files.SyncDir(q.dir)
+	}
+	return nil
+}
+
+// settle notes that everything before end is as durable as it will be, and closes the files that nobody writes to.
+func (q *Queue) settle(end place) {
+	var clean []file
+	q.mu.Lock()
+	q.durable = end
+	q.unsynced = slices.DeleteFunc(q.unsynced, func(s *segment) bool {
+		if s.end() > end.position {
+			return false
+		}
+		if s != q.active {
+			clean = append(clean, s.file)
+			s.file = nil
+		}
+		return true
+	})
+	q.mu.Unlock()
+	for _, f := range clean {
+		_ = f.Close()
+	}
+}
+
+// abandon gives up the segments whose sync failed. The kernel may have thrown away what they should hold, and a second sync
+// would succeed without it: what has not been delivered is written again, to another segment, and that one is synced. If
+// this fails too, whoever waits is told so, and what there is stays to be delivered as long as it can be read.
+func (q *Queue) abandon(cause error) error {
+	q.appending.Lock()
+	defer q.appending.Unlock()
+	q.mu.Lock()
+	q.stats.AppendErrors++
+	gathered, end, begin := q.gathering, q.end, q.durable
+	if q.read.position > begin.position {
+		begin = q.read
+	}
+	q.gathering = nil
+	q.mu.Unlock()
+
+	q.seal()
+	again, err := q.rewrite(begin, end)
+	q.settle(end)
+	if again != nil {
+		q.replace(begin, again)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: sync: %w; then: %w", ErrFailed, cause, err)
+		q.complain("records may not outlive this machine", err)
+	} else {
+		q.complain("a sync failed: its records have been written again", cause)
+	}
+	gathered.finish(err)
+	return err
+}
+
+// rewrite writes the entries of a stretch to a new segment and syncs it. Each has the same position as before, and what
+// cannot be read any more leaves a hole. The segment is nil if nothing was gained; the error says what is not safe. The
+// caller has q.appending.
+func (q *Queue) rewrite(begin, end place) (*segment, error) {
+	s, err := q.createSegment(begin)
+	if err != nil {
+		return nil, err
+	}
+	s.size, s.entries = end.position-begin.position, end.entry-begin.entry
+	missing, err := q.copyEntries(s, begin, end)
+	if err == nil {
+		err = q.syncFiles([]*segment{s}, true)
+	}
+	if err != nil {
+		_ = s.file.Close()
+		_ = q.files.Remove(q.segmentPath(s))
+		return nil, err
+	}
+	if missing > 0 {
+		return s, fmt.Errorf("%d bytes could not be read again", missing)
+	}
+	return s, nil
+}
+
+// copyEntries writes the entries of a stretch to where they belong in s, and returns how many bytes of it were missing.
+func (q *Queue) copyEntries(s *segment, begin, end place) (missing int64, err error) {
+	from := q.newReader(begin)
+	defer from.close()
+	missing = end.position - begin.position
+	for {
+		items, err := from.take(defaultBatchEntries, defaultBatchBytes)
+		if err != nil || len(items) == 0 {
+			return missing, err
+		}
+		for _, i := range items {
+			if _, err := s.file.WriteAt(appendFrame(nil, s.salt, i.at, i.payload), s.offset(i.position)); err != nil {
+				return missing, err
+			}
+			missing -= frameBytes(i.payload)
+		}
+	}
+}
+
+// replace puts a segment in the place of all that comes from its base on, and has it appended to from now on. The caller
+// has q.appending and has settled the others.
+func (q *Queue) replace(begin place, s *segment) {
+	q.mu.Lock()
+	var gone []*segment
+	q.segments = slices.DeleteFunc(q.segments, func(old *segment) bool {
+		if old.base < s.base || old.end() <= s.base {
+			return false
+		}
+		gone = append(gone, old)
+		return true
+	})
+	for _, old := range q.segments {
+		if old.end() > s.base {
+			old.size, old.entries = s.base-old.base, begin.entry-old.first
+		}
+	}
+	q.segments = append(q.segments, s)
+	q.active = s
+	q.mu.Unlock()
+	for _, old := range gone {
+		_ = q.files.Remove(q.segmentPath(old))
+	}
+}

@@ -1,0 +1,126 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestGroupCommit has 32 who append while one sync runs: another one, which begins afterwards, is for all of them.
+func TestGroupCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := newFaultyFiles()
+		begun, release := make(chan struct{}, 1), make(chan struct{})
+		q := mustOpen(t, t.TempDir(), Options{files: files})
+		files.set(func(call, path string) error {
+			if call == "sync" && strings.HasSuffix(path, ".log") {
+				begun <- struct{}{}
+				<-release
+			}
+			return nil
+		})
+		first, err := q.Append([]byte("first"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		before := files.count("sync")
+		var (
+			waiting sync.WaitGroup
+			mu      sync.Mutex
+			done    int
+		)
+		for n := range 32 {
+			waiting.Go(func() {
+				commit, err := q.Append(fmt.Append(nil, n))
+				if err := errors.Join(err, commit.Wait(t.Context())); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				done++
+			})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := first.Wait(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("waiting without patience: %v", err)
+		}
+		synctest.Wait()
+		release <- struct{}{}
+		<-begun
+		synctest.Wait()
+		if err := first.Wait(ctx); err != nil { // It is done, whatever the context says.
+			t.Error(err)
+		}
+		mu.Lock()
+		if done != 0 {
+			t.Errorf("%d were released by a sync that began before they wrote", done)
+		}
+		mu.Unlock()
+		release <- struct{}{}
+		waiting.Wait()
+		if n := files.count("sync") - before; n != 1 {
+			t.Errorf("%d syncs for 32", n)
+		}
+		files.set(nil)
+		mustClose(t, q)
+	})
+}
+
+// TestKernelSyncs has Kernel entries synced after 100 ms, all at once, and never while nothing is written.
+func TestKernelSyncs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := newFaultyFiles()
+		q := mustOpen(t, t.TempDir(), Options{Durability: Kernel, files: files})
+		before := files.count("sync")
+		check := func(after time.Duration, want int) {
+			t.Helper()
+			<-time.After(after)
+			synctest.Wait()
+			if n := files.count("sync") - before; n != want {
+				t.Errorf("%d syncs, want %d", n, want)
+			}
+		}
+		check(time.Hour, 0)
+		mustAppend(t, q, "one", "two")
+		check(kernelInterval-1, 0)
+		check(1, 1)
+		check(time.Hour, 1)
+		mustAppend(t, q, "three")
+		mustClose(t, q)
+		if n := files.count("sync") - before; n != 2 {
+			t.Errorf("%d syncs after Close", n)
+		}
+	})
+}
+
+// TestSegments holds that segments are let go once they are delivered, and their files are closed.
+func TestSegments(t *testing.T) {
+	dir := t.TempDir()
+	q := mustOpen(t, dir, Options{SegmentBytes: 100})
+	mustAppend(t, q, numbered(0, 40)...)
+	if n := len(names(t, dir, "*.log")); n != 14 {
+		t.Errorf("%d segments of three entries", n)
+	}
+	open := 0
+	q.mu.Lock()
+	for _, s := range q.segments {
+		if s.file != nil {
+			open++
+		}
+	}
+	q.mu.Unlock()
+	if open != 1 {
+		t.Errorf("%d files are open to write", open)
+	}
+	checkEntries(t, drain(t, q), numbered(0, 40))
+	if n := len(names(t, dir, "*.log")); n != 1 {
+		t.Errorf("%d segments are left", n)
+	}
+}
