@@ -20,7 +20,7 @@ type ProviderSet struct {
 // NewProviderSet returns a set of providers. It fails where two of them share a name. A set without providers is fine:
 // it serves nothing.
 func NewProviderSet(providers ...Provider) (*ProviderSet, error) {
-	set := &ProviderSet{byName: make(map[string]*Provider, len(providers)), copies: &copyBuffers{}, bodies: &bodyBuffers{}}
+	set := &ProviderSet{byName: make(map[string]*Provider, len(providers)), copies: &copyBuffers{}, bodies: newBodyBuffers()}
 	for _, provider := range providers {
 		if provider.name == "" {
 			return nil, fmt.Errorf("a provider without a name: make providers with their constructors")
