@@ -135,47 +135,6 @@ func TestFault064SlowControlPlane(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault068Flapping is fault 68: a control plane that comes and goes costs at most the requests that meet it away, and
-// leaves nothing behind; the package's leak check sees goroutines that grew.
-func TestFault068Flapping(t *testing.T) {
-	t.Parallel()
-	control := newRemoteControl(t)
-	s, _ := newFine(t, testkit.GatewayOptions{Control: control.ControlPlane, Dialer: control.dialer(controlplane.NetworkOptions{})})
-	s.serves(t)
-	var clients sync.WaitGroup
-	done := make(chan struct{})
-	for range 4 {
-		clients.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				response, err := s.client.Do(s.request(t, question{messagesFormat(), false}, fine))
-				if err != nil {
-					t.Errorf("a request: %v", err)
-					return
-				}
-				if code := response.StatusCode; code != 200 && code != 503 && code != 500 {
-					t.Errorf("a request while the control plane comes and goes: %d", code)
-				}
-				_ = response.Body.Close()
-			}
-		})
-	}
-	for range 10 {
-		control.stop()
-		control.start()
-		if _, err := s.Server.Client(); err != nil {
-			t.Error(err)
-		}
-	}
-	close(done)
-	clients.Wait()
-	s.serves(t)
-}
-
 // TestFault070ControlPlanePanics is fault 70: a panic of the control plane fails the call that it was in.
 func TestFault070ControlPlanePanics(t *testing.T) {
 	t.Parallel()

@@ -53,6 +53,9 @@ func newSite(t *testing.T, upstreamURL string, options testkit.GatewayOptions) *
 		testkit.CheckPairs(t, s.Control.Records())
 	})
 	s.Gateway = testkit.NewGateway(t, upstreamURL, options)
+	if _, err := s.Server.Client(); err != nil { // Waits for the connection: on a busy machine it may take a while.
+		t.Fatal(err)
+	}
 	return s
 }
 
