@@ -225,7 +225,8 @@ func (a *asker) message(role string, content any) object {
 func (a *asker) typed() string {
 	if a.oneIn(6) {
 		return pick(a.dice, "<system-reminder>mine</system-reminder> and more", "see <environment_details>x</environment_details> here",
-			"Tool loaded. Go on", " ", "", "<current_datetime>no line", "an open <system-reminder>")
+			"Tool loaded. Go on", " ", "", "<current_datetime>no line",
+			"<current_datetime>now</current_datetime>\nand then", "an open <system-reminder>")
 	}
 	return a.text()
 }

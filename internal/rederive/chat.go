@@ -61,8 +61,8 @@ func chatStream(events []event) answer {
 	return a
 }
 
-// chatBody reads an answer of the Chat Completions API that came in one piece: it is like a chunk that has messages in the
-// place of deltas.
+// chatBody reads an answer of the Chat Completions API that came in one piece: it is like a chunk that has messages in
+// the place of deltas.
 func chatBody(body object) answer {
 	a := answer{figureNames: chatFigures()}
 	a.chunk(body, chatOpen{})
@@ -125,8 +125,8 @@ func (a *answer) chatMessage(choice int64, message object, open chatOpen) {
 	}
 }
 
-// chatCall notes a call, or a piece of one. At one place, another id together with a name begins another call: some servers
-// give all calls the same index. Other servers make up an id for each piece, but do not repeat the name.
+// chatCall notes a call, or a piece of one. At one place, another id together with a name begins another call: some
+// servers give all calls the same index. Other servers make up an id for each piece, but do not repeat the name.
 func (a *answer) chatCall(open chatOpen, place chatPlace, id string, function object, input string) {
 	name := function.text("name")
 	part := open[place]

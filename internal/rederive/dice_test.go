@@ -19,8 +19,8 @@ func (d dice) upTo(n int) int { return d.IntN(n + 1) }
 
 func pick[T any](d dice, from ...T) T { return from[d.IntN(len(from))] }
 
-// text returns words of all sorts: what must be escaped, what is longer than a byte, what cannot be stored, and what looks
-// like the formats' own words.
+// text returns words of all sorts: what must be escaped, what is longer than a byte, what cannot be stored, and what
+// looks like the formats' own words.
 func (d dice) text() string {
 	var text strings.Builder
 	for range 1 + d.upTo(5) {

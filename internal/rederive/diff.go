@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Diff returns each difference to other as a line that names the field and both values, those of f first. None is no line.
-// Error messages differ only where both have one: not every failure has words of the upstream's.
+// Diff returns each difference to other as a line that names the field and both values, those of f first. None is no
+// line. Error messages differ only where both have one: not every failure has words of the upstream's.
 func (f Facts) Diff(other Facts) []string {
 	var d differences
 	d.value("Model", f.Model, other.Model)

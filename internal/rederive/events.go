@@ -5,8 +5,9 @@ import "strings"
 // event is one event of a stream: its name, and its lines of data, joined.
 type event struct{ name, data string }
 
-// events splits a stream as a browser does: lines end in LF, CRLF or CR, and a blank one ends an event. Where the stream
-// has ended, what stands there without a blank line is an event too: whether its data is complete, its reader sees.
+// events splits a stream as a browser does: lines end in LF, CRLF or CR, and a blank one ends an event. Where the
+// stream has ended, what stands there without a blank line is an event too: whether its data is complete, its reader
+// sees.
 func events(stream []byte, ended bool) []event {
 	text := strings.TrimPrefix(string(stream), "\uFEFF")
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")

@@ -159,7 +159,8 @@ func mutate(events []said, speak speaker, mutations []byte) []said {
 	return events
 }
 
-// kept returns what the client gets of the first n bytes of a stream, if chunks that have nothing but usage are withheld.
+// kept returns what the client gets of the first n bytes of a stream, if chunks that have nothing but usage are
+// withheld.
 func (u *upstream) kept(n int) []byte {
 	var kept []byte
 	for _, block := range u.blocks {
@@ -174,6 +175,7 @@ func (u *upstream) kept(n int) []byte {
 
 func isUsageOnly(block string) bool {
 	var data string
+	block = strings.TrimPrefix(block, "\uFEFF")
 	for line := range strings.FieldsFuncSeq(block, func(c rune) bool { return c == '\r' || c == '\n' }) {
 		if rest, ok := strings.CutPrefix(line, "data:"); ok {
 			data += rest + "\n"

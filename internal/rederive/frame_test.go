@@ -86,7 +86,7 @@ func (f framer) event(event said) string {
 	return block.String()
 }
 
-// encodings are the content codings, with none of them most often.
+// coding returns the name of a content coding, of none most often.
 func (d dice) coding() string {
 	if !d.oneIn(5) {
 		return ""

@@ -56,6 +56,7 @@ func messagesStream(events []event) answer {
 			a.messagesUsage(data.object("usage"))
 			a.preliminary = false
 		case "message_stop":
+			a.preliminary = false
 			a.terminated = true
 		default:
 			if told := readFailure(data, kind); told != nil {
@@ -107,12 +108,11 @@ func (a *answer) block(content object) messagesBlock {
 			made.withoutInput = string(content["input"])
 		}
 		return messagesBlock{call: a.call(made)}
-	case "thinking":
+	case "thinking", "redacted_thinking":
 		t := a.thought("thinking")
 		t.content = content.text("thinking")
+		t.redacted = content.text("type") == "redacted_thinking"
 		return messagesBlock{thought: t}
-	case "redacted_thinking":
-		a.thought("thinking").redacted = true
 	}
 	return messagesBlock{}
 }

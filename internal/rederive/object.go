@@ -21,8 +21,8 @@ func asObject(raw []byte) object {
 	return o
 }
 
-// asText returns a string, and whether it is one. Bytes in it that are no UTF-8, and halves of surrogate pairs, become NUL,
-// so that they are found when it is to be stored: encoding/json would hide them.
+// asText returns a string, and whether it is one. Bytes in it that are no UTF-8, and halves of surrogate pairs, become
+// NUL, so that they are found when it is to be stored: encoding/json would hide them.
 func asText(raw json.RawMessage) (string, bool) {
 	if !bytes.HasPrefix(raw, []byte(`"`)) {
 		return "", false

@@ -10,8 +10,8 @@ import (
 // failure is an error that an upstream told of.
 type failure struct{ kind, code, message string }
 
-// readFailure returns the error that an event or a body of that kind tells of, or nil. It is in a member error, which is an
-// object or a string; or the event itself is the error. A member that is null or says nothing is none.
+// readFailure returns the error that an event or a body of that kind tells of, or nil. It is in a member error, which
+// is an object or a string; or the event itself is the error. A member that is null or says nothing is none.
 func readFailure(data object, kind string) *failure {
 	if text := data.text("error"); text != "" {
 		return &failure{message: text}

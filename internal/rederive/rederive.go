@@ -99,7 +99,8 @@ type Thought struct {
 	Metadata map[string]any
 }
 
-// Derive says what an exchange was. Its error wraps [ErrNoRequest] where there is nothing that could have been recorded.
+// Derive says what an exchange was. Its error wraps [ErrNoRequest] where there is nothing that could have been
+// recorded.
 func Derive(exchange Exchange) (Facts, error) {
 	format, ok := formats()[exchange.Format]
 	if !ok {

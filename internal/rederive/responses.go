@@ -106,6 +106,7 @@ type responsesItems []*responsesItem
 type responsesItem struct {
 	kind, id, callID string
 	place            int64
+	whole            bool // Nothing is to be added.
 	call             *call
 	thoughts         map[int64]*thought // Of a reasoning by their places in its summary, of a message the one at 0.
 }
@@ -118,8 +119,8 @@ func place(event object) int64 {
 	return -1
 }
 
-// find returns the item that item is one more telling of, or nil. Some servers give an item another id each time, others
-// give all items the same place.
+// find returns the item that item is one more telling of, or nil. Some servers give an item another id each time,
+// others give all items the same place.
 func (s responsesItems) find(at int64, item object) *responsesItem {
 	kind, id, callID := item.text("type"), item.text("id"), item.text("call_id")
 	for _, known := range s {
@@ -197,6 +198,9 @@ func (s *responsesItems) finish(a *answer, at int64, item object) {
 	if known == nil {
 		known = s.new(a, at, item)
 	}
+	if known != nil {
+		known.whole = true
+	}
 	switch {
 	case known == nil:
 	case known.call != nil:
@@ -227,7 +231,7 @@ func (s responsesItems) add(a *answer, kind string, data object) {
 			known = item
 		}
 	}
-	if known == nil {
+	if known == nil || known.whole {
 		return
 	}
 	switch kind {

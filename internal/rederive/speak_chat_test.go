@@ -169,7 +169,8 @@ func nonEmpty[T any](sequences [][]T) [][]T {
 	return slices.DeleteFunc(sequences, func(s []T) bool { return len(s) == 0 })
 }
 
-// together puts the choices' pieces into chunks, of one choice mostly. In a plain script one choice comes after another.
+// together puts the choices' pieces into chunks, of one choice mostly. In a plain script one choice comes after
+// another.
 func (c *chat) together(sequences [][]object) []list {
 	var chunks []list
 	if !c.plain {

@@ -88,11 +88,17 @@ func (m *messages) head(usage any) object {
 // stream returns the events of a whole stream.
 func (m *messages) stream() []said {
 	events := []said{{name: "message_start", data: object{{"type", "message_start"}, {"message", m.head(m.start)}}}}
-	var blocks [][]said
-	for index, step := range m.choices[0] {
-		blocks = append(blocks, m.block(index, step))
+	if !m.plain && m.oneIn(15) { // A server that does not count.
+		for _, step := range m.choices[0] {
+			events = append(events, m.block(0, step)...)
+		}
+	} else {
+		var blocks [][]said
+		for index, step := range m.choices[0] {
+			blocks = append(blocks, m.block(index, step))
+		}
+		events = append(events, interleave(m.dice, blocks)...)
 	}
-	events = append(events, interleave(m.dice, blocks)...)
 	if m.oneIn(4) { // The first of several, with what it is so far.
 		events = append(events, said{name: "message_delta", data: object{
 			{"type", "message_delta"}, {"delta", object{}}, {"usage", object{{"output_tokens", m.usage.output / 2}}},

@@ -1,7 +1,7 @@
 package rederive
 
-// figures are what an answer cost, as far as it was told: of each figure, by its path in the usage object, the last value
-// that is a number. They are never added to one another. Nil: none was told.
+// figures are what an answer cost, as far as it was told: of each figure, by its path in the usage object, the last
+// value that is a number. They are never added to one another. Nil: none was told.
 type figures map[string]int64
 
 // add adds what a usage object tells.

@@ -129,8 +129,8 @@ func Texts(content gjson.Result) []string {
 	return texts
 }
 
-// Head returns the beginning of a content, which is a string or an array of parts, of which the first text counts. It is
-// cut between characters, at 256 bytes.
+// Head returns the beginning of a content, which is a string or an array of parts, of which the first text counts. It
+// is cut between characters, at 256 bytes.
 func Head(content gjson.Result) string {
 	head := String(content)
 	if content.IsArray() {

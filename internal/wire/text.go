@@ -9,9 +9,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// String returns a value that is a string, or empty. Half of a surrogate pair, which clients make when they cut a text within
-// a character, becomes NUL, which no store takes: whoever makes the text storable sees that it was not. (gjson by itself
-// makes a U+FFFD of it as of any other, and swallows the escape behind it.)
+// String returns a value that is a string, or empty. Half of a surrogate pair, which clients make when they cut a text
+// within a character, becomes NUL, which no store takes: whoever makes the text storable sees that it was not. (gjson
+// by itself makes a U+FFFD of it as of any other, and swallows the escape behind it.)
 func String(value gjson.Result) string {
 	if value.Type != gjson.String {
 		return ""
@@ -31,7 +31,7 @@ func replaceHalves(raw string) string {
 			whole.WriteString(raw)
 			return whole.String()
 		}
-		n := at + 2 // An escape, or the beginning of one.
+		n := min(at+2, len(raw)) // An escape, or the beginning of one.
 		unit := escapedUnit(raw[at:])
 		switch {
 		case !utf16.IsSurrogate(unit):

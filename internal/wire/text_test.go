@@ -19,6 +19,7 @@ func TestString(t *testing.T) {
 		"half before pair":    {`"\ud83d\ud83d\ude80"`, "\x00🚀"},
 		"half at the end":     {`"a\ud83d"`, "a\x00"},
 		"NUL":                 {`"a\u0000b"`, "a\x00b"},
+		"no end":              {`"\ud\`, ""},
 		"number":              {`7`, ""},
 		"null":                {`null`, ""},
 	}

@@ -218,10 +218,14 @@ func (s *items) find(position int64, value gjson.Result) *item {
 	return it
 }
 
-// findFor returns the item that an event adds to, or nil.
+// findFor returns the item that an event adds to, or nil. Nothing is added to one that is done: it is whole.
 func (s *items) findFor(event gjson.Result) *item {
-	if it := s.byID[event.Get("item_id").Str]; it != nil {
-		return it
+	it := s.byID[event.Get("item_id").Str]
+	if it == nil {
+		it = s.byPosition[position(event)]
 	}
-	return s.byPosition[position(event)]
+	if it == nil || it.done {
+		return nil
+	}
+	return it
 }
