@@ -1,20 +1,18 @@
 package outbox
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Append adds entries behind all others, together and in their order: all of them or, if it fails, none. When it
 // returns they have been written to the disk's cache; the commit says when they are as durable as the queue makes them.
 // A process that ends in the middle may leave the first of them.
 //
-// It fails with [ErrFull], [ErrFailed] or [ErrClosed], or because an entry has more than [MaxEntryBytes]. The slices are
-// not kept.
+// It fails with [ErrFull], [ErrFailed] or [ErrClosed], or because an entry has more than [MaxEntryBytes]. The slices
+// are not kept.
 func (q *Queue) Append(entries ...[]byte) (Commit, error) {
 	size := int64(0)
 	for _, entry := range entries {
 		if len(entry) > MaxEntryBytes {
-			return Commit{}, fmt.Errorf("outbox: an entry of %d bytes is more than the %d that one may have", len(entry), MaxEntryBytes)
+			return Commit{}, fmt.Errorf("outbox: append: an entry of %d bytes: one may have %d", len(entry), MaxEntryBytes)
 		}
 		size += frameBytes(entry)
 	}
@@ -55,12 +53,16 @@ func (q *Queue) admit(size int64) error {
 	return nil
 }
 
-// refuse counts and logs an Append that failed, and returns its error.
+// refuse counts and logs an Append that failed, and returns its error. The caller has q.appending.
 func (q *Queue) refuse(err error) error {
 	q.mu.Lock()
 	q.stats.AppendErrors++
 	q.full = q.full || noRoom(err)
+	own := q.full && q.end.entry == q.read.entry
 	q.mu.Unlock()
+	if own {
+		q.makeRoom()
+	}
 	q.complain("records cannot be queued", err)
 	return fmt.Errorf("outbox %s: append: %w", q.dir, err)
 }
@@ -139,6 +141,17 @@ func (q *Queue) seal() {
 	if clean != nil {
 		_ = clean.Close() // All that is in there has been synced.
 	}
+}
+
+// makeRoom lets go of the active segment, from which everything has been delivered, since the disk is full. The caller
+// has q.appending.
+func (q *Queue) makeRoom() {
+	if q.active == nil || q.active.size == 0 {
+		return
+	}
+	q.seal()
+	q.reclaim()
+	q.requestSync() // What is still to be synced goes after that.
 }
 
 // publish makes what was written part of the queue. The caller has q.appending.

@@ -5,6 +5,8 @@ package outbox
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,8 +38,8 @@ func (f countingFile) Sync() error {
 	return f.file.Sync()
 }
 
-// BenchmarkAppendToSend has 64 appenders and one consumer, records of 500 bytes, and measures until the last one has been
-// handed to send.
+// BenchmarkAppendToSend has 64 appenders and one consumer, records of 500 bytes, and measures until the last one has
+// been handed to send.
 func BenchmarkAppendToSend(b *testing.B) {
 	for _, durability := range []Durability{Memory, Kernel, Sync} {
 		b.Run(durabilityName(durability), func(b *testing.B) {
@@ -84,6 +86,61 @@ func BenchmarkAppendToSend(b *testing.B) {
 			consumer.Wait()
 		})
 	}
+}
+
+// BenchmarkBacklog measures a start with 100,000 records of 500 bytes, and their delivery from disk.
+func BenchmarkBacklog(b *testing.B) {
+	const records = 100_000
+	dir := b.TempDir()
+	q := mustOpen(b, dir, Options{Durability: Kernel})
+	entry := bytes.Repeat([]byte("r"), 500)
+	for range records {
+		if _, err := q.Append(entry); err != nil {
+			b.Fatal(err)
+		}
+	}
+	mustClose(b, q)
+	cursor := readFile(b, filepath.Join(dir, "cursor"))
+	var start, delivery time.Duration
+	for range b.N {
+		b.StopTimer()
+		writeFile(b, filepath.Join(dir, "cursor"), cursor)
+		kept := names(b, dir, "*.log")
+		for _, path := range kept {
+			if err := os.Link(path, path+".kept"); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+
+		begin := processTime(b)
+		q := mustOpen(b, dir, Options{Durability: Kernel})
+		start += processTime(b) - begin
+		begin = processTime(b)
+		delivered := 0
+		stop := deliver(b, q, DeliverOptions{}, func(_ context.Context, entries [][]byte) ([]Failure, error) {
+			delivered += len(entries)
+			return nil, nil
+		})
+		flush(b, q)
+		delivery += processTime(b) - begin
+		stop()
+		if delivered != records {
+			b.Fatalf("%d records", delivered)
+		}
+
+		b.StopTimer()
+		mustClose(b, q)
+		for _, path := range kept {
+			_ = os.Remove(path)
+			if err := os.Rename(path+".kept", path); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(start)/float64(b.N)/records, "start-cpu-ns/record")
+	b.ReportMetric(float64(delivery)/float64(b.N)/records, "delivery-cpu-ns/record")
 }
 
 func durabilityName(d Durability) string { return [...]string{"sync", "kernel", "memory"}[d] }

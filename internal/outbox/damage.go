@@ -72,13 +72,13 @@ func (q *Queue) discard(s *segment) error {
 	return q.files.Remove(path)
 }
 
-// reclaim discards the segments that everything has been delivered from.
+// reclaim discards the segments that everything has been delivered from, once nobody writes to them or syncs them.
 func (q *Queue) reclaim() {
 	q.mu.Lock()
 	var gone []*segment
 	kept := q.segments[:0]
 	for _, s := range q.segments {
-		if s == q.active || s.file != nil || s.end() > q.read.position || q.hasGrave(s) {
+		if s.file != nil || s.end() > q.read.position || q.hasGrave(s) {
 			kept = append(kept, s)
 		} else {
 			gone = append(gone, s)

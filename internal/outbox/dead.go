@@ -40,8 +40,8 @@ type grave struct {
 	reason string
 }
 
-// bury sets an entry aside that the receiver refuses. If the disk does not take it, it is held in memory, and the cursor
-// stays before it, so that a restart delivers it again. It returns false if there is no room for that either.
+// bury sets an entry aside that the receiver refuses. If the disk does not take it, it is held in memory, and the
+// cursor stays before it, so that a restart delivers it again. It returns false if there is no room for that either.
 func (q *Queue) bury(i item, cause error) bool {
 	reason := "no reason given"
 	if cause != nil {
@@ -56,8 +56,8 @@ func (q *Queue) bury(i item, cause error) bool {
 			return false
 		}
 	}
-	q.logger.Error(context.Background(), "record set aside: the receiver refuses it", slog.F("dir", q.dir), slog.F("reason", reason),
-		slog.F("bytes", len(i.payload)))
+	q.logger.Error(context.Background(), "record set aside: the receiver refuses it",
+		slog.F("dir", q.dir), slog.F("reason", reason), slog.F("bytes", len(i.payload)))
 	return true
 }
 

@@ -45,8 +45,8 @@ type DeliverOptions struct {
 }
 
 // Deliver hands entries to send, oldest first, until the context ends, and returns the context's error; or [ErrClosed]
-// once the queue is closed. What fails is sent again, for ever, after pauses of 50 ms to 10 s. There is one consumer at a
-// time: a second one fails at once.
+// once the queue is closed. What fails is sent again, for ever, after pauses of 50 ms to 10 s. There is one consumer at
+// a time: a second one fails at once.
 func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) error {
 	ctx, begin, err := q.beginDeliver(ctx)
 	if err != nil {
@@ -144,8 +144,8 @@ type consumer struct {
 	failing  int // How many tries have failed in a row.
 }
 
-// deliver delivers one batch. It returns true if there is none, and leaves one that is not delivered when the context ends
-// where it is.
+// deliver delivers one batch. It returns true if there is none, and leaves one that is not delivered when the context
+// ends where it is.
 func (c *consumer) deliver(ctx context.Context) (idle bool) {
 	items, err := c.reader.take(c.maxEntries, c.maxBytes)
 	if err != nil {
@@ -181,7 +181,7 @@ func (c *consumer) try(ctx context.Context, items []item) ([]item, error) {
 	failed := make(map[int]Failure, len(failures))
 	for _, f := range failures {
 		if f.Index < 0 || f.Index >= len(items) {
-			return items, fmt.Errorf("entry %d of %d is said to have failed: %w", f.Index, len(items), f.Err)
+			return items, fmt.Errorf("entry %d of %d is said to have failed: %v", f.Index, len(items), f.Err)
 		}
 		failed[f.Index] = f
 	}
@@ -254,15 +254,9 @@ func (q *Queue) advance(to place) {
 	full := empty && q.full
 	q.mu.Unlock()
 	if full {
+		q.appending.Lock()
 		q.makeRoom()
+		q.appending.Unlock()
 	}
 	q.reclaim()
-}
-
-// makeRoom lets go of an active segment from which everything has been delivered, since the disk is full.
-func (q *Queue) makeRoom() {
-	q.appending.Lock()
-	q.seal()
-	q.appending.Unlock()
-	q.requestSync()
 }

@@ -112,13 +112,20 @@ func (f *faultyFiles) Open(path string, flags int) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, err := opened.Size()
-	if err != nil {
-		return nil, err
+	size := int64(0)
+	if flags&os.O_TRUNC == 0 {
+		if size, err = opened.Size(); err != nil {
+			return nil, err
+		}
 	}
 	f.mu.Lock()
-	f.sizes[path] = size
+	if _, known := f.sizes[path]; !known {
+		f.sizes[path] = size
+	}
 	f.mu.Unlock()
+	if flags&os.O_TRUNC != 0 {
+		f.shrink(path, 0)
+	}
 	return &faultyFile{file: opened, files: f, path: path}, nil
 }
 

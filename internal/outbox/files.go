@@ -6,11 +6,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // fileSystem is what a queue asks of the disk. All its files are for their owner alone.
 type fileSystem interface {
-	// MakeDir makes a directory and those above it, where they are missing.
+	// MakeDir makes a directory and those above it, where they are missing. Their names are durable when it returns.
 	MakeDir(dir string) error
 	// List returns the names of at most so many files of a directory, in no order; of all if most is not positive.
 	List(dir string, most int) ([]string, error)
@@ -41,7 +42,25 @@ type disk struct{}
 
 var _ fileSystem = disk{}
 
-func (disk) MakeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
+func (disk) MakeDir(dir string) error {
+	var missing []string
+	for above := dir; above != filepath.Dir(above); above = filepath.Dir(above) {
+		if _, err := os.Stat(above); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, above)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, made := range missing {
+		// Who may add a name to a directory need not have the right to read it, which a sync takes.
+		if err := syncDir(filepath.Dir(made)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
 
 func (disk) List(dir string, most int) (names []string, err error) {
 	opened, err := os.Open(dir)
@@ -88,8 +107,6 @@ func (f diskFile) Sync() error { return syncData(f.File) }
 func explain(dir string, err error) error {
 	advice := ""
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, ErrInUse):
 		advice = ": stop it, or name another directory"
 	case readOnly(err):

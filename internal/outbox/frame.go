@@ -43,9 +43,9 @@ func appendFrame(b []byte, salt uint32, at int64, entry []byte) []byte {
 	return b
 }
 
-// lengthCheck ties a length to the segment it stands in. Whoever looks for a frame among damaged bytes finds it by this:
-// a length alone is too common. The salt, which nobody outside knows, keeps a client from placing a frame within its
-// prompt. It is not zero, and so zeros are no frame.
+// lengthCheck ties a length to the segment it stands in. Whoever looks for a frame among damaged bytes finds it by
+// this: a length alone is too common. The salt, which nobody outside knows, keeps a client from placing a frame within
+// its prompt. It is not zero, and so zeros are no frame.
 func lengthCheck(salt, length uint32) uint32 {
 	const odd = 0x9e3779b1 // Any bit of the length changes the product.
 	return salt ^ length*odd

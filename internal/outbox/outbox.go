@@ -11,11 +11,11 @@
 //
 // # On disk
 //
-// The directory has a log in segments, NNNNNNNNNNNN-SSSSSSSS.log: a number, and a salt that ties frames to their segment
-// (see [MaxEntryBytes] and frame.go for the format). A segment that all entries have been delivered from is removed, and
-// one of an earlier life is never appended to. The file "cursor" says where delivery goes on, "lock" belongs to
-// the process that has the queue open. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved
-// back, damaged/ the bytes that could not be read as entries.
+// The directory has a log in segments, NNNNNNNNNNNN-SSSSSSSS.log: a number, and a salt that ties frames to their
+// segment (see [MaxEntryBytes] and frame.go for the format). A segment that all entries have been delivered from is
+// removed, and one of an earlier life is never appended to. The file "cursor" says where delivery goes on, "lock"
+// belongs to the process that has the queue open. dead/ has entries that the receiver refuses, retry/ those that
+// [Resend] moved back, damaged/ the bytes that could not be read as entries.
 //
 // # Damage
 //
@@ -73,13 +73,16 @@ const (
 
 // Options are the options of a queue. The zero Options are ready to use.
 type Options struct {
+	// Durability is what entries outlive. Zero means Sync.
 	Durability Durability
 	// SegmentBytes is how large a file of the log becomes before the next one begins, but for one larger Append. Zero
 	// means 32 MiB.
 	SegmentBytes int64
 	// MaxBytes bounds what is pending, with 20 bytes for each entry. Zero means 1 GiB, or 64 MiB in Memory.
 	MaxBytes int64
-	Logger   slog.Logger
+	// Logger is told of damage, of failures and of entries that are set aside, never of what is in them. The zero Logger
+	// says nothing.
+	Logger slog.Logger
 
 	files fileSystem // The disk if nil.
 }
@@ -90,9 +93,10 @@ type Queue struct {
 	options Options
 	files   fileSystem
 	logger  slog.Logger
-	lock    io.Closer // Nil in Memory.
-	cursor  *cursor   // Of the consumer; nil in Memory.
-	opened  time.Time // With the monotonic clock, which all times are counted by: see now.
+	lock    io.Closer       // Nil in Memory.
+	cursor  *cursor         // Of the consumer; nil in Memory.
+	taken   map[string]bool // Of the consumer: files in retry/ that were appended, and whether they are to be removed.
+	opened  time.Time       // With the monotonic clock, which all times are counted by: see now.
 
 	wake   chan struct{} // Something was appended. Has room for one.
 	dirty  chan struct{} // Something is to be synced. Has room for one.
@@ -115,8 +119,8 @@ type Queue struct {
 	read       place // Up to where entries have been delivered or set aside.
 	oldest     int64 // When the first entry after read was appended, as far as known.
 	emptied    chan struct{}
-	full       bool // The disk had no room at the last try.
-	complained time.Time
+	full       bool                 // The disk had no room at the last try.
+	complained map[string]time.Time // When a failure was logged last, by the message.
 
 	unsynced  []*segment // Those with a file open that may have something to sync.
 	unnamed   bool       // A segment's name is to be synced.
@@ -128,25 +132,9 @@ type Queue struct {
 	stats      Stats
 }
 
-// Stats says how a queue is. The counters count from when it was opened.
-type Stats struct {
-	// Pending is how many entries are still to be delivered, and Bytes how much room they take.
-	Pending int
-	Bytes   int64
-	// Age is how long the oldest of them has been waiting; zero if there is none. It is never negative.
-	Age time.Duration
-	// Delivered counts entries that were taken by the receiver.
-	Delivered int64
-	// Dead is how many entries are set aside at present because the receiver refuses them.
-	Dead int
-	// AppendErrors counts calls of Append that were refused for want of room or that failed, and syncs that failed.
-	AppendErrors int64
-	// Damaged counts stretches of files that were not as they were written, with the cursor.
-	Damaged int64
-}
-
 // Open opens the queue in a directory, which is made if it is missing, and recovers what an earlier process left there.
-// Dir may be empty in Memory, where it is not used. Errors are one line and say what to do. The caller closes the queue.
+// Dir may be empty in Memory, where it is not used. Errors are one line and say what to do. The caller closes the
+// queue.
 func Open(dir string, options Options) (*Queue, error) {
 	q := newQueue(dir, options)
 	if options.Durability == Memory {
@@ -170,7 +158,7 @@ func newQueue(dir string, options Options) *Queue {
 		dir: dir, files: options.files, logger: options.Logger, opened: time.Now(),
 		wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
 		closed: make(chan struct{}), synced: make(chan struct{}),
-		recent: recent{limit: recentBytes},
+		recent: recent{limit: recentBytes}, taken: make(map[string]bool), complained: make(map[string]time.Time),
 	}
 	if options.Durability == Memory {
 		options.MaxBytes = or(options.MaxBytes, defaultMaxMemoryBytes)
@@ -222,29 +210,6 @@ func (q *Queue) start() (err error) {
 	return q.cursor.file.Sync()
 }
 
-// Stats returns how the queue is at this moment.
-func (q *Queue) Stats() Stats {
-	now := q.now()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	stats := q.stats
-	stats.Pending = int(q.end.entry - q.read.entry)
-	stats.Dead += len(q.graves)
-	stats.Bytes = q.end.position - q.read.position
-	if stats.Pending > 0 {
-		oldest := q.oldest
-		if items := q.recent.from(q.read.position); len(items) > 0 {
-			oldest = items[0].at
-		}
-		stats.Age = time.Duration(max(0, now-oldest))
-	}
-	return stats
-}
-
-// now returns the time in nanoseconds since 1970, by the clock as it was when the queue was opened: a clock that is set
-// later changes no age.
-func (q *Queue) now() int64 { return q.opened.Add(time.Since(q.opened)).UnixNano() }
-
 // Flushed waits until nothing is pending. It returns the context's error if that ends before: what is left then stays
 // where it is. Something must deliver meanwhile.
 func (q *Queue) Flushed(ctx context.Context) error {
@@ -269,9 +234,9 @@ func (q *Queue) Flushed(ctx context.Context) error {
 	}
 }
 
-// Close ends Deliver, syncs, and gives the directory free. It waits for the Send that is under way, whose context it ends.
-// What has not been delivered stays on disk for the next Open; in Memory it is lost. The error, if there is one, says
-// that the last sync failed; the queue is closed all the same.
+// Close ends Deliver, syncs, and gives the directory free. It waits for the Send that is under way, whose context it
+// ends. What has not been delivered stays on disk for the next Open; in Memory it is lost. The error, if there is one,
+// says that the last sync failed; the queue is closed all the same.
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	if q.closing {
@@ -315,13 +280,13 @@ func (q *Queue) release() {
 	}
 }
 
-// complain logs a failure of the disk, unless it did so a moment ago.
+// complain logs a failure of the disk, unless it did so a moment ago. The message is a constant.
 func (q *Queue) complain(msg string, err error) {
 	q.mu.Lock()
-	now := time.Now()
-	quiet := !q.complained.IsZero() && now.Sub(q.complained) < complainInterval
+	last, known := q.complained[msg]
+	quiet := known && time.Since(last) < complainInterval
 	if !quiet {
-		q.complained = now
+		q.complained[msg] = time.Now()
 	}
 	q.mu.Unlock()
 	if !quiet {
@@ -329,7 +294,8 @@ func (q *Queue) complain(msg string, err error) {
 	}
 }
 
-// segmentAt returns the segment of the entry at a position, or the first one behind if it is in none.
+// segmentAt returns the segment of the entry at a position, or the first one behind if it is in none. The caller has
+// mu, or the queue for itself.
 func (q *Queue) segmentAt(position int64) *segment {
 	for _, s := range q.segments {
 		if s.end() > position {
@@ -339,7 +305,8 @@ func (q *Queue) segmentAt(position int64) *segment {
 	return nil
 }
 
-// markOf returns where on disk a place is. The caller has mu, or the queue for itself.
+// markOf returns where on disk a place is. Where there is no segment, that is before all: nothing is there to be
+// delivered twice. The caller has mu, or the queue for itself.
 func (q *Queue) markOf(p place) mark {
 	if s := q.segmentAt(p.position); s != nil {
 		return mark{s.number, s.offset(max(p.position, s.base))}

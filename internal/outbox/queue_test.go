@@ -70,6 +70,9 @@ func testOrder(t *testing.T, open opener) {
 	if s := q.Stats(); s != (Stats{Delivered: 500}) {
 		t.Errorf("%+v", s)
 	}
+	if q.recent.bytes != 0 || len(q.recent.items) != 0 {
+		t.Errorf("%d bytes are kept in memory", q.recent.bytes)
+	}
 }
 
 // testSizes has entries of no bytes, of more than what stays in memory, and the largest.
@@ -245,7 +248,13 @@ func testSendFails(t *testing.T, open opener) {
 func testPermanentFailure(t *testing.T, open opener) {
 	log := &logLines{}
 	q := open(t, Options{Logger: slog.Make(log)})
-	mustAppend(t, q, numbered(0, 1000)...)
+	var entries [][]byte
+	for _, entry := range numbered(0, 1000) {
+		entries = append(entries, []byte(entry))
+	}
+	if _, err := q.Append(entries...); err != nil {
+		t.Fatal(err)
+	}
 	var r receiver
 	refuse := func(ctx context.Context, entries [][]byte) ([]Failure, error) {
 		n := slices.IndexFunc(entries, func(entry []byte) bool { return string(entry) == "entry 700" })

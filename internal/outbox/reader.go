@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// reader reads the entries of a queue from a place on: from memory where they are still there, else from disk. It is not
-// safe for concurrent use.
+// reader reads the entries of a queue from a place on: from memory where they are still there, else from disk. It is
+// not safe for concurrent use.
 type reader struct {
 	q  *Queue
 	at place // Of the next entry.

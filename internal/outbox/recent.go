@@ -2,8 +2,8 @@ package outbox
 
 import "slices"
 
-// place is a place in the queue: between two entries. Entries are numbered, and positions count the bytes of all frames,
-// from the first of the segments that were there when the queue was opened.
+// place is a place in the queue: between two entries. Entries are numbered, and positions count the bytes of all
+// frames, from the first of the segments that were there when the queue was opened.
 type place struct {
 	entry    uint64
 	position int64

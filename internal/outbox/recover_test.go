@@ -99,6 +99,20 @@ func TestFault077TornTail(t *testing.T) {
 		got, _ = l.open(t, dir, last, slices.Concat(content[:size], make([]byte, len(content)-size)))
 		checkEntries(t, got, expected)
 	}
+	// It is cut off, and so it stays in silence when other segments have followed.
+	torn := t.TempDir()
+	for name, original := range l.content {
+		writeFile(t, filepath.Join(torn, name), original)
+	}
+	writeFile(t, filepath.Join(torn, "cursor"), l.cursor)
+	writeFile(t, filepath.Join(torn, last), content[:len(content)-3])
+	for range 3 {
+		q := mustOpen(t, torn, Options{files: quick{}})
+		if s := q.Stats(); s.Pending != 5 || s.Damaged != 0 {
+			t.Errorf("%+v", s)
+		}
+		mustClose(t, q)
+	}
 	// In a segment before the last, nothing can be torn.
 	got, stats := l.open(t, dir, l.segments[0], l.content[l.segments[0]][:60])
 	checkEntries(t, got, slices.Delete(slices.Clone(want), 1, 2))
@@ -246,7 +260,9 @@ func TestFault077Removed(t *testing.T) {
 	}
 }
 
-func TestFault077Cursor(t *testing.T) {
+// half returns what a queue leaves that was given eight entries, of which two batches of two were delivered.
+func half(t *testing.T) layout {
+	t.Helper()
 	dir := t.TempDir()
 	q := mustOpen(t, dir, Options{files: quick{}})
 	mustAppend(t, q, numbered(0, 8)...)
@@ -266,51 +282,57 @@ func TestFault077Cursor(t *testing.T) {
 	for _, path := range names(t, dir, "*.log") {
 		l.content[filepath.Base(path)] = readFile(t, path)
 	}
-	checkLost := func(t *testing.T, cursor []byte, damaged int64) {
-		t.Helper()
-		damage := l
-		damage.cursor = cursor
-		got, stats := damage.open(t, dir, "", nil)
-		from := 8 - len(got)
-		if damaged == 0 && from < 2 || damaged > 0 && from != 0 {
-			t.Errorf("delivered from entry %d on", from)
-		}
-		checkEntries(t, got, numbered(from, 8))
-		if stats.Damaged != damaged {
-			t.Errorf("%+v", stats)
+	return l
+}
+
+// TestFault077Cursor holds that one slot that is spoilt costs a batch that is delivered again, and both all of them.
+func TestFault077Cursor(t *testing.T) {
+	l, dir := half(t), t.TempDir()
+	for slot := range cursorSlots {
+		for at := range cursorBytes {
+			spoilt := l
+			spoilt.cursor = bytes.Clone(l.cursor)
+			spoilt.cursor[slot*cursorSlotBytes+at] ^= 0xff
+			got, stats := spoilt.open(t, dir, "", nil)
+			checkEntries(t, got, numbered(8-len(got), 8))
+			if len(got) > 6 || stats.Damaged != 0 {
+				t.Errorf("slot %d: %d entries, %+v", slot, len(got), stats)
+			}
 		}
 	}
-	for at := range l.cursor { // One slot is spoilt, and the other may be a batch behind.
-		flipped := bytes.Clone(l.cursor)
-		flipped[at] ^= 0xff
-		checkLost(t, flipped, 0)
-	}
-	checkLost(t, make([]byte, len(l.cursor)), 1)
-	checkLost(t, nil, 1)
-	checkLost(t, []byte("short"), 1)
 	both := bytes.Clone(l.cursor)
 	both[0]++
 	both[cursorSlotBytes]++
-	checkLost(t, both, 1)
-	t.Run("elsewhere", func(t *testing.T) {
-		for _, at := range []mark{{segment: 1, offset: 1 << 40}, {segment: 2}, {segment: 1 << 60}} {
-			damage := l
-			damage.cursor = make([]byte, 2*cursorSlotBytes)
-			slot := binary.LittleEndian.AppendUint64(damage.cursor[:0], 7)
-			slot = binary.LittleEndian.AppendUint64(slot, at.segment)
-			slot = binary.LittleEndian.AppendUint64(slot, uint64(at.offset))
-			binary.LittleEndian.AppendUint32(slot, checksum(slot))
-			got, stats := damage.open(t, dir, "", nil)
-			if len(got) != 0 || stats.Damaged != 0 {
-				t.Errorf("%+v: %q, %+v", at, got, stats)
-			}
-			for _, path := range names(t, dir, "*.log") {
-				if s := parseSegmentName(filepath.Base(path)); s.number <= at.segment {
-					t.Errorf("%+v: segment %d after it", at, s.number)
-				}
+	for _, cursor := range [][]byte{nil, []byte("short"), make([]byte, len(l.cursor)), both} {
+		lost := l
+		lost.cursor = cursor
+		got, stats := lost.open(t, dir, "", nil)
+		checkEntries(t, got, numbered(0, 8))
+		if stats.Damaged != 1 {
+			t.Errorf("cursor of %d bytes: %+v", len(cursor), stats)
+		}
+	}
+}
+
+// TestFault077CursorElsewhere has a cursor that is ahead of all segments that are left.
+func TestFault077CursorElsewhere(t *testing.T) {
+	l, dir := half(t), t.TempDir()
+	for _, at := range []mark{{segment: 1, offset: 1 << 40}, {segment: 2}, {segment: 1 << 60}} {
+		slot := binary.LittleEndian.AppendUint64(nil, 7)
+		slot = binary.LittleEndian.AppendUint64(slot, at.segment)
+		slot = binary.LittleEndian.AppendUint64(slot, uint64(at.offset))
+		slot = binary.LittleEndian.AppendUint32(slot, checksum(slot))
+		l.cursor = append(slot, make([]byte, cursorSlotBytes)...)
+		got, stats := l.open(t, dir, "", nil)
+		if len(got) != 0 || stats.Damaged != 0 {
+			t.Errorf("%+v: %q, %+v", at, got, stats)
+		}
+		for _, path := range names(t, dir, "*.log") {
+			if s := parseSegmentName(filepath.Base(path)); s.number <= at.segment {
+				t.Errorf("%+v: segment %d after it", at, s.number)
 			}
 		}
-	})
+	}
 }
 
 // TestFault077Forged has a client whose prompt holds what looks like a frame, in a record that is damaged.

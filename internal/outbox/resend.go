@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,9 +18,9 @@ const maxTakeBack = 256
 
 func (q *Queue) retryDir() string { return filepath.Join(q.dir, "retry") }
 
-// Resend moves the dead entries of the queue in a directory back, and returns how many. They are delivered again, behind
-// all others. The queue may be open meanwhile, here or in another process, which looks for them every second; else they
-// wait for the next Open.
+// Resend moves the dead entries of the queue in a directory back, and returns how many. They are delivered again,
+// behind all others. The queue may be open meanwhile, here or in another process, which looks for them every second;
+// else they wait for the next Open.
 func Resend(dir string) (int, error) { return resend(disk{}, dir) }
 
 // Resend moves the dead entries of this queue back, as the function does for a directory. It is how those in Memory are
@@ -71,65 +73,73 @@ func (q *Queue) lookAround(ctx context.Context) {
 	}
 }
 
-// takeBack appends the entries that were moved to retry/. They stay there until they are durable in the log.
+// takeBack appends the entries that were moved to retry/. A file stays there until its entry is durable in the log; one
+// that cannot be removed then is not appended again in this life. The caller is the consumer, or has the queue for
+// itself.
 func (q *Queue) takeBack(ctx context.Context) {
 	names, err := q.files.List(q.retryDir(), maxTakeBack)
 	if err != nil {
 		q.complain("dead records cannot be taken back", err)
-		return
 	}
 	if len(names) == 0 {
 		return
 	}
 	slices.Sort(names)
-	var (
-		taken   []string
-		commits []Commit
-	)
+	commits := make(map[string]Commit)
 	for _, name := range names {
-		path := filepath.Join(q.retryDir(), name)
-		commit, err := q.takeBackFile(path)
-		switch {
-		case err == nil:
-			taken, commits = append(taken, path), append(commits, commit)
+		if _, known := q.taken[name]; known || !strings.HasSuffix(name, deadSuffix) {
 			continue
-		case errors.Is(err, errNoDead):
-			q.mu.Lock()
-			q.stats.Damaged++
-			q.mu.Unlock()
-			q.logger.Warn(ctx, "dead record damaged: it cannot be sent again", slog.F("file", path), slog.Error(err))
-			err = q.files.Rename(path, filepath.Join(q.damagedDir(), name))
 		}
-		if err != nil {
-			q.complain("a dead record cannot be taken back", err)
+		commit, err := q.takeBackFile(ctx, name)
+		if err == nil {
+			commits[name], q.taken[name] = commit, false
+			continue
 		}
+		q.complain("a dead record cannot be taken back", err)
 		if errors.Is(err, ErrFull) || errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) {
 			break // The others are for later, too.
 		}
 	}
-	for n, commit := range commits {
-		err := commit.Wait(ctx)
-		if err == nil {
-			err = q.files.Remove(taken[n])
+	for name, commit := range commits {
+		q.taken[name] = commit.Wait(ctx) == nil
+	}
+	for name, durable := range q.taken {
+		if !durable {
+			continue
 		}
-		if err != nil {
-			q.complain("a dead record taken back stays in retry: it is sent twice", err)
+		if err := q.files.Remove(filepath.Join(q.retryDir(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			q.complain("a dead record was taken back and cannot be removed: a restart sends it again", err)
+			continue
 		}
+		delete(q.taken, name)
 	}
 	q.recountDead()
 }
 
-func (q *Queue) takeBackFile(path string) (Commit, error) {
+// takeBackFile appends the entry of a file in retry/. A damaged one is set aside.
+func (q *Queue) takeBackFile(ctx context.Context, name string) (Commit, error) {
+	path := filepath.Join(q.retryDir(), name)
 	from, err := q.files.Open(path, os.O_RDONLY)
 	if err != nil {
 		return Commit{}, err
 	}
 	defer from.Close()
 	entry, err := readDead(from)
-	if err != nil {
+	if err == nil {
+		return q.Append(entry)
+	}
+	if !errors.Is(err, errNoDead) {
+		return Commit{}, fmt.Errorf("%s: %w", path, err)
+	}
+	q.taken[name] = false
+	q.mu.Lock()
+	q.stats.Damaged++
+	q.mu.Unlock()
+	q.logger.Warn(ctx, "dead record damaged: it cannot be sent again", slog.F("file", path), slog.Error(err))
+	if err := q.files.Rename(path, filepath.Join(q.damagedDir(), name)); err != nil {
 		return Commit{}, err
 	}
-	return q.Append(entry)
+	return Commit{}, nil
 }
 
 // recountDead is for when files of dead/ may have been moved by others.

@@ -159,10 +159,46 @@ func TestResendDamaged(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 			checkEntries(t, drain(t, q), []string{"good"})
+			q.lookAround(t.Context())
+			if s := q.Stats(); s.Damaged != test.damaged {
+				t.Errorf("%+v", s)
+			}
 			if n := len(names(t, dir, test.stays+"/*.rec")); n != 1 {
 				t.Errorf("%d files in %s", n, test.stays)
 			}
 		})
+	}
+}
+
+// TestResendStays has a file that cannot be removed after it was taken back: it is not sent every second.
+func TestResendStays(t *testing.T) {
+	for _, call := range []string{"remove", "sync"} {
+		dir := withDead(t, "one")
+		files := newFaultyFiles()
+		q := mustOpen(t, dir, Options{files: files})
+		if n, err := q.Resend(); n != 1 || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		files.set(func(c, path string) error {
+			if c == call || call == "sync" && c == "create" {
+				return syscall.EACCES
+			}
+			return nil
+		})
+		for range 3 {
+			q.lookAround(t.Context())
+		}
+		checkEntries(t, drain(t, q), []string{"one"})
+		files.set(nil)
+		q.lookAround(t.Context())
+		// Only what is durable elsewhere may go.
+		if n := len(names(t, dir, "retry/*.rec")); call == "remove" && n != 0 || call == "sync" && n != 1 {
+			t.Errorf("%s fails: %d files are left", call, n)
+		}
+		if n := drain(t, q); len(n) != 0 {
+			t.Errorf("%q again", n)
+		}
+		mustClose(t, q)
 	}
 }
 

@@ -26,8 +26,8 @@ type scanner struct {
 	start  int64
 }
 
-// next returns the next frame that ends no later than limit. If it does not begin where the scanner stood, then what lies
-// between is damaged; if there is none, everything up to limit is. The payload is valid until the next call.
+// next returns the next frame that ends no later than limit. If it does not begin where the scanner stood, then what
+// lies between is damaged; if there is none, everything up to limit is. The payload is valid until the next call.
 func (s *scanner) next(limit int64) (f frame, found bool) {
 	f, found = s.frame(s.offset, limit)
 	if !found {
@@ -84,7 +84,8 @@ func (s *scanner) search(offset, limit int64) (frame, bool) {
 	return frame{}, false
 }
 
-// window returns n bytes at an offset, or fewer where the file or limit ends before. They are valid until the next call.
+// window returns n bytes at an offset, or fewer where the file or limit ends before. They are valid until the next
+// call.
 func (s *scanner) window(offset int64, n int, limit int64) []byte {
 	n = int(min(int64(n), limit-offset))
 	if n <= 0 {

@@ -20,9 +20,9 @@ type group struct {
 	err  error // Set before done is closed.
 }
 
-// Wait returns when what was appended is as durable as the queue makes it: in Sync, when a sync that began after the write
-// has succeeded; otherwise at once. It fails with [ErrFailed] if that cannot be had, and with the context's error. May be
-// called any number of times, from any goroutine.
+// Wait returns when what was appended is as durable as the queue makes it: in Sync, when a sync that began after the
+// write has succeeded; otherwise at once. It fails with [ErrFailed] if that cannot be had, and with the context's
+// error. May be called any number of times, from any goroutine.
 func (c Commit) Wait(ctx context.Context) error {
 	if c.group == nil {
 		return nil
@@ -142,9 +142,10 @@ func (q *Queue) settle(end place) {
 	}
 }
 
-// abandon gives up the segments whose sync failed. The kernel may have thrown away what they should hold, and a second sync
-// would succeed without it: what has not been delivered is written again, to another segment, and that one is synced. If
-// this fails too, whoever waits is told so, and what there is stays to be delivered as long as it can be read.
+// abandon gives up the segments whose sync failed. The kernel may have thrown away what they should hold, and a second
+// sync would succeed without it: what has not been delivered is written again, to another segment, and that one is
+// synced. If this fails too, whoever waits is told so, and what there is stays to be delivered as long as it can be
+// read.
 func (q *Queue) abandon(cause error) error {
 	q.appending.Lock()
 	defer q.appending.Unlock()
@@ -216,8 +217,8 @@ func (q *Queue) copyEntries(s *segment, begin, end place) (missing int64, err er
 	}
 }
 
-// replace puts a segment in the place of all that comes from its base on, and has it appended to from now on. The caller
-// has q.appending and has settled the others.
+// replace puts a segment in the place of all that comes from its base on, and has it appended to from now on. The
+// caller has q.appending and has settled the others.
 func (q *Queue) replace(begin place, s *segment) {
 	q.mu.Lock()
 	var gone []*segment

@@ -1,0 +1,43 @@
+package outbox
+
+import "time"
+
+// Stats says how a queue is. The counters count from when it was opened.
+type Stats struct {
+	// Pending is how many entries are still to be delivered, and Bytes how much room they take.
+	Pending int
+	Bytes   int64
+	// Age is how long the oldest of them has been waiting; zero if there is none. It is never negative.
+	Age time.Duration
+	// Delivered counts entries that were taken by the receiver.
+	Delivered int64
+	// Dead is how many entries are set aside at present because the receiver refuses them.
+	Dead int
+	// AppendErrors counts calls of Append that were refused for want of room or that failed, and syncs that failed.
+	AppendErrors int64
+	// Damaged counts what was not as it was written: stretches of segments, the cursor, and files in retry/.
+	Damaged int64
+}
+
+// Stats returns how the queue is at this moment.
+func (q *Queue) Stats() Stats {
+	now := q.now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	stats := q.stats
+	stats.Pending = int(q.end.entry - q.read.entry)
+	stats.Dead += len(q.graves)
+	stats.Bytes = q.end.position - q.read.position
+	if stats.Pending > 0 {
+		oldest := q.oldest
+		if items := q.recent.from(q.read.position); len(items) > 0 {
+			oldest = items[0].at
+		}
+		stats.Age = time.Duration(max(0, now-oldest))
+	}
+	return stats
+}
+
+// now returns the time in nanoseconds since 1970, by the clock as it was when the queue was opened: a clock that is set
+// later changes no age.
+func (q *Queue) now() int64 { return q.opened.Add(time.Since(q.opened)).UnixNano() }
