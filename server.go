@@ -28,6 +28,8 @@ const (
 	firstConnection = 900 * time.Millisecond
 	// retryConnect is when a client may come back that found no control plane.
 	retryConnect = time.Second
+	// refusedBody is how long the body of a request may take that is refused.
+	refusedBody = 30 * time.Second
 
 	// Codes of drpc errors, which are gRPC's. An unavailable control plane, or one that failed, has said nothing about
 	// what it was asked.
@@ -200,6 +202,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *apierror.Er
 	} else {
 		s.logger.Warn(r.Context(), "request refused", fields...)
 	}
+	// Of a body that nobody reads, net/http waits for the rest before it answers, but not for ever.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBody))
 	apierror.ForPath(r.URL.Path).Write(w, r, err)
 }
 

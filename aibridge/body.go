@@ -41,6 +41,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bo
 			return nil, &apierror.Error{Status: http.StatusRequestTimeout, Text: "request body did not arrive in time", Cause: err}
 		default:
 			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				w.Header().Set("Connection", "close") // For the same reason.
 				return nil, tooLarge
 			}
 			return nil, &apierror.Error{Status: http.StatusBadRequest, Text: "request body could not be read", Cause: err}
