@@ -47,6 +47,9 @@ const (
 
 	dialBackoffMin = 50 * time.Millisecond
 	dialBackoffMax = 10 * time.Second
+	// steady is how long a connection lasts at least that is no failed dial in disguise, and the longest pause after one
+	// that did not.
+	steady = time.Second
 )
 
 // Server is the gateway: an [http.Handler] for /api/v2/aibridged/<provider>/…, and the connection to its control plane,
@@ -97,11 +100,12 @@ func New(ctx context.Context, pool Pooler, rpcDialer Dialer, logger slog.Logger,
 func (s *Server) keepConnected() {
 	defer s.stopDial() // Whoever waits for a client waits in vain from here on.
 	defer s.setClient(nil)
-	for s.dialing.Err() == nil {
+	for backoff := dialBackoffMin; s.dialing.Err() == nil; {
 		client := s.dial()
 		if client == nil {
 			return
 		}
+		began := time.Now()
 		s.setClient(client)
 		s.logger.Debug(s.dialing, "connected to the control plane")
 		conn := client.DRPCConn()
@@ -113,6 +117,12 @@ func (s *Server) keepConnected() {
 		case <-conn.Closed():
 			s.setClient(nil)
 			s.logger.Info(s.dialing, "lost the connection to the control plane")
+			if time.Since(began) >= steady {
+				backoff = dialBackoffMin
+				continue
+			}
+			s.pause(backoff)
+			backoff = min(2*backoff, steady)
 		case <-s.dialing.Done():
 			if err := conn.Close(); err != nil {
 				s.logger.Debug(s.dialing, "closing the connection to the control plane", slog.Error(err))
@@ -124,8 +134,7 @@ func (s *Server) keepConnected() {
 
 // dial returns a client, or nil where the server is closed or the dialer says that there will be none.
 func (s *Server) dial() DRPCClient {
-	backoff := dialBackoffMin
-	for {
+	for backoff := dialBackoffMin; s.dialing.Err() == nil; backoff = min(2*backoff, dialBackoffMax) {
 		client, err := s.dialer(s.dialing)
 		switch {
 		case err == nil && client != nil:
@@ -134,15 +143,19 @@ func (s *Server) dial() DRPCClient {
 			return nil
 		}
 		s.logger.Warn(s.dialing, "dialing the control plane failed", slog.Error(err))
-		// Half of each pause is left to chance, so that many gateways do not come back at the same moment.
-		timer := time.NewTimer(backoff/2 + rand.N(backoff/2+1))
-		select {
-		case <-timer.C:
-		case <-s.dialing.Done():
-			timer.Stop()
-			return nil
-		}
-		backoff = min(2*backoff, dialBackoffMax)
+		s.pause(backoff)
+	}
+	return nil
+}
+
+// pause waits for a time of which half is left to chance, so that many gateways do not come back at the same moment. It
+// returns early when the server ends.
+func (s *Server) pause(longest time.Duration) {
+	timer := time.NewTimer(longest/2 + rand.N(longest/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.dialing.Done():
 	}
 }
 

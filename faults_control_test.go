@@ -2,13 +2,20 @@ package aibridged_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"storj.io/drpc"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/controlplane"
@@ -64,6 +71,38 @@ func (r *remoteControl) dialer(options controlplane.NetworkOptions) aibridged.Di
 	}, options)
 }
 
+// TestFault062DiesMidAuthorisation is fault 62: a control plane that dies while it is asked is one that is away, and has
+// refused nobody.
+func TestFault062DiesMidAuthorisation(t *testing.T) {
+	t.Parallel()
+	control := newRemoteControl(t)
+	asked := make(chan struct{})
+	var hangs atomic.Bool
+	control.Authorize = func(ctx context.Context, _ *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+		if hangs.Load() {
+			close(asked)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return &proto.IsAuthorizedResponse{OwnerId: testkit.OwnerID, ApiKeyId: testkit.APIKeyID}, nil
+	}
+	s, up := newFine(t, testkit.GatewayOptions{Control: control.ControlPlane, Dialer: control.dialer(controlplane.NetworkOptions{})})
+	hangs.Store(true)
+	q := question{messagesFormat(), true}
+	r := s.request(t, q, fine)
+	var asking sync.WaitGroup
+	asking.Go(func() { s.check(t, r, refused(503, aibridged.ErrConnect.Error())) })
+	<-asked
+	control.stop()
+	asking.Wait()
+	if n := len(up.requests()); n != 0 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+	hangs.Store(false)
+	control.start()
+	s.serves(t)
+}
+
 // TestFault063ControlPlaneDiesMidStream is fault 63: a stream does not notice that the control plane is gone, and its end
 // is recorded once that is back.
 func TestFault063ControlPlaneDiesMidStream(t *testing.T) {
@@ -86,10 +125,16 @@ func TestFault063ControlPlaneDiesMidStream(t *testing.T) {
 		<-began
 		control.stop()
 		goOn <- struct{}{}
-		// The last byte of a stream follows its records, and these the control plane.
+		got := make([]byte, len(q.answer()))
+		if _, err := io.ReadFull(response.Body, got); err != nil || string(got) != q.answer() {
+			t.Errorf("%v, without a control plane: got %q, %v", q, got, err)
+		}
+		// The clean end of a stream follows its records, and these the control plane.
 		control.start()
-		s.checkAnswer(t, r, response, answered(q))
-		s.checkRecords(t, r, answered(q))
+		want := answered(q)
+		want.body = ""
+		s.checkAnswer(t, r, response, want)
+		s.checkRecords(t, r, want)
 	}
 	s.serves(t)
 }
@@ -135,6 +180,84 @@ func TestFault064SlowControlPlane(t *testing.T) {
 	s.serves(t)
 }
 
+// closedConn is a connection that is closed as soon as it is there.
+type closedConn struct{ drpc.Conn }
+
+func (closedConn) Closed() <-chan struct{} {
+	closed := make(chan struct{})
+	close(closed)
+	return closed
+}
+
+// TestFault068ClosesAtOnce is faults 66 and 68: a control plane that takes connections and closes them at once is not
+// dialed in a tight loop, and is found soon when it has come to its senses.
+func TestFault068ClosesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials, well atomic.Int64
+		working := controlplane.InProcess(&testkit.ControlPlane{})
+		server := newServer(t, serving(nil), func(ctx context.Context) (aibridged.DRPCClient, error) {
+			if dials.Add(1); well.Load() > 0 {
+				return working(ctx)
+			}
+			return &aibridged.Client{Conn: closedConn{}}, nil
+		})
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if n := dials.Load(); n < 250 || n > 800 {
+			t.Errorf("%d dials in five minutes, want one to two a second", n)
+		}
+		well.Store(dials.Load())
+		time.Sleep(time.Second)
+		if _, err := server.Client(); err != nil || dials.Load() != well.Load()+1 {
+			t.Errorf("after a second: %v, and %d dials", err, dials.Load()-well.Load())
+		}
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestFault068Flapping is fault 68: a control plane that comes and goes costs at most the requests that meet it away, and
+// leaves nothing behind; the package's leak check sees goroutines that grew.
+func TestFault068Flapping(t *testing.T) {
+	t.Parallel()
+	control := newRemoteControl(t)
+	s, _ := newFine(t, testkit.GatewayOptions{Control: control.ControlPlane, Dialer: control.dialer(controlplane.NetworkOptions{})})
+	s.serves(t)
+	var clients sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				response, err := s.client.Do(s.request(t, question{messagesFormat(), false}, fine))
+				if err != nil {
+					t.Errorf("a request: %v", err)
+					return
+				}
+				if code := response.StatusCode; code != 200 && code != 503 && code != 500 {
+					t.Errorf("a request while the control plane comes and goes: %d", code)
+				}
+				_ = response.Body.Close()
+			}
+		})
+	}
+	for range 10 {
+		control.stop()
+		control.start()
+		if _, err := s.Server.Client(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	clients.Wait()
+	s.serves(t)
+}
+
 // TestFault070ControlPlanePanics is fault 70: a panic of the control plane fails the call that it was in.
 func TestFault070ControlPlanePanics(t *testing.T) {
 	t.Parallel()
@@ -168,6 +291,61 @@ func TestFault070ControlPlanePanics(t *testing.T) {
 			s.serves(t)
 		})
 	}
+}
+
+// TestFault069And072SharedLink is faults 69 and 72: 64 questions share a connection to the control plane and are answered
+// in another order than they came; one caller leaves. All others get their own answers.
+func TestFault069And072SharedLink(t *testing.T) {
+	t.Parallel()
+	const callers = 64
+	control := newRemoteControl(t)
+	arrived := make(chan string, callers)
+	var mu sync.Mutex
+	release := map[string]chan struct{}{} // By token; guarded by mu.
+	control.Authorize = func(ctx context.Context, r *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+		mu.Lock()
+		due := release[r.GetKey()]
+		mu.Unlock()
+		arrived <- r.GetKey()
+		select {
+		case <-due:
+		case <-ctx.Done():
+		}
+		return &proto.IsAuthorizedResponse{OwnerId: testkit.OwnerID, ApiKeyId: "id of " + r.GetKey()}, nil
+	}
+	s, _ := newFine(t, testkit.GatewayOptions{Control: control.ControlPlane, Dialer: control.dialer(controlplane.NetworkOptions{})})
+	ctx, leave := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	for i := range callers {
+		token := "token-" + strconv.Itoa(i)
+		mu.Lock()
+		release[token] = make(chan struct{})
+		mu.Unlock()
+		q := questions()[i%len(questions())]
+		r := s.request(t, q, fine)
+		r.Header.Set("Authorization", "Bearer "+token)
+		asking.Go(func() {
+			if i == 0 {
+				if _, err := s.client.Do(r.WithContext(ctx)); !errors.Is(err, context.Canceled) {
+					t.Errorf("the caller that left got %v", err)
+				}
+				return
+			}
+			s.check(t, r, answered(q))
+			if got := s.interception(t, r.UserAgent())[0].GetInterception().GetApiKeyId(); got != "id of "+token {
+				t.Errorf("%s was answered with the %s", token, got)
+			}
+		})
+	}
+	var order []string
+	for range callers {
+		order = append(order, <-arrived)
+	}
+	leave()
+	for _, token := range slices.Backward(order) {
+		close(release[token])
+	}
+	asking.Wait()
 }
 
 // TestFault071LargePrompt is fault 71: a prompt that no message can carry is cut, with a flag, and the connection lives;
