@@ -3,15 +3,19 @@ package aibridged_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/controlplane"
 	"github.com/coder/aibridged/internal/rawserver"
 	"github.com/coder/aibridged/internal/testkit"
 )
@@ -216,7 +220,7 @@ func TestFault053StalledReader(t *testing.T) {
 	<-left
 	records := s.Control.WaitEnds(t, 1)
 	end := records[len(records)-1].GetInterceptionEnded()
-	if end.GetErrorType() != string(aibridge.ErrorClientClosed) {
+	if end.GetErrorType() != string(aibridge.ErrorClientClosed) || end.GetErrorMessage() != "the client stopped reading" {
 		t.Errorf("ended as %v", end)
 	}
 	s.serves(t)
@@ -298,5 +302,118 @@ func TestFault057Pipelined(t *testing.T) {
 		if err != nil || string(body) != q.answer() {
 			t.Errorf("%v: %.100q, %v", q, body, err)
 		}
+	}
+}
+
+// TestFault057BrokenStream is the rest of fault 57: behind a stream that broke off there is no answer to a request that
+// came early; nobody could tell where it begins.
+func TestFault057BrokenStream(t *testing.T) {
+	t.Parallel()
+	s, up := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, q question) {
+		c.Write(q.chunkedHead() + chunk(q.format.events[0]))
+		c.Close()
+	})
+	for i, q := range streams() {
+		conn, reader := s.dial(t)
+		if _, err := io.WriteString(conn, s.raw(q, faulty)+s.raw(q, fine)); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		if string(body) != q.format.events[0] || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%v: got %q, %v", q, body, err)
+		}
+		if rest, err := io.ReadAll(reader); len(rest) > 0 || err != nil {
+			t.Errorf("%v: behind it came %q, %v", q, rest, err)
+		}
+		if n := len(up.requests()); n != i+1 {
+			t.Errorf("%v: the upstream was asked %d times", q, n)
+		}
+	}
+	s.serves(t)
+}
+
+// TestFault027EarlyRefusal is fault 27 on a bare connection: a body that says that it is too large, or has become so, is
+// refused before it has come.
+func TestFault027EarlyRefusal(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{Limits: aibridge.Limits{RequestBody: 4096}})
+	for name, rest := range map[string]string{
+		"with a length":    "Content-Length: 99999999999\r\n\r\n{",
+		"without a length": "Transfer-Encoding: chunked\r\n\r\n" + chunk(strings.Repeat(" ", 4097)),
+	} {
+		conn, reader := s.dial(t)
+		head, _, _ := strings.Cut(s.raw(question{messagesFormat(), true}, fine), "Content-Length")
+		if _, err := io.WriteString(conn, head+rest); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil || response.StatusCode != 413 {
+			t.Errorf("%s: %v, %v", name, response, err)
+		}
+	}
+	if n := len(up.requests()); n != 0 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+	s.serves(t)
+}
+
+// pipes is a listener for connections within a synctest bubble.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { close(p.closed); return nil }
+func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestFault054RefusedBody is the rest of fault 54: a client that is refused before its body was read gets its answer,
+// though it never sends the body. The clock is the bubble's.
+func TestFault054RefusedBody(t *testing.T) {
+	const root = "POST " + aibridge.RootPath
+	for line, want := range map[string]int{
+		root + "/anthropic/v1/messages HTTP/1.1\r\nX-Api-Key: wrong":               403,
+		root + "/nobody/v1/messages HTTP/1.1\r\nX-Api-Key: " + testkit.Token:       404,
+		root + "/anthropic/v1/messages HTTP/1.1\r\nX-Api-Key: " + testkit.Token:    408,
+		root + "/anthropic/v1/models/../x HTTP/1.1\r\nX-Api-Key: " + testkit.Token: 400,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			gateway := newMemoryServer(t, controlplane.InProcess(&testkit.ControlPlane{}), nil)
+			listener := &pipes{make(chan net.Conn), make(chan struct{})}
+			server := &http.Server{Handler: gateway, ReadHeaderTimeout: time.Second}
+			var running sync.WaitGroup
+			running.Go(func() { _ = server.Serve(listener) }) // Ends with Close.
+			client, conn := net.Pipe()
+			listener.conns <- conn
+			began := time.Now()
+			if _, err := io.WriteString(client, line+"\r\nHost: gateway\r\nContent-Length: 9\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.ReadResponse(bufio.NewReader(client), nil)
+			if err != nil || response.StatusCode != want {
+				t.Errorf("%s: %v, %v", line, response, err)
+			}
+			if took := time.Since(began); took > 31*time.Second {
+				t.Errorf("%s: answered after %s", line, took)
+			}
+			_ = client.Close()
+			_ = server.Close()
+			running.Wait()
+			if err := gateway.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

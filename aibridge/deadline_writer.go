@@ -1,7 +1,9 @@
 package aibridge
 
 import (
+	"errors"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -13,6 +15,7 @@ type deadlineWriter struct {
 	controller *http.ResponseController
 	limit      time.Duration // Zero: no limit.
 	started    bool
+	stalled    bool // A write met its deadline. To net/http that is a client that left.
 }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -28,7 +31,20 @@ func (w *deadlineWriter) Write(p []byte) (int, error) {
 		// A writer without deadlines is one without a network behind it.
 		_ = w.controller.SetWriteDeadline(time.Now().Add(w.limit))
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.note(err)
+	return n, err
+}
+
+// FlushError is what [http.ResponseController.Flush] calls: most writes reach the network here.
+func (w *deadlineWriter) FlushError() error {
+	err := w.controller.Flush()
+	w.note(err)
+	return err
+}
+
+func (w *deadlineWriter) note(err error) {
+	w.stalled = w.stalled || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // Unwrap lets [http.ResponseController] reach the writer below.

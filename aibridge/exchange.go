@@ -21,6 +21,7 @@ import (
 // returns as the answer's body reads along while the proxy copies. It belongs to the handler's goroutine.
 type exchange struct {
 	bridge     *RequestBridge
+	client     *deadlineWriter
 	to         destination
 	format     *wire.Format
 	credential credential
@@ -39,10 +40,10 @@ type exchange struct {
 }
 
 // intercept serves one bridged request.
-func (b *RequestBridge) intercept(w http.ResponseWriter, r *http.Request, to destination) {
+func (b *RequestBridge) intercept(w *deadlineWriter, r *http.Request, to destination) {
 	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spanAttributes())
 	defer span.End()
-	x := &exchange{bridge: b, to: to, format: to.route.format, started: time.Now(), span: span}
+	x := &exchange{bridge: b, client: w, to: to, format: to.route.format, started: time.Now(), span: span}
 	b.options.Metrics.began(to)
 
 	body, err := x.read(w, r)
@@ -144,7 +145,8 @@ func (x *exchange) begin(ctx context.Context, r *http.Request) error {
 	if prompt := x.prompt(client); prompt != nil {
 		records = append(records, prompt)
 	}
-	if err := x.bridge.recorder.Record(ctx, records...); err != nil {
+	// A client that leaves now must not keep us from hearing that the start is stored: what has started must end.
+	if err := x.bridge.recorder.Record(context.WithoutCancel(ctx), records...); err != nil {
 		return &apierror.Error{Status: http.StatusInternalServerError, Text: "the request could not be recorded and was not sent", Cause: err}
 	}
 	x.bridge.options.Metrics.recorded(x, records)
