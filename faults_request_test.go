@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/rawserver"
 	"github.com/coder/aibridged/internal/testkit"
 	"github.com/coder/aibridged/proto"
 )
@@ -187,6 +189,61 @@ func TestFault031CodedRequests(t *testing.T) {
 	}
 }
 
+// TestFault038Queries is fault 38: a query goes upstream in one reading, without credentials, which no log holds either.
+func TestFault038Queries(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{})
+	q := question{messagesFormat(), false}
+	for query, want := range map[string]string{
+		"beta=true&empty=&flag":            "beta=true&empty=&flag",
+		"a=1;b=2&c=3":                      "c=3",
+		"bad=%zz&c=3":                      "c=3",
+		"key=" + testkit.Token + "&c=3":    "c=3",
+		"api%5Fkey=other&API-KEY=more&c=3": "c=3",
+		"c=3&x=" + testkit.Token:           "c=3",
+		strings.Repeat("p=%41&", 9_999):    strings.Repeat("p=%41&", 9_999),
+	} {
+		r := s.request(t, q, fine)
+		r.URL.RawQuery = query
+		s.check(t, r, answered(q))
+		requests := up.requests()
+		_, got, _ := strings.Cut(requests[len(requests)-1].First, "?")
+		if got != want {
+			t.Errorf("%.100q went upstream as %.100q, want %.100q", query, got, want)
+		}
+	}
+	r := s.request(t, q, fine)
+	r.URL.RawQuery = strings.Repeat("p=%41&", 100_000)
+	s.check(t, r, refused(400, "query has too many parameters"))
+}
+
+// TestFault041ManyHeaders is fault 41: headers that are many or long pass, or are too large; they harm nobody.
+func TestFault041ManyHeaders(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{})
+	q := question{messagesFormat(), false}
+	r := s.request(t, q, fine)
+	for i := range 1000 {
+		r.Header.Set("X-Many-"+strconv.Itoa(i), "a")
+	}
+	r.Header.Set("X-"+strings.Repeat("Long", 2048), "a")
+	s.check(t, r, answered(q))
+	if sent := up.requests()[0].Header; len(sent) < 1000 {
+		t.Errorf("%d headers went upstream", len(sent))
+	}
+	r = s.request(t, q, fine)
+	r.Header.Set("X-Large", strings.Repeat("a", 2<<20))
+	response, err := s.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != 431 {
+		t.Errorf("2 MiB of header: status %d", response.StatusCode)
+	}
+	s.serves(t)
+}
+
 // TestFault047RevokedKey is fault 47: a key that is revoked is refused at the next request.
 func TestFault047RevokedKey(t *testing.T) {
 	t.Parallel()
@@ -253,29 +310,32 @@ func TestFault058SameKeyTwice(t *testing.T) {
 }
 
 // TestFault059HTTP2Client is fault 59, as far as the gateway goes: a client on HTTP/2 gets its stream, and one stream that
-// it resets disturbs no other on the connection.
+// it resets disturbs no other on the connection; a stream that breaks off breaks off here too.
 func TestFault059HTTP2Client(t *testing.T) {
 	t.Parallel()
-	s, _ := newFine(t, testkit.GatewayOptions{})
+	s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, q question) {
+		c.Write(q.chunkedHead() + chunk(strings.Join(q.format.events[:2], "")))
+		c.Close()
+	})
 	front := httptest.NewUnstartedServer(s.Server)
 	front.EnableHTTP2 = true
 	front.StartTLS()
 	t.Cleanup(front.Close)
-	ask := func(ctx context.Context, q question) (*http.Request, *http.Response, error) {
-		r := s.request(t, q, fine).WithContext(ctx)
+	ask := func(ctx context.Context, q question, model string) (*http.Request, *http.Response, error) {
+		r := s.request(t, q, model).WithContext(ctx)
 		r.URL.Scheme, r.URL.Host = "https", front.Listener.Addr().String()
 		response, err := front.Client().Do(r)
 		return r, response, err
 	}
 	for _, q := range streams() {
 		ctx, cancel := context.WithCancel(t.Context())
-		_, reset, err := ask(ctx, q)
+		_, reset, err := ask(ctx, q, fine)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cancel()
 		_ = reset.Body.Close()
-		r, response, err := ask(t.Context(), q)
+		r, response, err := ask(t.Context(), q, fine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,5 +344,10 @@ func TestFault059HTTP2Client(t *testing.T) {
 		}
 		s.checkAnswer(t, r, response, answered(q))
 		s.checkRecords(t, r, answered(q))
+		if r, response, err = ask(t.Context(), q, faulty); err != nil {
+			t.Fatal(err)
+		}
+		s.checkAnswer(t, r, response, broken(q, 2))
+		s.checkRecords(t, r, broken(q, 2))
 	}
 }

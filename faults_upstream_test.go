@@ -146,7 +146,9 @@ func TestFault005ResetOnReuse(t *testing.T) {
 	s, up := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, _ question) { c.Reset() })
 	for _, q := range questions() {
 		s.check(t, s.request(t, q, fine), answered(q)) // Leaves a connection for the next one.
-		s.check(t, s.request(t, q, faulty), failed(502, textFailed, aibridge.ErrorServer))
+		r := s.request(t, q, faulty)
+		r.Header.Set("Idempotency-Key", "an invitation to send it again") // Fault 58.
+		s.check(t, r, failed(502, textFailed, aibridge.ErrorServer))
 	}
 	s.serves(t)
 	up.checkRequests(t, len(questions()))
@@ -385,7 +387,7 @@ func TestFault026EarlyAnswer(t *testing.T) {
 	})
 	s := newSite(t, up.URL(), testkit.GatewayOptions{})
 	q := question{messagesFormat(), true}
-	body := q.bodyWith(fine, strings.Repeat("long ", 5<<20))
+	body := `{"padding":"` + strings.Repeat("long ", 12<<20/5) + `",` + q.body(fine)[1:]
 	r := s.Request(t, http.MethodPost, q.format.path, body)
 	r.Header.Set("User-Agent", s.agent())
 	s.check(t, r, want{status: 413, body: answer, ended: aibridge.ErrorBadRequest})

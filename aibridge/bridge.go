@@ -17,6 +17,9 @@ import (
 // disabledRetry is when a client may ask a disabled provider again: operators switch one on in minutes, not seconds.
 const disabledRetry = time.Minute
 
+// mostParameters is how many parameters a query may have: of a longer one, ReverseProxy would pass nothing on.
+const mostParameters = 10_000
+
 // BridgeOptions is what a bridge can do without. The zero value works.
 type BridgeOptions struct {
 	// APIKeyID names the gateway's key that the requests came with, for the records.
@@ -54,6 +57,8 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to, err := b.destination(r)
 	if err != nil {
 		refusal := apierror.From(err)
+		// The body has not been read: net/http waits for what is left of it before it answers, but not for ever.
+		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
 		b.options.Logger.Info(r.Context(), "request refused", slog.F("method", r.Method), slog.F("status", refusal.Status), slog.Error(err))
 		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
 		return
@@ -75,6 +80,9 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	}
 	if r.URL.Host != "" {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "send a path, not an absolute URL: this is no forward proxy"}
+	}
+	if strings.Count(r.URL.RawQuery, "&") >= mostParameters {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "query has too many parameters"}
 	}
 	to, err := b.providers.find(r)
 	if err != nil {
