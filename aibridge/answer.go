@@ -89,7 +89,8 @@ func (a *answer) finish(err error) error {
 	return io.EOF
 }
 
-// abandon notes that nobody reads on, if nobody has read to the end. Of a coded stream, what came until then is decoded.
+// abandon notes that nobody reads on, if nobody has read to the end. Of a coded stream, what came until then is
+// decoded.
 func (a *answer) abandon() {
 	if !a.ended && isCoded(a.coding) {
 		a.understand()

@@ -93,7 +93,8 @@ func (c client) wraps(text string) bool {
 	return slices.ContainsFunc(c.wrappers, func(tag string) bool { return isWhole(text, tag) })
 }
 
-// generates reports whether a prompt is one that the client makes for itself: for a title, or to compact a conversation.
+// generates reports whether a prompt is one that the client makes for itself: for a title, or to compact a
+// conversation.
 func (c client) generates(request wire.Request, prompt string) bool {
 	return slices.ContainsFunc(c.own, func(beginning string) bool {
 		return strings.HasPrefix(prompt, beginning) || strings.HasPrefix(request.Opening, beginning)

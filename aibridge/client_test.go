@@ -111,8 +111,8 @@ func TestTyped(t *testing.T) {
 	}
 }
 
-// TestTypedInParts is about a list of one part, which is no string: what a client wraps around a prompt has parts of its
-// own there.
+// TestTypedInParts is about a list of one part, which is no string: what a client wraps around a prompt has parts of
+// its own there.
 func TestTypedInParts(t *testing.T) {
 	claude := recogniseClient(http.Header{"User-Agent": {"claude-cli/2"}}, wire.Request{})
 	const pasted = "<system-reminder>mine</system-reminder>\nwhat is that?"
