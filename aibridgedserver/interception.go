@@ -21,10 +21,14 @@ type Interception struct {
 	CredentialKind        string          `json:"credential_kind"`
 	CredentialHint        string          `json:"credential_hint"` // Of the key that served, once that is known.
 	Metadata              json.RawMessage `json:"metadata"`
+	RequestBytes          *int64          `json:"request_bytes"`  // Of the body as the client sent it. Nil: not known.
+	RequestSHA256         *string         `json:"request_sha256"` // Of the same, in hexadecimal.
 	StartedAt             time.Time       `json:"started_at"`
 	EndedAt               *time.Time      `json:"ended_at"` // Nil: it has not ended.
 	ErrorType             *string         `json:"error_type"`
 	ErrorMessage          *string         `json:"error_message"`
+	ResponseBytes         *int64          `json:"response_bytes"`  // Of what the upstream answered. Nil: there was none.
+	ResponseSHA256        *string         `json:"response_sha256"` // Of the same, in hexadecimal.
 
 	Prompts       []Prompt       `json:"prompts"`
 	TokenUsages   []TokenUsage   `json:"token_usages"`

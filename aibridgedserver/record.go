@@ -12,7 +12,10 @@ import (
 
 // record is a record made ready to be stored.
 type record struct {
+	// rows begin with the record's own: what becomes of that one becomes of the record.
 	rows []row
+	// duplicate says that it had been stored before. The writer sets it.
+	duplicate bool
 	// failure is why the record is not stored: set where its request makes no record, and by the writer.
 	failure error
 	// permanent says that the failure is the record's own.
@@ -57,11 +60,12 @@ func (s *Server) interception(ctx context.Context, in *proto.RecordInterceptionR
 	if err != nil {
 		return refused(err)
 	}
+	size, hash := digest(in.GetRequestBytes(), in.GetRequestSha256())
 	return &record{rows: []row{{insertInterception, []any{
 		id, initiator, in.GetApiKeyId(), in.GetProvider(), in.GetProviderName(), in.GetModel(), in.GetClient(),
 		nullable(in.ClientSessionId), in.GetUserAgent(), nullable(in.CorrelatingToolCallId), in.GetCredentialKind(),
 		in.GetCredentialHint(), nullable(in.AgentFirewallSessionId), nullable(in.AgentFirewallSequenceNumber),
-		s.metadata(ctx, id, in.GetMetadata()), micros(in.GetStartedAt()),
+		s.metadata(ctx, id, in.GetMetadata()), micros(in.GetStartedAt()), size, hash,
 	}}}}
 }
 
@@ -71,8 +75,9 @@ func (s *Server) interceptionEnded(in *proto.RecordInterceptionEndedRequest) *re
 	if err != nil {
 		return refused(err)
 	}
+	size, hash := digest(in.GetResponseBytes(), in.GetResponseSha256())
 	return &record{rows: []row{{insertEnd, []any{
-		id, micros(in.GetEndedAt()), in.GetCredentialHint(), nullable(in.ErrorType), nullable(in.ErrorMessage),
+		id, micros(in.GetEndedAt()), in.GetCredentialHint(), nullable(in.ErrorType), nullable(in.ErrorMessage), size, hash,
 	}}}}
 }
 
@@ -135,6 +140,14 @@ func ids(in interface {
 	}
 	id, err = canonical("record_id", in.GetRecordId())
 	return id, interception, err
+}
+
+// digest returns the size and the hash of a body, both nil where the gateway did not tell them.
+func digest(size int64, sha256 []byte) (any, any) {
+	if len(sha256) == 0 {
+		return nil, nil
+	}
+	return size, sha256
 }
 
 // canonical returns the one spelling of a UUID by which it is stored and compared.

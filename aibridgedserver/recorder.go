@@ -67,8 +67,9 @@ func (s *Server) RecordModelThought(
 	return &proto.RecordModelThoughtResponse{}, nil
 }
 
-// RecordBatch stores records of several kinds, in their order. The response names those that are not stored. It
-// returns an error where ctx or the server ends first: then nothing is known of any of them, and all may be sent again.
+// RecordBatch stores records of several kinds, in their order. The response names those that are not stored, and counts
+// those that had been stored before. It returns an error where ctx or the server ends first: then nothing is known of
+// any of them, and all may be sent again.
 func (s *Server) RecordBatch(ctx context.Context, in *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
 	all := make([]*record, len(in.GetRecords()))
 	good := make([]*record, 0, len(all))
@@ -85,6 +86,9 @@ func (s *Server) RecordBatch(ctx context.Context, in *proto.RecordBatchRequest) 
 	}
 	response := &proto.RecordBatchResponse{}
 	for i, r := range all {
+		if r.failure == nil && r.duplicate {
+			response.Duplicates++
+		}
 		if r.failure != nil {
 			response.Failures = append(response.Failures, &proto.RecordFailure{
 				Index:     int32(i),

@@ -76,6 +76,36 @@ func TestFault074SameRecordTwiceIsStoredOnce(t *testing.T) {
 	}
 }
 
+// Who delivers a batch again learns how much of it had arrived.
+func TestFault074DuplicatesAreCounted(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	id := newID()
+	records := sixKinds(id)
+	nameless := tokens(id, 1, 1)
+	nameless.GetTokenUsage().RecordId = ""
+	refused := tokens("no UUID", 1, 1)
+	for _, test := range []struct {
+		records []*proto.Record
+		want    int32
+	}{
+		{records[:2], 0},
+		{records, 2},
+		{records, 6},
+		{[]*proto.Record{nameless, refused}, 0},
+		{[]*proto.Record{nameless, refused, records[0]}, 1},
+		{append(sixKinds(newID()), records...), 6},
+	} {
+		response, err := c.RecordBatch(t.Context(), &proto.RecordBatchRequest{Records: test.records})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.GetDuplicates() != test.want {
+			t.Errorf("%d records, %d duplicates, want %d", len(test.records), response.GetDuplicates(), test.want)
+		}
+	}
+}
+
 // An id is the same however it is written.
 func TestFault074SpellingOfAnIDDoesNotMatter(t *testing.T) {
 	t.Parallel()

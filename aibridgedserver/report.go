@@ -3,6 +3,7 @@ package aibridgedserver
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
@@ -16,10 +17,14 @@ const pageSize = 100
 
 // InterceptionFilter says which interceptions a report is about. The zero value is all of them.
 type InterceptionFilter struct {
+	// ID, where it is not empty, keeps the one with this id, in the canonical form of a UUID.
+	ID string
 	// Username, where it is not empty, keeps those that this user initiated. A name that nobody has keeps none.
 	Username string
 	// Since, where it is not zero, keeps those that started at that time or later.
 	Since time.Time
+	// EndedSince, where it is not zero, keeps those that ended at that time or later.
+	EndedSince time.Time
 	// Limit, where above zero, keeps that many of the newest.
 	Limit int
 }
@@ -39,7 +44,7 @@ func (s *Server) Interceptions(ctx context.Context, filter InterceptionFilter) i
 		for err == nil && left > 0 {
 			var page []*Interception
 			size := min(left, pageSize)
-			if page, err = s.page(ctx, filter.Username, after, size); err != nil {
+			if page, err = s.page(ctx, filter, after, size); err != nil {
 				break
 			}
 			for _, interception := range page {
@@ -76,7 +81,7 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter) (po
 		return start, nil
 	}
 	// The newest that is one too many, if there are so many.
-	query, args := keyset(`SELECT i.started_at, i.id FROM interceptions i`, filter.Username, start)
+	query, args := keyset(`SELECT i.started_at, i.id`, filter, start)
 	query += ` ORDER BY i.started_at DESC, i.id DESC LIMIT 1 OFFSET ` + placeholder(&args, filter.Limit)
 	err := s.db.Reader.QueryRowContext(ctx, query, args...).Scan(&start.startedAt, &start.id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -85,12 +90,20 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter) (po
 	return start, err
 }
 
-// keyset returns selection with the conditions that username and after make, and their arguments.
-func keyset(selection, username string, after position) (query string, args []any) {
-	query = selection + ` WHERE (i.started_at, i.id) > (` + placeholder(&args, after.startedAt) + `, ` +
-		placeholder(&args, after.id) + `)`
-	if username != "" {
-		query += ` AND i.initiator_id = (SELECT id FROM users WHERE username = ` + placeholder(&args, username) + `)`
+// keyset returns a selection from the interceptions, with the conditions that filter and after make, and the arguments
+// of these.
+func keyset(selection string, filter InterceptionFilter, after position) (query string, args []any) {
+	query = selection + ` FROM interceptions i LEFT JOIN users u ON u.id = i.initiator_id
+		LEFT JOIN interception_ends e ON e.interception_id = i.id
+		WHERE (i.started_at, i.id) > (` + placeholder(&args, after.startedAt) + `, ` + placeholder(&args, after.id) + `)`
+	if filter.ID != "" {
+		query += ` AND i.id = ` + placeholder(&args, filter.ID)
+	}
+	if filter.Username != "" {
+		query += ` AND i.initiator_id = (SELECT id FROM users WHERE username = ` + placeholder(&args, filter.Username) + `)`
+	}
+	if !filter.EndedSince.IsZero() {
+		query += ` AND e.ended_at >= ` + placeholder(&args, filter.EndedSince.UnixMicro())
 	}
 	return query, args
 }
@@ -103,15 +116,15 @@ func placeholder(args *[]any, value any) string {
 
 const selectInterceptions = `SELECT i.id, COALESCE(u.username, ''), i.initiator_id, i.api_key_id, i.provider,
 	i.provider_name, i.model, i.client, i.client_session_id, i.user_agent, i.correlating_tool_call_id,
-	i.credential_kind, COALESCE(NULLIF(e.credential_hint, ''), i.credential_hint), i.metadata, i.started_at,
-	e.ended_at, e.error_type, e.error_message
-	FROM interceptions i LEFT JOIN users u ON u.id = i.initiator_id
-	LEFT JOIN interception_ends e ON e.interception_id = i.id`
+	i.credential_kind, COALESCE(NULLIF(e.credential_hint, ''), i.credential_hint), i.metadata, i.request_bytes,
+	i.request_sha256, i.started_at, e.ended_at, e.error_type, e.error_message, e.response_bytes, e.response_sha256`
 
 // page returns the size interceptions behind after, or as many as there are. All of it is read in one transaction, so
 // that no interception is seen in two states.
-func (s *Server) page(ctx context.Context, username string, after position, size int) ([]*Interception, error) {
-	query, args := keyset(selectInterceptions, username, after)
+func (s *Server) page(
+	ctx context.Context, filter InterceptionFilter, after position, size int,
+) ([]*Interception, error) {
+	query, args := keyset(selectInterceptions, filter, after)
 	query += ` ORDER BY i.started_at, i.id LIMIT ` + placeholder(&args, size)
 	var page []*Interception
 	err := inTx(ctx, s.db.Reader, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
@@ -133,9 +146,21 @@ func scanInterception(rows *sql.Rows) (*Interception, error) {
 		Prompts: []Prompt{}, TokenUsages: []TokenUsage{}, ToolUsages: []ToolUsage{}, ModelThoughts: []ModelThought{},
 	}
 	var ended sql.NullInt64
+	var request, response []byte
 	err := rows.Scan(&i.ID, &i.Initiator, &i.InitiatorID, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model,
 		&i.Client, &i.ClientSessionID, &i.UserAgent, &i.CorrelatingToolCallID, &i.CredentialKind, &i.CredentialHint,
-		(*[]byte)(&i.Metadata), (*instant)(&i.StartedAt), &ended, &i.ErrorType, &i.ErrorMessage)
+		(*[]byte)(&i.Metadata), &i.RequestBytes, &request, (*instant)(&i.StartedAt), &ended, &i.ErrorType, &i.ErrorMessage,
+		&i.ResponseBytes, &response)
 	i.EndedAt = timeOrNil(ended)
+	i.RequestSHA256, i.ResponseSHA256 = hexOrNil(request), hexOrNil(response)
 	return i, err
+}
+
+// hexOrNil returns the bytes that a column holds as text.
+func hexOrNil(bytes []byte) *string {
+	if bytes == nil {
+		return nil
+	}
+	text := hex.EncodeToString(bytes)
+	return &text
 }

@@ -27,9 +27,11 @@ func TestInterceptionAsJSON(t *testing.T) {
 	request := whole.GetInterception()
 	request.ClientSessionId, request.CorrelatingToolCallId = set("session"), set("")
 	request.Metadata = map[string]*anypb.Any{"Username": packed(t, "alice")}
+	request.RequestBytes, request.RequestSha256 = 7, []byte{0xab, 0x01}
 	ending := end(ended, 12)
 	request2 := ending.GetInterceptionEnded()
 	request2.ErrorType, request2.ErrorMessage, request2.CredentialHint = set("overloaded"), set("busy"), "sk-b...1234"
+	request2.ResponseBytes, request2.ResponseSha256 = 0, []byte{0xcd}
 	call := tool(ended, "Bash", `{ "command" : "ls" }`, 11)
 	call.GetToolUsage().Injected, call.GetToolUsage().ServerUrl = true, set("https://mcp.example")
 	call.GetToolUsage().InvocationError, call.GetToolUsage().ItemId = set("no"), "item_1"
@@ -55,14 +57,16 @@ func TestInterceptionAsJSON(t *testing.T) {
 		`"api_key_id":"abcdefghij","provider":"anthropic","provider_name":"main","model":"claude",` +
 		`"client":"Claude Code","client_session_id":null,"user_agent":"claude-cli/2.1.330",` +
 		`"correlating_tool_call_id":null,"credential_kind":"centralized","credential_hint":"sk-a...wxyz","metadata":{},` +
-		`"started_at":"2026-11-22T00:00:09Z","ended_at":null,"error_type":null,"error_message":null,"prompts":[],` +
+		`"request_bytes":null,"request_sha256":null,` +
+		`"started_at":"2026-11-22T00:00:09Z","ended_at":null,"error_type":null,"error_message":null,` +
+		`"response_bytes":null,"response_sha256":null,"prompts":[],` +
 		`"token_usages":[],"tool_usages":[],"model_thoughts":[]}` + "\n" +
 		`{"id":"` + ended + `","initiator":"alice","initiator_id":"` + alice.UserID + `",` +
 		`"api_key_id":"abcdefghij","provider":"anthropic","provider_name":"main","model":"claude",` +
 		`"client":"Claude Code","client_session_id":"session","user_agent":"claude-cli/2.1.330",` +
 		`"correlating_tool_call_id":"","credential_kind":"centralized","credential_hint":"sk-b...1234",` +
-		`"metadata":{"Username":"alice"},"started_at":"2026-11-22T00:00:10Z","ended_at":"2026-11-22T00:00:12Z",` +
-		`"error_type":"overloaded","error_message":"busy",` +
+		`"metadata":{"Username":"alice"},"request_bytes":7,"request_sha256":"ab01","started_at":"2026-11-22T00:00:10Z","ended_at":"2026-11-22T00:00:12Z",` +
+		`"error_type":"overloaded","error_message":"busy","response_bytes":0,"response_sha256":"cd",` +
 		`"prompts":[{"record_id":"019ab000-0000-7000-8000-000000000112","msg_id":"msg_1","prompt":"hello","metadata":{},` +
 		`"created_at":"2026-11-22T00:00:10Z"}],` +
 		`"token_usages":[{"record_id":"019ab000-0000-7000-8000-000000000113","msg_id":"msg_1","input_tokens":10,` +
@@ -165,6 +169,30 @@ func TestInterceptionsFilter(t *testing.T) {
 				t.Errorf("got %d interceptions: %v\nwant %d: %v", len(got), got, len(want), want)
 			}
 		})
+	}
+}
+
+// What ended within a time may have started long before, and what is asked for by its id need not have ended.
+func TestInterceptionsByEndAndID(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	long, short, running := newID(), newID(), newID()
+	c.mustStore(t, start(long, newID(), 0), start(short, newID(), 1), start(running, newID(), 2), end(long, 100), end(short, 5))
+	for at, want := range map[int][]string{5: {long, short}, 6: {long}, 100: {long}, 101: nil} {
+		var got []string
+		for _, interception := range c.report(t, aibridgedserver.InterceptionFilter{EndedSince: second(at).AsTime()}) {
+			got = append(got, interception.ID)
+		}
+		checkJSON(t, got, want)
+	}
+	for id, want := range map[string]int{short: 1, running: 1, newID(): 0} {
+		if got := c.report(t, aibridgedserver.InterceptionFilter{ID: id}); len(got) != want || want == 1 && got[0].ID != id {
+			t.Errorf("by its id: %+v", got)
+		}
+	}
+	newest := c.report(t, aibridgedserver.InterceptionFilter{EndedSince: second(1).AsTime(), Limit: 1})
+	if len(newest) != 1 || newest[0].ID != short {
+		t.Errorf("the newest is %+v", newest)
 	}
 }
 

@@ -25,11 +25,14 @@ func (s statement) text() string {
 	case insertInterception:
 		return `INSERT INTO interceptions (id, initiator_id, api_key_id, provider, provider_name, model, client,
 			client_session_id, user_agent, correlating_tool_call_id, credential_kind, credential_hint,
-			agent_firewall_session_id, agent_firewall_sequence_number, metadata, started_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`
+			agent_firewall_session_id, agent_firewall_sequence_number, metadata, started_at, request_bytes,
+			request_sha256)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+			ON CONFLICT DO NOTHING`
 	case insertEnd:
-		return `INSERT INTO interception_ends (interception_id, ended_at, credential_hint, error_type, error_message)
-			VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
+		return `INSERT INTO interception_ends (interception_id, ended_at, credential_hint, error_type, error_message,
+			response_bytes, response_sha256)
+			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
 	case insertTokenUsage:
 		return `INSERT INTO token_usages (record_id, interception_id, msg_id, input_tokens, output_tokens,
 			cache_read_input_tokens, cache_write_input_tokens, metadata, created_at)

@@ -201,15 +201,29 @@ func (w *writer) transact(records []*record) error {
 	return inTx(ctx, w.db.Writer, nil, func(tx *sql.Tx) error {
 		var prepared [statements]*sql.Stmt
 		for _, r := range records {
-			for _, row := range r.rows {
+			for i, row := range r.rows {
 				if prepared[row.into] == nil {
 					prepared[row.into] = tx.StmtContext(ctx, w.prepared[row.into])
 				}
-				if _, err := prepared[row.into].ExecContext(ctx, row.values...); err != nil {
+				stored, err := insert(ctx, prepared[row.into], row)
+				if err != nil {
 					return fmt.Errorf("store record: %w", err)
+				}
+				if i == 0 {
+					r.duplicate = !stored
 				}
 			}
 		}
 		return nil
 	})
+}
+
+// insert stores a row, and reports whether it was not there already.
+func insert(ctx context.Context, statement *sql.Stmt, row row) (stored bool, err error) {
+	result, err := statement.ExecContext(ctx, row.values...)
+	if err != nil {
+		return false, err
+	}
+	affected, err := result.RowsAffected()
+	return affected > 0, err
 }

@@ -45,6 +45,8 @@ type RecordInterceptionRequest struct {
 	CredentialHint              string                 `protobuf:"bytes,14,opt,name=credential_hint,json=credentialHint,proto3" json:"credential_hint,omitempty"`
 	AgentFirewallSessionId      *string                `protobuf:"bytes,15,opt,name=agent_firewall_session_id,json=agentFirewallSessionId,proto3,oneof" json:"agent_firewall_session_id,omitempty"`
 	AgentFirewallSequenceNumber *int32                 `protobuf:"varint,16,opt,name=agent_firewall_sequence_number,json=agentFirewallSequenceNumber,proto3,oneof" json:"agent_firewall_sequence_number,omitempty"`
+	RequestBytes                int64                  `protobuf:"varint,101,opt,name=request_bytes,json=requestBytes,proto3" json:"request_bytes,omitempty"`   // The size of the body as the client sent it.
+	RequestSha256               []byte                 `protobuf:"bytes,102,opt,name=request_sha256,json=requestSha256,proto3" json:"request_sha256,omitempty"` // Of that body.
 	unknownFields               protoimpl.UnknownFields
 	sizeCache                   protoimpl.SizeCache
 }
@@ -191,6 +193,20 @@ func (x *RecordInterceptionRequest) GetAgentFirewallSequenceNumber() int32 {
 	return 0
 }
 
+func (x *RecordInterceptionRequest) GetRequestBytes() int64 {
+	if x != nil {
+		return x.RequestBytes
+	}
+	return 0
+}
+
+func (x *RecordInterceptionRequest) GetRequestSha256() []byte {
+	if x != nil {
+		return x.RequestSha256
+	}
+	return nil
+}
+
 type RecordInterceptionResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -235,6 +251,9 @@ type RecordInterceptionEndedRequest struct {
 	ErrorType      *string                `protobuf:"bytes,4,opt,name=error_type,json=errorType,proto3,oneof" json:"error_type,omitempty"`
 	ErrorMessage   *string                `protobuf:"bytes,5,opt,name=error_message,json=errorMessage,proto3,oneof" json:"error_message,omitempty"`
 	RecordId       string                 `protobuf:"bytes,100,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"` // UUID.
+	// Of what the upstream answered, all rounds in their order, before anything is withheld from the client.
+	ResponseBytes  int64  `protobuf:"varint,101,opt,name=response_bytes,json=responseBytes,proto3" json:"response_bytes,omitempty"`
+	ResponseSha256 []byte `protobuf:"bytes,102,opt,name=response_sha256,json=responseSha256,proto3" json:"response_sha256,omitempty"` // Empty: there was no answer.
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -309,6 +328,20 @@ func (x *RecordInterceptionEndedRequest) GetRecordId() string {
 		return x.RecordId
 	}
 	return ""
+}
+
+func (x *RecordInterceptionEndedRequest) GetResponseBytes() int64 {
+	if x != nil {
+		return x.ResponseBytes
+	}
+	return 0
+}
+
+func (x *RecordInterceptionEndedRequest) GetResponseSha256() []byte {
+	if x != nil {
+		return x.ResponseSha256
+	}
+	return nil
 }
 
 type RecordInterceptionEndedResponse struct {
@@ -1087,6 +1120,7 @@ func (*Record_ModelThought) isRecord_Record() {}
 type RecordBatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Failures      []*RecordFailure       `protobuf:"bytes,1,rep,name=failures,proto3" json:"failures,omitempty"`
+	Duplicates    int32                  `protobuf:"varint,100,opt,name=duplicates,proto3" json:"duplicates,omitempty"` // How many of the records had been stored before.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1126,6 +1160,13 @@ func (x *RecordBatchResponse) GetFailures() []*RecordFailure {
 		return x.Failures
 	}
 	return nil
+}
+
+func (x *RecordBatchResponse) GetDuplicates() int32 {
+	if x != nil {
+		return x.Duplicates
+	}
+	return 0
 }
 
 type RecordFailure struct {
@@ -1574,7 +1615,7 @@ var File_aibridged_proto protoreflect.FileDescriptor
 
 const file_aibridged_proto_rawDesc = "" +
 	"\n" +
-	"\x0faibridged.proto\x12\x05proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\a\n" +
+	"\x0faibridged.proto\x12\x05proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\a\n" +
 	"\x19RecordInterceptionRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\finitiator_id\x18\x02 \x01(\tR\vinitiatorId\x12\x1a\n" +
@@ -1595,7 +1636,9 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x0fcredential_kind\x18\r \x01(\tR\x0ecredentialKind\x12'\n" +
 	"\x0fcredential_hint\x18\x0e \x01(\tR\x0ecredentialHint\x12>\n" +
 	"\x19agent_firewall_session_id\x18\x0f \x01(\tH\x02R\x16agentFirewallSessionId\x88\x01\x01\x12H\n" +
-	"\x1eagent_firewall_sequence_number\x18\x10 \x01(\x05H\x03R\x1bagentFirewallSequenceNumber\x88\x01\x01\x1aQ\n" +
+	"\x1eagent_firewall_sequence_number\x18\x10 \x01(\x05H\x03R\x1bagentFirewallSequenceNumber\x88\x01\x01\x12#\n" +
+	"\rrequest_bytes\x18e \x01(\x03R\frequestBytes\x12%\n" +
+	"\x0erequest_sha256\x18f \x01(\fR\rrequestSha256\x1aQ\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
 	"\x05value\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05value:\x028\x01B\x1b\n" +
@@ -1603,7 +1646,7 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x12_client_session_idB\x1c\n" +
 	"\x1a_agent_firewall_session_idB!\n" +
 	"\x1f_agent_firewall_sequence_number\"\x1c\n" +
-	"\x1aRecordInterceptionResponse\"\x9c\x02\n" +
+	"\x1aRecordInterceptionResponse\"\xec\x02\n" +
 	"\x1eRecordInterceptionEndedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12'\n" +
@@ -1611,7 +1654,9 @@ const file_aibridged_proto_rawDesc = "" +
 	"\n" +
 	"error_type\x18\x04 \x01(\tH\x00R\terrorType\x88\x01\x01\x12(\n" +
 	"\rerror_message\x18\x05 \x01(\tH\x01R\ferrorMessage\x88\x01\x01\x12\x1b\n" +
-	"\trecord_id\x18d \x01(\tR\brecordIdB\r\n" +
+	"\trecord_id\x18d \x01(\tR\brecordId\x12%\n" +
+	"\x0eresponse_bytes\x18e \x01(\x03R\rresponseBytes\x12'\n" +
+	"\x0fresponse_sha256\x18f \x01(\fR\x0eresponseSha256B\r\n" +
 	"\v_error_typeB\x10\n" +
 	"\x0e_error_message\"!\n" +
 	"\x1fRecordInterceptionEndedResponse\"\x86\x04\n" +
@@ -1687,9 +1732,12 @@ const file_aibridged_proto_rawDesc = "" +
 	"\n" +
 	"tool_usage\x18\x05 \x01(\v2\x1d.proto.RecordToolUsageRequestH\x00R\ttoolUsage\x12G\n" +
 	"\rmodel_thought\x18\x06 \x01(\v2 .proto.RecordModelThoughtRequestH\x00R\fmodelThoughtB\b\n" +
-	"\x06record\"G\n" +
+	"\x06record\"g\n" +
 	"\x13RecordBatchResponse\x120\n" +
-	"\bfailures\x18\x01 \x03(\v2\x14.proto.RecordFailureR\bfailures\"Y\n" +
+	"\bfailures\x18\x01 \x03(\v2\x14.proto.RecordFailureR\bfailures\x12\x1e\n" +
+	"\n" +
+	"duplicates\x18d \x01(\x05R\n" +
+	"duplicates\"Y\n" +
 	"\rRecordFailure\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1c\n" +
