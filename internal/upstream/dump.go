@@ -2,10 +2,8 @@ package upstream
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"cdr.dev/slog/v3"
@@ -30,41 +28,31 @@ const (
 type Dumper struct {
 	next   http.RoundTripper
 	budget *budget
-	queue  chan exchangeDump
-	done   chan struct{} // Closed by Close.
-	once   sync.Once
-	writer sync.WaitGroup
-	// dropped counts the dumps that no log line has told of yet.
-	dropped atomic.Int64
+	writer *background[exchangeDump]
+	losses *losses
 }
 
 // Dump returns a Dumper in front of next. It creates dir, of mode 0700, when there is something to write. The caller
 // must call Close.
 func Dump(next http.RoundTripper, dir string, logger slog.Logger) *Dumper {
-	d := &Dumper{
+	losses := &losses{logger: logger, message: "dropped dumps of upstream requests", dir: dir}
+	w := dumpWriter{dir: dir, losses: losses}
+	return &Dumper{
 		next:   next,
 		budget: &budget{left: maxDumpHeld},
-		queue:  make(chan exchangeDump, dumpQueue),
-		done:   make(chan struct{}),
+		writer: newBackground(dumpQueue, w.write, losses.tellNow),
+		losses: losses,
 	}
-	w := dumpWriter{dir: dir, logger: logger, dropped: &d.dropped}
-	d.writer.Go(func() { w.run(d.queue, d.done) })
-	return d
 }
 
 // Close writes the dumps that are finished and waits for that. Requests that end later pass without a dump. It can be
 // called more than once.
-func (d *Dumper) Close() {
-	d.once.Do(func() { close(d.done) })
-	d.writer.Wait()
-}
+func (d *Dumper) Close() { d.writer.close() }
 
 // RoundTrip implements [http.RoundTripper].
 func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
-	select {
-	case <-d.done:
+	if d.writer.closed() {
 		return d.next.RoundTrip(r)
-	default:
 	}
 	e := &exchangeTap{
 		dumper:   d,
@@ -76,7 +64,7 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 	sent := r.WithContext(r.Context()) // A copy: the caller's request stays as it is.
 	if sent.Body != nil && sent.Body != http.NoBody {
 		e.request.body.end = errUnread
-		sent.Body = &tappedBody{ReadCloser: sent.Body, tap: &e.request}
+		sent.Body = &tappedBody{ReadCloser: sent.Body, note: e.request.note}
 	}
 	resp, err := d.next.RoundTrip(sent)
 	if err != nil {
@@ -90,7 +78,7 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	e.response.body.end = errUnread
-	resp.Body = &tappedBody{ReadCloser: resp.Body, tap: &e.response, closed: func() { e.finish(head) }}
+	resp.Body = &tappedBody{ReadCloser: resp.Body, note: e.response.note, closed: func() { e.finish(head) }}
 	return resp, nil
 }
 
@@ -114,33 +102,12 @@ func (e *exchangeTap) finish(responseHead []byte) {
 			budget:   e.dumper.budget,
 		}
 		select {
-		case e.dumper.queue <- dump:
+		case e.dumper.writer.queue <- dump:
 		default:
 			dump.release()
-			e.dumper.dropped.Add(1)
+			e.dumper.losses.add()
 		}
 	})
-}
-
-// tappedBody copies what is read from a body into a tap.
-type tappedBody struct {
-	io.ReadCloser
-	tap    *tap
-	closed func() // Called by Close, nil for none.
-}
-
-func (b *tappedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.tap.note(p[:n], err)
-	return n, err
-}
-
-func (b *tappedBody) Close() error {
-	err := b.ReadCloser.Close()
-	if b.closed != nil {
-		b.closed()
-	}
-	return err
 }
 
 // errUnread is the end of a body until its reader finds another.
@@ -187,25 +154,4 @@ func (t *tap) take() body {
 	taken := t.body
 	t.body, t.taken = body{}, true
 	return taken
-}
-
-// budget is the memory that dumps may use. It is safe for concurrent use.
-type budget struct {
-	mu   sync.Mutex // guards left.
-	left int
-}
-
-// take returns how many of n bytes may be kept.
-func (b *budget) take(n int) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n = min(n, b.left)
-	b.left -= n
-	return n
-}
-
-func (b *budget) release(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left += n
 }

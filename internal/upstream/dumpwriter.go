@@ -1,17 +1,13 @@
 package upstream
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
-
-	"cdr.dev/slog/v3"
 )
 
 // exchangeDump is one finished exchange on its way to the disk. Whoever has it releases it.
@@ -34,55 +30,16 @@ type message struct {
 
 // dumpWriter writes dumps, one after the other.
 type dumpWriter struct {
-	dir     string
-	logger  slog.Logger
-	dropped *atomic.Int64
-
-	failure error // The latest that no log line has told of yet.
-	logged  time.Time
-}
-
-// run writes what comes through queue until done is closed, and then what is still in there.
-func (w *dumpWriter) run(queue <-chan exchangeDump, done <-chan struct{}) {
-	defer w.log()
-	for {
-		select {
-		case d := <-queue:
-			w.write(d)
-		case <-done:
-			for {
-				select {
-				case d := <-queue:
-					w.write(d)
-				default:
-					return
-				}
-			}
-		}
-	}
+	dir    string
+	losses *losses
 }
 
 func (w *dumpWriter) write(d exchangeDump) {
 	defer d.release()
 	if err := w.files(d); err != nil {
-		w.failure = err
-		w.dropped.Add(1)
+		w.losses.fail(err)
 	}
-	if time.Since(w.logged) >= time.Minute {
-		w.log()
-	}
-}
-
-// log tells of the dumps that were dropped, if any. It runs on the writer's goroutine, since a slow log may keep this
-// one waiting, but never a request.
-func (w *dumpWriter) log() {
-	dropped := w.dropped.Swap(0)
-	if dropped == 0 {
-		return
-	}
-	w.logger.Warn(context.Background(), "dropped dumps of upstream requests",
-		slog.F("dropped", dropped), slog.F("dir", w.dir), slog.Error(w.failure))
-	w.failure, w.logged = nil, time.Now()
+	w.losses.tell()
 }
 
 func (w *dumpWriter) files(d exchangeDump) error {
