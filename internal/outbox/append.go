@@ -6,49 +6,88 @@ import "fmt"
 // returns they have been written to the disk's cache; the commit says when they are as durable as the queue makes them.
 // A process that ends in the middle may leave the first of them.
 //
-// It fails with [ErrFull], [ErrFailed] or [ErrClosed], or because an entry has more than [MaxEntryBytes]. The slices
-// are not kept.
+// It fails with [ErrFull], [ErrFailed] or [ErrClosed], or because an entry has more than [MaxEntryBytes]. It leaves the
+// room that is kept in reserve to AppendReserved, and refuses as long as that room is not whole. The slices are not
+// kept.
 func (q *Queue) Append(entries ...[]byte) (Commit, error) {
-	size := int64(0)
-	for _, entry := range entries {
+	return q.add(addition{entries: entries, kind: Entry})
+}
+
+// AppendReserved is Append with the room that is kept in reserve: see Options.ReserveBytes. It is for what ends
+// something that has begun. It fails with [ErrFull] where that room has been used up, too.
+func (q *Queue) AppendReserved(entries ...[]byte) (Commit, error) {
+	return q.add(addition{entries: entries, kind: Entry, reserved: true})
+}
+
+// addition is what is appended together.
+type addition struct {
+	entries  [][]byte
+	kind     Kind // Entry or resent.
+	reserved bool // It may use the room in reserve.
+
+	size int64 // Of the frames.
+	at   int64 // When it is appended.
+}
+
+// add appends.
+func (q *Queue) add(a addition) (Commit, error) {
+	for _, entry := range a.entries {
 		if len(entry) > MaxEntryBytes {
 			return Commit{}, fmt.Errorf("outbox: append: an entry of %d bytes: one may have %d", len(entry), MaxEntryBytes)
 		}
-		size += frameBytes(entry)
+		a.size += frameBytes(entry)
 	}
-	if size == 0 {
+	if a.size == 0 {
 		return Commit{}, nil
 	}
 	q.appending.Lock()
 	defer q.appending.Unlock()
-	err := q.admit(size)
+	err := q.admit(&a)
 	if err == ErrClosed {
 		return Commit{}, err
 	}
+	a.at = q.now()
 	var (
-		at     = q.now()
 		s      *segment
 		frames []byte
 	)
 	if err == nil {
-		s, frames, err = q.write(entries, size, at)
+		s, frames, err = q.write(&a)
+	}
+	for a.reserved && noRoom(err) && q.reserve.giveUp(a.size, q.reserve.forHeads()) {
+		s, frames, err = q.write(&a)
 	}
 	if err != nil {
 		return Commit{}, q.refuse(err)
 	}
-	return q.publish(s, frames, entries, at), nil
+	for _, entry := range a.entries {
+		q.observe(a.kind, entry) // Before anybody is sent it.
+	}
+	return q.publish(s, frames, &a), nil
 }
 
-// admit says whether there is room for so many bytes.
-func (q *Queue) admit(size int64) error {
+// admit says whether there is room. The caller has q.appending.
+func (q *Queue) admit(a *addition) error {
+	most := q.options.MaxBytes
+	if !a.reserved {
+		most -= q.options.ReserveBytes
+	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	pending := q.end.position - q.read.position
+	closing, fits, freed := q.closing, pending+a.size <= most, q.freed
+	if fits {
+		q.freed = false
+	}
+	q.mu.Unlock()
 	switch {
-	case q.closing:
+	case closing:
 		return ErrClosed
-	case pending+size > q.options.MaxBytes:
-		return fmt.Errorf("%w: %d bytes are pending and %d more would be over %d", ErrFull, pending, size, q.options.MaxBytes)
+	case !fits:
+		return fmt.Errorf("%w: %d bytes are pending and %d more would be over %d", ErrFull, pending, a.size, most)
+	case !a.reserved:
+		return q.reserve.refill(freed)
+	case freed:
+		_ = q.reserve.refill(true) // Else what only ends would at last leave no room to begin a segment.
 	}
 	return nil
 }
@@ -68,25 +107,25 @@ func (q *Queue) refuse(err error) error {
 }
 
 // write puts the frames of the entries where the next ones belong, and returns them with the segment, which is nil in
-// Memory.
-func (q *Queue) write(entries [][]byte, size, at int64) (*segment, []byte, error) {
+// Memory. The caller has q.appending.
+func (q *Queue) write(a *addition) (*segment, []byte, error) {
 	var s *segment
 	salt := uint32(0)
 	if q.options.Durability != Memory {
 		var err error
-		if s, err = q.writable(size); err != nil {
+		if s, err = q.writable(a.size); err != nil {
 			return nil, nil, fmt.Errorf("%w: begin a segment: %w", failure(err), err)
 		}
 		salt = s.salt
 	}
-	frames := make([]byte, 0, size)
-	for _, entry := range entries {
-		frames = appendFrame(frames, salt, at, entry)
+	frames := make([]byte, 0, a.size)
+	for _, entry := range a.entries {
+		frames = appendFrame(frames, salt, a.kind, a.at, entry)
 	}
 	if s == nil {
 		return nil, frames, nil
 	}
-	offset := segmentHeaderBytes + s.size
+	offset := s.offset(s.end())
 	if _, err := s.file.WriteAt(frames, offset); err != nil {
 		// Part of it may be there. A segment that cannot be cut back to what it was, or whose disk fails, is not used again.
 		if cutErr := s.file.Truncate(offset); cutErr != nil || !noRoom(err) {
@@ -105,77 +144,28 @@ func failure(err error) error {
 	return ErrFailed
 }
 
-// writable returns a segment with room for so many bytes. The caller has q.appending.
-func (q *Queue) writable(size int64) (*segment, error) {
-	if s := q.active; s != nil && (s.size == 0 || s.size+size <= q.options.SegmentBytes) {
-		return s, nil
-	}
-	q.seal()
-	return q.begin()
-}
-
-// begin makes a new segment the active one. The caller has q.appending.
-func (q *Queue) begin() (*segment, error) {
-	s, err := q.createSegment(q.end)
-	if err != nil {
-		return nil, err
-	}
-	q.mu.Lock()
-	q.segments = append(q.segments, s)
-	q.active = s
-	q.unnamed = true
-	q.mu.Unlock()
-	return s, nil
-}
-
-// seal ends the active segment: the next Append begins another. The caller has q.appending.
-func (q *Queue) seal() {
-	q.mu.Lock()
-	s := q.active
-	q.active = nil
-	var clean file
-	if s != nil && s.end() <= q.durable.position && s.file != nil {
-		clean, s.file = s.file, nil
-	}
-	q.mu.Unlock()
-	if clean != nil {
-		_ = clean.Close() // All that is in there has been synced.
-	}
-}
-
-// makeRoom lets go of the active segment, from which everything has been delivered, since the disk is full. The caller
-// has q.appending.
-func (q *Queue) makeRoom() {
-	if q.active == nil || q.active.size == 0 {
-		return
-	}
-	q.seal()
-	q.reclaim()
-	q.requestSync() // What is still to be synced goes after that.
-}
-
 // publish makes what was written part of the queue. The caller has q.appending.
-func (q *Queue) publish(s *segment, frames []byte, entries [][]byte, at int64) Commit {
+func (q *Queue) publish(s *segment, frames []byte, a *addition) Commit {
 	q.mu.Lock()
 	if q.end.entry == q.read.entry {
-		q.oldest = at
+		q.oldest = a.at
 	}
 	offset := 0
-	for _, entry := range entries {
+	for _, entry := range a.entries {
 		offset += frameOverhead
-		i := item{place: q.end, at: at, payload: frames[offset : offset+len(entry) : offset+len(entry)]}
+		i := item{place: q.end, kind: a.kind, at: a.at, payload: frames[offset : offset+len(entry) : offset+len(entry)]}
 		offset += len(entry)
 		q.recent.add(i)
 		q.end = i.next()
 	}
 	if s != nil {
 		s.size += int64(len(frames))
-		s.entries += uint64(len(entries))
+		s.entries += uint64(len(a.entries))
 		if n := len(q.unsynced); n == 0 || q.unsynced[n-1] != s {
 			q.unsynced = append(q.unsynced, s)
 		}
 	}
-	q.full = false
+	q.full = !q.reserve.isWhole()
 	q.mu.Unlock()
 
 	select {

@@ -39,12 +39,16 @@ func (f countingFile) Sync() error {
 }
 
 // BenchmarkAppendToSend has 64 appenders and one consumer, records of 500 bytes, and measures until the last one has
-// been handed to send.
+// been handed to send. The owner counts what it is told.
 func BenchmarkAppendToSend(b *testing.B) {
 	for _, durability := range []Durability{Memory, Kernel, Sync} {
 		b.Run(durabilityName(durability), func(b *testing.B) {
 			files := &countingFiles{fileSystem: disk{}}
-			q, err := Open(b.TempDir(), Options{Durability: durability, files: files})
+			told := 0
+			q, err := Open(b.TempDir(), Options{
+				Durability: durability, files: files,
+				Observe: func(Kind, []byte) { told++ }, Head: func() []byte { return []byte("head") },
+			})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -84,6 +88,9 @@ func BenchmarkAppendToSend(b *testing.B) {
 				b.Fatal(err)
 			}
 			consumer.Wait()
+			if told != b.N {
+				b.Errorf("told of %d entries of %d", told, b.N)
+			}
 		})
 	}
 }

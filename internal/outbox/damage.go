@@ -72,13 +72,18 @@ func (q *Queue) discard(s *segment) error {
 	return q.files.Remove(path)
 }
 
-// reclaim discards the segments that everything has been delivered from, once nobody writes to them or syncs them.
+// reclaim discards the segments that everything has been delivered from, once nobody writes to them or syncs them and a
+// later one lasts: from its head on, the log says all that the owner has to know of it.
 func (q *Queue) reclaim() {
 	q.mu.Lock()
+	lasting := len(q.segments) - 1
+	for lasting >= 0 && !q.segments[lasting].lasting {
+		lasting--
+	}
 	var gone []*segment
 	kept := q.segments[:0]
-	for _, s := range q.segments {
-		if s.file != nil || s.end() > q.read.position || q.hasGrave(s) {
+	for n, s := range q.segments {
+		if n >= lasting || s.file != nil || s.end() > q.read.position || q.hasGrave(s) {
 			kept = append(kept, s)
 		} else {
 			gone = append(gone, s)
@@ -90,6 +95,10 @@ func (q *Queue) reclaim() {
 	for _, s := range gone {
 		if err := q.discard(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			q.complain("outbox segment delivered but not removed", err)
+			continue
 		}
+		q.mu.Lock()
+		q.freed = true
+		q.mu.Unlock()
 	}
 }

@@ -76,7 +76,12 @@ func (q *Queue) writeDead(i item, reason string) error {
 		known = true
 		_ = opened.Close()
 	}
-	if err := q.writeFile(path, slices.Concat(line, []byte("\n"), i.payload)); err != nil {
+	contents := slices.Concat(line, []byte("\n"), i.payload)
+	err = q.writeFile(path, contents)
+	for noRoom(err) && q.giveUpForDead(int64(len(contents))) {
+		err = q.writeFile(path, contents)
+	}
+	if err != nil {
 		return err
 	}
 	if !known {
@@ -112,6 +117,22 @@ func (q *Queue) writeFile(path string, contents []byte) (err error) {
 		return q.files.SyncDir(filepath.Dir(path))
 	}
 	return nil
+}
+
+// giveUpForDead gives up some of the reserve for a dead entry, which may be all that keeps its segment from going. What
+// is for heads goes only once the next head is written.
+func (q *Queue) giveUpForDead(bytes int64) bool {
+	q.appending.Lock()
+	defer q.appending.Unlock()
+	last := q.reserve.forHeads()
+	if q.active != nil && q.active.size == 0 {
+		last = 0
+	}
+	given := q.reserve.giveUp(bytes, last)
+	q.mu.Lock()
+	q.full = true
+	q.mu.Unlock()
+	return given
 }
 
 // buryInMemory keeps a dead entry, and lets the oldest go when there are too many.
@@ -169,6 +190,7 @@ func (q *Queue) buryAgain() {
 	}
 	q.graves = slices.Delete(q.graves, 0, written)
 	q.mu.Unlock()
+	q.recountDead() // Some were there before, where only making their names durable had failed.
 	q.advance(read)
 }
 

@@ -42,6 +42,8 @@ type DeliverOptions struct {
 	// 2 MiB and 500.
 	BatchBytes   int
 	BatchEntries int
+	// Linger is how long an entry that finds the consumer idle waits for others, to be sent together with them.
+	Linger time.Duration
 }
 
 // Deliver hands entries to send, oldest first, until the context ends, and returns the context's error; or [ErrClosed]
@@ -74,12 +76,26 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 		}
 		select {
 		case <-q.wake:
-			runtime.Gosched() // Others who append at the same time come into the same batch.
+			linger(ctx, options.Linger)
 		case <-look.C:
 			q.lookAround(ctx)
 		case <-ctx.Done():
 			return ended(ctx)
 		}
+	}
+}
+
+// linger waits, as long as ctx lasts.
+func linger(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		runtime.Gosched() // Others who append at the same time come into the same batch.
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -156,11 +172,14 @@ func (c *consumer) deliver(ctx context.Context) (idle bool) {
 		return true
 	}
 	c.q.waitingSince(items[0].at)
+	last := items[len(items)-1].at
 	for ctx.Err() == nil {
 		if items, err = c.try(ctx, items); len(items) == 0 {
+			c.q.waitingSince(last) // The next one has waited no longer; when it is taken, it says how long.
 			c.q.advance(c.reader.at)
 			return false
 		}
+		c.q.waitingSince(items[0].at)
 		c.q.advance(items[0].place)
 		c.pause(ctx, err)
 	}
@@ -220,7 +239,7 @@ func (c *consumer) pause(ctx context.Context, cause error) {
 	}
 }
 
-// waitingSince notes when the oldest entry was appended.
+// waitingSince notes when the oldest entry was appended, or since when it may have been waiting.
 func (q *Queue) waitingSince(at int64) {
 	q.mu.Lock()
 	q.oldest = at

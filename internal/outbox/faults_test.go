@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,6 +74,72 @@ func TestFault083DeadWhenFull(t *testing.T) {
 				q = mustOpen(t, dir, Options{})
 				if s := q.Stats(); s != (Stats{Dead: 1}) {
 					t.Errorf("%+v", s)
+				}
+				mustClose(t, q)
+			})
+		})
+	}
+}
+
+// TestFault083DeadNameNotDurable has a poison entry whose file is there though its name could not be made durable: it is
+// one dead entry, before and after.
+func TestFault083DeadNameNotDurable(t *testing.T) {
+	files, dir := newFaultyFiles(), t.TempDir()
+	q := mustOpen(t, dir, Options{files: files})
+	mustAppend(t, q, "poison")
+	files.set(on("syncdir", "/dead", syscall.ENOSPC))
+	stop := deliver(t, q, DeliverOptions{}, refuseAll)
+	flush(t, q)
+	stop()
+	for _, fault := range []func(string, string) error{nil, on("syncdir", "/dead", syscall.ENOSPC), nil} {
+		if s := q.Stats(); s != (Stats{Dead: 1}) {
+			t.Errorf("%+v", s)
+		}
+		files.set(fault)
+		q.lookAround(t.Context())
+	}
+	if s := q.Stats(); s != (Stats{Dead: 1}) || len(names(t, dir, "dead/*.rec")) != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestFault083DeadOnFullDisk has a disk that is full of one segment, from which all has been delivered but for a poison
+// entry: it is set aside, and there is room again.
+func TestFault083DeadOnFullDisk(t *testing.T) {
+	for _, test := range []struct {
+		poison, reserve int
+		used            bool
+	}{{10, 256 << 10, false}, {10, 256 << 10, true}, {100 << 10, 256 << 10, false}, {60 << 10, 256 << 10, true}, {200 << 10, 1 << 20, true}} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files, dir := newFaultyFiles(), t.TempDir()
+				q := mustOpen(t, dir, Options{files: files, ReserveBytes: int64(test.reserve)})
+				mustAppend(t, q, strings.Repeat("p", test.poison), strings.Repeat("x", 1<<10)) // The note in dead/ needs room, too.
+				files.setRoom(0)
+				for test.used && q.reserve.size > q.reserve.forHeads() {
+					mustAppendReserved(t, q, strings.Repeat("x", 64<<10))
+				}
+				for test.used { // To the last byte.
+					if _, err := q.AppendReserved([]byte("end")); err != nil {
+						break
+					}
+				}
+				stop := deliver(t, q, DeliverOptions{}, func(_ context.Context, entries [][]byte) ([]Failure, error) {
+					if entries[0][0] == 'p' {
+						return []Failure{{Err: errors.New("poison"), Permanent: true}}, nil
+					}
+					return nil, nil
+				})
+				flush(t, q)
+				<-nextLook()
+				synctest.Wait()
+				mustAppend(t, q, "a start")
+				stop()
+				if s := q.Stats(); s.Dead != 1 || len(names(t, dir, "dead/*.rec")) != 1 {
+					t.Errorf("%+v", s)
+				}
+				if n := reserveSize(t, dir); n != test.reserve {
+					t.Errorf("%d bytes in reserve", n)
 				}
 				mustClose(t, q)
 			})

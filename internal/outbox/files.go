@@ -113,6 +113,9 @@ func explain(dir string, err error) error {
 		advice = ": the file system is read-only: mount it for writing, or name another directory"
 	case noRoom(err):
 		advice = ": the disk is full: make room on it"
+		if !errors.Is(err, ErrFull) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
 	case errors.Is(err, fs.ErrPermission):
 		advice = fmt.Sprintf(": user %d needs to own the directory and all in it, or to have write access", os.Geteuid())
 	}

@@ -10,17 +10,20 @@ const MaxEntryBytes = 33 << 20
 
 const (
 	// A frame is the length of its body, a check of that length, the CRC-32C of the body, and the body: the time of the
-	// append in nanoseconds and the entry. All numbers are little-endian.
+	// append in nanoseconds and the entry or head. All numbers are little-endian. The upper four bits of the length are
+	// the frame's [Kind], which the check holds, too. A head is the first frame of its segment, if the segment has one.
 	frameHeaderBytes = 12
 	stampBytes       = 8
 	frameOverhead    = frameHeaderBytes + stampBytes
 
+	lengthBits   = 28
 	maxBodyBytes = stampBytes + MaxEntryBytes
 )
 
-// frame is one entry as it lies in a segment.
+// frame is one entry, or the head, as it lies in a segment.
 type frame struct {
 	offset  int64 // In the file.
+	kind    Kind
 	at      int64 // When it was appended, in nanoseconds since 1970.
 	payload []byte
 }
@@ -30,9 +33,9 @@ func (f frame) end() int64 { return f.offset + frameBytes(f.payload) }
 // frameBytes returns the size of the frame of an entry.
 func frameBytes(entry []byte) int64 { return int64(frameOverhead + len(entry)) }
 
-// appendFrame appends the frame of an entry to b.
-func appendFrame(b []byte, salt uint32, at int64, entry []byte) []byte {
-	length := uint32(stampBytes + len(entry))
+// appendFrame appends the frame of an entry, or of a head, to b.
+func appendFrame(b []byte, salt uint32, kind Kind, at int64, entry []byte) []byte {
+	length := uint32(kind)<<lengthBits | uint32(stampBytes+len(entry))
 	b = binary.LittleEndian.AppendUint32(b, length)
 	b = binary.LittleEndian.AppendUint32(b, lengthCheck(salt, length))
 	b = binary.LittleEndian.AppendUint32(b, 0)
@@ -51,13 +54,15 @@ func lengthCheck(salt, length uint32) uint32 {
 	return salt ^ length*odd
 }
 
-// bodyLength returns the length of the body of the frame that begins with b, which has 8 bytes at least, if one does.
-func bodyLength(b []byte, salt uint32) (int, bool) {
-	length := binary.LittleEndian.Uint32(b)
-	if binary.LittleEndian.Uint32(b[4:]) != lengthCheck(salt, length) {
-		return 0, false
+// parseLength returns the kind of the frame that begins with b, which has 8 bytes at least, and the length of its body;
+// or false, if none does.
+func parseLength(b []byte, salt uint32) (kind Kind, length int, ok bool) {
+	word := binary.LittleEndian.Uint32(b)
+	if binary.LittleEndian.Uint32(b[4:]) != lengthCheck(salt, word) {
+		return 0, 0, false
 	}
-	return int(length), length >= stampBytes && length <= maxBodyBytes
+	kind, length = Kind(word>>lengthBits), int(word&(1<<lengthBits-1))
+	return kind, length, kind.known() && length >= stampBytes && length <= maxBodyBytes
 }
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"cdr.dev/slog/v3"
 )
@@ -100,6 +102,31 @@ func TestFault078FullForANewSegment(t *testing.T) {
 	files.setRoom(-1)
 	mustAppend(t, q, "next")
 	checkEntries(t, drain(t, q), []string{strings.Repeat("x", 90), "next"})
+}
+
+// TestFault078FullBehindANewSegment has a disk with room for the next segment and not for what was to be in it: that
+// segment lasts all the same, and lets the one before go.
+func TestFault078FullBehindANewSegment(t *testing.T) {
+	for name, durability := range map[string]Durability{"sync": Sync, "kernel": Kernel} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := newFaultyFiles()
+				q := mustOpen(t, t.TempDir(), Options{Durability: durability, files: files, SegmentBytes: 100})
+				mustAppend(t, q, strings.Repeat("x", 90))
+				<-time.After(kernelInterval)
+				files.setRoom(segmentHeaderBytes + frameOverhead)
+				if _, err := q.Append([]byte("next")); !errors.Is(err, ErrFull) {
+					t.Fatalf("got %v, want ErrFull", err)
+				}
+				checkEntries(t, drain(t, q), []string{strings.Repeat("x", 90)})
+				<-time.After(kernelInterval)
+				synctest.Wait()
+				mustAppend(t, q, "next")
+				checkEntries(t, drain(t, q), []string{"next"})
+				mustClose(t, q)
+			})
+		})
+	}
 }
 
 // TestFault078WriteFails has a disk that fails in the middle of a write, and then refuses to cut it off.

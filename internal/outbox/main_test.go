@@ -63,6 +63,18 @@ func mustAppend(t testing.TB, q *Queue, entries ...string) {
 	}
 }
 
+// mustAppendReserved appends an entry with the room in reserve, and waits for it.
+func mustAppendReserved(t testing.TB, q *Queue, entry string) {
+	t.Helper()
+	commit, err := q.AppendReserved([]byte(entry))
+	if err == nil {
+		err = commit.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatalf("append %.20q: %v", entry, err)
+	}
+}
+
 // receiver takes entries and remembers them.
 type receiver struct {
 	mu      sync.Mutex

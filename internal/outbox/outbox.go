@@ -7,15 +7,24 @@
 //	go queue.Deliver(ctx, outbox.DeliverOptions{}, send)
 //
 // An entry can be delivered more than once, after a crash or a lost answer: the receiver recognises what it has. The
-// queue does not drop entries when it is full, it refuses them.
+// queue does not drop entries when it is full, it refuses them. Room is kept in reserve for those that end what has
+// begun: they go through [Queue.AppendReserved].
+//
+// # What the owner knows
+//
+// An owner that goes by what it has appended, such as what has started and not ended, knows it again after a crash:
+// Options.Observe is told of each entry when it is appended and, in a later process, when the log is read again. What
+// was before the oldest segment of the log is in that segment's head, which is what Options.Head returned when the
+// segment was begun.
 //
 // # On disk
 //
 // The directory has a log in segments, NNNNNNNNNNNN-SSSSSSSS.log: a number, and a salt that ties frames to their
-// segment (see [MaxEntryBytes] and frame.go for the format). A segment that all entries have been delivered from is
-// removed, and one of an earlier life is never appended to. The file "cursor" says where delivery goes on, "lock"
-// belongs to the process that has the queue open. dead/ has entries that the receiver refuses, retry/ those that
-// [Resend] moved back, damaged/ the bytes that could not be read as entries.
+// segment (see [MaxEntryBytes] and frame.go for the format). A segment of an earlier life is never appended to. One that
+// all entries have been delivered from is removed, but not before a later one is on the disk with its head. The file
+// "cursor" says where delivery goes on, "lock" belongs to the process that has the queue open, and "reserve" holds
+// nothing but room. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved back, damaged/ the
+// bytes that could not be read as entries.
 //
 // # Damage
 //
@@ -30,6 +39,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,6 +75,7 @@ const (
 	defaultSegmentBytes   = 32 << 20
 	defaultMaxBytes       = 1 << 30
 	defaultMaxMemoryBytes = 64 << 20
+	defaultReserveBytes   = 1 << 20
 	// recentBytes is how much of what was appended last stays in memory as well.
 	recentBytes = 1 << 20
 	// complainInterval is the least time between two log lines about a disk that goes on failing.
@@ -80,6 +91,26 @@ type Options struct {
 	SegmentBytes int64
 	// MaxBytes bounds what is pending, with 20 bytes for each entry. Zero means 1 GiB, or 64 MiB in Memory.
 	MaxBytes int64
+	// ReserveBytes is how much room Append leaves to AppendReserved: of MaxBytes, and on the disk, where a file of that
+	// size keeps it. Zero means 1 MiB. It is never more than a quarter of MaxBytes. On a disk without room for all of it,
+	// it is half of that, and so on down to 64 KiB; Open fails where there is less.
+	ReserveBytes int64
+	// Observe is told of what the log holds, in its order. Within Open, that is all that earlier processes left in the
+	// segments that are still there, delivered or not; from then on each entry that is appended, before Append returns. It
+	// is not told of entries that [Resend] moved back: it was, the first time.
+	//
+	// A Head, which is only told within Open, takes the place of all that was told before it. What follows it may be known
+	// to it already: entries that the disk failed to sync are written again, behind a new head, and may be there twice. So
+	// it must make no difference if a stretch of entries is told again from some point on.
+	//
+	// Calls of Observe and Head never overlap. They must not call the queue, and the slice must be neither kept nor
+	// changed. Nil observes nothing.
+	Observe func(kind Kind, entry []byte)
+	// Head is called when a segment is begun. What it returns, [MaxEntryBytes] at most, is written at the segment's
+	// beginning and told to Observe when a later process reads the log. It is never delivered and does not count as
+	// pending. Since segments go once they are delivered, it has to hold all that Observe was told up to now and that
+	// matters still. If it is empty, nothing is written or told. The slice is not kept. In Memory, Head is not called.
+	Head func() []byte
 	// Logger is told of damage, of failures and of entries that are set aside, never of what is in them. The zero Logger
 	// says nothing.
 	Logger slog.Logger
@@ -108,6 +139,7 @@ type Queue struct {
 	appending  sync.Mutex
 	active     *segment // Changed under appending and mu. Nil: the next Append begins one.
 	lastNumber uint64   // Of the last segment. Guarded by appending.
+	reserve    *reserve // Guarded by appending; nil in Memory.
 
 	// Mu guards what follows. It is never held during a call to the disk.
 	mu         sync.Mutex
@@ -119,10 +151,11 @@ type Queue struct {
 	read       place // Up to where entries have been delivered or set aside.
 	oldest     int64 // When the first entry after read was appended, as far as known.
 	emptied    chan struct{}
-	full       bool                 // The disk had no room at the last try.
+	full       bool                 // The disk had no room at the last try, or not for all of the reserve.
+	freed      bool                 // A segment was removed since the reserve was to be made whole.
 	complained map[string]time.Time // When a failure was logged last, by the message.
 
-	unsynced  []*segment // Those with a file open that may have something to sync.
+	unsynced  []*segment // Those that have something to sync.
 	unnamed   bool       // A segment's name is to be synced.
 	durable   place      // Up to where entries have been synced, or given up.
 	gathering *group     // Who waits for the next sync.
@@ -165,6 +198,7 @@ func newQueue(dir string, options Options) *Queue {
 		q.recent.limit = 0
 	}
 	options.MaxBytes = or(options.MaxBytes, defaultMaxBytes)
+	options.ReserveBytes = min(or(options.ReserveBytes, defaultReserveBytes), options.MaxBytes/4)
 	q.options = options
 	if q.files == nil {
 		q.files = disk{}
@@ -198,16 +232,29 @@ func (q *Queue) start() (err error) {
 	if err := q.recover(); err != nil {
 		return err
 	}
+	if q.reserve, err = openReserve(q.files, q.dir, q.options.ReserveBytes); err != nil {
+		return err
+	}
 	q.appending.Lock()
 	defer q.appending.Unlock()
 	// The first segment is made now and not by the first Append: a disk that takes no file is to be known at the start.
-	if _, err := q.begin(); err != nil {
+	if err := q.beginReserved(); err != nil {
 		return err
 	}
+	if err := q.syncFiles(q.unsynced, q.unnamed); err != nil {
+		return err
+	}
+	q.unnamed = false
+	q.settle(q.end, slices.Clone(q.unsynced), true)
 	if err := q.cursor.write(q.markOf(q.read)); err != nil {
 		return err
 	}
-	return q.cursor.file.Sync()
+	if err := q.cursor.file.Sync(); err != nil {
+		return err
+	}
+	q.reclaim()        // That may make room for the reserve.
+	q.reserve.size = 0 // All of it is written anew: the disk may have lost some.
+	return q.reserve.fill()
 }
 
 // Flushed waits until nothing is pending. It returns the context's error if that ends before: what is left then stays
@@ -274,6 +321,9 @@ func (q *Queue) release() {
 	}
 	if q.cursor != nil {
 		_ = q.cursor.file.Close()
+	}
+	if q.reserve != nil {
+		_ = q.reserve.file.Close()
 	}
 	if q.lock != nil {
 		_ = q.lock.Close()

@@ -21,18 +21,40 @@ type volatileFiles struct {
 	mu     sync.Mutex
 	synced map[string]int64 // How many bytes of a file are durable.
 	named  map[string]bool  // Whether its name is.
+	before func()           // Called before each change, if not nil.
+}
+
+func newVolatileFiles() *volatileFiles {
+	return &volatileFiles{synced: map[string]int64{}, named: map[string]bool{}}
+}
+
+// change locks what is about to change. The function that it returns ends that.
+func (v *volatileFiles) change() (done func()) {
+	v.mu.Lock()
+	if v.before != nil {
+		v.before()
+	}
+	return v.mu.Unlock
 }
 
 func (v *volatileFiles) Open(path string, flags int) (file, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer v.change()()
 	opened, err := v.disk.Open(path, flags)
 	return &volatileFile{opened, v, path}, err
 }
 
+func (v *volatileFiles) Rename(from, to string) error {
+	defer v.change()()
+	return v.disk.Rename(from, to)
+}
+
+func (v *volatileFiles) Remove(path string) error {
+	defer v.change()()
+	return v.disk.Remove(path)
+}
+
 func (v *volatileFiles) SyncDir(dir string) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer v.change()()
 	entries, err := os.ReadDir(dir)
 	for _, entry := range entries {
 		v.named[filepath.Join(dir, entry.Name())] = true
@@ -47,15 +69,18 @@ type volatileFile struct {
 }
 
 func (f *volatileFile) WriteAt(p []byte, offset int64) (int, error) {
-	f.files.mu.Lock()
-	defer f.files.mu.Unlock()
+	defer f.files.change()()
 	return f.file.WriteAt(p, offset)
+}
+
+func (f *volatileFile) Truncate(size int64) error {
+	defer f.files.change()()
+	return f.file.Truncate(size)
 }
 
 func (f *volatileFile) Sync() error {
 	size, err := f.Size()
-	f.files.mu.Lock()
-	defer f.files.mu.Unlock()
+	defer f.files.change()()
 	f.files.synced[f.path] = size
 	return err
 }
@@ -65,22 +90,22 @@ func (v *volatileFiles) stop(t *testing.T, dir, to string, rng *rand.Rand) {
 	t.Helper()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.copy(t, dir, to, rng)
+}
+
+// copy is stop for one who has the lock. If rng is nil, only the process ends, and nothing is lost.
+func (v *volatileFiles) copy(t *testing.T, dir, to string, rng *rand.Rand) {
+	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		if !v.named[path] && rng.IntN(2) == 0 {
+		if rng != nil && !v.named[path] && rng.IntN(2) == 0 {
 			return nil
 		}
 		content := readFile(t, path)
-		synced := min(int(v.synced[path]), len(content))
-		content = content[:synced+rng.IntN(len(content)-synced+1)]
-		for at := synced; at < len(content); {
-			next := min(len(content), at+1+rng.IntN(pageBytes))
-			if rng.IntN(3) == 0 {
-				clear(content[at:next]) // The size was on disk before the contents.
-			}
-			at = next
+		if rng != nil {
+			content = lose(content, min(int(v.synced[path]), len(content)), rng)
 		}
 		writeFile(t, filepath.Join(to, filepath.Base(path)), content)
 		return nil
@@ -88,6 +113,19 @@ func (v *volatileFiles) stop(t *testing.T, dir, to string, rng *rand.Rand) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// lose returns what a machine that stops leaves of a file that is synced up to an offset.
+func lose(content []byte, synced int, rng *rand.Rand) []byte {
+	content = content[:synced+rng.IntN(len(content)-synced+1)]
+	for at := synced; at < len(content); {
+		next := min(len(content), at+1+rng.IntN(pageBytes))
+		if rng.IntN(3) == 0 {
+			clear(content[at:next]) // The size was on disk before the contents.
+		}
+		at = next
+	}
+	return content
 }
 
 // TestFault076PowerLoss stops the machine at random moments: what was synced is delivered, in order, and the start
@@ -106,7 +144,7 @@ func TestFault076PowerLoss(t *testing.T) {
 func powerLoss(t *testing.T, durability Durability, rng *rand.Rand) {
 	t.Helper()
 	dir, after := t.TempDir(), t.TempDir()
-	files := &volatileFiles{synced: map[string]int64{}, named: map[string]bool{}}
+	files := newVolatileFiles()
 	q := mustOpen(t, dir, Options{Durability: durability, files: files, SegmentBytes: 8 << 10})
 	var (
 		appenders sync.WaitGroup

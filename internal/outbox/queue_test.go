@@ -186,7 +186,7 @@ func testEntryTooLarge(t *testing.T, open opener) {
 }
 
 func testFull(t *testing.T, open opener) {
-	q := open(t, Options{MaxBytes: 10 * (frameOverhead + 7)})
+	q := open(t, Options{MaxBytes: 12 * (frameOverhead + 7), ReserveBytes: 2 * (frameOverhead + 7)})
 	want := numbered(0, 10)
 	mustAppend(t, q, want...)
 	for range 3 {
@@ -197,9 +197,47 @@ func testFull(t *testing.T, open opener) {
 	if s := q.Stats(); s.Pending != 10 || s.AppendErrors != 3 {
 		t.Errorf("%+v", s)
 	}
+	for _, entry := range []string{"end one", "end two"} {
+		mustAppendReserved(t, q, entry)
+		want = append(want, entry)
+	}
+	if _, err := q.AppendReserved([]byte("")); !errors.Is(err, ErrFull) {
+		t.Fatalf("got %v, want ErrFull: there is no reserve of the reserve", err)
+	}
 	checkEntries(t, drain(t, q), want)
 	mustAppend(t, q, numbered(10, 13)...)
 	checkEntries(t, drain(t, q), numbered(10, 13))
+}
+
+// TestReserveBytes is how much Append leaves to AppendReserved.
+func TestReserveBytes(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		options          Options
+		ordinary, ending int64
+	}{
+		{"default", Options{MaxBytes: 16 << 20}, 15 << 20, 16 << 20},
+		{"a quarter at most", Options{MaxBytes: 1 << 20}, 768 << 10, 1 << 20},
+		{"named", Options{MaxBytes: 1 << 20, ReserveBytes: 100}, 1<<20 - 100, 1 << 20},
+		{"named too large", Options{MaxBytes: 1 << 20, ReserveBytes: 1 << 20}, 768 << 10, 1 << 20},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.options.Durability = Memory
+			q := mustOpen(t, "", test.options)
+			if _, err := q.Append(make([]byte, test.ordinary-frameOverhead+1)); !errors.Is(err, ErrFull) {
+				t.Errorf("a byte too many: %v", err)
+			}
+			mustAppend(t, q, string(make([]byte, test.ordinary-frameOverhead)))
+			left := test.ending - test.ordinary - frameOverhead
+			if _, err := q.AppendReserved(make([]byte, left+1)); !errors.Is(err, ErrFull) {
+				t.Errorf("a byte too many in reserve: %v", err)
+			}
+			mustAppendReserved(t, q, string(make([]byte, left)))
+			if s := q.Stats(); s.Bytes != test.ending || s.AppendErrors != 2 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
 }
 
 // testSendFails has a receiver that is away for a while: all is sent again, after pauses that grow.
@@ -386,6 +424,34 @@ func testAge(t *testing.T, open opener) {
 		stop()
 		drain(t, q)
 		age(0)
+		mustClose(t, q)
+	})
+}
+
+// TestAgeOnDisk has entries that are on disk only: while none is being delivered, the age is that of the last delivered.
+func TestAgeOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := mustOpen(t, t.TempDir(), Options{})
+		for _, entry := range numbered(0, 4) {
+			mustAppend(t, q, entry)
+			<-time.After(time.Minute)
+		}
+		q.recent = recent{limit: 1}
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := 0
+		err := q.Deliver(ctx, DeliverOptions{BatchEntries: 3}, func(context.Context, [][]byte) ([]Failure, error) {
+			if calls++; calls == 1 {
+				return []Failure{{Index: 1, Err: errors.New("not yet")}, {Index: 2, Err: errors.New("not yet")}}, nil
+			}
+			if age := q.Stats().Age; age < 3*time.Minute || age > 3*time.Minute+backoffMax {
+				t.Errorf("age %v of the second entry", age)
+			}
+			cancel()
+			return nil, nil
+		})
+		if age := q.Stats().Age; !errors.Is(err, context.Canceled) || age < 2*time.Minute || age > 2*time.Minute+backoffMax {
+			t.Errorf("%v, age %v", err, age)
+		}
 		mustClose(t, q)
 	})
 }

@@ -91,6 +91,9 @@ func (r *reader) takeFrom(s *segment, end place, entries, bytes int) error {
 		if !found {
 			break
 		}
+		if f.kind == Head {
+			continue // Positions do not count the first one, and another is nowhere.
+		}
 		if bytes -= len(f.payload); bytes < 0 && len(r.items) > 0 {
 			r.scanner.offset = f.offset // For the next time.
 			break
@@ -98,7 +101,8 @@ func (r *reader) takeFrom(s *segment, end place, entries, bytes int) error {
 		start := len(r.arena)
 		r.arena = append(r.arena, f.payload...)
 		r.items = append(r.items, item{
-			place: place{r.at.entry, s.base + f.offset - segmentHeaderBytes}, at: f.at, payload: r.arena[start:len(r.arena):len(r.arena)],
+			place: place{r.at.entry, s.position(f.offset)}, kind: f.kind, at: f.at,
+			payload: r.arena[start:len(r.arena):len(r.arena)],
 		})
 		r.at = r.items[len(r.items)-1].next()
 	}
@@ -136,7 +140,7 @@ func (r *reader) open(s *segment) error {
 // passDamage sets a damaged stretch aside, or returns false if it has been written again elsewhere meanwhile.
 func (r *reader) passDamage(s *segment, from, to int64) bool {
 	r.q.mu.Lock()
-	moved := r.q.segmentAt(s.base+from-segmentHeaderBytes) != s
+	moved := r.q.segmentAt(s.position(from)) != s
 	r.q.mu.Unlock()
 	if moved {
 		r.close()

@@ -12,6 +12,7 @@ type place struct {
 // item is one entry and where it is.
 type item struct {
 	place
+	kind    Kind  // Entry or resent.
 	at      int64 // When it was appended, in nanoseconds since 1970.
 	payload []byte
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,8 +12,8 @@ import (
 	"cdr.dev/slog/v3"
 )
 
-// recover reads what an earlier process left: the cursor, and all segments from there on. Their entries are counted and
-// their damage is set aside.
+// recover reads what an earlier process left: the cursor and all segments. The owner is told what is in them, the
+// entries from the cursor on are counted, and damage is set aside.
 func (q *Queue) recover() error {
 	segments, err := q.findSegments()
 	if err != nil {
@@ -79,32 +80,31 @@ func (q *Queue) checkVersion(s *segment) error {
 	return nil
 }
 
-// recoverSegment makes a segment part of the queue, or discards it if nothing in it is to be delivered.
+// recoverSegment makes a segment part of the queue. One in which nothing is to be delivered is there until a later one
+// lasts.
 func (q *Queue) recoverSegment(s *segment, at mark, last bool) error {
 	s.base, s.first = q.end.position, q.end.entry
-	if s.number >= at.segment {
-		begin := int64(segmentHeaderBytes)
-		if s.number == at.segment {
-			begin = max(begin, at.offset)
-		}
-		if err := q.countEntries(s, begin, last); err != nil {
-			return err
-		}
-		if s.entries > 0 && begin > segmentHeaderBytes {
-			q.read.position = s.base + begin - segmentHeaderBytes
-		}
+	begin := int64(0)
+	switch {
+	case s.number < at.segment:
+		begin = math.MaxInt64
+	case s.number == at.segment:
+		begin = at.offset
 	}
-	if s.entries == 0 {
-		return q.discard(s)
+	if err := q.readSegment(s, begin, last); err != nil {
+		return err
+	}
+	if s.entries > 0 && begin > s.offset(s.base) {
+		q.read.position = s.position(begin)
 	}
 	q.segments = append(q.segments, s)
 	q.end = place{s.first + s.entries, s.end()}
 	return nil
 }
 
-// countEntries reads a segment from an offset in its file on. Damage is set aside; what is torn off at the end of the
-// last segment is only cut off.
-func (q *Queue) countEntries(s *segment, begin int64, last bool) error {
+// readSegment tells the owner what is in a segment, and counts the entries from an offset in its file on. Damage is set
+// aside; what is torn off at the end of the last segment is only cut off.
+func (q *Queue) readSegment(s *segment, begin int64, last bool) error {
 	opened, err := q.files.Open(q.segmentPath(s), os.O_RDWR)
 	if err != nil {
 		return err
@@ -123,27 +123,53 @@ func (q *Queue) countEntries(s *segment, begin int64, last bool) error {
 	if _, ok := segmentVersion(header); !ok && !cut && len(header) > 0 {
 		q.setAside(s, scan, 0, int64(len(header)))
 	}
-	scan.offset = begin
+	scan.offset = segmentHeaderBytes
 	for scan.offset < limit {
 		expected := scan.offset
 		f, found := scan.next(limit)
 		switch {
 		case !found:
 			if !last || !scan.torn(expected, limit) || scan.unreadable {
-				q.setAside(s, scan, expected, limit)
+				q.setAsideFrom(s, scan, begin, expected, limit)
 			}
 			if !s.keep {
 				_ = opened.Truncate(expected) // Else the next Open finds it again, which does no harm.
 			}
 			return nil
 		case f.offset > expected:
-			q.setAside(s, scan, expected, f.offset)
+			q.setAsideFrom(s, scan, begin, expected, f.offset)
 		}
-		if s.entries == 0 && s.first == q.read.entry {
-			q.oldest = f.at
-		}
-		s.entries++
-		s.size = f.end() - segmentHeaderBytes
+		q.recoverFrame(s, f, begin)
 	}
 	return nil
+}
+
+// recoverFrame tells the owner of a frame, and counts it if it is an entry at an offset of the file or behind it.
+func (q *Queue) recoverFrame(s *segment, f frame, begin int64) {
+	q.observe(f.kind, f.payload)
+	if f.kind == Head {
+		if f.offset == segmentHeaderBytes {
+			s.head = frameBytes(f.payload)
+		}
+		return
+	}
+	if f.offset < begin {
+		return
+	}
+	if s.entries == 0 && s.first == q.read.entry {
+		q.oldest = f.at
+	}
+	s.entries++
+	s.size = f.end() - s.offset(s.base)
+}
+
+// setAsideFrom sets a damaged stretch aside, without what is before an offset of the file: those entries have been
+// delivered. A stretch wholly before it has lost something to the owner only.
+func (q *Queue) setAsideFrom(s *segment, from *scanner, offset, begin, end int64) {
+	switch {
+	case offset < end:
+		q.setAside(s, from, max(begin, offset), end)
+	case q.options.Observe != nil:
+		q.setAside(s, from, begin, end)
+	}
 }

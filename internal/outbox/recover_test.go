@@ -36,21 +36,28 @@ type layout struct {
 	cursor   []byte
 	segments []string // Names.
 	content  map[string][]byte
+	observe  func(Kind, []byte) // Is told when it is opened, if not nil.
 }
 
-// written returns what a queue leaves that was given entries.
-func written(t testing.TB, segmentBytes int64, entries ...string) layout {
+// readLayout returns the layout of a directory that nobody has open.
+func readLayout(t testing.TB, dir string) layout {
 	t.Helper()
-	dir := t.TempDir()
-	q := mustOpen(t, dir, Options{files: quick{}, SegmentBytes: segmentBytes})
-	mustAppend(t, q, entries...)
-	mustClose(t, q)
 	l := layout{cursor: readFile(t, filepath.Join(dir, "cursor")), content: map[string][]byte{}}
 	for _, path := range names(t, dir, "*.log") {
 		l.segments = append(l.segments, filepath.Base(path))
 		l.content[filepath.Base(path)] = readFile(t, path)
 	}
 	return l
+}
+
+// written returns what a queue leaves that was given entries.
+func written(t testing.TB, segmentBytes int64, entries ...string) layout {
+	t.Helper()
+	dir := t.TempDir()
+	q := mustOpen(t, dir, Options{files: quick{}, SegmentBytes: segmentBytes, ReserveBytes: 1})
+	mustAppend(t, q, entries...)
+	mustClose(t, q)
+	return readLayout(t, dir)
 }
 
 // open writes the layout to a directory and opens it, with one segment changed. It returns what is delivered.
@@ -68,7 +75,7 @@ func (l layout) open(t testing.TB, dir string, changed string, content []byte) (
 	if content != nil {
 		writeFile(t, filepath.Join(dir, changed), content)
 	}
-	q, err := Open(dir, Options{files: quick{}})
+	q, err := Open(dir, Options{files: quick{}, ReserveBytes: 1, Observe: l.observe})
 	if err != nil {
 		t.Fatalf("the start failed: %v", err)
 	}
@@ -187,6 +194,16 @@ func TestFault077BadPages(t *testing.T) {
 	}
 }
 
+// headsAmong returns a segment with a head before and behind each entry.
+func headsAmong(salt uint32, entries ...string) []byte {
+	content := appendFrame(segmentHeader(formatVersion), salt, Head, 0, []byte("head"))
+	for _, entry := range entries {
+		content = appendFrame(content, salt, Entry, 0, []byte(entry))
+		content = appendFrame(content, salt, Head, 0, []byte("head"))
+	}
+	return content
+}
+
 func TestFault077OddSegments(t *testing.T) {
 	want := numbered(0, 6)
 	l, dir := written(t, 80, want...), t.TempDir()
@@ -207,6 +224,7 @@ func TestFault077OddSegments(t *testing.T) {
 		{"header only in the middle", l.segments[1], header, slices.Delete(slices.Clone(want), 2, 4), 0},
 		{"zeros in the middle", l.segments[1], make([]byte, scanBytes), slices.Delete(slices.Clone(want), 2, 4), 2},
 		{"zeros at the beginning", l.segments[0], make([]byte, 100), want[2:], 2},
+		{"heads among entries", later, headsAmong(parseSegmentName(later).salt, "a", "b"), append(slices.Clone(want), "a", "b"), 0},
 		{"no segment", "000000000001.log", []byte("someone's"), want, 0},
 		{"no salt", "000000000001-00000000.log", []byte("someone's"), want, 0},
 	} {
@@ -278,11 +296,7 @@ func half(t *testing.T) layout {
 	<-third
 	stop()
 	mustClose(t, q)
-	l := layout{cursor: readFile(t, filepath.Join(dir, "cursor")), content: map[string][]byte{}}
-	for _, path := range names(t, dir, "*.log") {
-		l.content[filepath.Base(path)] = readFile(t, path)
-	}
-	return l
+	return readLayout(t, dir)
 }
 
 // TestFault077Cursor holds that one slot that is spoilt costs a batch that is delivered again, and both all of them.
@@ -341,7 +355,7 @@ func TestFault077Forged(t *testing.T) {
 	q := mustOpen(t, dir, Options{files: quick{}})
 	forged := []byte("prompt: ")
 	for _, salt := range []uint32{0, 1, q.active.salt + 1} {
-		forged = appendFrame(forged, salt, 0, []byte("forged"))
+		forged = appendFrame(forged, salt, Entry, 0, []byte("forged"))
 	}
 	mustAppend(t, q, "before", string(forged), "after")
 	mustClose(t, q)
@@ -358,7 +372,7 @@ func TestFault077OneLine(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "cursor"), l.cursor)
 	writeFile(t, filepath.Join(dir, l.segments[0]), content)
 	checkEntries(t, drain(t, mustOpen(t, dir, Options{Logger: slog.Make(log)})), []string{"one", "three"})
-	if log.count("damaged") != 1 || log.count("bytes 23") != 1 || log.count(l.segments[0]) != 1 {
+	if log.count("damaged") != 1 || log.count(fmt.Sprint("bytes ", frameOverhead+3)) != 1 || log.count(l.segments[0]) != 1 {
 		t.Errorf("%q", log.lines)
 	}
 	aside := names(t, dir, "damaged/*.bin")
@@ -375,7 +389,7 @@ func TestFault085ClockBetweenLives(t *testing.T) {
 		dir := t.TempDir()
 		s := &segment{number: 1, salt: 42}
 		at := time.Now().Add(test.shift).UnixNano()
-		writeFile(t, filepath.Join(dir, s.fileName()), appendFrame(segmentHeader(formatVersion), s.salt, at, []byte("entry")))
+		writeFile(t, filepath.Join(dir, s.fileName()), appendFrame(segmentHeader(formatVersion), s.salt, Entry, at, []byte("entry")))
 		q := mustOpen(t, dir, Options{})
 		if s := q.Stats(); s.Pending != 1 || s.Age < test.least || s.Age > test.most {
 			t.Errorf("appended when the clock showed %v: %+v", test.shift, s)

@@ -37,7 +37,7 @@ func (q *Queue) Resend() (int, error) {
 	for n, g := range graves {
 		entries[n] = g.payload
 	}
-	if _, err := q.Append(entries...); err != nil {
+	if _, err := q.add(addition{entries: entries, kind: resent}); err != nil {
 		q.mu.Lock()
 		q.graves, q.graveBytes = append(graves, q.graves...), bytes+q.graveBytes
 		q.mu.Unlock()
@@ -126,7 +126,7 @@ func (q *Queue) takeBackFile(ctx context.Context, name string) (Commit, error) {
 	defer from.Close()
 	entry, err := readDead(from)
 	if err == nil {
-		return q.Append(entry)
+		return q.add(addition{entries: [][]byte{entry}, kind: resent})
 	}
 	if !errors.Is(err, errNoDead) {
 		return Commit{}, fmt.Errorf("%s: %w", path, err)

@@ -228,7 +228,7 @@ func TestResendFull(t *testing.T) {
 
 // TestResendMemoryFull holds that dead entries in memory are bounded, and stay when they cannot be appended.
 func TestResendMemoryFull(t *testing.T) {
-	q := mustOpen(t, "", Options{Durability: Memory, MaxBytes: maxGraveBytes + 1<<20})
+	q := mustOpen(t, "", Options{Durability: Memory, MaxBytes: maxGraveBytes + 1<<20, ReserveBytes: 1})
 	large := strings.Repeat("x", maxGraveBytes/4)
 	mustAppend(t, q, large, large, large, large)
 	stop := deliver(t, q, DeliverOptions{}, func(_ context.Context, entries [][]byte) ([]Failure, error) {

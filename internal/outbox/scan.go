@@ -47,7 +47,7 @@ func (s *scanner) frame(offset, limit int64) (frame, bool) {
 	if len(header) < frameHeaderBytes {
 		return frame{}, false
 	}
-	length, ok := bodyLength(header, s.salt)
+	kind, length, ok := parseLength(header, s.salt)
 	crc := binary.LittleEndian.Uint32(header[8:])
 	if !ok || offset+frameHeaderBytes+int64(length) > limit {
 		return frame{}, false
@@ -56,7 +56,7 @@ func (s *scanner) frame(offset, limit int64) (frame, bool) {
 	if len(body) < length || checksum(body) != crc {
 		return frame{}, false
 	}
-	return frame{offset: offset, at: int64(binary.LittleEndian.Uint64(body)), payload: body[stampBytes:]}, true
+	return frame{offset: offset, kind: kind, at: int64(binary.LittleEndian.Uint64(body)), payload: body[stampBytes:]}, true
 }
 
 // search returns the first frame at or after an offset.
@@ -68,7 +68,7 @@ func (s *scanner) search(offset, limit int64) (frame, bool) {
 		}
 		next, start := len(window)-7, s.start // The last seven bytes are too few to tell.
 		for i := range next {
-			if _, ok := bodyLength(window[i:], s.salt); !ok {
+			if _, _, ok := parseLength(window[i:], s.salt); !ok {
 				continue
 			}
 			if f, found := s.frame(offset+int64(i), limit); found {
@@ -131,7 +131,7 @@ func (s *scanner) torn(offset, limit int64) bool {
 	if len(header) < 8 {
 		return true
 	}
-	if length, ok := bodyLength(header, s.salt); ok {
+	if _, length, ok := parseLength(header, s.salt); ok {
 		return offset+frameHeaderBytes+int64(length) > limit
 	}
 	return s.zeros(offset, limit)

@@ -19,10 +19,10 @@ func TestScannerLargeDamage(t *testing.T) {
 		for i := range 600 {
 			entry := fmt.Sprint(n, i)
 			want = append(want, entry)
-			inside = append(appendFrame(inside, salt, 0, []byte(entry)), bytes.Repeat([]byte("."), 1000)...)
+			inside = append(appendFrame(inside, salt, Entry, 0, []byte(entry)), bytes.Repeat([]byte("."), 1000)...)
 		}
 		start := len(content)
-		content = appendFrame(content, salt, 0, inside)
+		content = appendFrame(content, salt, Entry, 0, inside)
 		content[start+8]++ // Its CRC.
 	}
 	s := &scanner{file: bytes.NewReader(content), salt: salt}

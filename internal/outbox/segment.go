@@ -18,16 +18,18 @@ const (
 	formatVersion      = 1
 )
 
-// segment is one file of the log: a header and frames. Base, number, salt and first never change; the queue's mutex
-// guards the other fields.
+// segment is one file of the log: a header, perhaps a head, and the frames of entries. Number, salt, head, base and
+// first never change; the queue's mutex guards the other fields.
 type segment struct {
 	number uint64
 	salt   uint32
-	base   int64  // Position of its first frame.
+	head   int64  // Bytes of the frame of its head, which positions do not count.
+	base   int64  // Position of its first entry.
 	first  uint64 // Number of its first entry.
 
-	size    int64 // Of the frames that are written, or that recovery found.
+	size    int64 // Of the frames of entries that are written, or that recovery found.
 	entries uint64
+	lasting bool // It has been synced, with its name and head, since it was begun: what came before can go.
 
 	file    file               // To write to; nil once it is sealed and synced.
 	damaged map[int64]struct{} // Where stretches begin that have been set aside.
@@ -38,7 +40,12 @@ type segment struct {
 func (s *segment) end() int64 { return s.base + s.size }
 
 // offset returns where in the file a position is.
-func (s *segment) offset(position int64) int64 { return segmentHeaderBytes + position - s.base }
+func (s *segment) offset(position int64) int64 {
+	return segmentHeaderBytes + s.head + position - s.base
+}
+
+// position returns which position is at an offset of the file.
+func (s *segment) position(offset int64) int64 { return offset - s.offset(0) }
 
 // fileName has the salt in it: a file whose first page is damaged can be read all the same.
 func (s *segment) fileName() string { return fmt.Sprintf("%012d-%08x.log", s.number, s.salt) }
@@ -74,14 +81,25 @@ func segmentVersion(header []byte) (version uint32, ok bool) {
 	return version, binary.LittleEndian.Uint32(header[12:]) == checksum(header[:12])
 }
 
-// createSegment makes the file of a new segment, which begins at a place. The caller has q.appending.
+// createSegment makes the file of a new segment, which begins at a place, with its head. The caller has q.appending.
 func (q *Queue) createSegment(begin place) (*segment, error) {
 	s := &segment{number: q.lastNumber + 1, salt: rand.Uint32N(1<<32-1) + 1, base: begin.position, first: begin.entry}
+	contents := segmentHeader(formatVersion)
+	if q.options.Head != nil {
+		head := q.options.Head()
+		if len(head) > MaxEntryBytes {
+			return nil, fmt.Errorf("a head of %d bytes: one may have %d", len(head), MaxEntryBytes)
+		}
+		if len(head) > 0 {
+			contents = appendFrame(contents, s.salt, Head, q.now(), head)
+			s.head = frameBytes(head)
+		}
+	}
 	opened, err := q.files.Open(q.segmentPath(s), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := opened.WriteAt(segmentHeader(formatVersion), 0); err != nil {
+	if _, err := opened.WriteAt(contents, 0); err != nil {
 		_ = opened.Close()
 		_ = q.files.Remove(q.segmentPath(s))
 		return nil, err

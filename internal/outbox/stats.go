@@ -4,22 +4,26 @@ import "time"
 
 // Stats says how a queue is. The counters count from when it was opened.
 type Stats struct {
-	// Pending is how many entries are still to be delivered, and Bytes how much room they take.
+	// Pending is how many entries are still to be delivered, and Bytes how much room they take, with what is damaged
+	// between them.
 	Pending int
 	Bytes   int64
-	// Age is how long the oldest of them has been waiting; zero if there is none. It is never negative.
+	// Age is how long the oldest of them has been waiting; zero if there is none. It is never negative. Of entries that
+	// are on disk only, and while none is being delivered, it is the age of the one before.
 	Age time.Duration
 	// Delivered counts entries that were taken by the receiver.
 	Delivered int64
-	// Dead is how many entries are set aside at present because the receiver refuses them.
+	// Dead is how many entries are set aside at present because the receiver refuses them. If somebody removes their files
+	// other than by [Resend], that is noticed by the next Resend or Open.
 	Dead int
-	// AppendErrors counts calls of Append that were refused for want of room or that failed, and syncs that failed.
+	// AppendErrors counts calls of Append and AppendReserved that were refused for want of room or that failed, and syncs
+	// that failed.
 	AppendErrors int64
 	// Damaged counts what was not as it was written: stretches of segments, the cursor, and files in retry/.
 	Damaged int64
 }
 
-// Stats returns how the queue is at this moment.
+// Stats returns how the queue is at this moment. It reads no file and waits for no disk.
 func (q *Queue) Stats() Stats {
 	now := q.now()
 	q.mu.Lock()

@@ -94,7 +94,7 @@ func (q *Queue) sync() {
 
 	err := q.syncFiles(unsynced, unnamed)
 	if err == nil {
-		q.settle(end)
+		q.settle(end, unsynced, true)
 	} else {
 		err = q.abandon(err)
 	}
@@ -121,13 +121,17 @@ func (q *Queue) syncFiles(segments []*segment, unnamed bool) error {
 	return nil
 }
 
-// settle notes that everything before end is as durable as it will be, and closes the files that nobody writes to.
-func (q *Queue) settle(end place) {
+// settle notes that everything before end, in these segments, is as durable as it will be, and whether the disk said so.
+// It closes the files that nobody writes to.
+func (q *Queue) settle(end place, segments []*segment, synced bool) {
 	var clean []file
 	q.mu.Lock()
 	q.durable = end
+	for _, s := range segments {
+		s.lasting = s.lasting || synced
+	}
 	q.unsynced = slices.DeleteFunc(q.unsynced, func(s *segment) bool {
-		if s.end() > end.position {
+		if s.end() > end.position || !slices.Contains(segments, s) {
 			return false
 		}
 		if s != q.active {
@@ -151,7 +155,7 @@ func (q *Queue) abandon(cause error) error {
 	defer q.appending.Unlock()
 	q.mu.Lock()
 	q.stats.AppendErrors++
-	gathered, end, begin := q.gathering, q.end, q.durable
+	gathered, end, begin, unsynced := q.gathering, q.end, q.durable, slices.Clone(q.unsynced)
 	if q.read.position > begin.position {
 		begin = q.read
 	}
@@ -160,7 +164,7 @@ func (q *Queue) abandon(cause error) error {
 
 	q.seal()
 	again, err := q.rewrite(begin, end)
-	q.settle(end)
+	q.settle(end, unsynced, false)
 	if again != nil {
 		q.replace(begin, again)
 	}
@@ -192,6 +196,7 @@ func (q *Queue) rewrite(begin, end place) (*segment, error) {
 		_ = q.files.Remove(q.segmentPath(s))
 		return nil, err
 	}
+	s.lasting = true
 	if missing > 0 {
 		return s, fmt.Errorf("%d bytes could not be read again", missing)
 	}
@@ -209,7 +214,7 @@ func (q *Queue) copyEntries(s *segment, begin, end place) (missing int64, err er
 			return missing, err
 		}
 		for _, i := range items {
-			if _, err := s.file.WriteAt(appendFrame(nil, s.salt, i.at, i.payload), s.offset(i.position)); err != nil {
+			if _, err := s.file.WriteAt(appendFrame(nil, s.salt, i.kind, i.at, i.payload), s.offset(i.position)); err != nil {
 				return missing, err
 			}
 			missing -= frameBytes(i.payload)
