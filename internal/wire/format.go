@@ -55,11 +55,14 @@ type Request struct {
 }
 
 // Tracker reads along one upstream answer: the events of a stream, or the one event whose data is a JSON body.
-// Neither method is safe for concurrent use.
+// No method is safe for concurrent use.
 type Tracker interface {
 	// Observe notes what an event says. It keeps nothing of event beyond the call, and never fails: what it cannot
 	// read, it counts in Answer.Unread.
 	Observe(event sse.Event)
+	// Ended reports whether the event was seen that ends a stream as it should: what comes after it says nothing. It is
+	// cheap enough to ask after each event.
+	Ended() bool
 	// Answer returns what has been seen so far. The caller owns the result.
 	Answer() Answer
 }

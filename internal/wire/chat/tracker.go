@@ -18,6 +18,7 @@ type tracker struct {
 	tier      string
 	usage     usage
 	cut       bool // An error came before a choice was finished.
+	ended     bool // By [DONE]: some servers give their chunks the kind of an answer in one piece.
 	gathering wire.Gathering
 	calls     map[callKey]*wire.Call
 	thoughts  map[int64]*wire.Thinking // One a choice.
@@ -25,7 +26,7 @@ type tracker struct {
 
 func (t *tracker) Observe(event sse.Event) {
 	if wire.IsDone(event) {
-		t.answer.Terminal = true
+		t.ended, t.answer.Terminal = true, true
 		return
 	}
 	data, unread := t.payloads.Object(event)
@@ -92,6 +93,8 @@ func keepFirst(field *string, value gjson.Result) {
 		*field = strings.Clone(value.Str)
 	}
 }
+
+func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer

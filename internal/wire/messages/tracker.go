@@ -14,6 +14,7 @@ import (
 type tracker struct {
 	payloads  wire.Payloads
 	answer    wire.Answer // Without what has a field below.
+	ended     bool        // By message_stop.
 	usage     usage
 	gathering wire.Gathering
 	// open holds the blocks that further events can add to, by their index.
@@ -62,7 +63,7 @@ func (t *tracker) read(kind string, data []byte) bool {
 		t.usage.final = true
 	case "message_stop":
 		t.usage.final = true
-		t.answer.Terminal = true
+		t.ended, t.answer.Terminal = true, true
 	default:
 		failure, ok := wire.ReadFailure(kind, gjson.ParseBytes(data))
 		if !ok {
@@ -128,6 +129,8 @@ func (t *tracker) extend(event gjson.Result) {
 		}
 	}
 }
+
+func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer

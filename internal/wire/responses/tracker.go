@@ -14,6 +14,7 @@ import (
 type tracker struct {
 	payloads wire.Payloads
 	answer   wire.Answer // Without what has a field below.
+	ended    bool        // By response.completed or .incomplete.
 	tier     string
 	usage    usage
 	items    *items
@@ -56,7 +57,7 @@ func (t *tracker) read(kind string, data []byte) bool {
 		t.readResponse(gjson.GetBytes(data, "response"))
 	case "response.completed", "response.incomplete", "response.failed":
 		t.readResponse(gjson.GetBytes(data, "response"))
-		t.answer.Terminal = true
+		t.ended, t.answer.Terminal = true, true
 		if kind == "response.failed" {
 			t.fail(wire.Failure{Type: "failed"}) // Unless it said why.
 		}
@@ -143,6 +144,8 @@ func position(event gjson.Result) int64 {
 	}
 	return -1
 }
+
+func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer
