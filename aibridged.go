@@ -23,6 +23,7 @@ import (
 
 	"cdr.dev/slog/v3"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/xerrors"
 )
 
@@ -34,7 +35,8 @@ var (
 	ErrConnect = xerrors.New("could not connect to coderd")
 	// ErrUnauthorized means that the control plane refused the token: 403.
 	ErrUnauthorized = xerrors.New("unauthorized")
-	// ErrAcquireRequestHandler means that there was no bridge to be had for the user: 500.
+	// ErrAcquireRequestHandler means that there was no bridge to be had for the user: 500, or 503 where the control plane
+	// was lost meanwhile.
 	ErrAcquireRequestHandler = xerrors.New("failed to acquire request handler")
 )
 
@@ -60,44 +62,86 @@ type Server struct {
 	logger slog.Logger
 	tracer trace.Tracer
 
-	// dialing ends the dial loop, serving the requests; both on the way to shutdown.
-	dialing   context.Context
-	stopDial  context.CancelFunc
-	serving   context.Context
-	stopServe context.CancelCauseFunc
-	loop      sync.WaitGroup
+	// Dialing ends with New's context, the others on the way to shutdown: serving the requests, attached the connection.
+	// Connected ends with the dial loop: there will be no control plane any more.
+	dialing    context.Context
+	stopDial   context.CancelFunc
+	serving    context.Context
+	stopServe  context.CancelCauseFunc
+	attached   context.Context
+	detach     context.CancelFunc
+	connected  context.Context
+	disconnect context.CancelFunc
+	loop       sync.WaitGroup
 
-	mu        sync.Mutex
-	client    DRPCClient    // Guarded by mu; nil while there is no connection.
-	changed   chan struct{} // Guarded by mu; closed and replaced whenever client changes.
-	connected bool          // Guarded by mu; there has been a connection.
-	closing   bool          // Guarded by mu; no new requests.
-	inFlight  sync.WaitGroup
+	records *recordQueue
+
+	mu       sync.Mutex
+	client   DRPCClient    // Guarded by mu; nil while there is no connection.
+	changed  chan struct{} // Guarded by mu; closed and replaced whenever client changes.
+	met      bool          // Guarded by mu; there has been a connection.
+	closing  bool          // Guarded by mu; no new requests.
+	inFlight sync.WaitGroup
 
 	closed   chan struct{} // Closed when Shutdown has done its work.
 	closeErr error         // Set before closed is.
 }
 
+// ServerOptions is what a server can do without. The zero value works.
+type ServerOptions struct {
+	// Logger is told what happens. The zero Logger says nothing.
+	Logger slog.Logger
+	// Tracer gets the spans. Nil means none.
+	Tracer trace.Tracer
+	// Metrics tell how the records fare. Nil means nobody asks.
+	Metrics *Metrics
+	// Records is where records are kept until the control plane has them.
+	Records RecordOptions
+}
+
 // New returns a server that serves through pool, and begins to dial the control plane: for ever, until [Server.Shutdown]
-// or the end of ctx. The pool is the server's from then on: Shutdown shuts it down.
+// or the end of ctx. The pool is the server's from then on: Shutdown shuts it down. Records wait for the control plane in
+// memory; [NewServer] keeps them on disk.
 func New(ctx context.Context, pool Pooler, rpcDialer Dialer, logger slog.Logger, tracer trace.Tracer) (*Server, error) {
+	if tracer == nil {
+		return nil, xerrors.New("nil tracer given")
+	}
+	return NewServer(ctx, pool, rpcDialer, ServerOptions{Logger: logger, Tracer: tracer})
+}
+
+// NewServer is [New] with what New has no parameters for. It fails too where the records' directory cannot be used, and
+// says why in one line. Interceptions that an earlier server on the directory was killed in are recorded as ended.
+func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options ServerOptions) (*Server, error) {
 	switch {
 	case pool == nil:
 		return nil, xerrors.New("nil pool given")
 	case rpcDialer == nil:
 		return nil, xerrors.New("nil rpc dialer given")
-	case tracer == nil:
-		return nil, xerrors.New("nil tracer given")
 	}
-	s := &Server{pool: pool, dialer: rpcDialer, logger: logger, tracer: tracer, changed: make(chan struct{}), closed: make(chan struct{})}
+	if options.Tracer == nil {
+		options.Tracer = noop.NewTracerProvider().Tracer("aibridged")
+	}
+	records, err := openRecordQueue(options.Records, options.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		pool: pool, dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
+		changed: make(chan struct{}), closed: make(chan struct{}),
+	}
 	s.dialing, s.stopDial = context.WithCancel(ctx)
 	s.serving, s.stopServe = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.attached, s.detach = context.WithCancel(context.WithoutCancel(ctx))
+	s.connected, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
+	options.Metrics.watch(records)
 	s.loop.Go(s.keepConnected)
+	records.deliver(s.clientWithin)
 	return s, nil
 }
 
 // keepConnected dials, waits for the connection to close, and dials again.
 func (s *Server) keepConnected() {
+	defer s.disconnect()
 	defer s.stopDial() // Whoever waits for a client waits in vain from here on.
 	defer s.setClient(nil)
 	for backoff := dialBackoffMin; s.dialing.Err() == nil; {
@@ -110,7 +154,7 @@ func (s *Server) keepConnected() {
 		s.logger.Debug(s.dialing, "connected to the control plane")
 		conn := client.DRPCConn()
 		if conn == nil {
-			<-s.dialing.Done() // A control plane in this process is never away.
+			<-s.attached.Done() // A control plane in this process is never away.
 			return
 		}
 		select {
@@ -123,7 +167,7 @@ func (s *Server) keepConnected() {
 			}
 			s.pause(backoff)
 			backoff = min(2*backoff, steady)
-		case <-s.dialing.Done():
+		case <-s.attached.Done():
 			if err := conn.Close(); err != nil {
 				s.logger.Debug(s.dialing, "closing the connection to the control plane", slog.Error(err))
 			}
@@ -163,7 +207,7 @@ func (s *Server) setClient(client DRPCClient) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.client = client
-	s.connected = s.connected || client != nil
+	s.met = s.met || client != nil
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -214,6 +258,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if first {
 		s.closeErr = s.drain(ctx)
 		close(s.closed)
+		return s.closeErr
 	}
 	select {
 	case <-s.closed:
@@ -242,11 +287,12 @@ func (s *Server) drain(ctx context.Context) error {
 	case <-ctx.Done():
 		cutShort = xerrors.Errorf("requests were cancelled: %w", context.Cause(ctx))
 		s.stopServe(errClosed)
-		<-finished // Cancelled requests end at once; recording their ends has a time limit of its own.
+		<-finished // Cancelled requests end at once.
 	}
-	err := s.pool.Shutdown(ctx)
+	err := errors.Join(cutShort, s.pool.Shutdown(ctx), s.records.close(ctx, s.connected))
 	s.stopServe(errClosed)
 	s.stopDial()
+	s.detach()
 	s.loop.Wait()
-	return errors.Join(cutShort, err)
+	return err
 }

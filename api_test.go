@@ -172,7 +172,9 @@ var (
 // discardRecords is a host's Recorder.
 type discardRecords struct{}
 
-func (discardRecords) Record(context.Context, ...aibridge.Record) error { return nil }
+func (discardRecords) Record(context.Context, ...aibridge.Record) (aibridge.Commit, error) {
+	return nil, nil
+}
 
 // The texts and values that hosts compare with.
 func TestAPIValues(t *testing.T) {

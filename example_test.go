@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +21,35 @@ import (
 	"github.com/coder/aibridged/controlplane"
 	"github.com/coder/aibridged/internal/fakellm"
 )
+
+// A gateway whose records wait on disk while its control plane is away, also through the end of the process: the next one
+// on the same directory delivers them.
+func ExampleNewServer() {
+	directory, err := os.MkdirTemp("", "aibridged-example-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(directory)
+	pool, err := aibridged.NewCachedBridgePool(aibridged.DefaultPoolOptions, nil, slog.Logger{}, nil, noop.NewTracerProvider().Tracer("example"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	dialer := controlplane.Network(func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1") // Nobody is there.
+	}, controlplane.NetworkOptions{})
+	server, err := aibridged.NewServer(context.Background(), pool, dialer, aibridged.ServerOptions{
+		Records: aibridged.RecordOptions{Directory: directory, Durability: aibridged.DurabilitySync, WhenFull: aibridged.WhenFullRefuse},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(server.Close())
+	// Output:
+	// <nil>
+}
 
 // A whole gateway within a program: a control plane over SQLite, a provider, and a request by a user of its.
 func Example() {

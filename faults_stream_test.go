@@ -269,7 +269,7 @@ func TestFault016EveryCut(t *testing.T) {
 				if got := w.Body.String(); got != want {
 					t.Fatalf("cut at %d: client got\n%q\nwant\n%q", cut, got, want)
 				}
-				records := control.Records()
+				records := control.WaitEnds(t, cut+1)
 				testkit.CheckPairs(t, records[seen:])
 				got := testkit.RenderRecords(t, records[seen:])
 				seen = len(records)

@@ -9,7 +9,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Metrics tells how the reloading of providers goes. All its methods are fine on a nil *Metrics, and safe for concurrent
+// Metrics tells how the reloading of providers goes, and how the records of the [Server] fare that it is given to. All its methods are fine on a nil *Metrics, and safe for concurrent
 // use.
 type Metrics struct {
 	// ProviderInfo is 1 for each provider's status of the last reload, by provider_name, provider_type and status.
@@ -19,6 +19,7 @@ type Metrics struct {
 	// ProvidersLastReloadSuccessTimestampSeconds is when one last succeeded.
 	ProvidersLastReloadSuccessTimestampSeconds prometheus.Gauge
 
+	records    *recordMetrics
 	registerer prometheus.Registerer
 	writing    sync.Mutex // Held while a snapshot is written to ProviderInfo.
 }
@@ -37,6 +38,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"When a reload of the providers was last tried, as Unix time."),
 		ProvidersLastReloadSuccessTimestampSeconds: gauge("providers_last_reload_success_timestamp_seconds",
 			"When a reload of the providers last succeeded, as Unix time."),
+		records:    newRecordMetrics(),
 		registerer: reg,
 	}
 	reg.MustRegister(m.collectors()...)
@@ -46,6 +48,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.ProviderInfo, m.ProvidersLastReloadTimestampSeconds, m.ProvidersLastReloadSuccessTimestampSeconds,
+		m.records,
 	}
 }
 

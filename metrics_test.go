@@ -26,7 +26,7 @@ func gather(t *testing.T, registry prometheus.Gatherer) map[string]float64 {
 	series := map[string]float64{}
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
-			series[family.GetName()+labels(metric)] = metric.GetGauge().GetValue()
+			series[family.GetName()+labels(metric)] = metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
 		}
 	}
 	return series

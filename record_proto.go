@@ -5,13 +5,21 @@ import (
 
 	protobuf "google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/internal/storable"
 	"github.com/coder/aibridged/proto"
 )
+
+// recordsToProto returns the records as the contract with the control plane has them.
+func recordsToProto(records []aibridge.Record) []*proto.Record {
+	messages := make([]*proto.Record, len(records))
+	for i, record := range records {
+		messages[i] = recordToProto(record)
+	}
+	return messages
+}
 
 // recordToProto returns the record as the contract with the control plane has it.
 func recordToProto(record aibridge.Record) *proto.Record {
@@ -24,6 +32,7 @@ func recordToProto(record aibridge.Record) *proto.Record {
 			Client: r.Client, ClientSessionId: optional(r.ClientSessionID), UserAgent: r.UserAgent,
 			CorrelatingToolCallId: optional(r.CorrelatingToolCallID),
 			CredentialKind:        string(r.CredentialKind), CredentialHint: r.CredentialHint,
+			RequestBytes: r.RequestBytes, RequestSha256: r.RequestSHA256,
 		}}}
 	case *aibridge.PromptUsage:
 		return &proto.Record{Record: &proto.Record_PromptUsage{PromptUsage: &proto.RecordPromptUsageRequest{
@@ -53,27 +62,10 @@ func recordToProto(record aibridge.Record) *proto.Record {
 		return &proto.Record{Record: &proto.Record_InterceptionEnded{InterceptionEnded: &proto.RecordInterceptionEndedRequest{
 			RecordId: r.RecordID.String(), Id: r.InterceptionID.String(), EndedAt: timestamppb.New(r.EndedAt),
 			CredentialHint: r.CredentialHint, ErrorType: optional(string(r.ErrorType)), ErrorMessage: optional(r.ErrorMessage),
+			ResponseBytes: r.ResponseBytes, ResponseSha256: r.ResponseSHA256,
 		}}}
 	}
 	return &proto.Record{}
-}
-
-// metadataToProto packs each value into an Any. What cannot be packed is left out: metadata never fails a record.
-func metadataToProto(metadata aibridge.Metadata) map[string]*anypb.Any {
-	if len(metadata) == 0 {
-		return nil
-	}
-	packed := make(map[string]*anypb.Any, len(metadata))
-	for name, value := range metadata {
-		v, err := structpb.NewValue(value)
-		if err != nil {
-			continue
-		}
-		if encoded, err := anypb.New(v); err == nil {
-			packed[name] = encoded
-		}
-	}
-	return packed
 }
 
 func optional(text string) *string {

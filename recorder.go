@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"storj.io/drpc/drpcerr"
 
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/proto"
 )
 
-// recorder hands the records of bridges to the control plane. It is safe for concurrent use.
+// recorder records for the bridges of a pool, into what the pool's clients are of. It is safe for concurrent use.
 type recorder struct {
 	clientFn ClientFunc
 }
@@ -21,121 +18,60 @@ type recorder struct {
 var _ aibridge.Recorder = recorder{}
 
 const (
-	// recordTimeout bounds the delivery of the records of one step of an interception, with all its tries.
+	// recordTimeout bounds the delivery of records to a control plane that nothing queues for.
 	recordTimeout    = 10 * time.Second
 	recordBackoffMin = 20 * time.Millisecond
 	recordBackoffMax = time.Second
 )
 
-// Record implements [aibridge.Recorder]: it returns once the control plane has stored the records. What fails for want
-// of a connection or a database is tried again; each record has an id by which the control plane stores it once.
-func (r recorder) Record(ctx context.Context, records ...aibridge.Record) error {
+// Record implements [aibridge.Recorder]. A client of a [Server] takes records into the server's queue. Any other is the
+// control plane itself, which a pool without a server has: Record returns once that has stored them.
+func (r recorder) Record(ctx context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
+	client, err := r.clientFn()
+	if queue, ok := client.(aibridge.Recorder); ok && err == nil {
+		return queue.Record(ctx, records...)
+	}
+	return nil, r.deliver(ctx, recordsToProto(records))
+}
+
+// deliver hands records to the control plane, for as long as it takes and at most for the time limit.
+func (r recorder) deliver(ctx context.Context, records []*proto.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	pending := make([]*proto.Record, len(records))
-	for i, record := range records {
-		pending[i] = recordToProto(record)
-	}
-	var lost []error // What no further try will store.
+	var (
+		delivery delivery
+		lost     []error // Of what no further try will store.
+	)
 	for backoff := recordBackoffMin; ; backoff = min(2*backoff, recordBackoffMax) {
-		delivery := r.deliver(ctx, pending)
-		lost = append(lost, delivery.lost...)
-		if len(delivery.pending) == 0 {
+		client, err := r.clientFn()
+		if err == nil {
+			var refused []error
+			records, refused, err = delivery.try(ctx, client, records)
+			lost = append(lost, refused...)
+		}
+		if len(records) == 0 {
 			return errors.Join(lost...)
 		}
 		select {
 		case <-time.After(backoff):
-			pending = delivery.pending
 		case <-ctx.Done():
-			return errors.Join(append(lost, fmt.Errorf("%d records not stored: %w", len(delivery.pending), delivery.err))...)
+			return errors.Join(append(lost, fmt.Errorf("%d records not stored: %w", len(records), err))...)
 		}
 	}
 }
 
-// delivery is what one try to deliver records left.
-type delivery struct {
-	pending []*proto.Record // To be tried again, in their order.
-	err     error           // Why.
-	lost    []error
-}
-
-// deliver tries once. After a batch that failed it goes no further, which keeps the order.
-func (r recorder) deliver(ctx context.Context, records []*proto.Record) delivery {
-	client, err := r.clientFn()
+// try sends records once. It returns those to send again, with the reason in err, and why others are lost.
+func (d *delivery) try(ctx context.Context, client DRPCClient, records []*proto.Record) (again []*proto.Record, lost []error, err error) {
+	failures, err := d.send(ctx, client, records)
 	if err != nil {
-		return delivery{pending: records, err: err}
+		return records, nil, err
 	}
-	var result delivery
-	batches := [][]*proto.Record{records}
-	if client.DRPCConn() != nil {
-		batches = splitRecords(records)
-	}
-	for i, batch := range batches {
-		sent := sendBatch(ctx, client, batch)
-		result.lost = append(result.lost, sent.lost...)
-		if len(sent.pending) > 0 {
-			result.pending, result.err = append(sent.pending, slices.Concat(batches[i+1:]...)...), sent.err
-			return result
-		}
-	}
-	return result
-}
-
-// sendBatch sends records in one call, or one by one to a control plane that knows no batches.
-func sendBatch(ctx context.Context, client DRPCClient, records []*proto.Record) delivery {
-	response, err := client.RecordBatch(ctx, &proto.RecordBatchRequest{Records: records})
-	switch {
-	case drpcerr.Code(err) == drpcerr.Unimplemented:
-		return sendSingly(ctx, client, records)
-	case err != nil && isUnavailable(err):
-		return delivery{pending: records, err: err}
-	case err != nil:
-		return delivery{lost: []error{fmt.Errorf("%d records refused: %w", len(records), err)}}
-	}
-	var result delivery
-	for _, failure := range response.GetFailures() {
-		index := int(failure.GetIndex())
-		if failure.GetPermanent() || index < 0 || index >= len(records) {
-			result.lost = append(result.lost, fmt.Errorf("record %d of %d refused: %s", index, len(records), failure.GetError()))
+	for _, f := range failures {
+		if f.Permanent {
+			lost = append(lost, fmt.Errorf("record %d of %d refused: %w", f.Index, len(records), f.Err))
 			continue
 		}
-		result.pending = append(result.pending, records[index])
-		result.err = errors.New(failure.GetError())
+		again, err = append(again, records[f.Index]), f.Err
 	}
-	return result
-}
-
-// sendSingly does not let a record that is refused keep back those after it.
-func sendSingly(ctx context.Context, client DRPCClient, records []*proto.Record) delivery {
-	var result delivery
-	for i, record := range records {
-		err := sendOne(ctx, client, record)
-		switch {
-		case err == nil:
-		case isUnavailable(err):
-			result.pending, result.err = records[i:], err
-			return result
-		default:
-			result.lost = append(result.lost, fmt.Errorf("record %d of %d refused: %w", i, len(records), err))
-		}
-	}
-	return result
-}
-
-func sendOne(ctx context.Context, client DRPCClient, record *proto.Record) (err error) {
-	switch record := record.GetRecord().(type) {
-	case *proto.Record_Interception:
-		_, err = client.RecordInterception(ctx, record.Interception)
-	case *proto.Record_InterceptionEnded:
-		_, err = client.RecordInterceptionEnded(ctx, record.InterceptionEnded)
-	case *proto.Record_TokenUsage:
-		_, err = client.RecordTokenUsage(ctx, record.TokenUsage)
-	case *proto.Record_PromptUsage:
-		_, err = client.RecordPromptUsage(ctx, record.PromptUsage)
-	case *proto.Record_ToolUsage:
-		_, err = client.RecordToolUsage(ctx, record.ToolUsage)
-	case *proto.Record_ModelThought:
-		_, err = client.RecordModelThought(ctx, record.ModelThought)
-	}
-	return err
+	return again, lost, err
 }

@@ -26,6 +26,8 @@ const (
 	// firstConnection is how long a request waits before there has ever been a connection. Later ones wait as long as
 	// their clients do: a connection that was there comes back.
 	firstConnection = 900 * time.Millisecond
+	// lossNoticed is how long after a call the loss of its connection may be noticed.
+	lossNoticed = 100 * time.Millisecond
 	// retryConnect is when a client may come back that found no control plane.
 	retryConnect = time.Second
 	// refusedBody is how long the body of a request may take that is refused.
@@ -33,10 +35,15 @@ const (
 
 	// Codes of drpc errors, which are gRPC's. An unavailable control plane, or one that failed, has said nothing about
 	// what it was asked.
-	codePermissionDenied = 7
-	codeInternal         = 13
-	codeUnavailable      = 14
-	codeUnauthenticated  = 16
+	codeInvalidArgument    = 3
+	codeNotFound           = 5
+	codeAlreadyExists      = 6
+	codePermissionDenied   = 7
+	codeFailedPrecondition = 9
+	codeOutOfRange         = 11
+	codeInternal           = 13
+	codeUnavailable        = 14
+	codeUnauthenticated    = 16
 )
 
 // ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it. It finds out who is asking, and hands
@@ -101,13 +108,32 @@ func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
 // GetRequestHandler returns the handler of a user's bridge, for a request that its caller has authorised. The handler is
 // for one request and is held for it until ctx ends. It fails with [ErrAcquireRequestHandler].
 func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handler, error) {
-	handler, err := s.pool.Acquire(ctx, req, s.clientNow, NewMCPProxyFactory(s.logger, s.tracer, s.clientNow))
-	if err != nil {
-		return nil, &apierror.Error{
-			Status: http.StatusInternalServerError, Text: ErrAcquireRequestHandler.Error(), Cause: wrapped{ErrAcquireRequestHandler, err},
+	handler, err := s.acquire(ctx, req)
+	if err != nil && isAway(err) {
+		// The connection was lost while the bridge was built: with the next one it may be.
+		if _, waitErr := s.clientWithin(ctx); waitErr == nil {
+			handler, err = s.acquire(ctx, req)
 		}
 	}
-	return handler, nil
+	if err == nil {
+		return handler, nil
+	}
+	refusal := &apierror.Error{
+		Status: http.StatusInternalServerError, Text: ErrAcquireRequestHandler.Error(), Cause: wrapped{ErrAcquireRequestHandler, err},
+	}
+	if isAway(err) {
+		refusal.Status, refusal.RetryAfter = http.StatusServiceUnavailable, retryConnect
+	}
+	return nil, refusal
+}
+
+func (s *Server) acquire(ctx context.Context, req Request) (http.Handler, error) {
+	return s.pool.Acquire(ctx, req, s.pooledClient, NewMCPProxyFactory(s.logger, s.tracer, s.clientNow))
+}
+
+// isAway reports whether something failed because the control plane is away, and not for what it said.
+func isAway(err error) bool {
+	return errors.Is(err, ErrConnect) || isUnavailable(err) && drpcerr.Code(err) != codeInternal
 }
 
 // owner is who a key belongs to.
@@ -119,13 +145,13 @@ type owner struct {
 
 // authorize asks the control plane who a request's token belongs to.
 func (s *Server) authorize(ctx context.Context, credentials credentials) (owner, error) {
-	ctx, cancel := context.WithTimeout(ctx, authorizeTimeout)
-	defer cancel()
 	client, err := s.clientFor(ctx)
 	if err != nil {
 		return owner{}, unavailable(err)
 	}
-	response, err := client.IsAuthorized(ctx, &proto.IsAuthorizedRequest{Key: credentials.token, KeyId: credentials.delegatedID})
+	ctx, cancel := context.WithTimeout(ctx, authorizeTimeout)
+	defer cancel()
+	response, err := s.isAuthorized(ctx, client, &proto.IsAuthorizedRequest{Key: credentials.token, KeyId: credentials.delegatedID})
 	if err != nil {
 		if ctx.Err() == nil && isRefusal(err) {
 			return owner{}, unauthorized(err)
@@ -139,12 +165,44 @@ func (s *Server) authorize(ctx context.Context, credentials credentials) (owner,
 	return owner{ID: id, APIKeyID: response.GetApiKeyId(), Username: response.GetUsername()}, nil
 }
 
+// isAuthorized asks a client, and where its connection is lost meanwhile the one after it: to ask twice does no harm.
+func (s *Server) isAuthorized(ctx context.Context, client DRPCClient, request *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+	for {
+		response, err := client.IsAuthorized(ctx, request)
+		if err == nil || !isUnavailable(err) || !isLost(ctx, client) {
+			return response, err
+		}
+		next, waitErr := s.clientWithin(ctx)
+		if waitErr != nil {
+			return nil, err
+		}
+		client = next
+	}
+}
+
+// isLost reports whether a client whose call failed has lost its connection, of which the call may hear first.
+func isLost(ctx context.Context, client DRPCClient) bool {
+	conn := client.DRPCConn()
+	if conn == nil {
+		return false
+	}
+	timer := time.NewTimer(lossNoticed)
+	defer timer.Stop()
+	select {
+	case <-conn.Closed():
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // clientFor waits for a client as long as the request may.
 func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 	s.mu.Lock()
-	connected := s.connected
+	met := s.met
 	s.mu.Unlock()
-	if !connected {
+	if !met {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, firstConnection)
 		defer cancel()

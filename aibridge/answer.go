@@ -3,6 +3,7 @@ package aibridge
 import (
 	"errors"
 	"io"
+	"iter"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -23,7 +24,7 @@ type answer struct {
 	span     trace.Span // Ends with the answer's last byte.
 
 	events    sse.Splitter
-	collected []byte // Of a JSON body or a coded stream, which can only be understood whole.
+	collected []byte // A JSON body or a coded stream, which can only be understood whole. It is only read.
 	unread    bool   // It was too large or coded in an unknown way, and only relayed.
 	ended     bool
 	err       error        // How it ended; nil in good order.
@@ -42,11 +43,9 @@ func (a *answer) said() wire.Answer {
 // observe notes the bytes of a stream that came next.
 func (a *answer) observe(p []byte) {
 	switch {
-	case !isCoded(a.coding):
-		for event := range a.events.Feed(p) {
-			a.tracker.Observe(event)
-		}
 	case a.unread:
+	case !isCoded(a.coding):
+		a.follow(a.events.Feed(p))
 	case len(a.collected)+len(p) > answerBody:
 		a.unread, a.collected = true, nil
 	default:
@@ -54,11 +53,12 @@ func (a *answer) observe(p []byte) {
 	}
 }
 
-// take notes an answer that is no stream. The caller leaves body as it is.
-func (a *answer) take(body []byte) {
-	a.unread = len(body) > answerBody
-	if !a.unread {
-		a.collected = body
+// follow shows the tracker events, up to the one that ends the answer.
+func (a *answer) follow(events iter.Seq[sse.Event]) {
+	for event := range events {
+		if !a.tracker.Ended() {
+			a.tracker.Observe(event)
+		}
 	}
 }
 
@@ -100,9 +100,7 @@ func (a *answer) abandon() {
 // understand shows the tracker what could not be shown to it piece by piece.
 func (a *answer) understand() {
 	if a.isStream && !isCoded(a.coding) {
-		for event := range a.events.Flush() {
-			a.tracker.Observe(event)
-		}
+		a.follow(a.events.Flush())
 		return
 	}
 	// Of a coded answer that broke off, what came is decoded: the client could do so too.
@@ -118,14 +116,9 @@ func (a *answer) understand() {
 		a.tracker.Observe(sse.Event{Data: plain})
 		return
 	}
-	for event := range a.events.Feed(plain) {
-		a.tracker.Observe(event)
-	}
-	if !a.ended {
-		return // The rest may yet have become an event.
-	}
-	for event := range a.events.Flush() {
-		a.tracker.Observe(event)
+	a.follow(a.events.Feed(plain))
+	if a.ended { // Else the rest may yet have become an event.
+		a.follow(a.events.Flush())
 	}
 }
 

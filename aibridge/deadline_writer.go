@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +16,7 @@ type deadlineWriter struct {
 	controller *http.ResponseController
 	limit      time.Duration // Zero: no limit.
 	started    bool
-	stalled    bool // A write met its deadline. To net/http that is a client that left.
+	stalled    atomic.Bool // A write met its deadline. ReverseProxy may flush from a timer.
 }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -44,7 +45,9 @@ func (w *deadlineWriter) FlushError() error {
 }
 
 func (w *deadlineWriter) note(err error) {
-	w.stalled = w.stalled || errors.Is(err, os.ErrDeadlineExceeded)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.stalled.Store(true)
+	}
 }
 
 // Unwrap lets [http.ResponseController] reach the writer below.

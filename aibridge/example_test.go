@@ -14,7 +14,7 @@ import (
 // printer is a recorder for those who only want to see.
 type printer struct{}
 
-func (printer) Record(_ context.Context, records ...aibridge.Record) error {
+func (printer) Record(_ context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
 	for _, record := range records {
 		switch r := record.(type) {
 		case *aibridge.InterceptionStart:
@@ -31,7 +31,7 @@ func (printer) Record(_ context.Context, records ...aibridge.Record) error {
 			fmt.Printf("end: %q\n", r.ErrorType)
 		}
 	}
-	return nil
+	return nil, nil // Printed is recorded, here.
 }
 
 // A bridge alone, without the daemon around it: whoever mounts it says who is asking.

@@ -2,6 +2,7 @@ package aibridge
 
 import (
 	"context"
+	"errors"
 	"mime"
 	"net/http"
 	"time"
@@ -14,12 +15,17 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/storable"
+	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
+
+// retryNoRoom is when a client may come back that there was no room to record.
+const retryNoRoom = 5 * time.Second
 
 // exchange is one interception from its request to its end. It is the transport of its request's ReverseProxy: what it
 // returns as the answer's body reads along while the proxy copies. It belongs to the handler's goroutine.
 type exchange struct {
+	ctx        context.Context // The request's; bodies are read without one.
 	bridge     *RequestBridge
 	client     *deadlineWriter
 	to         destination
@@ -30,10 +36,17 @@ type exchange struct {
 	span       trace.Span
 
 	request wire.Request
+	header  http.Header // The client's.
+	body    []byte      // As the client sent it, good until it has been sent on.
+	sent    digest      // Of it.
 
-	answers      []*answer // The upstream's, one a round, in order.
-	failure      *apierror.Error
-	panicked     bool
+	begun     Commit    // Of the start; nil once it is safe.
+	answers   []*answer // The upstream's, one a round, in order.
+	received  digest    // Of all of them.
+	failure   *apierror.Error
+	panicked  bool
+	concluded *conclusion // Set once the rest is recorded.
+
 	firstByte    time.Duration // From the start to the answer's first byte; zero: none came.
 	sentAfter    time.Duration // From the start to the sending of the request: the gateway's own part.
 	upstreamWait time.Duration // From there to the beginning of the upstream's answer.
@@ -43,12 +56,12 @@ type exchange struct {
 func (b *RequestBridge) intercept(w *deadlineWriter, r *http.Request, to destination) {
 	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spanAttributes())
 	defer span.End()
-	x := &exchange{bridge: b, client: w, to: to, format: to.route.format, started: time.Now(), span: span}
+	x := &exchange{ctx: ctx, bridge: b, client: w, to: to, format: to.route.format, started: time.Now(), span: span}
 	b.options.Metrics.began(to)
 
 	body, err := x.read(w, r)
 	if err == nil {
-		err = x.begin(ctx, r)
+		err = x.begin(r)
 	}
 	if err != nil {
 		x.refuse(w, r, err)
@@ -57,7 +70,7 @@ func (b *RequestBridge) intercept(w *deadlineWriter, r *http.Request, to destina
 	defer func() {
 		reason := recover()
 		x.panicked = reason != nil && reason != http.ErrAbortHandler
-		x.end(ctx)
+		x.end()
 		if reason != nil {
 			panic(reason) // Whoever logs it still finds the stack below this.
 		}
@@ -70,6 +83,9 @@ func (b *RequestBridge) intercept(w *deadlineWriter, r *http.Request, to destina
 		bridged:    true,
 		fail: func(err error) {
 			x.failure = apierror.From(err)
+			if err := x.conclude(); err != nil {
+				x.failure = unrecorded(err)
+			}
 			x.format.Shape.Write(w, r, x.failure)
 		},
 	})
@@ -90,6 +106,8 @@ func (x *exchange) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
+	x.header, x.body = r.Header, body
+	x.sent.add(body)
 	plain, err := decodeRequest(r.Header, body, x.to.provider.limits.RequestBody)
 	if err != nil {
 		return nil, err
@@ -109,12 +127,13 @@ func (x *exchange) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		return body, nil
 	}
 	// What is edited goes upstream without its coding: to encode it again would make other bytes anyway.
+	r.Header = r.Header.Clone()
 	r.Header.Del("Content-Encoding")
 	return jsonedit.Splice(plain, x.request.Edits...)
 }
 
 // begin records the start, and what the person typed. Where that fails the request is refused: no record, no request.
-func (x *exchange) begin(ctx context.Context, r *http.Request) error {
+func (x *exchange) begin(r *http.Request) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -124,7 +143,7 @@ func (x *exchange) begin(ctx context.Context, r *http.Request) error {
 		attribute.String("interception.id", id.String()),
 		attribute.String("gen_ai.request.model", x.request.Model),
 	)
-	actor, _ := ActorFromContext(ctx)
+	actor, _ := ActorFromContext(x.ctx)
 	client := recogniseClient(r.Header, x.request)
 	records := []Record{&InterceptionStart{
 		ID:                    id,
@@ -141,21 +160,49 @@ func (x *exchange) begin(ctx context.Context, r *http.Request) error {
 		CorrelatingToolCallID: storable.Text(x.request.ToolResultID),
 		CredentialKind:        x.credential.kind,
 		CredentialHint:        storable.Text(x.credential.hint()),
+		RequestBytes:          x.sent.bytes,
+		RequestSHA256:         x.sent.sum(),
 	}}
 	if prompt := x.prompt(client); prompt != nil {
 		records = append(records, prompt)
 	}
 	// A client that leaves now must not keep us from hearing that the start is stored: what has started must end.
-	if err := x.bridge.recorder.Record(context.WithoutCancel(ctx), records...); err != nil {
-		return &apierror.Error{Status: http.StatusInternalServerError, Text: "the request could not be recorded and was not sent", Cause: err}
+	x.begun, err = x.bridge.recorder.Record(context.WithoutCancel(x.ctx), records...)
+	if err != nil {
+		return unrecorded(err)
 	}
 	x.bridge.options.Metrics.recorded(x, records)
+	return nil
+}
+
+// unrecorded is the refusal of a request that cannot be recorded.
+func unrecorded(err error) *apierror.Error {
+	if errors.Is(err, ErrNoRoom) {
+		return &apierror.Error{
+			Status: http.StatusServiceUnavailable, Text: "there is no room for records at the moment", RetryAfter: retryNoRoom, Cause: err,
+		}
+	}
+	return &apierror.Error{Status: http.StatusInternalServerError, Text: "the request could not be recorded", Cause: err}
+}
+
+// awaitStart waits until the start is safe, which it became while the upstream was at work.
+func (x *exchange) awaitStart() error {
+	if x.begun == nil {
+		return nil
+	}
+	if err := x.begun.Wait(x.ctx); err != nil {
+		return unrecorded(err)
+	}
+	x.begun = nil
 	return nil
 }
 
 // RoundTrip sends the request upstream and returns the answer, read along. It is called once, by the proxy.
 func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(r.Context(), "Intercept.Upstream")
+	ctx = upstream.WithInterception(ctx, upstream.Interception{
+		ID: x.id, Round: len(x.answers), Format: x.format.Name, Header: x.header, Request: x.body,
+	})
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
 	response, err := x.to.provider.transport.RoundTrip(r.WithContext(ctx))
@@ -173,6 +220,9 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.answers = append(x.answers, answer)
 	body := &rounds{x: x, answer: answer, body: response.Body}
+	if err := x.awaitStart(); err != nil {
+		return nil, errors.Join(err, body.Close())
+	}
 	if !answer.isStream {
 		if err := body.readWhole(response); err != nil {
 			return nil, err
@@ -188,11 +238,12 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// arrived notes that bytes of an answer came.
-func (x *exchange) arrived() {
+// arrived notes the bytes of an answer that came next.
+func (x *exchange) arrived(p []byte) {
 	if x.firstByte == 0 {
 		x.firstByte = time.Since(x.started)
 	}
+	x.received.add(p)
 }
 
 // isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.

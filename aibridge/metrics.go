@@ -2,7 +2,6 @@ package aibridge
 
 import (
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
@@ -88,18 +87,18 @@ func (m *Metrics) panicked() {
 }
 
 // ended counts an interception by its outcome.
-func (m *Metrics) ended(x *exchange, outcome outcome, took time.Duration) {
+func (m *Metrics) ended(x *exchange) {
 	if m == nil {
 		return
 	}
 	provider, model := x.to.provider.name, m.models.label(x.to.provider.name, x.request.Model)
 	status := "success"
-	if outcome.errorType != "" {
-		status = string(outcome.errorType)
+	if errorType := x.concluded.outcome.errorType; errorType != "" {
+		status = string(errorType)
 	}
 	m.inflight.WithLabelValues(provider).Dec()
 	m.interceptions.WithLabelValues(provider, model, status).Inc()
-	m.duration.WithLabelValues(provider).Observe(took.Seconds())
+	m.duration.WithLabelValues(provider).Observe(x.concluded.took.Seconds())
 	if x.firstByte > 0 {
 		m.firstByte.WithLabelValues(provider).Observe(x.firstByte.Seconds())
 		m.overhead.WithLabelValues(provider).Observe(x.sentAfter.Seconds())

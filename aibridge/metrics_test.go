@@ -18,7 +18,7 @@ import (
 // discard is a Recorder that stores nothing.
 type discard struct{}
 
-func (discard) Record(context.Context, ...aibridge.Record) error { return nil }
+func (discard) Record(context.Context, ...aibridge.Record) (aibridge.Commit, error) { return nil, nil }
 
 // haikuUpstream answers every message.
 type haikuUpstream struct{}

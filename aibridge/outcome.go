@@ -18,7 +18,8 @@ type outcome struct {
 }
 
 // outcome judges the exchange, which is over.
-func (x *exchange) outcome(ctx context.Context) outcome {
+func (x *exchange) outcome() outcome {
+	ctx := x.ctx
 	if x.panicked {
 		return outcome{ErrorServer, "internal error"}
 	}
@@ -43,7 +44,7 @@ func (x *exchange) outcome(ctx context.Context) outcome {
 		return outcome{failureType(seen.Failure), failureMessage(seen.Failure, "the upstream reported an error")}
 	case seen.Terminal, seen.Complete && clientLeft(ctx):
 		return outcome{} // Whoever leaves after that has what they asked for.
-	case x.client.stalled, !last.ended && ctx.Err() == nil:
+	case x.client.stalled.Load(), !last.ended && ctx.Err() == nil:
 		return outcome{ErrorClientClosed, "the client stopped reading"}
 	case last.ended && last.err == nil && (seen.Complete || last.unread):
 		return outcome{}

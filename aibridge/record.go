@@ -2,17 +2,29 @@ package aibridge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// Recorder stores what interceptions were.
+// ErrNoRoom is what a [Recorder] fails with while it has no room for another interception. Its client is told to come
+// back; any other error is one that no second try mends.
+var ErrNoRoom = errors.New("no room for records")
+
+// Recorder takes the records of interceptions.
 type Recorder interface {
-	// Record stores records in their order and returns once they are stored, or with an error where any of them is
-	// not. Records of one interception come from one goroutine, start first and end last; those of different
-	// interceptions come concurrently. No records is no call.
-	Record(ctx context.Context, records ...Record) error
+	// Record takes records in their order: all of them or, where it fails, none that counts. The commit says when they
+	// will not be lost any more; a nil one says that they will not. Records of one interception come from one goroutine,
+	// the start in the first call and the end in the last; those of different interceptions come concurrently. No records
+	// is no call.
+	Record(ctx context.Context, records ...Record) (Commit, error)
+}
+
+// Commit is on the way to where records are not lost.
+type Commit interface {
+	// Wait returns once they are there. It fails where they may be lost all the same, or with the context's error.
+	Wait(ctx context.Context) error
 }
 
 // Record is one of [InterceptionStart], [PromptUsage], [TokenUsage], [ToolUsage], [ModelThought] and [InterceptionEnd].
@@ -56,6 +68,9 @@ type InterceptionStart struct {
 	CorrelatingToolCallID string // Of the last tool result in the request, or empty.
 	CredentialKind        CredentialKind
 	CredentialHint        string
+
+	RequestBytes  int64  // Of the body, as the client sent it.
+	RequestSHA256 []byte // Of the same.
 }
 
 // PromptUsage is what a person typed. An interception has at most one.
@@ -130,4 +145,9 @@ type InterceptionEnd struct {
 	CredentialHint string // Of the key that served.
 	ErrorType      ErrorType
 	ErrorMessage   string // At most 1,024 bytes, whole characters.
+
+	// ResponseBytes and ResponseSHA256 are those of the upstream's answers, one behind the other, up to the event that
+	// ended the last one. The hash is nil where there was none.
+	ResponseBytes  int64
+	ResponseSHA256 []byte
 }

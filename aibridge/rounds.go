@@ -17,15 +17,21 @@ type rounds struct {
 	body   io.ReadCloser
 }
 
-// Read implements [io.Reader]. It waits for nothing but the upstream.
+// Read implements [io.Reader]. It waits for nothing but the upstream, and at the end of the answer for its records:
+// whoever has an answer to its last byte finds it recorded.
 func (s *rounds) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
-	if n > 0 {
-		s.x.arrived()
+	if n > 0 && s.x.concluded == nil {
+		s.x.arrived(p[:n])
 		s.answer.observe(p[:n])
 	}
 	if err != nil {
 		err = s.answer.finish(err)
+	}
+	if err != nil || s.answer.tracker.Ended() {
+		if lost := s.x.conclude(); lost != nil {
+			return 0, lost
+		}
 	}
 	return n, err
 }
@@ -41,20 +47,26 @@ func (s *rounds) readWhole(response *http.Response) error {
 		whole.Grow(int(min(size, answerBody)) + bytes.MinRead)
 	}
 	_, err := whole.ReadFrom(io.LimitReader(s.body, answerBody+1))
+	if whole.Len() > 0 || err == nil {
+		s.x.arrived(whole.Bytes())
+	}
 	if err != nil {
 		_ = s.answer.finish(err)
 		return errors.Join(upstream.Failure(err), s.body.Close())
 	}
-	s.x.arrived()
-	s.answer.take(whole.Bytes())
-	_ = s.answer.finish(io.EOF)
 	if whole.Len() > answerBody {
+		s.answer.unread = true
 		response.Body = struct {
 			io.Reader
 			io.Closer
-		}{io.MultiReader(&whole, s.body), s.body}
+		}{io.MultiReader(&whole, s), s}
 		return nil
 	}
+	s.answer.collected = whole.Bytes()
+	_ = s.answer.finish(io.EOF)
 	response.Body = io.NopCloser(&whole)
+	if err := s.x.conclude(); err != nil {
+		return errors.Join(unrecorded(err), s.body.Close())
+	}
 	return s.body.Close()
 }

@@ -23,6 +23,9 @@ type answer struct {
 	unreadable bool // Its content coding cannot be undone.
 }
 
+// ended reports whether the answer has ended as it should: what comes after that is none of it.
+func (a answer) ended() bool { return a.terminated && a.failure == nil }
+
 // call is a call that a model made, as far as it came.
 type call struct {
 	id, item, tool, input string

@@ -26,9 +26,13 @@ func TestCases(t *testing.T) {
 			continue
 		}
 		derived++
+		header := c.Request.Header.Clone()
+		if header.Get("User-Agent") == "" {
+			header.Set("User-Agent", "case/1.0") // That of the client that sends the cases.
+		}
 		t.Run(file, func(t *testing.T) {
 			facts, err := rederive.Derive(rederive.Exchange{
-				Format: format, RequestHeader: c.Request.Header, Request: c.Request.Body,
+				Format: format, RequestHeader: header, Request: c.Request.Body,
 				Status: c.Upstream.Status(), ResponseHeader: c.Upstream.Header, Response: c.Upstream.Body,
 				Whole: c.Settings["ending"] == "clean",
 			})
@@ -84,7 +88,7 @@ func readRecords(t *testing.T, lines string) rederive.Facts {
 		}
 		switch text("record") {
 		case "interception":
-			facts.Model, facts.Client = text("model"), text("client")
+			facts.Model, facts.Client, facts.UserAgent = text("model"), text("client"), text("user_agent")
 			facts.ClientSessionID, facts.CorrelatingToolCallID = text("client_session_id"), text("correlating_tool_call_id")
 		case "prompt_usage":
 			facts.Prompt = &rederive.Prompt{Text: text("prompt"), Metadata: metadata}

@@ -46,6 +46,9 @@ func chatStream(events []event) answer {
 	a := answer{figureNames: chatFigures()}
 	open := chatOpen{}
 	for _, event := range events {
+		if a.ended() {
+			break
+		}
 		if strings.TrimSpace(event.data) == "[DONE]" {
 			a.terminated = true
 			continue

@@ -1,6 +1,8 @@
 package rederive_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"net/http"
@@ -89,10 +91,85 @@ func TestClientLeft(t *testing.T) {
 		end + "\n\n": "",
 	} {
 		e := exchange(rederive.FormatResponses, anyRequest, stream, response)
-		e.Whole, e.ClientLeft = false, true
+		e.Whole, e.ClientLeft, e.Abandoned = false, true, true
 		if facts, err := rederive.Derive(e); err != nil || facts.ErrorType != want {
 			t.Errorf("%q: %q, %v, want %q", response, facts.ErrorType, err, want)
 		}
+	}
+}
+
+// TestFailures is about exchanges that an upstream did not answer, or not so that it could be passed on.
+func TestFailures(t *testing.T) {
+	const (
+		json = "application/json"
+		half = `{"object":"chat.completion","choices":[`
+	)
+	for name, test := range map[string]struct {
+		change func(*rederive.Exchange)
+		want   string
+	}{
+		"no answer":                  {func(e *rederive.Exchange) { e.Status, e.Failure = 0, 502 }, "server_error"},
+		"no answer in time":          {func(e *rederive.Exchange) { e.Status, e.Failure = 0, 504 }, "timeout"},
+		"left before an answer":      {func(e *rederive.Exchange) { e.Status, e.Failure, e.ClientLeft = 0, 502, true }, "client_closed"},
+		"broken body":                {func(e *rederive.Exchange) { e.Failure = 502 }, "truncated"},
+		"silent body":                {func(e *rederive.Exchange) { e.Failure = 504 }, "timeout"},
+		"left within a body":         {func(e *rederive.Exchange) { e.Failure, e.ClientLeft = 502, true }, "client_closed"},
+		"given up within a body":     {func(e *rederive.Exchange) { e.Abandoned = true }, "truncated"},
+		"silent stream":              {func(e *rederive.Exchange) { e.ResponseHeader.Set("Content-Type", stream); e.Failure = 504 }, "truncated"},
+		"redirect":                   {func(e *rederive.Exchange) { e.Status = 307 }, "server_error"},
+		"no status":                  {func(e *rederive.Exchange) { e.Status = 999 }, "server_error"},
+		"control characters":         {func(e *rederive.Exchange) { e.ResponseHeader["X"] = []string{"\t", "a\x1b[2J"} }, "server_error"},
+		"too many header values":     {func(e *rederive.Exchange) { e.ResponseHeader["X"] = make([]string, 1000) }, "server_error"},
+		"not quite too many of them": {func(e *rederive.Exchange) { e.ResponseHeader["X"] = make([]string, 999) }, "truncated"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := exchange(rederive.FormatChat, anyRequest, json, half)
+			e.Whole = false
+			test.change(&e)
+			if facts, err := rederive.Derive(e); err != nil || facts.ErrorType != test.want || facts.Ended {
+				t.Errorf("%q, %v, want %q", facts.ErrorType, err, test.want)
+			}
+		})
+	}
+}
+
+// TestLargeAnswers is about answers that are relayed unread, since they are too large to be read whole.
+func TestLargeAnswers(t *testing.T) {
+	const most = 64 << 20
+	body := `{"object":"chat.completion","choices":[],"usage":{"prompt_tokens":1}}`
+	chunk := `data: {"object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":1}}` + "\n\ndata: [DONE]\n\n"
+	for name, test := range map[string]struct {
+		contentType, begin string
+		size, usages       int
+	}{
+		"body":             {"application/json", body, most, 1},
+		"too large a body": {"application/json", body, most + 1, 0},
+		"stream":           {stream, chunk, most + 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := exchange(rederive.FormatChat, anyRequest, test.contentType, test.begin)
+			e.Response = append(e.Response, bytes.Repeat([]byte(" "), test.size-len(e.Response))...)
+			facts, err := rederive.Derive(e)
+			if err != nil || len(facts.TokenUsages) != test.usages || facts.ErrorType != "" || facts.Ended != (test.contentType == stream) {
+				t.Errorf("%+v, %v", facts, err)
+			}
+		})
+	}
+}
+
+// TestCodingInSeveralLines is about a list of codings that stands in several lines of a header.
+func TestCodingInSeveralLines(t *testing.T) {
+	e := exchange(rederive.FormatChat, anyRequest, stream, "")
+	for _, header := range []http.Header{e.RequestHeader, e.ResponseHeader} {
+		header["Content-Encoding"] = []string{"identity", "gzip"}
+	}
+	var coded bytes.Buffer
+	w := gzip.NewWriter(&coded)
+	_, _ = w.Write(e.Request)
+	_ = w.Close()
+	e.Request = coded.Bytes()
+	if facts, err := rederive.Derive(e); err != nil || facts.Model != "m" {
+		t.Errorf("%+v, %v", facts, err)
 	}
 }
 
@@ -119,7 +196,7 @@ func TestNoRequest(t *testing.T) {
 func TestDiff(t *testing.T) {
 	facts := func() rederive.Facts {
 		return rederive.Facts{
-			Model: "a", Client: "a", ClientSessionID: "a", CorrelatingToolCallID: "a",
+			Model: "a", Client: "a", ClientSessionID: "a", UserAgent: "a", CorrelatingToolCallID: "a",
 			Prompt:      &rederive.Prompt{Text: "a", Metadata: map[string]any{"m": true}},
 			TokenUsages: []rederive.TokenUsage{{MessageID: "a", Metadata: map[string]any{"m": int64(1)}}},
 			ToolUsages:  []rederive.ToolUsage{{MessageID: "a"}},
@@ -149,7 +226,9 @@ func TestDiff(t *testing.T) {
 			v.SetZero()
 		case reflect.Struct:
 			for i := range v.NumField() {
-				check(name+"/"+v.Type().Field(i).Name, v.Field(i), changed)
+				if tag := v.Type().Field(i).Tag.Get("json"); tag != "-" {
+					check(name+"/"+tag, v.Field(i), changed)
+				}
 			}
 			return
 		}
@@ -168,7 +247,7 @@ func TestDiff(t *testing.T) {
 	check("Facts", reflect.ValueOf(&changed).Elem(), &changed)
 
 	// What cannot be compared is no difference.
-	changed.ErrorMessage = ""
+	changed.ErrorMessage, changed.Ended = "", true
 	changed.TokenUsages[0].Metadata["unread"] = int64(1)
 	if differences := facts().Diff(changed); len(differences) > 0 {
 		t.Errorf("got %q", differences)

@@ -1,34 +1,60 @@
 package rederive
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 )
 
-// Diff returns each difference to other as a line that names the field and both values, those of f first. None is no
-// line. Error messages differ only where both have one: not every failure has words of the upstream's.
-func (f Facts) Diff(other Facts) []string {
+// Difference is one difference between two accounts of an exchange.
+type Difference struct {
+	Field      string // As reports name it, for example token_usages[0].input_tokens.
+	One, Other any    // Nil: there is none.
+}
+
+// String returns the difference as a line.
+func (d Difference) String() string {
+	return fmt.Sprintf("%s: %s, not %s", d.Field, Shown(d.One), Shown(d.Other))
+}
+
+// Shown returns a value of a [Difference] as a line: in JSON.
+func Shown(value any) string {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Sprintf("%+v", value)
+	}
+	return strings.TrimSuffix(text.String(), "\n")
+}
+
+// Diff returns each difference to other, with what f has as the first value. Error messages differ only where both have
+// one: not every failure has words of the upstream's.
+func (f Facts) Diff(other Facts) []Difference {
 	var d differences
-	d.value("Model", f.Model, other.Model)
-	d.value("Client", f.Client, other.Client)
-	d.value("ClientSessionID", f.ClientSessionID, other.ClientSessionID)
-	d.value("CorrelatingToolCallID", f.CorrelatingToolCallID, other.CorrelatingToolCallID)
-	d.list("Prompt", f.prompts(), other.prompts())
-	d.list("TokenUsages", anyOf(f.TokenUsages), anyOf(other.TokenUsages))
-	d.list("ToolUsages", anyOf(f.ToolUsages), anyOf(other.ToolUsages))
-	d.list("Thoughts", anyOf(f.Thoughts), anyOf(other.Thoughts))
-	d.value("ErrorType", f.ErrorType, other.ErrorType)
+	d.value("model", f.Model, other.Model)
+	d.value("client", f.Client, other.Client)
+	d.value("client_session_id", f.ClientSessionID, other.ClientSessionID)
+	d.value("user_agent", f.UserAgent, other.UserAgent)
+	d.value("correlating_tool_call_id", f.CorrelatingToolCallID, other.CorrelatingToolCallID)
+	d.list("prompts", f.prompts(), other.prompts())
+	d.list("token_usages", anyOf(f.TokenUsages), anyOf(other.TokenUsages))
+	d.list("tool_usages", anyOf(f.ToolUsages), anyOf(other.ToolUsages))
+	d.list("model_thoughts", anyOf(f.Thoughts), anyOf(other.Thoughts))
+	d.value("error_type", f.ErrorType, other.ErrorType)
 	if f.ErrorMessage != "" && other.ErrorMessage != "" {
-		d.value("ErrorMessage", f.ErrorMessage, other.ErrorMessage)
+		d.value("error_message", f.ErrorMessage, other.ErrorMessage)
 	}
 	return d
 }
 
 func (f Facts) prompts() []any {
 	if f.Prompt == nil {
-		return nil
+		return []any{}
 	}
 	return []any{*f.Prompt}
 }
@@ -41,24 +67,24 @@ func anyOf[T any](list []T) []any {
 	return values
 }
 
-type differences []string
+type differences []Difference
 
 func (d *differences) value(name string, one, other any) {
 	if !reflect.DeepEqual(one, other) {
-		*d = append(*d, fmt.Sprintf("%s: %#v, not %#v", name, one, other))
+		*d = append(*d, Difference{name, one, other})
 	}
 }
 
 // list compares lists of structs of one type, field by field.
 func (d *differences) list(name string, one, other []any) {
 	if len(one) != len(other) {
-		*d = append(*d, fmt.Sprintf("%s: %d, not %d: %+v, not %+v", name, len(one), len(other), one, other))
+		*d = append(*d, Difference{name, one, other})
 		return
 	}
 	for i := range one {
 		a, b := reflect.ValueOf(one[i]), reflect.ValueOf(other[i])
 		for field := range a.NumField() {
-			at := fmt.Sprintf("%s[%d].%s", name, i, a.Type().Field(field).Name)
+			at := fmt.Sprintf("%s[%d].%s", name, i, a.Type().Field(field).Tag.Get("json"))
 			x, y := a.Field(field).Interface(), b.Field(field).Interface()
 			if metadata, ok := x.(map[string]any); ok {
 				d.metadata(at, metadata, y.(map[string]any))

@@ -65,10 +65,10 @@ func newGateway(t testing.TB) *gateway {
 }
 
 // Record implements [aibridge.Recorder].
-func (*gateway) Record(ctx context.Context, records ...aibridge.Record) error {
+func (*gateway) Record(ctx context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
 	p := ctx.Value(playedKey{}).(*played)
 	p.records = append(p.records, records...)
-	return nil
+	return nil, nil
 }
 
 // RoundTrip implements [http.RoundTripper]: it is the upstream.
@@ -162,10 +162,11 @@ func (p *played) exchange(format string) rederive.Exchange {
 	if p.coding != "" {
 		header.Set("Content-Encoding", p.coding)
 	}
+	left := p.left && !p.ended // Whoever leaves later has not cut the answer short.
 	return rederive.Exchange{
 		Format: format, RequestHeader: header, Request: p.sent,
 		Status: p.upstream.status, ResponseHeader: p.upstream.header, Response: p.upstream.body[:p.handed],
-		Whole: p.upstream.whole && p.ended, ClientLeft: p.left,
+		Whole: p.upstream.whole && p.ended, ClientLeft: left, Abandoned: left,
 	}
 }
 
@@ -192,7 +193,7 @@ func (p *played) recorded() (facts rederive.Facts, err error) {
 		switch record := record.(type) {
 		case *aibridge.InterceptionStart:
 			facts.Model, facts.Client, facts.ClientSessionID = record.Model, record.Client, record.ClientSessionID
-			facts.CorrelatingToolCallID = record.CorrelatingToolCallID
+			facts.CorrelatingToolCallID, facts.UserAgent = record.CorrelatingToolCallID, record.UserAgent
 		case *aibridge.PromptUsage:
 			facts.Prompt = &rederive.Prompt{Text: record.Prompt, Metadata: record.Metadata}
 		case *aibridge.TokenUsage:
@@ -248,7 +249,10 @@ func (p *played) check(format string) []string {
 	if err != nil {
 		wrong = append(wrong, err.Error())
 	}
-	return append(wrong, derived.Diff(recorded)...)
+	for _, difference := range derived.Diff(recorded) {
+		wrong = append(wrong, difference.String())
+	}
+	return wrong
 }
 
 func (p *played) checkRefused(err error) []string {

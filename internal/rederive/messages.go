@@ -43,6 +43,9 @@ func messagesStream(events []event) answer {
 	a := answer{figureNames: messagesFigures(), preliminary: true}
 	open := map[int64]messagesBlock{}
 	for _, event := range events {
+		if a.ended() {
+			break
+		}
 		data, kind := event.object()
 		index, _ := data.count("index")
 		switch kind {

@@ -39,8 +39,14 @@ func word(o object, name string) string {
 func (a *answer) outcome(exchange Exchange) (errorType, message string) {
 	told := cmp.Or(a.failure, &failure{})
 	switch {
-	case isRedirect(exchange.Status):
+	case exchange.Status == 0 && exchange.ClientLeft:
+		return "client_closed", ""
+	case exchange.Status == 0:
+		return ofStatus(exchange.Failure), ""
+	case isRefused(exchange):
 		return "server_error", "" // It is not passed on, nor read: the client gets a 502.
+	case a.broken && !a.streamed && !exchange.ClientLeft && exchange.Failure != 0 && exchange.Failure != 502:
+		return ofStatus(exchange.Failure), "" // Nothing was passed on yet: the client hears of it.
 	case a.broken && !a.streamed:
 		return broken(exchange), ""
 	case exchange.Status >= 300:
@@ -66,7 +72,20 @@ func broken(exchange Exchange) string {
 	return "truncated"
 }
 
-func isRedirect(status int) bool { return slices.Contains([]int{301, 302, 303, 307, 308}, status) }
+// isRefused reports whether a gateway refuses to pass an answer on: a redirect, a status that HTTP has not, or a header
+// that is too long or holds control characters.
+func isRefused(exchange Exchange) bool {
+	if slices.Contains([]int{301, 302, 303, 307, 308}, exchange.Status) || exchange.Status < 200 || exchange.Status > 599 {
+		return true
+	}
+	var values []string
+	for _, lines := range exchange.ResponseHeader {
+		values = append(values, lines...)
+	}
+	isControl := func(c rune) bool { return c != '\t' && (c < ' ' || c == 0x7f) }
+	return len(values) > 1000 ||
+		slices.ContainsFunc(values, func(value string) bool { return strings.ContainsFunc(value, isControl) })
+}
 
 func ofStatus(status int) string {
 	switch status {

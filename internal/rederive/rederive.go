@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"strings"
 
 	"github.com/coder/aibridged/internal/contentcoding"
 )
@@ -29,8 +30,13 @@ const (
 	FormatResponses = "responses"
 )
 
-// largestBody bounds what decoding a body may give.
-const largestBody = 256 << 20
+const (
+	// largestRequest bounds what decoding a request may give.
+	largestRequest = 256 << 20
+	// largestAnswer bounds the answers that are read, and what decoding one may give. Only a stream without a coding can
+	// be larger.
+	largestAnswer = 64 << 20
+)
 
 // ErrNoRequest means that the gateway refuses such a request, and sends and records nothing.
 var ErrNoRequest = errors.New("no request of this format")
@@ -41,7 +47,7 @@ type Exchange struct {
 	// RequestHeader and Request are the client's, Request in its content coding.
 	RequestHeader http.Header
 	Request       []byte
-	Status        int
+	Status        int // Zero: the upstream did not answer.
 	// ResponseHeader and Response are the upstream's, Response in its content coding.
 	ResponseHeader http.Header
 	Response       []byte
@@ -49,54 +55,64 @@ type Exchange struct {
 	Whole bool
 	// ClientLeft says that the client left, before it had what came after the bytes in Response.
 	ClientLeft bool
+	// Abandoned says that nobody read on after the bytes in Response: more may have come.
+	Abandoned bool
+	// Failure is the status that a gateway has for what went wrong, where the upstream did not answer or broke off: 504
+	// where time ran out, 502 elsewhere, or one from 400 where it was the client's own.
+	Failure int
 }
 
-// Facts is what an exchange was.
+// Facts is what an exchange was. Its fields, and those below, have the names in JSON that reports have for them.
 type Facts struct {
-	Model                 string
-	Client                string
-	ClientSessionID       string // Empty: the client sent none.
-	CorrelatingToolCallID string // Of the last tool result in the request, or empty.
+	Model                 string `json:"model"`
+	Client                string `json:"client"`
+	ClientSessionID       string `json:"client_session_id"` // Empty: the client sent none.
+	UserAgent             string `json:"user_agent"`
+	CorrelatingToolCallID string `json:"correlating_tool_call_id"` // Of the last tool result in the request, or empty.
 
-	Prompt      *Prompt // Nil: nobody typed anything.
-	TokenUsages []TokenUsage
-	ToolUsages  []ToolUsage
-	Thoughts    []Thought
+	Prompt      *Prompt      `json:"prompts"` // Nil: nobody typed anything.
+	TokenUsages []TokenUsage `json:"token_usages"`
+	ToolUsages  []ToolUsage  `json:"tool_usages"`
+	Thoughts    []Thought    `json:"model_thoughts"`
 
-	ErrorType    string // Empty: a success.
-	ErrorMessage string // In the upstream's words, and empty where it had none.
+	ErrorType    string `json:"error_type"`    // Empty: a success.
+	ErrorMessage string `json:"error_message"` // In the upstream's words, and empty where it had none.
+
+	// Ended says that the event came which ends a stream as it should. What an upstream sends after that is no part of
+	// its answer. It is no fact that is recorded, and never a difference.
+	Ended bool `json:"-"`
 }
 
 // Prompt is what a person typed.
 type Prompt struct {
-	Text     string
-	Metadata map[string]any
+	Text     string         `json:"prompt"`
+	Metadata map[string]any `json:"metadata"`
 }
 
 // TokenUsage is what an answer cost. Input excludes cached tokens.
 type TokenUsage struct {
-	MessageID  string
-	Input      int64
-	Output     int64
-	CacheRead  int64
-	CacheWrite int64
-	Metadata   map[string]any
+	MessageID  string         `json:"msg_id"`
+	Input      int64          `json:"input_tokens"`
+	Output     int64          `json:"output_tokens"`
+	CacheRead  int64          `json:"cache_read_input_tokens"`
+	CacheWrite int64          `json:"cache_write_input_tokens"`
+	Metadata   map[string]any `json:"metadata"`
 }
 
 // ToolUsage is one call that the model made.
 type ToolUsage struct {
-	MessageID string
-	CallID    string
-	ItemID    string
-	Tool      string
-	Input     string // JSON: the bytes that the model wrote, or a string of them.
-	Metadata  map[string]any
+	MessageID string         `json:"msg_id"`
+	CallID    string         `json:"tool_call_id"`
+	ItemID    string         `json:"item_id"`
+	Tool      string         `json:"tool"`
+	Input     string         `json:"input"` // JSON: the bytes that the model wrote, or a string of them.
+	Metadata  map[string]any `json:"metadata"`
 }
 
 // Thought is one piece of reasoning that the model showed.
 type Thought struct {
-	Content  string
-	Metadata map[string]any
+	Content  string         `json:"content"`
+	Metadata map[string]any `json:"metadata"`
 }
 
 // Derive says what an exchange was. Its error wraps [ErrNoRequest] where there is nothing that could have been
@@ -106,7 +122,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	if !ok {
 		return Facts{}, fmt.Errorf("no format is named %q", exchange.Format)
 	}
-	body, err := contentcoding.Decode(exchange.RequestHeader.Get("Content-Encoding"), exchange.Request, largestBody)
+	body, err := contentcoding.Decode(codingOf(exchange.RequestHeader), exchange.Request, largestRequest)
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
@@ -122,11 +138,13 @@ func Derive(exchange Exchange) (Facts, error) {
 		Model:                 storable(fields.text("model")),
 		Client:                client.name,
 		ClientSessionID:       storable(client.session(exchange.RequestHeader, fields)),
+		UserAgent:             storable(exchange.RequestHeader.Get("User-Agent")),
 		CorrelatingToolCallID: storable(asked.toolResultID),
 		Prompt:                client.prompt(asked),
 		TokenUsages:           answer.tokenUsages(),
 		ToolUsages:            answer.toolUsages(),
 		Thoughts:              answer.thoughtRecords(),
+		Ended:                 answer.ended(),
 	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
 	return facts, nil
@@ -149,12 +167,14 @@ func formats() map[string]format {
 
 // readAnswer reads what the upstream sent, as far as it came.
 func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
-	body, err := contentcoding.Decode(exchange.ResponseHeader.Get("Content-Encoding"), exchange.Response, largestBody)
-	if err != nil && exchange.Whole {
+	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
+	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
+	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
+	if exchange.Whole && (err != nil || tooLarge) {
 		return answer{unreadable: true}
 	}
-	if isStream(exchange, askedForStream) {
-		answer := format.stream(events(body, exchange.Whole || !exchange.ClientLeft))
+	if stream {
+		answer := format.stream(events(body, !exchange.Abandoned))
 		answer.streamed = true
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole)
 		return answer
@@ -163,6 +183,11 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
 		return answer{broken: true}
 	}
 	return format.body(asObject(body))
+}
+
+// codingOf returns the content coding of a message, which may be told in several lines.
+func codingOf(header http.Header) string {
+	return strings.Join(header.Values("Content-Encoding"), ", ")
 }
 
 // isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.

@@ -50,6 +50,9 @@ func responsesStream(events []event) answer {
 	a := answer{figureNames: responsesFigures()}
 	var items responsesItems
 	for _, event := range events {
+		if a.ended() {
+			break
+		}
 		data, kind := event.object()
 		switch kind {
 		case "response.created", "response.queued", "response.in_progress":

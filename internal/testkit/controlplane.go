@@ -23,7 +23,7 @@ const (
 // Patience is how long a test waits for what must happen before it fails. It is no measure of speed.
 const Patience = 20 * time.Second
 
-// ControlPlane is a DRPC server that authorises one user and keeps all records in memory. The zero value is ready. It is
+// ControlPlane is a DRPC server that authorises one user and keeps all records in memory, each once. The zero value is ready. It is
 // safe for concurrent use.
 type ControlPlane struct {
 	// Authorize, Record and Configure replace the answers where set. Record decides before anything is kept.
@@ -37,6 +37,7 @@ type ControlPlane struct {
 
 	mu      sync.Mutex
 	records []*proto.Record // Guarded by mu.
+	known   map[string]bool // Guarded by mu; their ids.
 	changed chan struct{}   // Guarded by mu; closed and replaced with every batch.
 }
 
@@ -66,8 +67,17 @@ func (c *ControlPlane) RecordBatch(ctx context.Context, request *proto.RecordBat
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.known == nil {
+		c.known = map[string]bool{}
+	}
 	for i, record := range request.GetRecords() {
-		if !refused[i] {
+		id := recordID(record)
+		switch {
+		case refused[i]:
+		case c.known[id]:
+			response.Duplicates++
+		default:
+			c.known[id] = true
 			c.records = append(c.records, record)
 		}
 	}
@@ -76,6 +86,25 @@ func (c *ControlPlane) RecordBatch(ctx context.Context, request *proto.RecordBat
 	}
 	c.changed = make(chan struct{})
 	return response, nil
+}
+
+// recordID returns the id by which a record is stored once.
+func recordID(record *proto.Record) string {
+	switch r := record.GetRecord().(type) {
+	case *proto.Record_Interception:
+		return r.Interception.GetId()
+	case *proto.Record_InterceptionEnded:
+		return r.InterceptionEnded.GetRecordId()
+	case *proto.Record_TokenUsage:
+		return r.TokenUsage.GetRecordId()
+	case *proto.Record_PromptUsage:
+		return r.PromptUsage.GetRecordId()
+	case *proto.Record_ToolUsage:
+		return r.ToolUsage.GetRecordId()
+	case *proto.Record_ModelThought:
+		return r.ModelThought.GetRecordId()
+	}
+	return ""
 }
 
 // GetMCPServerConfigs implements proto.DRPCMCPConfiguratorServer.

@@ -40,6 +40,8 @@ type GatewayOptions struct {
 	Limits   aibridge.Limits
 	Provider []aibridge.Provider // Nil: anthropic and openai at the upstream of NewGateway.
 	Pool     aibridged.PoolOptions
+	Metrics  *aibridged.Metrics
+	Records  aibridged.RecordOptions
 }
 
 // NewGateway starts a gateway whose providers anthropic and openai are at upstreamURL. It is shut down with the test.
@@ -61,7 +63,9 @@ func NewGateway(t testing.TB, upstreamURL string, options GatewayOptions) *Gatew
 	if g.Pool, err = aibridged.NewCachedBridgePool(options.Pool, options.Provider, logger, nil, tracer); err != nil {
 		t.Fatalf("new pool: %v", err)
 	}
-	if g.Server, err = aibridged.New(context.Background(), g.Pool, options.Dialer, logger, tracer); err != nil {
+	if g.Server, err = aibridged.NewServer(context.Background(), g.Pool, options.Dialer, aibridged.ServerOptions{
+		Logger: logger, Tracer: tracer, Metrics: options.Metrics, Records: options.Records,
+	}); err != nil {
 		t.Fatalf("new server: %v", err)
 	}
 	g.HTTP = httptest.NewServer(g.Server)

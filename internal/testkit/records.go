@@ -1,6 +1,8 @@
 package testkit
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -11,13 +13,14 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// RenderRecords returns records as one JSON object a line, less what differs from run to run: ids of ours and times.
+// RenderRecords returns records as one JSON object a line, less what differs from run to run, ids of ours and times, and
+// less the bodies' digests, which [CheckDigests] is for.
 func RenderRecords(t testing.TB, records []*proto.Record) string {
 	t.Helper()
 	var lines strings.Builder
 	for _, record := range records {
 		fields := recordFields(t, record)
-		for _, name := range []string{"id", "record_id", "interception_id", "started_at", "ended_at", "created_at"} {
+		for _, name := range []string{"id", "record_id", "interception_id", "started_at", "ended_at", "created_at", "request_bytes", "request_sha256", "response_bytes", "response_sha256"} {
 			delete(fields, name)
 		}
 		if metadata, ok := fields["metadata"].(map[string]any); ok {
@@ -33,6 +36,35 @@ func RenderRecords(t testing.TB, records []*proto.Record) string {
 		lines.WriteByte('\n')
 	}
 	return lines.String()
+}
+
+// CheckDigests fails the test unless the records of one interception have the size and the hash of its request's body, and
+// those of what the upstream answered, or of its beginning.
+func CheckDigests(t testing.TB, records []*proto.Record, request, answer []byte) {
+	t.Helper()
+	for _, record := range records {
+		switch r := record.GetRecord().(type) {
+		case *proto.Record_Interception:
+			checkDigest(t, "request", r.Interception.GetRequestBytes(), r.Interception.GetRequestSha256(), request)
+			if n := r.Interception.GetRequestBytes(); n != int64(len(request)) {
+				t.Errorf("recorded a request of %d bytes, want %d", n, len(request))
+			}
+		case *proto.Record_InterceptionEnded:
+			checkDigest(t, "response", r.InterceptionEnded.GetResponseBytes(), r.InterceptionEnded.GetResponseSha256(), answer)
+		}
+	}
+}
+
+func checkDigest(t testing.TB, name string, size int64, hash, body []byte) {
+	t.Helper()
+	if size > int64(len(body)) {
+		t.Errorf("recorded a %s of %d bytes, want %d at most", name, size, len(body))
+		return
+	}
+	want := sha256.Sum256(body[:size])
+	if !bytes.Equal(hash, want[:]) && (size > 0 || hash != nil) {
+		t.Errorf("recorded the hash %x of the %s's %d bytes, want %x", hash, name, size, want)
+	}
 }
 
 // recordFields returns the fields of the record that is set, and its kind as "record".

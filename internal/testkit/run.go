@@ -147,6 +147,7 @@ func (c *Case) checkRecords(t *testing.T, g *Gateway) {
 		records = g.Control.Records()
 	}
 	CheckPairs(t, records)
+	CheckDigests(t, records, c.Request.Body, c.upstreamBody())
 	got := RenderRecords(t, records)
 	if log := g.Log.String(); strings.Contains(log+got, ProviderKey) || strings.Contains(log+got, Token) {
 		t.Errorf("a credential is in the log or the records:\n%s\n%s", log, got)
@@ -188,6 +189,7 @@ func (c *Case) runLeaving(t *testing.T, n int) {
 	}
 	records := g.Control.WaitEnds(t, 1)
 	CheckPairs(t, records)
+	CheckDigests(t, records, c.Request.Body, c.upstreamBody())
 	end := records[len(records)-1].GetInterceptionEnded()
 	wantType := string(aibridge.ErrorClientClosed)
 	if slices.ContainsFunc(events[:n], isTerminal) {

@@ -1,0 +1,80 @@
+package aibridged_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/internal/testkit"
+	"github.com/coder/aibridged/proto"
+)
+
+// TestAllRefused is about a control plane that refuses whatever it is sent and does not say why. For minutes that is
+// taken for an illness, and nothing is given up; then for the record's fault, and what comes later is not held up.
+func TestAllRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		heals        time.Duration
+		stored, dead int
+	}{
+		"for a while": {heals: 4 * time.Minute, stored: 4, dead: 0},
+		"for long":    {heals: time.Hour, stored: 0, dead: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				healed := time.Now().Add(test.heals)
+				control := &oldControl{ControlPlane: &testkit.ControlPlane{
+					Record: func(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
+						if time.Now().Before(healed) {
+							return nil, errors.New("insert record")
+						}
+						return &proto.RecordBatchResponse{}, nil
+					},
+				}}
+				registry := prometheus.NewRegistry()
+				recorder := recorderOf(t, aibridged.ServerOptions{Metrics: aibridged.NewMetrics(registry)}, controlplane.InProcess(control))
+				record(t, recorder, startOf(uuid.New()))
+				time.Sleep(2 * time.Hour)
+				synctest.Wait()
+				if stored, dead := len(control.Records()), gather(t, registry)["records_dead"]; stored != test.stored || dead != float64(test.dead) {
+					t.Errorf("%d records stored and %g dead, want %d and %d", stored, dead, test.stored, test.dead)
+				}
+				record(t, recorder, startOf(uuid.New()))
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if stored := len(control.Records()); stored != test.stored+4 {
+					t.Errorf("%d records stored after the next interception, want %d", stored, test.stored+4)
+				}
+			})
+		})
+	}
+}
+
+// TestRecordsLostInMemory is the end of a server whose records have no disk and whose control plane is away: it says how
+// many they are.
+func TestRecordsLostInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		control := newAway()
+		var recorder aibridge.Recorder
+		server, err := aibridged.NewServer(t.Context(), clientPool(func(client aibridged.DRPCClient) {
+			recorder = client.(aibridge.Recorder)
+		}), controlplane.InProcess(control), aibridged.ServerOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.GetRequestHandler(t.Context(), aibridged.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		record(t, recorder, startOf(uuid.New()))
+		if err := server.Close(); err == nil || err.Error() != "4 records were not delivered and are lost" {
+			t.Errorf("closed with %v", err)
+		}
+	})
+}

@@ -1,0 +1,72 @@
+package aibridged
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// recordMetrics tells how the records of a server fare, by looking when somebody asks. It is safe for concurrent use.
+type recordMetrics struct {
+	queue atomic.Pointer[recordQueue] // Nil: no server uses these metrics.
+
+	pending, bytes, age, dead                             *prometheus.Desc
+	delivered, duplicates, appendErrors, dropped, damaged *prometheus.Desc
+}
+
+var _ prometheus.Collector = (*recordMetrics)(nil)
+
+func newRecordMetrics() *recordMetrics {
+	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
+	return &recordMetrics{
+		pending:      desc("records_pending", "Records that the control plane does not have yet."),
+		bytes:        desc("records_pending_bytes", "The room that these take."),
+		age:          desc("records_oldest_age_seconds", "How long the oldest of them has been waiting."),
+		dead:         desc("records_dead", "Records that the control plane refuses, set aside."),
+		delivered:    desc("records_delivered_total", "Records that the control plane took."),
+		duplicates:   desc("records_duplicates_total", "Records among these that it had already."),
+		appendErrors: desc("records_append_errors_total", "Times that records could not be written or synced."),
+		dropped:      desc("records_dropped_total", "Records that were given up, as configured, for want of room."),
+		damaged:      desc("records_damaged_total", "Pieces of the records on disk that were not as they were written."),
+	}
+}
+
+// watch makes the metrics tell of a queue.
+func (m *Metrics) watch(queue *recordQueue) {
+	if m != nil {
+		m.records.queue.Store(queue)
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (m *recordMetrics) Describe(descs chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		m.pending, m.bytes, m.age, m.dead, m.delivered, m.duplicates, m.appendErrors, m.dropped, m.damaged,
+	} {
+		descs <- desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (m *recordMetrics) Collect(metrics chan<- prometheus.Metric) {
+	queue := m.queue.Load()
+	if queue == nil {
+		return
+	}
+	stats := queue.queue.Stats()
+	gauge := func(desc *prometheus.Desc, value float64) {
+		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	}
+	counter := func(desc *prometheus.Desc, value int64) {
+		metrics <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value))
+	}
+	gauge(m.pending, float64(stats.Pending))
+	gauge(m.bytes, float64(stats.Bytes))
+	gauge(m.age, stats.Age.Seconds())
+	gauge(m.dead, float64(stats.Dead))
+	counter(m.delivered, stats.Delivered)
+	counter(m.duplicates, queue.duplicates.Load())
+	counter(m.appendErrors, stats.AppendErrors)
+	counter(m.dropped, queue.dropped.Load())
+	counter(m.damaged, stats.Damaged)
+}

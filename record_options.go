@@ -1,0 +1,66 @@
+package aibridged
+
+import (
+	"fmt"
+
+	"github.com/coder/aibridged/internal/outbox"
+)
+
+// Durability is what records outlive that a [Server] has taken and that its control plane does not have yet.
+type Durability string
+
+const (
+	// DurabilitySync is for records that outlive the machine: they are on the disk before the client has its answer.
+	// Interceptions that end together share one sync of the disk.
+	DurabilitySync Durability = "sync"
+	// DurabilityKernel is for records that outlive the process, and the machine after 100 ms.
+	DurabilityKernel Durability = "kernel"
+	// DurabilityMemory is for records that end with the process.
+	DurabilityMemory Durability = "memory"
+)
+
+// WhenFull is what happens to requests while there is no room for their records, or no disk to write them to.
+type WhenFull string
+
+const (
+	// WhenFullRefuse refuses them with 503: no record, no request.
+	WhenFullRefuse WhenFull = "refuse"
+	// WhenFullGoOn serves them without records, and logs an error for each.
+	WhenFullGoOn WhenFull = "go-on"
+)
+
+// RecordOptions says where a [Server] keeps records until its control plane has them. The zero value keeps them in
+// memory.
+type RecordOptions struct {
+	// Directory is where, one to each server; it is made if it is missing. Empty means in memory.
+	Directory string
+	// Durability is what they outlive there. Empty means DurabilitySync, or DurabilityMemory without a directory.
+	Durability Durability
+	// MaxBytes bounds what waits for the control plane. Zero means 1 GiB, or 64 MiB in memory.
+	MaxBytes int64
+	// WhenFull is what happens then. Empty means WhenFullRefuse.
+	WhenFull WhenFull
+}
+
+// durability returns the queue's word for it, or an error that says what to change.
+func (o RecordOptions) durability() (outbox.Durability, error) {
+	if o.MaxBytes < 0 {
+		return 0, fmt.Errorf("records: a limit of %d bytes: use a positive one", o.MaxBytes)
+	}
+	switch o.WhenFull {
+	case "", WhenFullRefuse, WhenFullGoOn:
+	default:
+		return 0, fmt.Errorf("records: %q when full: use %s or %s", o.WhenFull, WhenFullRefuse, WhenFullGoOn)
+	}
+	switch {
+	case o.Durability == DurabilityMemory, o.Durability == "" && o.Directory == "":
+		return outbox.Memory, nil
+	case o.Durability != "" && o.Durability != DurabilitySync && o.Durability != DurabilityKernel:
+		return 0, fmt.Errorf("records: durability %q: use %s, %s or %s", o.Durability, DurabilitySync, DurabilityKernel, DurabilityMemory)
+	case o.Directory == "":
+		return 0, fmt.Errorf("records: durability %s needs a directory: name one, or use %s", o.Durability, DurabilityMemory)
+	case o.Durability == DurabilityKernel:
+		return outbox.Kernel, nil
+	}
+	return outbox.Sync, nil
+}

@@ -1,0 +1,234 @@
+package aibridged
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/outbox"
+	"github.com/coder/aibridged/proto"
+)
+
+// deliveryLinger is how long a record waits for others that go to the control plane in the same batch. It is a call and a
+// transaction for each batch, and most of what a short request costs besides.
+const deliveryLinger = 10 * time.Millisecond
+
+// flushGrace is how long delivery may go on when a server's patience is over, for what ends with the process.
+const flushGrace = 5 * time.Second
+
+// recordQueue keeps records until the control plane has them. It is safe for concurrent use.
+type recordQueue struct {
+	queue  *outbox.Queue
+	logger slog.Logger
+	goOn   bool // Without records, where there is no room for them.
+	memory bool
+
+	fresh      freshRecords
+	dropped    atomic.Int64 // Records that there was no room for.
+	duplicates atomic.Int64
+
+	delivering sync.WaitGroup
+	stop       context.CancelFunc
+}
+
+// openRecordQueue opens the queue and ends the interceptions that an earlier process left open in it.
+func openRecordQueue(options RecordOptions, logger slog.Logger) (*recordQueue, error) {
+	durability, err := options.durability()
+	if err != nil {
+		return nil, err
+	}
+	var open openInterceptions
+	queue, err := outbox.Open(options.Directory, outbox.Options{
+		Durability: durability,
+		MaxBytes:   options.MaxBytes,
+		Logger:     logger,
+		Observe: func(kind outbox.Kind, entry []byte) {
+			if kind == outbox.Head {
+				open.restore(entry)
+			} else {
+				open.observe(entry)
+			}
+		},
+		Head: open.snapshot,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("records: %w", err)
+	}
+	q := &recordQueue{queue: queue, logger: logger, goOn: options.WhenFull == WhenFullGoOn, memory: durability == outbox.Memory}
+	if q.memory {
+		logger.Info(context.Background(), "records wait for the control plane in memory: what it does not have when this process ends is lost; name a directory to keep it")
+	}
+	if err := q.endCut(open.all()); err != nil {
+		return nil, errors.Join(err, queue.Close())
+	}
+	return q, nil
+}
+
+// endCut ends interceptions that were open when their process ended.
+func (q *recordQueue) endCut(cut []uuid.UUID) error {
+	if len(cut) == 0 {
+		return nil
+	}
+	ends := make([]*proto.Record, len(cut))
+	for i, id := range cut {
+		record, err := uuid.NewV7()
+		if err != nil {
+			return err
+		}
+		ends[i] = recordToProto(&aibridge.InterceptionEnd{
+			RecordID: record, InterceptionID: id, EndedAt: time.Now(),
+			ErrorType: aibridge.ErrorTruncated, ErrorMessage: "the gateway's process ended before the answer did",
+		})
+	}
+	if _, err := q.append(ends); err != nil {
+		return fmt.Errorf("records: end the interceptions that were cut: %w", err)
+	}
+	q.logger.Warn(context.Background(), "an earlier process ended in the middle of interceptions: they are recorded as truncated",
+		slog.F("interceptions", len(cut)))
+	return nil
+}
+
+// Record implements [aibridge.Recorder].
+func (q *recordQueue) Record(ctx context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
+	return q.take(ctx, recordsToProto(records))
+}
+
+// take is Record for what is in the contract's form already.
+func (q *recordQueue) take(ctx context.Context, records []*proto.Record) (aibridge.Commit, error) {
+	commit, err := q.append(records)
+	switch {
+	case err == nil && q.goOn:
+		return indifferent{commit, q, len(records)}, nil
+	case err == nil:
+		return commit, nil
+	case q.goOn:
+		q.drop(ctx, len(records), err)
+		return nil, nil
+	}
+	if errors.Is(err, outbox.ErrFull) {
+		err = fmt.Errorf("%w: %w", aibridge.ErrNoRoom, err)
+	}
+	return nil, err
+}
+
+// indifferent is a commit that lets the answer go though its records may be lost.
+type indifferent struct {
+	outbox.Commit
+
+	queue   *recordQueue
+	records int
+}
+
+// Wait implements [aibridge.Commit].
+func (c indifferent) Wait(ctx context.Context) error {
+	err := c.Commit.Wait(ctx)
+	if err != nil && ctx.Err() == nil {
+		c.queue.drop(ctx, c.records, err)
+		return nil
+	}
+	return err
+}
+
+func (q *recordQueue) drop(ctx context.Context, records int, err error) {
+	q.dropped.Add(int64(records))
+	q.logger.Error(ctx, "records dropped, as configured", slog.F("records", records), slog.Error(err))
+}
+
+// append puts records into the queue. What belongs to interceptions that have begun may use the room in reserve.
+func (q *recordQueue) append(records []*proto.Record) (outbox.Commit, error) {
+	entries, err := encodeEntries(records)
+	if err != nil {
+		return outbox.Commit{}, err
+	}
+	q.fresh.add(entries, records)
+	add := q.queue.AppendReserved
+	if head, _ := readHead(entries[0]); head.kind == entryStart {
+		add = q.queue.Append
+	}
+	commit, err := add(entries...)
+	if err != nil {
+		q.fresh.take(entries)
+	}
+	return commit, err
+}
+
+// deliver begins to hand records to the control plane, until close. ClientFn waits for a client as long as its context
+// lasts.
+func (q *recordQueue) deliver(clientFn func(context.Context) (DRPCClient, error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	q.stop = cancel
+	q.delivering.Go(func() {
+		var delivery delivery
+		// It ends with the context or the queue, which is no error of anyone's.
+		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: deliveryLinger}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
+			client, err := clientFn(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer func() { q.duplicates.Store(delivery.duplicates) }()
+			return q.sendEntries(ctx, &delivery, client, entries)
+		})
+	})
+}
+
+// sendEntries hands over what entries hold.
+func (q *recordQueue) sendEntries(ctx context.Context, d *delivery, client DRPCClient, entries [][]byte) ([]outbox.Failure, error) {
+	records := q.fresh.take(entries)
+	indexes := make([]int, 0, len(entries)) // Of the entries that can be read.
+	var failures []outbox.Failure
+	for i, entry := range entries {
+		if records[i] == nil {
+			record, err := decodeEntry(entry)
+			if err != nil {
+				failures = append(failures, outbox.Failure{Index: i, Err: err, Permanent: true})
+				continue
+			}
+			records[i] = record
+		}
+		records[len(indexes)] = records[i]
+		indexes = append(indexes, i)
+	}
+	if len(indexes) == 0 {
+		return failures, nil
+	}
+	failed, err := d.send(ctx, client, records[:len(indexes)])
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range failed {
+		f.Index = indexes[f.Index]
+		failures = append(failures, f)
+	}
+	return failures, nil
+}
+
+// close delivers what there is for as long as ctx lasts, and a little longer what would be lost, and closes the queue.
+// What is on disk and was not delivered stays there. Connected ends when there will be no control plane any more.
+func (q *recordQueue) close(ctx, connected context.Context) error {
+	patience, cancel := context.WithCancel(connected)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		if q.memory {
+			time.AfterFunc(flushGrace, cancel)
+		} else {
+			cancel()
+		}
+	})
+	defer stop()
+	flushed := q.queue.Flushed(patience)
+	q.stop()
+	q.delivering.Wait()
+	pending := q.queue.Stats().Pending
+	err := q.queue.Close()
+	if flushed != nil && q.memory {
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered and are lost", pending))
+	}
+	return err
+}

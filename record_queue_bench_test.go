@@ -1,0 +1,117 @@
+package aibridged_test
+
+import (
+	"context"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/internal/testkit"
+	"github.com/coder/aibridged/proto"
+)
+
+// recorderOf returns what the bridges of a server record with.
+func recorderOf(tb testing.TB, options aibridged.ServerOptions, dialer aibridged.Dialer) aibridge.Recorder {
+	tb.Helper()
+	var recorder aibridge.Recorder
+	server, err := aibridged.NewServer(tb.Context(), clientPool(func(client aibridged.DRPCClient) {
+		recorder = client.(aibridge.Recorder)
+	}), dialer, options)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	if _, err := server.GetRequestHandler(tb.Context(), aibridged.Request{}); err != nil {
+		tb.Fatal(err)
+	}
+	return recorder
+}
+
+// clientPool is a pool that only looks at the client that it is given.
+type clientPool func(aibridged.DRPCClient)
+
+func (p clientPool) Acquire(_ context.Context, _ aibridged.Request, clientFn aibridged.ClientFunc, _ aibridged.MCPProxyBuilder) (http.Handler, error) {
+	client, err := clientFn()
+	if err == nil {
+		p(client)
+	}
+	return http.NotFoundHandler(), err
+}
+
+func (clientPool) ReplaceProviders([]aibridge.Provider) {}
+func (clientPool) Shutdown(context.Context) error       { return nil }
+
+// BenchmarkRecord is the cost of an interception's four records, from capture to the batch at the control plane, with 32
+// interceptions at a time. Its own figure is the process's CPU time.
+func BenchmarkRecord(b *testing.B) {
+	for _, durability := range []aibridged.Durability{aibridged.DurabilitySync, aibridged.DurabilityKernel, aibridged.DurabilityMemory} {
+		b.Run(string(durability), func(b *testing.B) {
+			control := &testkit.ControlPlane{Record: func(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
+				return &proto.RecordBatchResponse{}, nil
+			}}
+			options := aibridged.RecordOptions{Durability: durability}
+			if durability != aibridged.DurabilityMemory {
+				options.Directory = b.TempDir()
+			}
+			recorder := recorderOf(b, aibridged.ServerOptions{Records: options}, controlplane.InProcess(control))
+			b.ReportAllocs()
+			b.SetParallelism(16)
+			before := cpuTime(b)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					record(b, recorder, startOf(uuid.Must(uuid.NewV7())))
+				}
+			})
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(4*b.N), "cpu-ns/record")
+		})
+	}
+}
+
+func cpuTime(tb testing.TB) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+func startOf(id uuid.UUID) *aibridge.InterceptionStart {
+	return &aibridge.InterceptionStart{
+		ID: id, InitiatorID: id.String(), APIKeyID: "key", Provider: "anthropic", ProviderName: "anthropic", Model: "claude-x",
+		Metadata: aibridge.Metadata{"Username": "ada"}, StartedAt: time.Now(), Client: "Claude Code", ClientSessionID: id.String(),
+		UserAgent: "claude-cli/2.1.330 (external, sdk-cli)", CredentialKind: aibridge.CredentialCentralized, CredentialHint: "sk-a...WXYZ",
+		RequestBytes: 1000, RequestSHA256: make([]byte, 32),
+	}
+}
+
+// record records an interception as a bridge does.
+func record(tb testing.TB, recorder aibridge.Recorder, start *aibridge.InterceptionStart) {
+	for _, records := range [][]aibridge.Record{{
+		start,
+		&aibridge.PromptUsage{RecordID: uuid.Must(uuid.NewV7()), InterceptionID: start.ID, Prompt: "What is in this directory?", CreatedAt: start.StartedAt},
+	}, {
+		&aibridge.TokenUsage{
+			RecordID: uuid.Must(uuid.NewV7()), InterceptionID: start.ID, MessageID: "msg_1", InputTokens: 100, OutputTokens: 200,
+			Metadata: aibridge.Metadata{"model": "claude-x"}, CreatedAt: start.StartedAt,
+		},
+		&aibridge.InterceptionEnd{RecordID: uuid.Must(uuid.NewV7()), InterceptionID: start.ID, EndedAt: start.StartedAt, CredentialHint: "sk-a...WXYZ", ResponseSHA256: make([]byte, 32)},
+	}} {
+		commit, err := recorder.Record(tb.Context(), records...)
+		if err == nil && commit != nil {
+			err = commit.Wait(tb.Context())
+		}
+		if err != nil {
+			tb.Error(err)
+		}
+	}
+}
