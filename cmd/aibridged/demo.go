@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"cdr.dev/slog/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/coder/aibridged/aibridgedserver"
@@ -93,7 +92,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	running.Go(func() { _ = serveUntil(ctx, llmListener, llm) }) // Its failure shows in every conversation.
 
 	settings := settings{dataDir: directory}
-	g, err := newGateway(ctx, settings, demoConfig(llmListener.Addr().String()), "", slog.Logger{})
+	g, err := newGateway(ctx, settings, demoConfig(llmListener.Addr().String()), gatewayOptions{})
 	if err != nil {
 		return err
 	}

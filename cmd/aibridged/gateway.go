@@ -19,7 +19,6 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/controlplane"
-	"github.com/coder/aibridged/internal/upstream"
 )
 
 // transportFunc makes a provider's transport, or returns nil for the provider's own.
@@ -27,11 +26,11 @@ type transportFunc func(provider string) http.RoundTripper
 
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
 type gateway struct {
-	control *store
-	server  *aibridged.Server
-	http    *http.Server
-	dumper  *upstream.Dumper
-	served  []providerState
+	control   *store
+	server    *aibridged.Server
+	http      *http.Server
+	observers *observers
+	served    []providerState
 
 	draining atomic.Bool
 }
@@ -63,9 +62,16 @@ func openStore(ctx context.Context, path string, logger slog.Logger) (*store, er
 // Close stores what is still to be stored and closes the database.
 func (s *store) Close() error { return errors.Join(s.Server.Close(), s.db.Close()) }
 
+// gatewayOptions are what a gateway can do without.
+type gatewayOptions struct {
+	observers observerOptions
+	records   aibridged.RecordOptions // Without a directory: in the data directory.
+	logger    slog.Logger
+}
+
 // newGateway assembles a gateway. It serves nothing before its handler is given requests.
-func newGateway(ctx context.Context, s settings, c config, dumpDir string, logger slog.Logger) (_ *gateway, err error) {
-	g := &gateway{}
+func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
+	g, logger := &gateway{}, options.logger
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close(ctx))
@@ -75,18 +81,14 @@ func newGateway(ctx context.Context, s settings, c config, dumpDir string, logge
 		return nil, err
 	}
 	limits := c.Limits.limits()
-	transport := func(string) http.RoundTripper { return nil }
-	if dumpDir != "" {
-		g.dumper = upstream.Dump(upstream.NewTransport(upstream.Limits{
-			Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
-		}), dumpDir, logger.Named("dump"))
-		transport = func(string) http.RoundTripper { return g.dumper }
+	if g.observers, err = newObservers(options.observers, limits, logger); err != nil {
+		return nil, err
 	}
 	providers := make([]aibridge.Provider, 0, len(c.Providers))
 	outcomes := make([]aibridged.ProviderOutcome, 0, len(c.Providers))
 	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
 	for _, configured := range c.Providers {
-		provider, err := configured.provider(limits, transport)
+		provider, err := configured.provider(limits, g.observers.of)
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +114,12 @@ func newGateway(ctx context.Context, s settings, c config, dumpDir string, logge
 	if err := g.control.SetProviders(ctx, stored); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
-	if g.server, err = aibridged.New(ctx, pool, controlplane.InProcess(g.control), logger.Named("gateway"), tracer); err != nil {
+	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
+		options.records.Directory = s.records()
+	}
+	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
+		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
+	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	g.http = newHTTPServer(g.handler(registry), logger.Named("http"))
@@ -213,8 +220,8 @@ func (g *gateway) close(ctx context.Context) error {
 	if g.http != nil {
 		errs = append(errs, g.http.Shutdown(ctx))
 	}
-	if g.dumper != nil {
-		g.dumper.Close()
+	if g.observers != nil {
+		g.observers.close()
 	}
 	if g.control != nil {
 		errs = append(errs, g.control.Close())

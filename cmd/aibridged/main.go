@@ -35,6 +35,9 @@ type settings struct {
 // database is the path of the control plane's database.
 func (s settings) database() string { return filepath.Join(s.dataDir, "aibridged.db") }
 
+// records is the directory of the records that the database does not have yet.
+func (s settings) records() string { return filepath.Join(s.dataDir, "records") }
+
 // existing returns an error that says what to do where serve has never used the data directory.
 func (s settings) existing() error {
 	_, err := os.Stat(s.database())
@@ -56,7 +59,9 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&s.dataDir, "data-dir", "./aibridged-data", "directory of the gateway's database")
 	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")
-	root.AddCommand(newServeCommand(&s), newTokenCommand(&s), newInterceptionsCommand(&s), newFakeLLMCommand(), newDemoCommand())
+	root.AddCommand(
+		newServeCommand(&s), newTokenCommand(&s), newInterceptionsCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s), newFakeLLMCommand(), newDemoCommand(),
+	)
 	return root
 }
 

@@ -80,6 +80,13 @@ func TestFault118(t *testing.T) {
 		"expired before":     {"", []string{"token", "create", "--user", "ada", "--expires", "-1h"}, `cannot expire`},
 		"nameless token":     {"", []string{"token", "create", "--user", ""}, `username is empty`},
 		"no data yet":        {"", []string{"interceptions"}, `no gateway has used the data directory .* yet: start`},
+		"nothing to verify":  {"", []string{"verify", "--exchanges", file}, `no gateway has used the data directory .* yet: start`},
+		"no exchanges":       {"", []string{"verify"}, `required flag\(s\) "exchanges" not set`},
+		"kept in a file":     {"", []string{"serve", "--listen", "127.0.0.1:0", "--keep-exchanges", file}, `^make directory of kept exchanges: .*not a directory$`},
+		"kept for no time":   {"", []string{"serve", "--keep-exchanges", "x", "--keep-exchanges-for", "0s"}, `must be above zero$`},
+		"durability":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--durability", "paper"}, `^records: durability "paper": use sync, kernel or memory$`},
+		"when full":          {"", []string{"serve", "--listen", "127.0.0.1:0", "--records-when-full", "x"}, `^records: "x" when full: use refuse or go-on$`},
+		"nothing to resend":  {"", []string{"records", "resend"}, `no gateway has used the data directory .* yet: start`},
 		"unknown command":    {"", []string{"srve"}, `unknown command "srve"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,8 +126,8 @@ type served struct {
 	stop func() error
 }
 
-// serveHere starts both, and stops them with the test.
-func serveHere(t *testing.T) *served {
+// serveHere starts both, and stops them with the test. The arguments are more of those of serve.
+func serveHere(t *testing.T, args ...string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	upstream := lineOf(t, ctx, `listens on (http://\S+)`, "fakellm", "--listen", "127.0.0.1:0")
@@ -129,11 +136,13 @@ func serveHere(t *testing.T) *served {
 	t.Setenv("TEST_KEY", "a-key-of-no-account")
 	text := "providers:\n- {name: anthropic, type: anthropic, base_url: " + upstream.found + ", keys: ['${TEST_KEY}']}\n" +
 		"- {name: openai, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}']}\n" +
-		"- {name: off, type: openai, disabled: true}\n- {name: own, type: openai}\n"
+		"- {name: off, type: openai, disabled: true}\n- {name: own, type: openai}\n" +
+		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	gateway := lineOf(t, ctx, `listens on (http://\S+)`, "serve", "--listen", "127.0.0.1:0", "--data-dir", s.data, "--config", config)
+	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", s.data, "--config", config}, args...)
+	gateway := lineOf(t, ctx, `listens on (http://\S+)`, args...)
 	s.base = gateway.found
 	stopped := false
 	s.stop = func() error {

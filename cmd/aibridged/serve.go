@@ -10,18 +10,20 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"cdr.dev/slog/v3"
 	"cdr.dev/slog/v3/sloggers/sloghuman"
 	"github.com/spf13/cobra"
+
+	"github.com/coder/aibridged"
 )
 
 const defaultListen = "127.0.0.1:4001"
 
 func newServeCommand(s *settings) *cobra.Command {
 	var (
-		listen  string
-		dumpDir string
+		options serveOptions
 		verbose bool
 	)
 	cmd := &cobra.Command{
@@ -34,26 +36,39 @@ func newServeCommand(s *settings) *cobra.Command {
 				return err
 			}
 			if !cmd.Flags().Changed("listen") && c.Listen != "" {
-				listen = c.Listen
+				options.listen = c.Listen
+			}
+			if options.observers.keepFor <= 0 {
+				return fmt.Errorf("--keep-exchanges-for must be above zero")
 			}
 			level := slog.LevelInfo
 			if verbose {
 				level = slog.LevelDebug
 			}
-			logger := slog.Make(sloghuman.Sink(cmd.ErrOrStderr())).Leveled(level)
-			return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, serveOptions{listen: listen, dumpDir: dumpDir, logger: logger})
+			options.logger = slog.Make(sloghuman.Sink(cmd.ErrOrStderr())).Leveled(level)
+			return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, options)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", defaultListen, "address to listen on")
-	cmd.Flags().StringVar(&dumpDir, "dump-dir", "", "write every upstream request and response there, credentials redacted")
-	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
+	flags := cmd.Flags()
+	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on")
+	flags.BoolVar(&verbose, "verbose", false, "log more")
+	records := &options.records
+	flags.StringVar((*string)(&records.Durability), "durability", string(aibridged.DurabilitySync),
+		"what records outlive before the database has them: sync (the machine), kernel (the process; the machine after 100 ms) or memory")
+	flags.Int64Var(&records.MaxBytes, "records-limit", 0, "how many `bytes` of records may wait for the database; 0 is 1 GiB, or 64 MiB in memory")
+	flags.StringVar((*string)(&records.WhenFull), "records-when-full", string(aibridged.WhenFullRefuse),
+		"refuse requests, or go-on without records")
+	observers := &options.observers
+	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response there, credentials redacted")
+	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")
+	flags.DurationVar(&observers.keepFor, "keep-exchanges-for", 7*24*time.Hour, "how long they are kept")
 	return cmd
 }
 
 type serveOptions struct {
-	listen  string
-	dumpDir string
-	logger  slog.Logger
+	gatewayOptions
+
+	listen string
 }
 
 func serve(ctx context.Context, out io.Writer, s settings, c config, options serveOptions) error {
@@ -70,7 +85,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 		}
 		return fmt.Errorf("listen on %s: %w", options.listen, err)
 	}
-	g, err := newGateway(ctx, s, c, options.dumpDir, options.logger)
+	g, err := newGateway(ctx, s, c, options.gatewayOptions)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/upstream"
+)
+
+// observerOptions say what of the traffic with providers is written to files.
+type observerOptions struct {
+	dumpDir string // Empty: no dumps.
+	keepDir string // Empty: exchanges are not kept.
+	keepFor time.Duration
+}
+
+// observers write to files what goes to providers and comes from them. The zero value writes nothing.
+type observers struct {
+	transport http.RoundTripper // Nil: nothing is to be written, and each provider has a transport of its own.
+	network   *http.Transport
+	dumper    *upstream.Dumper
+	keeper    *upstream.Keeper
+}
+
+func newObservers(options observerOptions, limits aibridge.Limits, logger slog.Logger) (*observers, error) {
+	o := &observers{}
+	if options.dumpDir == "" && options.keepDir == "" {
+		return o, nil
+	}
+	o.network = upstream.NewTransport(upstream.Limits{
+		Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
+	})
+	o.transport = o.network
+	if options.keepDir != "" {
+		var err error
+		if o.keeper, err = upstream.Keep(o.transport, options.keepDir, options.keepFor, logger.Named("keep")); err != nil {
+			return nil, err
+		}
+		o.transport = o.keeper
+	}
+	if options.dumpDir != "" {
+		o.dumper = upstream.Dump(o.transport, options.dumpDir, logger.Named("dump"))
+		o.transport = o.dumper
+	}
+	return o, nil
+}
+
+// of returns the transport of a provider, or nil for the provider's own.
+func (o *observers) of(string) http.RoundTripper { return o.transport }
+
+// close writes what has been seen.
+func (o *observers) close() {
+	if o.dumper != nil {
+		o.dumper.Close()
+	}
+	if o.keeper != nil {
+		o.keeper.Close()
+	}
+	if o.network != nil {
+		o.network.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/coder/aibridged/internal/rederive"
+)
+
+// verdictText writes one line for each difference, and one at the end.
+type verdictText struct{ out io.Writer }
+
+func newVerdictText(out io.Writer) verdictWriter { return verdictText{out} }
+
+func (w verdictText) verdict(v verdict) error {
+	for _, d := range v.Differences {
+		text := d.Problem
+		if text == "" {
+			recorded, bytes := contrast(rederive.Shown(d.Recorded), rederive.Shown(d.Bytes))
+			text = fmt.Sprintf("recorded %s, the bytes say %s", recorded, bytes)
+		}
+		if _, err := fmt.Fprintf(w.out, "%s %s: %s\n", v.InterceptionID, d.Field, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w verdictText) sums(s sums) error {
+	inPart := ""
+	if s.InPart > 0 {
+		inPart = fmt.Sprintf(" (%d in part)", s.InPart)
+	}
+	_, err := fmt.Fprintf(w.out, "%d interceptions verified%s, %d differ, %d without kept bytes\n", s.Verified, inPart, s.Differ, s.NotKept)
+	return err
+}
+
+// verdictJSON writes an object for each interception, and one at the end.
+type verdictJSON struct{ encoder *json.Encoder }
+
+func newVerdictJSON(out io.Writer) verdictWriter {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	return verdictJSON{encoder}
+}
+
+func (w verdictJSON) verdict(v verdict) error { return w.encoder.Encode(v) }
+
+func (w verdictJSON) sums(s sums) error { return w.encoder.Encode(map[string]any{"sums": s}) }
+
+const (
+	// longestShown is how much of a value a line shows, in characters.
+	longestShown = 120
+	// shownBefore is how much of that comes before the place where two values part.
+	shownBefore = 30
+)
+
+// contrast returns two values as a line shows them: where they are long, the part around their first difference.
+func contrast(one, other string) (string, string) {
+	a, b := []rune(one), []rune(other)
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	from := 0
+	if max(len(a), len(b)) > longestShown {
+		from = max(0, same-shownBefore)
+	}
+	return window(a, from), window(b, from)
+}
+
+// window returns what a line shows of a value from a place on.
+func window(text []rune, from int) string {
+	before, after := "", ""
+	if from > 0 {
+		before = "…"
+	}
+	rest := text[min(from, len(text)):]
+	if len(rest) > longestShown {
+		rest, after = rest[:longestShown], "…"
+	}
+	return before + string(rest) + after
+}
