@@ -1,25 +1,27 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// measurement is one row of the report: a figure of one process in one round, in nanoseconds or bytes.
+// measurement is some rows of the report: figures of one process in one round.
 type measurement struct {
-	name string
-	unit string
+	names []string
+	unit  string
 	// added says that what the direct way to the upstream takes is to be subtracted.
 	added   bool
-	measure func(ctx context.Context, p *process) (float64, error)
+	measure func(ctx context.Context, p *process) ([]float64, error)
 }
 
 const (
@@ -29,11 +31,14 @@ const (
 
 func measurements() []measurement {
 	return []measurement{
-		{name: "CPU per blocking request, 1 KB", unit: "µs", measure: cpuPerRequest(1<<10, 3000)},
-		{name: "CPU per blocking request, 200 KB", unit: "µs", measure: cpuPerRequest(200<<10, 600)},
-		{name: "CPU per event of a paced stream", unit: "µs", measure: cpuPerEvent},
-		{name: "added time to first byte, stream", unit: "µs", added: true, measure: firstByte},
-		{name: "memory per idle stream", unit: "KiB", measure: memoryPerStream},
+		{names: []string{"CPU per blocking request, 1 KB"}, unit: "µs", measure: cpuPerRequest(1<<10, 3000)},
+		{names: []string{"CPU per blocking request, 200 KB"}, unit: "µs", measure: cpuPerRequest(200<<10, 600)},
+		{names: []string{"CPU per event of a paced stream"}, unit: "µs", measure: cpuPerEvent},
+		{
+			names: []string{"added at a stream's first byte, p50", "the same, p99", "added at a stream's end, p50", "the same, p99"},
+			unit:  "µs", added: true, measure: delays,
+		},
+		{names: []string{"memory per idle stream"}, unit: "KiB", measure: memoryPerStream},
 	}
 }
 
@@ -137,23 +142,23 @@ func cpuOf(ctx context.Context, p *process, work func() error) (time.Duration, e
 	return after.CPU - before.CPU, err
 }
 
-func cpuPerRequest(size, requests int) func(context.Context, *process) (float64, error) {
+func cpuPerRequest(size, requests int) func(context.Context, *process) ([]float64, error) {
 	body := requestBody(size, `"model":"blocking"`)
-	return func(ctx context.Context, p *process) (float64, error) {
+	return func(ctx context.Context, p *process) ([]float64, error) {
 		client := newClient()
 		defer client.CloseIdleConnections()
 		if err := inParallel(blockingWorkers, requests/10, func() error { return exchange(ctx, client, p, body) }); err != nil {
-			return 0, err
+			return nil, err
 		}
 		cpu, err := cpuOf(ctx, p, func() error {
 			return inParallel(blockingWorkers, requests, func() error { return exchange(ctx, client, p, body) })
 		})
-		return float64(cpu) / float64(requests) / 1e3, err
+		return []float64{float64(cpu) / float64(requests) / 1e3}, err
 	}
 }
 
 // cpuPerEvent has no warm-up of its own: its connections are new, and its streams so long that this does not show.
-func cpuPerEvent(ctx context.Context, p *process) (float64, error) {
+func cpuPerEvent(ctx context.Context, p *process) ([]float64, error) {
 	const streams = 40
 	body := requestBody(1<<10, `"model":"stream","stream":true`)
 	client := newClient()
@@ -161,35 +166,52 @@ func cpuPerEvent(ctx context.Context, p *process) (float64, error) {
 	cpu, err := cpuOf(ctx, p, func() error {
 		return inParallel(streams, streams, func() error { return exchange(ctx, client, p, body) })
 	})
-	return float64(cpu) / float64(streams*streamEvents) / 1e3, err
+	return []float64{float64(cpu) / float64(streams*streamEvents) / 1e3}, err
 }
 
-// firstByte is the median time from a request to the first byte of its stream, one request at a time.
-func firstByte(ctx context.Context, p *process) (float64, error) {
-	const requests = 400
-	body := requestBody(20<<10, `"model":"idle","stream":true`)
+// delays are the median and the 99th percentile, of the time from a request to the first byte of its stream, and of the
+// time from the sending of its last event to its arrival; one request at a time.
+func delays(ctx context.Context, p *process) ([]float64, error) {
+	const requests = 500
+	body := requestBody(20<<10, `"model":"brief","stream":true`)
 	client := newClient()
 	defer client.CloseIdleConnections()
-	took := make([]float64, 0, requests)
+	var first, last []float64
 	for range requests {
-		requestCtx, cancel := context.WithCancel(ctx)
-		began := time.Now()
-		response, err := post(requestCtx, client, p, body)
-		if err == nil {
-			_, err = response.Body.Read(make([]byte, 1))
-		}
-		took = append(took, float64(time.Since(began))/1e3)
-		cancel()
+		atFirst, atLast, err := delay(ctx, client, p, body)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		_ = response.Body.Close() // Its request has just been cancelled.
+		first, last = append(first, atFirst), append(last, atLast)
 	}
-	return median(took), nil
+	return []float64{median(first), quantile(first, 0.99), median(last), quantile(last, 0.99)}, nil
+}
+
+func delay(ctx context.Context, client *http.Client, p *process, body string) (first, last float64, err error) {
+	began := time.Now()
+	response, err := post(ctx, client, p, body)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	begin := make([]byte, 1)
+	if _, err := response.Body.Read(begin); err != nil {
+		return 0, 0, err
+	}
+	first = float64(time.Since(began)) / 1e3
+	rest, err := io.ReadAll(response.Body)
+	ended := time.Now().UnixNano()
+	if err != nil {
+		return 0, 0, err
+	}
+	_, stamp, _ := bytes.Cut(rest, []byte("\n:"))
+	stamp, _, _ = bytes.Cut(stamp, []byte("\n"))
+	sent, err := strconv.ParseInt(string(stamp), 10, 64)
+	return first, float64(ended-sent) / 1e3, err
 }
 
 // memoryPerStream is what a stream holds that has begun and is silent.
-func memoryPerStream(ctx context.Context, p *process) (float64, error) {
+func memoryPerStream(ctx context.Context, p *process) ([]float64, error) {
 	body := requestBody(20<<10, `"model":"idle","stream":true`)
 	client := newClient()
 	defer client.CloseIdleConnections()
@@ -197,7 +219,7 @@ func memoryPerStream(ctx context.Context, p *process) (float64, error) {
 	defer cancel()
 	before, err := p.usage(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	responses := make(chan *http.Response, idleStreams)
 	if err := inParallel(20, idleStreams, func() error {
@@ -209,7 +231,7 @@ func memoryPerStream(ctx context.Context, p *process) (float64, error) {
 		_, err = response.Body.Read(make([]byte, 1))
 		return err
 	}); err != nil {
-		return 0, err
+		return nil, err
 	}
 	after, err := p.usage(ctx)
 	cancel()
@@ -217,10 +239,12 @@ func memoryPerStream(ctx context.Context, p *process) (float64, error) {
 	for response := range responses {
 		_ = response.Body.Close() // Its request has just been cancelled.
 	}
-	return float64(after.Memory-before.Memory) / idleStreams / 1024, err
+	return []float64{float64(after.Memory-before.Memory) / idleStreams / 1024}, err
 }
 
-func median(values []float64) float64 {
+func median(values []float64) float64 { return quantile(values, 0.5) }
+
+func quantile(values []float64, q float64) float64 {
 	values = slices.Sorted(slices.Values(values))
-	return values[len(values)/2]
+	return values[int(q*float64(len(values)))]
 }

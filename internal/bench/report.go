@@ -39,31 +39,66 @@ func run(ctx context.Context, rounds int) (err error) {
 	}
 
 	fmt.Printf("%s, %d CPUs, medians of %d rounds. bare: ReverseProxy; library: the gateway, records delivered and not stored;\n", runtime.Version(), runtime.NumCPU(), rounds)
-	fmt.Printf("gateway: the gateway with its control plane and SQLite in the same process, as `aibridged serve` runs it.\n\n")
+	fmt.Printf("gateway: durability sync, its control plane and SQLite in the same process, as `aibridged serve` runs it.\n\n")
 	table := tabwriter.NewWriter(os.Stdout, 0, 4, 1, ' ', 0)
 	fmt.Fprintln(table, "|\t| bare\t| library\t| gateway\t| library/bare\t| gateway/bare\t|")
 	fmt.Fprintln(table, "|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, m := range measurements() {
-		figures := map[*process][]float64{}
-		for range rounds {
-			base := 0.0
-			if m.added {
-				if base, err = m.measure(ctx, direct); err != nil {
-					return fmt.Errorf("%s: %w", m.name, err)
-				}
-			}
-			for _, p := range proxies {
-				figure, err := m.measure(ctx, p)
-				if err != nil {
-					return fmt.Errorf("%s: %w", m.name, err)
-				}
-				figures[p] = append(figures[p], figure-base)
-			}
+		figures, err := m.inTurn(ctx, direct, proxies, rounds)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.names[0], err)
 		}
-		bare, library, gateway := median(figures[proxies[0]]), median(figures[proxies[1]]), median(figures[proxies[2]])
-		fmt.Fprintf(table, "| %s\t| %.1f %s\t| %.1f %s\t| %.1f %s\t| %.2f\t| %.2f\t|\n",
-			m.name, bare, m.unit, library, m.unit, gateway, m.unit, library/bare, gateway/bare)
+		for row, name := range m.names {
+			bare, library, gateway := median(figures[0][row]), median(figures[1][row]), median(figures[2][row])
+			fmt.Fprintf(table, "| %s\t| %.1f %s\t| %.1f %s\t| %.1f %s\t| %.2f\t| %.2f\t|\n",
+				name, bare, m.unit, library, m.unit, gateway, m.unit, library/bare, gateway/bare)
+		}
 		_ = table.Flush()
 	}
+	return reportRecords(ctx, begin, rounds)
+}
+
+// inTurn measures the proxies in turn, and returns the figures of each, by row and round.
+func (m measurement) inTurn(ctx context.Context, direct *process, proxies []*process, rounds int) ([][][]float64, error) {
+	figures := make([][][]float64, len(proxies))
+	for i := range figures {
+		figures[i] = make([][]float64, len(m.names))
+	}
+	for range rounds {
+		base := make([]float64, len(m.names))
+		if m.added {
+			var err error
+			if base, err = m.measure(ctx, direct); err != nil {
+				return nil, err
+			}
+		}
+		for i, p := range proxies {
+			rows, err := m.measure(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			for row, figure := range rows {
+				figures[i][row] = append(figures[i][row], figure-base[row])
+			}
+		}
+	}
+	return figures, nil
+}
+
+// reportRecords measures a record's own cost.
+func reportRecords(ctx context.Context, begin func(role, upstreamURL string) (*process, error), rounds int) error {
+	p, err := begin("records", "")
+	if err != nil {
+		return err
+	}
+	var figures []float64
+	for range rounds {
+		cpu, err := cpuOf(ctx, p, func() error { return p.record(ctx) })
+		if err != nil {
+			return fmt.Errorf("records: %w", err)
+		}
+		figures = append(figures, float64(cpu)/recordedRecords/1e3)
+	}
+	fmt.Printf("\nCPU per record, durability sync, from its capture to its batch at the control plane: %.1f µs\n", median(figures))
 	return nil
 }

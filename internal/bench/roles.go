@@ -96,8 +96,11 @@ func newRole(ctx context.Context, role, upstreamURL string) (_ http.Handler, tok
 			proxy.ServeHTTP(w, r)
 		}), "none", nothing, err
 	case "library":
-		handler, err := newGateway(ctx, upstreamURL, controlplane.InProcess(&forgetful{owner: uuid.New()}))
+		handler, err := newGateway(ctx, upstreamURL, "", controlplane.InProcess(&forgetful{owner: uuid.New()}))
 		return handler, "any-token", nothing, err
+	case "records":
+		handler, closer, err := newRecording(ctx)
+		return handler, "none", closer, err
 	case "gateway":
 		debug.SetGCPercent(400) // As serve does.
 		return newStoringGateway(ctx, upstreamURL)
@@ -124,11 +127,11 @@ func newStoringGateway(ctx context.Context, upstreamURL string) (_ http.Handler,
 	if token, _, err = store.CreateToken(ctx, aibridgedserver.TokenParams{Username: "bench"}); err != nil {
 		return nil, "", closer, err
 	}
-	handler, err := newGateway(ctx, upstreamURL, controlplane.InProcess(store))
+	handler, err := newGateway(ctx, upstreamURL, filepath.Join(directory, "records"), controlplane.InProcess(store))
 	return handler, token, closer, err
 }
 
-func newGateway(ctx context.Context, upstreamURL string, dialer aibridged.Dialer) (http.Handler, error) {
+func newGateway(ctx context.Context, upstreamURL, records string, dialer aibridged.Dialer) (http.Handler, error) {
 	provider, err := aibridge.NewAnthropicProvider("anthropic", aibridge.ProviderOptions{BaseURL: upstreamURL, Key: "a-key-of-no-account"})
 	if err != nil {
 		return nil, err
@@ -138,7 +141,7 @@ func newGateway(ctx context.Context, upstreamURL string, dialer aibridged.Dialer
 	if err != nil {
 		return nil, err
 	}
-	return aibridged.New(ctx, pool, dialer, slog.Logger{}, tracer)
+	return aibridged.NewServer(ctx, pool, dialer, aibridged.ServerOptions{Records: aibridged.RecordOptions{Directory: records}})
 }
 
 // forgetful is a control plane that takes everything and keeps nothing: what remains is the gateway's own work.

@@ -17,7 +17,11 @@ const (
 const blockingAnswer = `{"id":"msg_1","type":"message","role":"assistant","model":"bench","content":[{"type":"text","text":"%s"}],` +
 	`"stop_reason":"end_turn","usage":{"input_tokens":100,"output_tokens":200,"cache_read_input_tokens":300}}`
 
-// serveUpstream answers as the Messages API does. What it is to do is in the path: /stream, /idle, or a blocking answer.
+// briefPause is the middle of a brief stream: long enough for its start to be on any disk before its end comes.
+const briefPause = 3 * time.Millisecond
+
+// serveUpstream answers as the Messages API does. What it is to do is in the model's name and in stream: one event and
+// then silence, one event and after a pause the rest, many events, or a blocking answer.
 func serveUpstream(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -27,6 +31,8 @@ func serveUpstream(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(string(body[:min(len(body), 100)]), `"model":"idle"`):
 		serveStream(w, r, 0)
 		<-r.Context().Done()
+	case strings.Contains(string(body[:min(len(body), 100)]), `"model":"brief"`):
+		serveBrief(w)
 	case strings.Contains(string(body[:min(len(body), 100)]), `"stream":true`):
 		serveStream(w, r, streamEvents)
 	default:
@@ -36,13 +42,7 @@ func serveUpstream(w http.ResponseWriter, r *http.Request) {
 }
 
 func serveStream(w http.ResponseWriter, r *http.Request, events int) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	controller := http.NewResponseController(w)
-	send := func(kind, data string) {
-		fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, data)
-		_ = controller.Flush() // A client that left is noticed below.
-	}
-	send("message_start", `{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"bench","content":[],"usage":{"input_tokens":100,"output_tokens":1}}}`)
+	send := beginStream(w)
 	if events == 0 {
 		return
 	}
@@ -58,6 +58,32 @@ func serveStream(w http.ResponseWriter, r *http.Request, events int) {
 		}
 	}
 	send("content_block_stop", `{"type":"content_block_stop","index":0}`)
-	send("message_delta", `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":200}}`)
-	send("message_stop", `{"type":"message_stop"}`)
+	send("message_delta", messageDelta)
+	send("message_stop", messageStop)
+}
+
+const (
+	messageDelta = `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":200}}`
+	messageStop  = `{"type":"message_stop"}`
+)
+
+// beginStream sends the first event, and returns what sends further ones.
+func beginStream(w http.ResponseWriter) func(kind, data string) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	controller := http.NewResponseController(w)
+	send := func(kind, data string) {
+		fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, data)
+		_ = controller.Flush() // A client that left is noticed by the one who sends.
+	}
+	send("message_start", `{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"bench","content":[],"usage":{"input_tokens":100,"output_tokens":1}}}`)
+	return send
+}
+
+// serveBrief tells in a comment of its last event when that was sent: what lies between is the way to the client.
+func serveBrief(w http.ResponseWriter) {
+	send := beginStream(w)
+	<-time.After(briefPause)
+	send("message_delta", messageDelta)
+	fmt.Fprintf(w, ":%d\n", time.Now().UnixNano())
+	send("message_stop", messageStop)
 }
