@@ -5,12 +5,15 @@ GO ?= go
 # What is generated, in the order of its making.
 GENERATED := proto/aibridged.pb.go proto/aibridged_drpc.pb.go aibridgedmock/aibridgedmock.go
 
-.PHONY: check test race format vet staticcheck gen gen-clean bench fuzz e2e
+.PHONY: check test test-crash race format vet staticcheck gen gen-clean bench fuzz e2e
 
 check: format vet staticcheck gen-clean race ## Everything that must hold before a commit.
 
 test: ## The tests.
 	$(GO) test ./...
+
+test-crash: ## Processes killed under load: 200 gateways, and a control plane that is away for a minute.
+	$(GO) test -count=1 -timeout 30m -v ./internal/crashtest -args -kills=200 -away=60s
 
 race:
 	$(GO) test -race ./...

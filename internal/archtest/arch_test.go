@@ -15,8 +15,8 @@ const module = "github.com/coder/aibridged"
 // floors lists the packages from the ground up. A package imports packages of lower floors only, and none of its own.
 func floors() [][]string {
 	return [][]string{
-		{"proto", "dbpubsub", "internal/apierror", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/outbox", "internal/sse", "internal/storable"},
-		{"internal/inproc", "internal/upstream", "internal/wire"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/outbox", "internal/sse", "internal/storable"},
+		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/mcp"},
@@ -31,18 +31,19 @@ func floors() [][]string {
 // forTests are packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/protogen", "internal/rawserver", "internal/rederive",
-		"internal/testkit", "internal/wire/wiretest",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/protogen", "internal/rawserver", "internal/testkit",
+		"internal/wire/wiretest",
 	}
 }
 
 // apart are packages that must not import each other although their floors would allow it: a rule, and why.
 func apart() map[string][]string {
 	return map[string][]string{
-		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
-		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
-		"aibridge/mcp":           {"aibridge"},                                       // Sessions know nothing of bridges.
-		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // A second opinion on the formats is worth something only if it is one.
+		"aibridgedserver":        {".", "aibridge"},                                          // A gateway and its control plane meet in proto.
+		"aibridgedserver/sqlite": {".", "aibridge"},                                          // The same.
+		"aibridge/mcp":           {"aibridge"},                                               // Sessions know nothing of bridges.
+		"internal/rederive":      {"internal/jsonedit", "internal/sse", "internal/storable"}, // It is held against what uses these: a second opinion.
+		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"},         // A second opinion on the formats is worth something only if it is one.
 	}
 }
 
@@ -66,7 +67,7 @@ func only() map[string][]string {
 		"github.com/spf13/cobra":        {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":      {"cmd/aibridged"},
 		"github.com/tidwall/gjson":      {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/klauspost/compress": {"internal/contentcoding"},
+		"github.com/klauspost/compress": {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli": {"internal/contentcoding"},
 	}
 }

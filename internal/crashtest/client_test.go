@@ -1,0 +1,104 @@
+package crashtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coder/aibridged/aibridge"
+)
+
+// answerMax is more than any answer here has.
+const answerMax = 1 << 20
+
+// client asks one thing after the other. It behaves as SDKs do: it comes back after a 503 when that says so.
+type client struct {
+	name   string
+	rng    *rand.Rand
+	http   *http.Client
+	base   string // Of the gateway.
+	token  string
+	ledger *ledger
+
+	pace     func() pace
+	padding  int           // Of each ask.
+	patience time.Duration // How long an answer may take before it is taken for one that never comes.
+	eager    bool          // It comes back sooner than a 503 says.
+}
+
+// run asks until ctx ends, and then finishes what it has begun. Abort ends that too.
+func (c *client) run(ctx, abort context.Context) {
+	for number := 0; ctx.Err() == nil; number++ {
+		model := fmt.Sprintf("%s-%06d", c.name, number)
+		a := attempt{ask: newAsk(c.rng, model, c.pace()), began: time.Now()}
+		a.padding = c.padding
+		c.ledger.note(a)
+		wait := c.try(abort, &a)
+		a.ended = time.Now()
+		c.ledger.note(a)
+		pause(ctx, wait)
+	}
+}
+
+// try makes an attempt, and returns how long to wait before the next one.
+func (c *client) try(abort context.Context, a *attempt) time.Duration {
+	ctx, cancel := context.WithTimeoutCause(abort, c.patience, errHung)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+aibridge.RootPath+a.format.path, strings.NewReader(a.body()))
+	if err != nil {
+		a.outcome, a.detail = wrong, err.Error()
+		return 0
+	}
+	request.GetBody = nil // So that net/http does not send it twice.
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.broke(ctx, a, err)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, answerMax))
+	_ = response.Body.Close()
+	switch {
+	case response.StatusCode == http.StatusServiceUnavailable && err == nil:
+		return c.refused(a, response, body)
+	case response.StatusCode == http.StatusOK && a.isWhole(body):
+		a.outcome, a.received = whole, digestOf(body)
+		return upTo(c.rng, 5*time.Millisecond)
+	case err != nil:
+		return c.broke(ctx, a, err)
+	}
+	a.outcome = wrong
+	a.detail = fmt.Sprintf("status %d with %d bytes that end in good order and are no whole answer: %.300q", response.StatusCode, len(body), body)
+	return time.Second
+}
+
+var errHung = errors.New("no answer, or no end of one, within the client's patience")
+
+// broke notes an answer that broke off, or did not come.
+func (c *client) broke(ctx context.Context, a *attempt, err error) time.Duration {
+	a.outcome, a.detail = broken, err.Error()
+	if errors.Is(context.Cause(ctx), errHung) {
+		a.outcome, a.detail = wrong, fmt.Sprintf("%v: %v", errHung, err)
+	}
+	return between(c.rng, 20*time.Millisecond, 60*time.Millisecond)
+}
+
+// refused notes a 503. A gateway's own says when to come back, and why, in the shape of its API.
+func (c *client) refused(a *attempt, response *http.Response, body []byte) time.Duration {
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	a.outcome, a.detail = unavailable, string(body)
+	if err != nil || seconds < 1 {
+		a.outcome = wrong
+		a.detail = fmt.Sprintf("503 with Retry-After %q: %.300q", response.Header.Get("Retry-After"), body)
+	}
+	if c.eager {
+		return between(c.rng, 50*time.Millisecond, 150*time.Millisecond)
+	}
+	return time.Duration(seconds) * time.Second
+}

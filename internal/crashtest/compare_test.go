@@ -1,0 +1,232 @@
+package crashtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/internal/fakellm"
+)
+
+// user is who all requests come from.
+const user = "ada"
+
+// cutMessage is what the end of an interception says that a gateway's next start recorded.
+const cutMessage = "the gateway's process ended before the answer did"
+
+// comparison holds records against what clients got and what the upstream served.
+type comparison struct {
+	attempts map[string]attempt // By model, as all that follows.
+	served   map[string][]fakellm.Served
+	lives    []life
+	recorded map[string][]*aibridgedserver.Interception
+
+	cut        int // Interceptions that a kill cut.
+	complaints []string
+}
+
+// run returns all that is not as it must be, once all records have been delivered.
+func (c *comparison) run(recorded []*aibridgedserver.Interception) []string {
+	c.recorded = make(map[string][]*aibridgedserver.Interception, len(recorded))
+	for _, i := range recorded {
+		c.recorded[i.Model] = append(c.recorded[i.Model], i)
+	}
+	for _, i := range recorded {
+		c.checkInterception(i)
+	}
+	for _, a := range c.attempts {
+		c.checkAttempt(a)
+	}
+	for model, served := range c.served {
+		c.checkServed(model, served)
+	}
+	slices.Sort(c.complaints)
+	return c.complaints
+}
+
+func (c *comparison) complain(model, format string, args ...any) {
+	c.complaints = append(c.complaints, model+": "+fmt.Sprintf(format, args...))
+}
+
+// checkAttempt is about what a client knows.
+func (c *comparison) checkAttempt(a attempt) {
+	recorded := len(c.recorded[a.model])
+	switch a.outcome {
+	case whole:
+		if recorded != 1 {
+			c.complain(a.model, "its client received all of the answer, and %d interceptions are recorded", recorded)
+		}
+	case unavailable:
+		if served := len(c.served[a.model]); recorded > 0 || served > 0 {
+			c.complain(a.model, "it was refused, and sent upstream %d times and recorded %d times", served, recorded)
+		}
+	case broken:
+		if recorded > 1 {
+			c.complain(a.model, "%d interceptions are recorded", recorded)
+		}
+		if !c.killedWithin(a.began, a.ended) {
+			c.complain(a.model, "its client noticed something although no gateway was killed: %s", a.detail)
+		}
+	default:
+		c.complain(a.model, "its client got what none should get, or nothing: %s", a.detail)
+	}
+}
+
+// killedWithin reports whether a gateway was killed, or was not there yet, within a time.
+func (c *comparison) killedWithin(began, ended time.Time) bool {
+	for n, l := range c.lives {
+		if l.killed.IsZero() || ended.Before(l.killed) {
+			continue
+		}
+		back := slices.IndexFunc(c.lives[n+1:], func(next life) bool { return !next.ready.IsZero() })
+		if back < 0 || !began.After(c.lives[n+1+back].ready) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkServed is about what the upstream knows: nothing is sent there that is not recorded before.
+func (c *comparison) checkServed(model string, served []fakellm.Served) {
+	if model == "" {
+		// The upstream has not read all of these: there must be a kill that cut them short.
+		if !slices.ContainsFunc(c.lives, func(l life) bool { return !l.killed.IsZero() }) {
+			c.complain(model, "%d requests came upstream in part, although no gateway was killed", len(served))
+		}
+		return
+	}
+	if n := len(served); n != 1 {
+		c.complain(model, "it was sent upstream %d times", n)
+	}
+	if len(c.recorded[model]) == 0 {
+		c.complain(model, "it was sent upstream, and no interception is recorded")
+	}
+}
+
+// checkInterception is about what is recorded.
+func (c *comparison) checkInterception(i *aibridgedserver.Interception) {
+	a, sent := c.attempts[i.Model]
+	if !sent {
+		c.complain(i.Model, "interception %s is of no request that was sent", i.ID)
+		return
+	}
+	want := digestOf([]byte(a.body()))
+	if got := digestIn(i.RequestBytes, i.RequestSHA256); got != want {
+		c.complain(i.Model, "the request is recorded as %v, and was %v", got, want)
+	}
+	switch {
+	case i.Initiator != user:
+		c.complain(i.Model, "it is recorded as of %q", i.Initiator)
+	case i.EndedAt == nil:
+		c.complain(i.Model, "interception %s has not ended", i.ID)
+	case i.ErrorType == nil:
+		c.checkWhole(a, i)
+	case *i.ErrorType == "truncated" && i.ErrorMessage != nil && *i.ErrorMessage == cutMessage:
+		c.checkCut(a, i)
+	default:
+		c.complain(i.Model, "it ended as %s", errorOf(i))
+	}
+}
+
+func errorOf(i *aibridgedserver.Interception) string {
+	text := *i.ErrorType
+	if i.ErrorMessage != nil {
+		text += ": " + *i.ErrorMessage
+	}
+	return text
+}
+
+// digestIn is a digest as it is recorded.
+func digestIn(bytes *int64, sha256 *string) digest {
+	if bytes == nil || sha256 == nil {
+		return digest{}
+	}
+	return digest{*bytes, *sha256}
+}
+
+// checkWhole is about an interception that is recorded as a success, whether its client still got that or not.
+func (c *comparison) checkWhole(a attempt, i *aibridgedserver.Interception) {
+	served := c.served[i.Model]
+	if len(served) == 0 {
+		c.complain(i.Model, "it is recorded as a success, and was never sent upstream")
+		return
+	}
+	if got, want := recordedFacts(i), servedFacts(served[0]); got != want {
+		c.complain(i.Model, "recorded: %s\n\tserved:   %s", got, want)
+	}
+	if got := digestIn(i.ResponseBytes, i.ResponseSHA256); a.outcome == whole && got != a.received {
+		c.complain(i.Model, "the answer is recorded as %v, and its client received %v", got, a.received)
+	}
+}
+
+// checkCut is about an interception that a kill cut, and that the gateway's next start has ended.
+func (c *comparison) checkCut(a attempt, i *aibridgedserver.Interception) {
+	c.cut++
+	if a.outcome == whole {
+		c.complain(i.Model, "its client received all of the answer, and it is recorded as cut")
+	}
+	// A kill can come while the records of one call are written: the first of them may be there.
+	if prompts := len(i.Prompts); prompts > 1 || prompts == 0 && len(c.served[i.Model]) > 0 {
+		c.complain(i.Model, "it has %d prompts", prompts)
+	}
+	if usages := len(i.TokenUsages); usages > 1 {
+		c.complain(i.Model, "it has %d token usages", usages)
+	}
+	n := slices.IndexFunc(c.lives, func(l life) bool {
+		return !i.StartedAt.Before(l.began.Truncate(time.Microsecond)) && !i.StartedAt.After(l.ended)
+	})
+	if n < 0 || c.lives[n].killed.IsZero() {
+		c.complain(i.Model, "it started at %v, within no life of the gateway that was killed", i.StartedAt)
+		return
+	}
+	back := slices.IndexFunc(c.lives[n+1:], func(next life) bool { return !next.ready.IsZero() })
+	if back < 0 || i.EndedAt.Before(c.lives[n].killed.Truncate(time.Microsecond)) || i.EndedAt.After(c.lives[n+1+back].ready) {
+		c.complain(i.Model, "it ended at %v: not between the kill that cut it and the end of the next start", *i.EndedAt)
+	}
+}
+
+// recordedFacts is what a success must have recorded, as text.
+func recordedFacts(i *aibridgedserver.Interception) string {
+	var facts []string
+	for _, prompt := range i.Prompts {
+		facts = append(facts, promptFact(prompt.Prompt))
+	}
+	for _, u := range i.TokenUsages {
+		facts = append(facts, usageFact(u.MsgID, u.InputTokens, u.OutputTokens, u.CacheReadInputTokens, u.CacheWriteInputTokens))
+	}
+	for _, call := range i.ToolUsages {
+		facts = append(facts, "call "+call.ToolCallID+" "+call.Tool+" "+call.Input)
+	}
+	for _, thought := range i.ModelThoughts {
+		facts = append(facts, "thought "+thought.Content)
+	}
+	return strings.Join(facts, "; ")
+}
+
+func servedFacts(s fakellm.Served) string {
+	facts := []string{
+		s.Prompt, usageFact(s.AnswerID, s.Usage.Input, s.Usage.Output, s.Usage.CacheRead, s.Usage.CacheWrite),
+	}
+	for _, call := range s.ToolCalls {
+		facts = append(facts, "call "+call.ID+" "+call.Name+" "+call.Input)
+	}
+	for _, thought := range s.Thoughts {
+		facts = append(facts, "thought "+thought)
+	}
+	return strings.Join(facts, "; ")
+}
+
+// promptFact is short where a prompt is not.
+func promptFact(prompt string) string {
+	const shown = 1000
+	if len(prompt) <= shown {
+		return "prompt " + prompt
+	}
+	return fmt.Sprintf("prompt %s… (%v)", prompt[:shown/2], digestOf([]byte(prompt)))
+}
+
+func usageFact(answer string, input, output, cacheRead, cacheWrite int64) string {
+	return fmt.Sprintf("answer %s of %d in, %d out, %d read, %d written", answer, input, output, cacheRead, cacheWrite)
+}

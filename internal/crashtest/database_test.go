@@ -1,0 +1,89 @@
+package crashtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checkOrder looks at one state of the database. Records are delivered in the order in which they were made: of each
+// client, whose requests follow each other, all interceptions but the last have ended. It returns how many
+// interceptions a kill has cut.
+func (s *stage) checkOrder() (cut int) {
+	s.t.Helper()
+	rows, err := s.db.Reader.QueryContext(s.ctx, `SELECT i.model, e.interception_id IS NOT NULL,
+		COALESCE(e.error_message, '') = $1
+		FROM interceptions i LEFT JOIN interception_ends e ON e.interception_id = i.id ORDER BY i.rowid`, cutMessage)
+	s.must(err)
+	defer rows.Close()
+	type latest struct {
+		number int
+		ended  bool
+	}
+	last := make(map[string]latest)
+	for rows.Next() {
+		var model string
+		var ended, wasCut bool
+		s.must(rows.Scan(&model, &ended, &wasCut))
+		if wasCut {
+			cut++
+		}
+		client, digits, _ := strings.Cut(model, "-")
+		number, err := strconv.Atoi(digits)
+		s.must(err)
+		before, known := last[client]
+		switch {
+		case known && number <= before.number:
+			s.t.Fatalf("%s: its start is recorded behind that of the client's request %d", model, before.number)
+		case known && !before.ended:
+			s.t.Fatalf("%s: its start is recorded, and the end of the client's request %d before it is not", model, before.number)
+		}
+		last[client] = latest{number, ended}
+	}
+	s.must(rows.Err())
+	return cut
+}
+
+// countEnds returns how many ends are stored.
+func (s *stage) countEnds() (n int) {
+	s.t.Helper()
+	s.must(s.db.Reader.QueryRowContext(s.ctx, `SELECT count(*) FROM interception_ends`).Scan(&n))
+	return n
+}
+
+// strays returns what is stored and belongs to no interception, and what the queue has set aside.
+func (s *stage) strays() []string {
+	s.t.Helper()
+	var complaints []string
+	for _, table := range []string{"interception_ends", "prompt_usages", "token_usages", "tool_usages", "model_thoughts"} {
+		var n int
+		query := `SELECT count(*) FROM ` + table + ` WHERE interception_id NOT IN (SELECT id FROM interceptions)`
+		s.must(s.db.Reader.QueryRowContext(s.ctx, query).Scan(&n))
+		if n > 0 {
+			complaints = append(complaints, fmt.Sprintf("%s: %d rows are of no interception", table, n))
+		}
+	}
+	for _, name := range []string{"dead", "damaged", "retry"} {
+		found, err := os.ReadDir(filepath.Join(s.records, name))
+		s.must(err)
+		if len(found) > 0 {
+			complaints = append(complaints, fmt.Sprintf("the queue has %d files in %s", len(found), filepath.Join(s.records, name)))
+		}
+	}
+	return complaints
+}
+
+// lock keeps every other process from writing to the database for a time, as far as ctx lasts.
+func (s *stage) lock(ctx context.Context, length time.Duration) error {
+	tx, err := s.db.Writer.BeginTx(ctx, nil) // It is the writer's from its beginning.
+	if err != nil {
+		return fmt.Errorf("lock the database: %w", err)
+	}
+	pause(ctx, length)
+	_ = tx.Rollback() // The end of ctx has done so already.
+	return nil
+}

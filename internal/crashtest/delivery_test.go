@@ -1,0 +1,73 @@
+package crashtest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coder/aibridged/aibridgedserver"
+)
+
+const (
+	// deliverPatience is how long records may take to be delivered once nothing is in their way.
+	deliverPatience = 60 * time.Second
+	// shownComplaints is how many of them a test shows.
+	shownComplaints = 20
+)
+
+// pending returns how many records the gateway has not delivered.
+func (s *stage) pending() (float64, error) {
+	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.gatewayTask.Address+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := s.front.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(io.LimitReader(response.Body, answerMax)); lines.Scan(); {
+		if value, found := strings.CutPrefix(lines.Text(), "records_pending "); found {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, fmt.Errorf("the gateway's metrics do not say how many records are pending")
+}
+
+// awaitDelivery waits until the gateway has delivered all records. Meanwhile it looks whether they come in order.
+func (s *stage) awaitDelivery() {
+	s.t.Helper()
+	s.going()
+	s.await(deliverPatience, "delivery of all records", func() bool {
+		s.checkOrder()
+		pending, err := s.pending()
+		s.must(err)
+		return pending == 0
+	})
+}
+
+// checkRecords compares, once all has been delivered and all processes have ended. It returns how many interceptions
+// there are, and how many of them were cut.
+func (s *stage) checkRecords() (recorded, cut int) {
+	s.t.Helper()
+	s.going()
+	s.upstream.Close() // Waits for what is still being answered: all of it is in the ledger then.
+	var all []*aibridgedserver.Interception
+	for interception, err := range s.store.Interceptions(s.ctx, aibridgedserver.InterceptionFilter{}) {
+		s.must(err)
+		all = append(all, interception)
+	}
+	c := s.ledger.comparison(s.lives)
+	complaints := append(c.run(all), s.strays()...)
+	for _, complaint := range complaints[:min(len(complaints), shownComplaints)] {
+		s.t.Error(complaint)
+	}
+	if more := len(complaints) - shownComplaints; more > 0 {
+		s.t.Errorf("and %d more", more)
+	}
+	return len(all), c.cut
+}

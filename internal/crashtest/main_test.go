@@ -1,0 +1,26 @@
+package crashtest
+
+import (
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain is also the main function of the processes that tests start: see task.
+func TestMain(m *testing.M) {
+	if text := os.Getenv(taskVariable); text != "" {
+		os.Exit(runTask(text))
+	}
+	flag.Int("kills", 10, "how often the gateway is killed")
+	flag.Duration("away", 2*time.Second, "how long the control plane is away")
+	flag.Uint64("seed", 0, "of all that is random; 0 means another one each time")
+	goleak.VerifyTestMain(m)
+}
+
+// option returns the value of a flag of this binary.
+func option[T any](name string) T {
+	return flag.Lookup(name).Value.(flag.Getter).Get().(T)
+}

@@ -1,0 +1,225 @@
+package crashtest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/sqlite"
+	"github.com/coder/aibridged/internal/fakellm"
+)
+
+const (
+	clients = 32
+	// clientPatience is far more than an answer takes, also where the control plane is away for a while.
+	clientPatience = 60 * time.Second
+)
+
+// stage is what a test plays on: an upstream, and a gateway and a control plane as processes of their own, which the
+// test starts. Its own connection to the database is a third one.
+type stage struct {
+	t       *testing.T
+	chance  chance
+	dir     string // Everything lies in here. It stays where the test fails.
+	records string // The gateway's directory.
+
+	// Ctx ends with the test, or with its first failure: fail.
+	ctx   context.Context
+	abort context.CancelFunc
+
+	ledger   *ledger
+	upstream *httptest.Server
+	front    *http.Client
+	token    string
+	db       aibridgedserver.Database
+	store    *aibridgedserver.Server
+
+	gatewayTask task
+	controlTask task
+
+	mu        sync.Mutex
+	starts    int        // Guarded by mu.
+	processes []*process // Guarded by mu: all that were started.
+
+	lives []life // Of the gateway; the test's own goroutine alone has them.
+}
+
+func newStage(t *testing.T, durability aibridged.Durability) *stage {
+	t.Helper()
+	s := &stage{t: t, chance: newChance(t), ledger: newLedger()}
+	s.ctx, s.abort = context.WithCancel(t.Context())
+	t.Cleanup(s.abort)
+	s.makeDirectory()
+	s.records = filepath.Join(s.dir, "records")
+
+	s.upstream = httptest.NewServer(fakellm.New(fakellm.Options{Log: s.ledger.serve}))
+	t.Cleanup(s.upstream.Close)
+	transport := &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	s.front = &http.Client{Transport: transport}
+
+	rng := s.chance.of("addresses")
+	gateway, err := fixedAddress(rng)
+	s.must(err)
+	control, err := fixedAddress(rng)
+	s.must(err)
+	database := filepath.Join(s.dir, "control.db")
+	s.controlTask = task{Role: roleControlPlane, Address: control, Database: database}
+	s.gatewayTask = task{
+		Role: roleGateway, Address: gateway, Upstream: s.upstream.URL, ControlPlane: control,
+		Records: aibridged.RecordOptions{Directory: s.records, Durability: durability},
+	}
+	s.openDatabase(database)
+	t.Cleanup(s.endAll)
+	return s
+}
+
+// makeDirectory makes the directory of the stage, with one for logs in it.
+func (s *stage) makeDirectory() {
+	s.t.Helper()
+	dir, err := os.MkdirTemp("", "crashtest-")
+	s.must(err)
+	s.dir = dir
+	s.must(os.Mkdir(s.logs(), 0o700))
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("logs, database and records are in %s", dir)
+			return
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+func (s *stage) logs() string { return filepath.Join(s.dir, "logs") }
+
+// openDatabase opens the test's own view of the database, and makes a token in it.
+func (s *stage) openDatabase(path string) {
+	s.t.Helper()
+	db, err := sqlite.Open(s.ctx, path)
+	s.must(err)
+	s.db = db
+	s.t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	s.store, err = aibridgedserver.New(s.ctx, db, aibridgedserver.Options{})
+	s.must(err)
+	s.t.Cleanup(func() {
+		if err := s.store.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	s.token, _, err = s.store.CreateToken(s.ctx, aibridgedserver.TokenParams{Username: user})
+	s.must(err)
+}
+
+// must ends the test where err is not nil. It is for the test's own goroutine.
+func (s *stage) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// fail fails the test and ends all that is going on in it. It is for any goroutine.
+func (s *stage) fail(err error) {
+	s.t.Helper()
+	s.t.Error(err)
+	s.abort()
+}
+
+// going ends the test if it has failed in another goroutine, or a client got what none should get.
+func (s *stage) going() {
+	s.t.Helper()
+	wrongs := s.ledger.wrongs()
+	for _, a := range wrongs[:min(len(wrongs), shownComplaints)] {
+		s.t.Errorf("%s: %s", a.model, a.detail)
+	}
+	if s.t.Failed() {
+		s.t.FailNow()
+	}
+}
+
+// start starts a process. It does not wait for it.
+func (s *stage) start(do task) (*process, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.starts++
+	p, err := startProcess(do, s.starts, s.logs())
+	if err != nil {
+		return nil, err
+	}
+	s.processes = append(s.processes, p)
+	return p, nil
+}
+
+// startReady starts a process and waits for it.
+func (s *stage) startReady(do task) (*process, error) {
+	p, err := s.start(do)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.awaitReady()
+}
+
+// endAll ends what still runs.
+func (s *stage) endAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.processes {
+		_ = p.cmd.Process.Kill() // Most of them have ended.
+		<-p.ended
+	}
+}
+
+// load has clients ask things. The function that it returns lets them finish and waits for them.
+func (s *stage) load(configure func(n int, c *client)) (finish func()) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	var running sync.WaitGroup
+	for n := range clients {
+		name := fmt.Sprintf("client%02d", n)
+		c := &client{
+			name: name, rng: s.chance.of(name), http: s.front, base: "http://" + s.gatewayTask.Address, token: s.token,
+			ledger: s.ledger, pace: func() pace { return quick() }, patience: clientPatience,
+		}
+		configure(n, c)
+		running.Go(func() { c.run(ctx, s.ctx) })
+	}
+	finish = func() {
+		cancel()
+		running.Wait()
+	}
+	s.t.Cleanup(func() {
+		s.abort() // Where the test has not come to finish.
+		finish()
+	})
+	return finish
+}
+
+// quick is a pace at which a kill finds most clients within an answer.
+func quick() pace { return pace{event: 10 * time.Millisecond, whole: 100 * time.Millisecond} }
+
+// await waits until something is so.
+func (s *stage) await(patience time.Duration, what string, isSo func() bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	for !isSo() {
+		s.going()
+		if !pause(ctx, 20*time.Millisecond) {
+			s.going()
+			s.t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}

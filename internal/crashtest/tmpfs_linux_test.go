@@ -1,0 +1,38 @@
+package crashtest
+
+import (
+	"os"
+	"syscall"
+	"testing"
+)
+
+// diskBytes is how large a small disk is.
+const diskBytes = 1 << 20
+
+// smallDisk returns a directory on a disk of its own. Where this process may not mount one it is no disk, and isReal is
+// false. What is on it when the test fails is kept elsewhere.
+func smallDisk(t *testing.T) (dir string, isReal bool) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Logf("cannot mount a disk, which a limit replaces: %v", err)
+		return dir, false
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			keepFiles(t, dir)
+		}
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, true
+}
+
+func keepFiles(t *testing.T, dir string) {
+	kept, err := os.MkdirTemp("", "crashtest-disk-")
+	if err == nil {
+		err = os.CopyFS(kept, os.DirFS(dir))
+	}
+	t.Logf("what was on the disk is in %s; %v", kept, err)
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package crashtest
+
+import "testing"
+
+// diskBytes is how large a small disk is.
+const diskBytes = 1 << 20
+
+// smallDisk returns a directory that a limit makes small.
+func smallDisk(t *testing.T) (dir string, isReal bool) {
+	return t.TempDir(), false
+}
