@@ -32,9 +32,14 @@ func (o *openInterceptions) add(id uuid.UUID) {
 	o.ids[id] = struct{}{}
 }
 
+// snapshotFormat is the first byte of a snapshot. There is one though nothing is open: what was damaged before it does
+// not matter then.
+const snapshotFormat = 1
+
 // snapshot returns what restore brings back.
 func (o *openInterceptions) snapshot() []byte {
-	snapshot := make([]byte, 0, len(o.ids)*len(uuid.UUID{}))
+	snapshot := make([]byte, 1, 1+len(o.ids)*idBytes)
+	snapshot[0] = snapshotFormat
 	for id := range o.ids {
 		snapshot = append(snapshot, id[:]...)
 	}
@@ -48,9 +53,12 @@ func (o *openInterceptions) all() []uuid.UUID {
 
 // restore puts what was open at a point of the log in the place of what was known before.
 func (o *openInterceptions) restore(snapshot []byte) {
+	if len(snapshot) == 0 || snapshot[0] != snapshotFormat {
+		return
+	}
 	clear(o.ids)
-	for id := range slices.Chunk(snapshot, len(uuid.UUID{})) {
-		if len(id) == len(uuid.UUID{}) {
+	for id := range slices.Chunk(snapshot[1:], idBytes) {
+		if len(id) == idBytes {
 			o.add(uuid.UUID(id))
 		}
 	}

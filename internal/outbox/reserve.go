@@ -77,7 +77,7 @@ func (r *reserve) refill(freed bool) error {
 		return nil
 	case r.isWhole():
 		if freed {
-			_ = r.fill() // It loses nothing.
+			_ = r.fill() // If it fails, it is as whole as before.
 		}
 		return nil
 	case !freed && time.Since(r.tried) < refillInterval:

@@ -115,7 +115,7 @@ func TestFault080WhileDelivering(t *testing.T) {
 	}
 }
 
-// TestFault080OldSegmentGoes has entries written again, and all delivered: what was given up needs no other append to go.
+// TestFault080OldSegmentGoes has entries written again, and all delivered: what was given up goes without another append.
 func TestFault080OldSegmentGoes(t *testing.T) {
 	files, dir := newFaultyFiles(), t.TempDir()
 	q := mustOpen(t, dir, Options{files: files})
