@@ -55,22 +55,6 @@ func (p *process) messagesURL() string {
 	return p.url + "/v1/messages"
 }
 
-// record makes the process record, and waits until all is delivered.
-func (p *process) record(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+recordPath, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %w: %s", p.name, errStatus, response.Status)
-	}
-	return errors.Join(err, response.Body.Close())
-}
-
 // usage asks the process what it has used.
 func (p *process) usage(ctx context.Context) (used usage, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+usagePath, nil)

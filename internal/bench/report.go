@@ -55,7 +55,7 @@ func run(ctx context.Context, rounds int) (err error) {
 		}
 		_ = table.Flush()
 	}
-	return reportRecords(ctx, begin, rounds)
+	return nil
 }
 
 // inTurn measures the proxies in turn, and returns the figures of each, by row and round.
@@ -83,22 +83,4 @@ func (m measurement) inTurn(ctx context.Context, direct *process, proxies []*pro
 		}
 	}
 	return figures, nil
-}
-
-// reportRecords measures a record's own cost.
-func reportRecords(ctx context.Context, begin func(role, upstreamURL string) (*process, error), rounds int) error {
-	p, err := begin("records", "")
-	if err != nil {
-		return err
-	}
-	var figures []float64
-	for range rounds {
-		cpu, err := cpuOf(ctx, p, func() error { return p.record(ctx) })
-		if err != nil {
-			return fmt.Errorf("records: %w", err)
-		}
-		figures = append(figures, float64(cpu)/recordedRecords/1e3)
-	}
-	fmt.Printf("\nCPU per record, durability sync, from its capture to its batch at the control plane: %.1f µs\n", median(figures))
-	return nil
 }

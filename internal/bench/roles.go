@@ -98,9 +98,6 @@ func newRole(ctx context.Context, role, upstreamURL string) (_ http.Handler, tok
 	case "library":
 		handler, err := newGateway(ctx, upstreamURL, "", controlplane.InProcess(&forgetful{owner: uuid.New()}))
 		return handler, "any-token", nothing, err
-	case "records":
-		handler, closer, err := newRecording(ctx)
-		return handler, "none", closer, err
 	case "gateway":
 		debug.SetGCPercent(400) // As serve does.
 		return newStoringGateway(ctx, upstreamURL)
