@@ -25,7 +25,9 @@ func TestOpenInterceptions(t *testing.T) {
 	}
 	start := func(i int) []byte { return entry(&aibridge.InterceptionStart{ID: ids[i]}) }
 	within := func(i int) []byte { return entry(&aibridge.PromptUsage{RecordID: uuid.New(), InterceptionID: ids[i]}) }
-	end := func(i int) []byte { return entry(&aibridge.InterceptionEnd{RecordID: uuid.New(), InterceptionID: ids[i]}) }
+	end := func(i int) []byte {
+		return entry(&aibridge.InterceptionEnd{RecordID: uuid.New(), InterceptionID: ids[i]})
+	}
 
 	var before openInterceptions
 	for _, e := range [][]byte{start(0), within(0), start(1), start(2), end(1), []byte("no entry")} {
