@@ -66,7 +66,8 @@ func install() (_ *installation, err error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, upstream, i.tapped.URL), 0o600); err != nil {
 		return nil, err
 	}
-	serve := exec.Command(i.binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config)
+	serve := exec.Command(i.binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config,
+		"--keep-exchanges", i.exchanges())
 	serve.Env = append(os.Environ(), "PROVIDER_KEY="+providerKey)
 	i.gateway, i.url, err = start("/readyz", serve)
 	return i, err
@@ -75,10 +76,12 @@ func install() (_ *installation, err error) {
 func (i *installation) binary() string  { return filepath.Join(i.directory, "aibridged") }
 func (i *installation) dataDir() string { return filepath.Join(i.directory, "data") }
 
+func (i *installation) exchanges() string { return filepath.Join(i.directory, "exchanges") }
+
 // stop ends the program and returns what is wrong with what it leaves behind.
 func (i *installation) stop() error {
 	stopped := i.stopServers()
-	return errors.Join(stopped, i.inspect(), os.RemoveAll(i.directory))
+	return errors.Join(stopped, i.inspect(), i.verify(), os.RemoveAll(i.directory))
 }
 
 func (i *installation) stopServers() error {
@@ -123,12 +126,25 @@ func (i *installation) inspect() error {
 	return errors.Join(errs...)
 }
 
+// verify holds the records of all tests against the bytes of their exchanges, by the program's second decoder.
+func (i *installation) verify() error {
+	printed, err := i.run("verify", "--exchanges", i.exchanges())
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, printed)
+	}
+	if !bytes.HasSuffix(printed, []byte(", 0 differ, 0 without kept bytes\n")) {
+		return fmt.Errorf("verify printed %s", printed)
+	}
+	fmt.Printf("verify: %s", printed)
+	return nil
+}
+
 // run runs one of the program's commands and returns what it prints.
 func (i *installation) run(args ...string) ([]byte, error) {
 	cmd := exec.Command(i.binary(), append(args, "--data-dir", i.dataDir())...)
 	printed, err := cmd.Output()
 	if failure, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, fmt.Errorf("aibridged %s: %w\n%s", strings.Join(args, " "), err, failure.Stderr)
+		return printed, fmt.Errorf("aibridged %s: %w\n%s", strings.Join(args, " "), err, failure.Stderr)
 	}
 	return printed, err
 }

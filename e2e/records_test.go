@@ -31,6 +31,10 @@ type interception struct {
 	EndedAt               *time.Time     `json:"ended_at"`
 	ErrorType             *string        `json:"error_type"`
 	ErrorMessage          *string        `json:"error_message"`
+	RequestBytes          *int64         `json:"request_bytes"`
+	RequestSHA256         *string        `json:"request_sha256"`
+	ResponseBytes         *int64         `json:"response_bytes"`
+	ResponseSHA256        *string        `json:"response_sha256"`
 	Prompts               []prompt       `json:"prompts"`
 	TokenUsages           []tokenUsage   `json:"token_usages"`
 	ToolUsages            []toolUsage    `json:"tool_usages"`
