@@ -57,16 +57,16 @@ func TestRecordsResend(t *testing.T) {
 		t.Fatal("the database took the prompt")
 	}
 	database(`DROP TRIGGER refuse`)
-	for _, want := range []string{"1 record will be sent again\n", "0 records will be sent again\n"} {
-		out, _, err := run(t.Context(), "records", "resend", "--data-dir", s.dataDir)
-		if err != nil || out != want {
-			t.Errorf("printed %q, %v, want %q", out, err, want)
-		}
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
+	// The others of its batch are stored a moment before it is set aside.
+	for resent := ""; resent != "1 record will be sent again\n"; <-ticker.C {
+		if resent, _, err = run(ctx, "records", "resend", "--data-dir", s.dataDir); err != nil {
+			t.Fatalf("printed %q, %v", resent, err)
+		}
+	}
 	for {
 		if ended, err = waitForRecords(ctx, g.control, 1); err != nil {
 			t.Fatal(err)
