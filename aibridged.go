@@ -25,6 +25,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/xerrors"
+
+	"github.com/coder/aibridged/internal/recording"
+	"github.com/coder/aibridged/proto"
 )
 
 // The errors that a [Server] answers requests with. Their texts are all that a client learns.
@@ -74,7 +77,7 @@ type Server struct {
 	disconnect context.CancelFunc
 	loop       sync.WaitGroup
 
-	records *recordQueue
+	records *recording.Queue
 
 	mu       sync.Mutex
 	client   DRPCClient    // Guarded by mu; nil while there is no connection.
@@ -121,7 +124,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	if options.Tracer == nil {
 		options.Tracer = noop.NewTracerProvider().Tracer("aibridged")
 	}
-	records, err := openRecordQueue(options.Records, options.Logger)
+	records, err := options.Records.open(options.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +138,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	s.connected, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
 	options.Metrics.watch(records)
 	s.loop.Go(s.keepConnected)
-	records.deliver(s.clientWithin)
+	records.Deliver(func(ctx context.Context) (proto.DRPCRecorderClient, error) { return s.clientWithin(ctx) })
 	return s, nil
 }
 
@@ -289,7 +292,7 @@ func (s *Server) drain(ctx context.Context) error {
 		s.stopServe(errClosed)
 		<-finished // Cancelled requests end at once.
 	}
-	err := errors.Join(cutShort, s.pool.Shutdown(ctx), s.records.close(ctx, s.connected))
+	err := errors.Join(cutShort, s.pool.Shutdown(ctx), s.records.Close(ctx, s.connected))
 	s.stopServe(errClosed)
 	s.stopDial()
 	s.detach()

@@ -347,6 +347,26 @@ func TestFault069And072SharedLink(t *testing.T) {
 	asking.Wait()
 }
 
+// TestFault071LargeStart is fault 71 for a name: a model's that no message can carry is cut, and holds up nothing.
+func TestFault071LargeStart(t *testing.T) {
+	t.Parallel()
+	remote := newRemoteControl(t)
+	s, _ := newFine(t, testkit.GatewayOptions{Control: remote.ControlPlane, Dialer: remote.dialer(controlplane.NetworkOptions{})})
+	response, err := s.client.Do(s.request(t, question{messagesFormat(), false}, fine+strings.Repeat("x", 5<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	start := remote.WaitEnds(t, 1)[0].GetInterception()
+	if n := len(start.GetModel()); n < 1000 || n > 1<<20 || start.GetMetadata()["truncated"] == nil {
+		t.Errorf("recorded %d bytes of the name, with metadata %v", n, start.GetMetadata())
+	}
+	s.serves(t)
+	if log := s.Log.String(); strings.Contains(log, strings.Repeat("x", 1000)) {
+		t.Error("the name is in the log")
+	}
+}
+
 // TestFault071LargePrompt is fault 71: a prompt that no message can carry is cut, with a flag, and the connection lives;
 // in one process there are no messages, and it is whole.
 func TestFault071LargePrompt(t *testing.T) {

@@ -42,7 +42,7 @@ func (c pooledClient) queue(ctx context.Context, records ...*proto.Record) error
 	if len(records) == 0 {
 		return nil
 	}
-	commit, err := c.server.records.take(ctx, records)
+	commit, err := c.server.records.Take(ctx, records)
 	if err != nil || commit == nil {
 		return err
 	}

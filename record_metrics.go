@@ -4,11 +4,13 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/coder/aibridged/internal/recording"
 )
 
 // recordMetrics tells how the records of a server fare, by looking when somebody asks. It is safe for concurrent use.
 type recordMetrics struct {
-	queue atomic.Pointer[recordQueue] // Nil: no server uses these metrics.
+	queue atomic.Pointer[recording.Queue] // Nil: no server uses these metrics.
 
 	pending, bytes, age, dead                             *prometheus.Desc
 	delivered, duplicates, appendErrors, dropped, damaged *prometheus.Desc
@@ -32,7 +34,7 @@ func newRecordMetrics() *recordMetrics {
 }
 
 // watch makes the metrics tell of a queue.
-func (m *Metrics) watch(queue *recordQueue) {
+func (m *Metrics) watch(queue *recording.Queue) {
 	if m != nil {
 		m.records.queue.Store(queue)
 	}
@@ -53,7 +55,7 @@ func (m *recordMetrics) Collect(metrics chan<- prometheus.Metric) {
 	if queue == nil {
 		return
 	}
-	stats := queue.queue.Stats()
+	stats := queue.Stats()
 	gauge := func(desc *prometheus.Desc, value float64) {
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
 	}
@@ -65,8 +67,8 @@ func (m *recordMetrics) Collect(metrics chan<- prometheus.Metric) {
 	gauge(m.age, stats.Age.Seconds())
 	gauge(m.dead, float64(stats.Dead))
 	counter(m.delivered, stats.Delivered)
-	counter(m.duplicates, queue.duplicates.Load())
+	counter(m.duplicates, stats.Duplicates)
 	counter(m.appendErrors, stats.AppendErrors)
-	counter(m.dropped, queue.dropped.Load())
+	counter(m.dropped, stats.Dropped)
 	counter(m.damaged, stats.Damaged)
 }

@@ -3,7 +3,10 @@ package aibridged
 import (
 	"fmt"
 
+	"cdr.dev/slog/v3"
+
 	"github.com/coder/aibridged/internal/outbox"
+	"github.com/coder/aibridged/internal/recording"
 )
 
 // Durability is what records outlive that a [Server] has taken and that its control plane does not have yet.
@@ -42,7 +45,18 @@ type RecordOptions struct {
 	WhenFull WhenFull
 }
 
-// durability returns the queue's word for it, or an error that says what to change.
+// open opens the queue that the options describe. Its errors say what to change.
+func (o RecordOptions) open(logger slog.Logger) (*recording.Queue, error) {
+	durability, err := o.durability()
+	if err != nil {
+		return nil, err
+	}
+	return recording.Open(recording.Options{
+		Directory: o.Directory, Durability: durability, MaxBytes: o.MaxBytes, GoOn: o.WhenFull == WhenFullGoOn, Logger: logger,
+	})
+}
+
+// durability returns the queue's word for it.
 func (o RecordOptions) durability() (outbox.Durability, error) {
 	if o.MaxBytes < 0 {
 		return 0, fmt.Errorf("records: a limit of %d bytes: use a positive one", o.MaxBytes)

@@ -155,6 +155,9 @@ func TestFault083Poison(t *testing.T) {
 		"one by one": func(c *testkit.ControlPlane) aibridged.Dialer {
 			return controlplane.InProcess(&oldControl{ControlPlane: c})
 		},
+		"one by one, with a code": func(c *testkit.ControlPlane) aibridged.Dialer {
+			return controlplane.InProcess(&oldControl{ControlPlane: c, code: 3})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -186,8 +189,12 @@ func isPoison(record *proto.Record) bool {
 	return strings.Contains(record.GetPromptUsage().GetPrompt(), poisonPrompt)
 }
 
-// oldControl is a control plane of before batches, whose errors say nothing but their text.
-type oldControl struct{ *testkit.ControlPlane }
+// oldControl is a control plane of before batches, whose errors say nothing but their text, or have a code.
+type oldControl struct {
+	*testkit.ControlPlane
+
+	code uint64
+}
 
 func (*oldControl) RecordBatch(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
 	return nil, drpcerr.WithCode(errors.New("unknown rpc"), drpcerr.Unimplemented)
@@ -195,7 +202,7 @@ func (*oldControl) RecordBatch(context.Context, *proto.RecordBatchRequest) (*pro
 
 func (c *oldControl) one(ctx context.Context, record *proto.Record) error {
 	if isPoison(record) {
-		return errors.New("insert prompt: poison")
+		return drpcerr.WithCode(errors.New("insert prompt: poison"), c.code)
 	}
 	_, err := c.ControlPlane.RecordBatch(ctx, &proto.RecordBatchRequest{Records: []*proto.Record{record}})
 	return err

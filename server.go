@@ -3,8 +3,6 @@ package aibridged
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -12,11 +10,11 @@ import (
 	"cdr.dev/slog/v3"
 	"github.com/google/uuid"
 	"golang.org/x/xerrors"
-	"storj.io/drpc"
 	"storj.io/drpc/drpcerr"
 
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -32,18 +30,6 @@ const (
 	retryConnect = time.Second
 	// refusedBody is how long the body of a request may take that is refused.
 	refusedBody = 30 * time.Second
-
-	// Codes of drpc errors, which are gRPC's. An unavailable control plane, or one that failed, has said nothing about
-	// what it was asked.
-	codeInvalidArgument    = 3
-	codeNotFound           = 5
-	codeAlreadyExists      = 6
-	codePermissionDenied   = 7
-	codeFailedPrecondition = 9
-	codeOutOfRange         = 11
-	codeInternal           = 13
-	codeUnavailable        = 14
-	codeUnauthenticated    = 16
 )
 
 // ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it. It finds out who is asking, and hands
@@ -133,7 +119,7 @@ func (s *Server) acquire(ctx context.Context, req Request) (http.Handler, error)
 
 // isAway reports whether something failed because the control plane is away, and not for what it said.
 func isAway(err error) bool {
-	return errors.Is(err, ErrConnect) || isUnavailable(err) && drpcerr.Code(err) != codeInternal
+	return errors.Is(err, ErrConnect) || rpcstatus.IsUnavailable(err) && drpcerr.Code(err) != rpcstatus.Internal
 }
 
 // owner is who a key belongs to.
@@ -169,7 +155,7 @@ func (s *Server) authorize(ctx context.Context, credentials credentials) (owner,
 func (s *Server) isAuthorized(ctx context.Context, client DRPCClient, request *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
 	for {
 		response, err := client.IsAuthorized(ctx, request)
-		if err == nil || !isUnavailable(err) || !isLost(ctx, client) {
+		if err == nil || !rpcstatus.IsUnavailable(err) || !isLost(ctx, client) {
 			return response, err
 		}
 		next, waitErr := s.clientWithin(ctx)
@@ -214,26 +200,12 @@ func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 // so. A refusal taken for an outage makes a client wait; an outage taken for a refusal makes it throw its key away.
 func isRefusal(err error) bool {
 	switch drpcerr.Code(err) {
-	case codePermissionDenied, codeUnauthenticated:
+	case rpcstatus.PermissionDenied, rpcstatus.Unauthenticated:
 		return true
 	case 0:
-		return !isUnavailable(err)
+		return !rpcstatus.IsUnavailable(err)
 	}
 	return false
-}
-
-// isUnavailable reports whether an RPC failed without an answer to it, so that it may succeed another time.
-func isUnavailable(err error) bool {
-	switch drpcerr.Code(err) {
-	case codeUnavailable, codeInternal, drpcerr.Unimplemented:
-		return true
-	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	return drpc.ClosedError.Has(err) || drpc.ProtocolError.Has(err) || drpc.InternalError.Has(err) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func unavailable(cause error) error {

@@ -27,13 +27,9 @@ import (
 	"cdr.dev/slog/v3"
 	"storj.io/drpc/drpcerr"
 
+	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
-
-// codeUnavailable is the DRPC code of an answer that says nothing about the request: the database could not be asked.
-// The same call may succeed later. An error without a code is final. The number is the one that gRPC gives to
-// UNAVAILABLE.
-const codeUnavailable = 14
 
 var (
 	_ proto.DRPCRecorderServer        = (*Server)(nil)
@@ -82,4 +78,4 @@ func (s *Server) Close() error {
 }
 
 // unavailable marks err as one that says nothing about the request.
-func unavailable(err error) error { return drpcerr.WithCode(err, codeUnavailable) }
+func unavailable(err error) error { return drpcerr.WithCode(err, rpcstatus.Unavailable) }

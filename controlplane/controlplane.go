@@ -30,16 +30,10 @@ import (
 	"fmt"
 
 	"storj.io/drpc/drpcerr"
-)
 
-// The codes are gRPC's, as drpcerr.Unimplemented is.
-const (
-	codeInvalidArgument   = 3
-	codeResourceExhausted = 8
-	codeInternal          = 13
-	codeUnavailable       = 14
+	"github.com/coder/aibridged/internal/rpcstatus"
 )
 
 func unavailable(format string, args ...any) error {
-	return drpcerr.WithCode(fmt.Errorf(format, args...), codeUnavailable)
+	return drpcerr.WithCode(fmt.Errorf(format, args...), rpcstatus.Unavailable)
 }

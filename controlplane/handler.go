@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -40,7 +41,7 @@ func (h *handler) HandleRPC(stream drpc.Stream, rpc string) (err error) {
 			h.logger.Error(stream.Context(), "control plane panicked",
 				slog.F("rpc", rpc), slog.Error(panicked), slog.F("stack", string(panicked.Stack)))
 			// The log has the value. It is not for the other end, which may belong to somebody else.
-			err = drpcerr.WithCode(fmt.Errorf("%s: the control plane panicked", rpc), codeInternal)
+			err = drpcerr.WithCode(fmt.Errorf("%s: the control plane panicked", rpc), rpcstatus.Internal)
 		}
 	}()
 	return h.mux.HandleRPC(bounded{stream, rpc}, rpc)

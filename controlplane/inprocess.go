@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -74,7 +75,7 @@ func call[In, Out any](ctx context.Context, rpc string, method func(context.Cont
 	}
 	defer func() {
 		if value := recover(); value != nil {
-			out, err = nil, drpcerr.WithCode(fmt.Errorf("%s: %w", rpc, contain.Recovered(value)), codeInternal)
+			out, err = nil, drpcerr.WithCode(fmt.Errorf("%s: %w", rpc, contain.Recovered(value)), rpcstatus.Internal)
 		}
 	}()
 	out, err = method(ctx, in)

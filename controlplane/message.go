@@ -6,6 +6,8 @@ import (
 
 	"storj.io/drpc"
 	"storj.io/drpc/drpcerr"
+
+	"github.com/coder/aibridged/internal/rpcstatus"
 )
 
 // maxMessageSize is what may be sent in one message: DRPC closes a connection on which 4 MiB arrive, so a message is
@@ -19,12 +21,12 @@ type message []byte
 func marshal(rpc, direction string, enc drpc.Encoding, msg drpc.Message) (message, error) {
 	data, err := enc.Marshal(msg)
 	if err != nil {
-		return nil, drpcerr.WithCode(fmt.Errorf("marshal %s of %s: %w", direction, rpc, err), codeInvalidArgument)
+		return nil, drpcerr.WithCode(fmt.Errorf("marshal %s of %s: %w", direction, rpc, err), rpcstatus.InvalidArgument)
 	}
 	if len(data) > maxMessageSize {
 		return nil, drpcerr.WithCode(
 			fmt.Errorf("%s of %s has %d bytes, over the limit of %d", direction, rpc, len(data), maxMessageSize),
-			codeResourceExhausted)
+			rpcstatus.ResourceExhausted)
 	}
 	return data, nil
 }

@@ -1,14 +1,9 @@
-package aibridged
+package recording
 
 import (
-	"encoding/json"
-
-	protobuf "google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridge"
-	"github.com/coder/aibridged/internal/storable"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -73,62 +68,4 @@ func optional(text string) *string {
 		return nil
 	}
 	return &text
-}
-
-const (
-	// batchBytes is the most that one call over a connection carries.
-	batchBytes = 3 << 20
-	// recordBytes is what a record's text is cut to where the record alone is more than that.
-	recordBytes = batchBytes - 64<<10
-)
-
-// splitRecords returns the records in batches that a connection carries, in their order.
-func splitRecords(records []*proto.Record) [][]*proto.Record {
-	var (
-		batches [][]*proto.Record
-		size    int
-	)
-	for _, record := range records {
-		// Tag and length of the record within the batch take a few bytes more.
-		n := protobuf.Size(record) + 8
-		if n > batchBytes {
-			record = cutRecord(record)
-			n = protobuf.Size(record) + 8
-		}
-		if len(batches) == 0 || size+n > batchBytes {
-			batches, size = append(batches, nil), 0
-		}
-		last := len(batches) - 1
-		batches[last] = append(batches[last], record)
-		size += n
-	}
-	return batches
-}
-
-// cutRecord returns a copy of a record with as much of its text as a connection carries, and metadata that says so.
-func cutRecord(record *proto.Record) *proto.Record {
-	record = protobuf.CloneOf(record)
-	flag := metadataToProto(aibridge.Metadata{"truncated": true})["truncated"]
-	mark := func(metadata *map[string]*anypb.Any) {
-		if *metadata == nil {
-			*metadata = map[string]*anypb.Any{}
-		}
-		(*metadata)["truncated"] = flag
-	}
-	switch r := record.GetRecord().(type) {
-	case *proto.Record_PromptUsage:
-		r.PromptUsage.Prompt = storable.Cut(r.PromptUsage.GetPrompt(), recordBytes)
-		mark(&r.PromptUsage.Metadata)
-	case *proto.Record_ModelThought:
-		r.ModelThought.Content = storable.Cut(r.ModelThought.GetContent(), recordBytes)
-		mark(&r.ModelThought.Metadata)
-	case *proto.Record_ToolUsage:
-		// Half of a JSON value is none: what is left of it goes into a string, whose escapes may take six bytes for one.
-		quoted, err := json.Marshal(storable.Cut(r.ToolUsage.GetInput(), recordBytes/6))
-		if err == nil {
-			r.ToolUsage.Input = string(quoted)
-		}
-		mark(&r.ToolUsage.Metadata)
-	}
-	return record
 }

@@ -1,4 +1,14 @@
-package aibridged
+// Package recording takes the records of bridges on their way to a control plane: through a queue that keeps them until
+// the control plane has them, or straight there where nothing queues.
+//
+//	queue, err := recording.Open(recording.Options{Directory: dir, Logger: logger})
+//	queue.Deliver(clientFn)
+//	commit, err := queue.Record(ctx, start, prompt)  // Written; commit.Wait returns when it is safe.
+//	err = queue.Close(ctx, connected)
+//
+// A record is an entry of package outbox. What has started in the log and not ended when a queue is opened was cut by the
+// end of an earlier process, and is ended then.
+package recording
 
 import (
 	"context"
@@ -23,8 +33,8 @@ const deliveryLinger = 10 * time.Millisecond
 // flushGrace is how long delivery may go on when a server's patience is over, for what ends with the process.
 const flushGrace = 5 * time.Second
 
-// recordQueue keeps records until the control plane has them. It is safe for concurrent use.
-type recordQueue struct {
+// Queue keeps records until the control plane has them. It is safe for concurrent use.
+type Queue struct {
 	queue  *outbox.Queue
 	logger slog.Logger
 	goOn   bool // Without records, where there is no room for them.
@@ -38,17 +48,23 @@ type recordQueue struct {
 	stop       context.CancelFunc
 }
 
-// openRecordQueue opens the queue and ends the interceptions that an earlier process left open in it.
-func openRecordQueue(options RecordOptions, logger slog.Logger) (*recordQueue, error) {
-	durability, err := options.durability()
-	if err != nil {
-		return nil, err
-	}
+// Options say where records are kept. The zero Options keep them in memory.
+type Options struct {
+	Directory  string // Where, one to each queue. Unused in memory.
+	Durability outbox.Durability
+	MaxBytes   int64 // Of what waits. Zero is what package outbox says.
+	// GoOn says that where there is no room for records they are given up, and counted and logged, instead of refused.
+	GoOn   bool
+	Logger slog.Logger
+}
+
+// Open opens a queue and ends the interceptions that an earlier process left open in it. The caller closes it.
+func Open(options Options) (*Queue, error) {
 	var open openInterceptions
 	queue, err := outbox.Open(options.Directory, outbox.Options{
-		Durability: durability,
+		Durability: options.Durability,
 		MaxBytes:   options.MaxBytes,
-		Logger:     logger,
+		Logger:     options.Logger,
 		Observe: func(kind outbox.Kind, entry []byte) {
 			if kind == outbox.Head {
 				open.restore(entry)
@@ -61,9 +77,9 @@ func openRecordQueue(options RecordOptions, logger slog.Logger) (*recordQueue, e
 	if err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}
-	q := &recordQueue{queue: queue, logger: logger, goOn: options.WhenFull == WhenFullGoOn, memory: durability == outbox.Memory}
+	q := &Queue{queue: queue, logger: options.Logger, goOn: options.GoOn, memory: options.Durability == outbox.Memory}
 	if q.memory {
-		logger.Info(context.Background(), "records wait for the control plane in memory: what it does not have when this process ends is lost; name a directory to keep it")
+		q.logger.Info(context.Background(), "records wait for the control plane in memory: what it does not have when this process ends is lost; name a directory to keep it")
 	}
 	if err := q.endCut(open.all()); err != nil {
 		return nil, errors.Join(err, queue.Close())
@@ -72,7 +88,7 @@ func openRecordQueue(options RecordOptions, logger slog.Logger) (*recordQueue, e
 }
 
 // endCut ends interceptions that were open when their process ended.
-func (q *recordQueue) endCut(cut []uuid.UUID) error {
+func (q *Queue) endCut(cut []uuid.UUID) error {
 	if len(cut) == 0 {
 		return nil
 	}
@@ -96,12 +112,12 @@ func (q *recordQueue) endCut(cut []uuid.UUID) error {
 }
 
 // Record implements [aibridge.Recorder].
-func (q *recordQueue) Record(ctx context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
-	return q.take(ctx, recordsToProto(records))
+func (q *Queue) Record(ctx context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
+	return q.Take(ctx, recordsToProto(records))
 }
 
-// take is Record for what is in the contract's form already.
-func (q *recordQueue) take(ctx context.Context, records []*proto.Record) (aibridge.Commit, error) {
+// Take is Record for records that are messages of the contract already, of which there is at least one.
+func (q *Queue) Take(ctx context.Context, records []*proto.Record) (aibridge.Commit, error) {
 	commit, err := q.append(records)
 	switch {
 	case err == nil && q.goOn:
@@ -122,7 +138,7 @@ func (q *recordQueue) take(ctx context.Context, records []*proto.Record) (aibrid
 type indifferent struct {
 	outbox.Commit
 
-	queue   *recordQueue
+	queue   *Queue
 	records int
 }
 
@@ -136,13 +152,26 @@ func (c indifferent) Wait(ctx context.Context) error {
 	return err
 }
 
-func (q *recordQueue) drop(ctx context.Context, records int, err error) {
+// Stats says how a queue is. What it adds counts from when the queue was opened.
+type Stats struct {
+	outbox.Stats
+
+	Dropped    int64 // Records that were given up for want of room.
+	Duplicates int64 // Records that the control plane said it had already.
+}
+
+// Stats returns how the queue is at this moment.
+func (q *Queue) Stats() Stats {
+	return Stats{Stats: q.queue.Stats(), Dropped: q.dropped.Load(), Duplicates: q.duplicates.Load()}
+}
+
+func (q *Queue) drop(ctx context.Context, records int, err error) {
 	q.dropped.Add(int64(records))
 	q.logger.Error(ctx, "records dropped, as configured", slog.F("records", records), slog.Error(err))
 }
 
 // append puts records into the queue. What belongs to interceptions that have begun may use the room in reserve.
-func (q *recordQueue) append(records []*proto.Record) (outbox.Commit, error) {
+func (q *Queue) append(records []*proto.Record) (outbox.Commit, error) {
 	entries, err := encodeEntries(records)
 	if err != nil {
 		return outbox.Commit{}, err
@@ -159,9 +188,9 @@ func (q *recordQueue) append(records []*proto.Record) (outbox.Commit, error) {
 	return commit, err
 }
 
-// deliver begins to hand records to the control plane, until close. ClientFn waits for a client as long as its context
-// lasts.
-func (q *recordQueue) deliver(clientFn func(context.Context) (DRPCClient, error)) {
+// Deliver begins to hand records to the control plane, until Close. It is called once. ClientFn waits for a client as
+// long as its context lasts.
+func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	q.stop = cancel
 	q.delivering.Go(func() {
@@ -179,7 +208,7 @@ func (q *recordQueue) deliver(clientFn func(context.Context) (DRPCClient, error)
 }
 
 // sendEntries hands over what entries hold.
-func (q *recordQueue) sendEntries(ctx context.Context, d *delivery, client DRPCClient, entries [][]byte) ([]outbox.Failure, error) {
+func (q *Queue) sendEntries(ctx context.Context, d *delivery, client proto.DRPCRecorderClient, entries [][]byte) ([]outbox.Failure, error) {
 	records := q.fresh.take(entries)
 	indexes := make([]int, 0, len(entries)) // Of the entries that can be read.
 	var failures []outbox.Failure
@@ -209,9 +238,9 @@ func (q *recordQueue) sendEntries(ctx context.Context, d *delivery, client DRPCC
 	return failures, nil
 }
 
-// close delivers what there is for as long as ctx lasts, and a little longer what would be lost, and closes the queue.
+// Close delivers what there is for as long as ctx lasts, and a little longer what would be lost, and closes the queue.
 // What is on disk and was not delivered stays there. Connected ends when there will be no control plane any more.
-func (q *recordQueue) close(ctx, connected context.Context) error {
+func (q *Queue) Close(ctx, connected context.Context) error {
 	patience, cancel := context.WithCancel(connected)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {

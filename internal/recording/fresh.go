@@ -1,4 +1,4 @@
-package aibridged
+package recording
 
 import (
 	"sync"

@@ -1,0 +1,164 @@
+package recording
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"storj.io/drpc/drpcerr"
+
+	"github.com/coder/aibridged/internal/outbox"
+	"github.com/coder/aibridged/internal/rpcstatus"
+	"github.com/coder/aibridged/proto"
+)
+
+const (
+	// deliverTimeout bounds one call that hands records over. A control plane waits for its database that long.
+	deliverTimeout = 30 * time.Second
+	// refusalPatience is how long a control plane may refuse all it is sent before that is taken for the records' fault
+	// and not for its own.
+	refusalPatience = 5 * time.Minute
+)
+
+// delivery hands records to a control plane. It belongs to one goroutine.
+type delivery struct {
+	duplicates int64 // How many the control plane had already, as far as it says.
+
+	refusing time.Time // Since when nothing but refusals came; zero: they do not.
+}
+
+// attempt is one call of send.
+type attempt struct {
+	client   proto.DRPCRecorderClient
+	records  []*proto.Record
+	failures []outbox.Failure
+	unclear  []int // Of the failures, those that may be the record's fault or the control plane's.
+	taken    int   // How many records the control plane has taken.
+	lost     bool  // It is of no use to go on: the rest is among the failures.
+}
+
+// send hands records over in their order. It returns those that the control plane did not take, by their index in
+// records; an error says that nothing is known of any.
+func (d *delivery) send(ctx context.Context, client proto.DRPCRecorderClient, records []*proto.Record) ([]outbox.Failure, error) {
+	batches := [][]*proto.Record{records}
+	if client.DRPCConn() != nil {
+		batches = splitRecords(records)
+	}
+	a := &attempt{client: client, records: records}
+	for offset := 0; len(batches) > 0 && !a.lost; batches = batches[1:] {
+		if err := d.sendBatch(ctx, a, offset, batches[0]); err != nil {
+			if offset == 0 {
+				return nil, err
+			}
+			a.fail(offset, err)
+		}
+		offset += len(batches[0])
+	}
+	d.judge(a)
+	return a.failures, nil
+}
+
+// fail notes that all records from one on are to be sent again.
+func (a *attempt) fail(from int, err error) {
+	a.lost = true
+	for i := from; i < len(a.records); i++ {
+		a.failures = append(a.failures, outbox.Failure{Index: i, Err: err})
+	}
+}
+
+// judge decides whose fault the unclear refusals are. What is refused while others are taken is refused for its own sake,
+// and does not hold them up. Where nothing is taken, it may be the control plane that is ill: some say so in no other
+// way.
+func (d *delivery) judge(a *attempt) {
+	switch {
+	case a.taken > 0:
+		d.refusing = time.Time{}
+	case len(a.unclear) > 0 && d.refusing.IsZero():
+		d.refusing = time.Now()
+	}
+	if a.taken > 0 || !d.refusing.IsZero() && time.Since(d.refusing) > refusalPatience {
+		for _, i := range a.unclear {
+			a.failures[i].Permanent = true
+		}
+	}
+}
+
+// sendBatch hands the records from an offset on over in one call, or one by one to a control plane that knows no batches
+// or does not like this one.
+func (d *delivery) sendBatch(ctx context.Context, a *attempt, offset int, batch []*proto.Record) error {
+	call, cancel := context.WithTimeout(ctx, deliverTimeout)
+	defer cancel()
+	response, err := a.client.RecordBatch(call, &proto.RecordBatchRequest{Records: batch})
+	switch {
+	case err == nil:
+	case isRefusal(err):
+		a.sendSingly(ctx, offset, batch)
+		return nil
+	default:
+		return err
+	}
+	for _, f := range response.GetFailures() {
+		index := int(f.GetIndex())
+		if index < 0 || index >= len(batch) {
+			return fmt.Errorf("control plane names record %d of %d as failed: %s", index, len(batch), f.GetError())
+		}
+		a.failures = append(a.failures, outbox.Failure{Index: offset + index, Err: errors.New(f.GetError()), Permanent: f.GetPermanent()})
+	}
+	d.duplicates += int64(response.GetDuplicates())
+	a.taken += len(batch) - len(response.GetFailures())
+	return nil
+}
+
+// sendSingly hands records over one by one. Where the control plane is lost on the way, all that follows fails.
+func (a *attempt) sendSingly(ctx context.Context, offset int, batch []*proto.Record) {
+	for i, record := range batch {
+		err := sendOne(ctx, a.client, record)
+		switch {
+		case err == nil, drpcerr.Code(err) == rpcstatus.AlreadyExists:
+			a.taken++
+		case isRefusal(err):
+			isClear := drpcerr.Code(err) != 0
+			if !isClear {
+				a.unclear = append(a.unclear, len(a.failures))
+			}
+			a.failures = append(a.failures, outbox.Failure{Index: offset + i, Err: err, Permanent: isClear})
+		default:
+			a.fail(offset+i, err)
+			return
+		}
+	}
+}
+
+// isRefusal reports whether an error is the answer to what was sent: it was read and not liked, or is more than a message
+// carries. Without a code, it may also be the only way in which a control plane says that it is ill.
+func isRefusal(err error) bool {
+	switch drpcerr.Code(err) {
+	case rpcstatus.InvalidArgument, rpcstatus.NotFound, rpcstatus.AlreadyExists, rpcstatus.ResourceExhausted,
+		rpcstatus.FailedPrecondition, rpcstatus.OutOfRange, rpcstatus.Unimplemented:
+		return true
+	case 0:
+		return !rpcstatus.IsUnavailable(err)
+	}
+	return false
+}
+
+func sendOne(ctx context.Context, client proto.DRPCRecorderClient, record *proto.Record) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, deliverTimeout)
+	defer cancel()
+	switch record := record.GetRecord().(type) {
+	case *proto.Record_Interception:
+		_, err = client.RecordInterception(ctx, record.Interception)
+	case *proto.Record_InterceptionEnded:
+		_, err = client.RecordInterceptionEnded(ctx, record.InterceptionEnded)
+	case *proto.Record_TokenUsage:
+		_, err = client.RecordTokenUsage(ctx, record.TokenUsage)
+	case *proto.Record_PromptUsage:
+		_, err = client.RecordPromptUsage(ctx, record.PromptUsage)
+	case *proto.Record_ToolUsage:
+		_, err = client.RecordToolUsage(ctx, record.ToolUsage)
+	case *proto.Record_ModelThought:
+		_, err = client.RecordModelThought(ctx, record.ModelThought)
+	}
+	return err
+}

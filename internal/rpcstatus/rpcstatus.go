@@ -1,0 +1,43 @@
+// Package rpcstatus knows what an error of an RPC says about the call: the codes of drpc errors, which are gRPC's, and
+// whether there was an answer at all.
+package rpcstatus
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
+)
+
+// The codes that a gateway and its control plane use.
+const (
+	InvalidArgument    = 3
+	NotFound           = 5
+	AlreadyExists      = 6
+	PermissionDenied   = 7
+	ResourceExhausted  = 8
+	FailedPrecondition = 9
+	OutOfRange         = 11
+	Unimplemented      = drpcerr.Unimplemented
+	Internal           = 13
+	Unavailable        = 14
+	Unauthenticated    = 16
+)
+
+// IsUnavailable reports whether an RPC failed without an answer to it, so that it may succeed another time. An
+// unavailable server, or one that failed, has said nothing about what it was asked.
+func IsUnavailable(err error) bool {
+	switch drpcerr.Code(err) {
+	case Unavailable, Internal, Unimplemented:
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return drpc.ClosedError.Has(err) || drpc.ProtocolError.Has(err) || drpc.InternalError.Has(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
