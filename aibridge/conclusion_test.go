@@ -1,0 +1,139 @@
+package aibridge_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/coder/aibridged/aibridge"
+)
+
+// held is a Recorder whose commits wait until they are released, each with the error that it is given.
+type held struct {
+	start, rest chan error
+
+	mu    sync.Mutex
+	calls [][]aibridge.Record // Guarded by mu.
+}
+
+func newHeld() *held { return &held{start: make(chan error, 1), rest: make(chan error, 1)} }
+
+func (h *held) Record(_ context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, records)
+	if len(h.calls) == 1 {
+		return heldCommit(h.start), nil
+	}
+	return heldCommit(h.rest), nil
+}
+
+type heldCommit chan error
+
+func (c heldCommit) Wait(ctx context.Context) error {
+	select {
+	case err := <-c:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+const (
+	beginning = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n"
+	stop      = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"
+	behind    = ": some more\n\n"
+	whole     = `{"id":"msg_1","type":"message","model":"m","content":[],"usage":{"input_tokens":3,"output_tokens":1}}`
+)
+
+// pieces is an upstream whose answer is a stream of pieces, or one piece that is JSON.
+type pieces []string
+
+func (p pieces) RoundTrip(r *http.Request) (*http.Response, error) {
+	kind := "text/event-stream"
+	if len(p) == 1 {
+		kind = "application/json"
+	}
+	var readers []io.Reader
+	for _, piece := range p {
+		readers = append(readers, strings.NewReader(piece))
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: -1,
+		Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(io.MultiReader(readers...)),
+	}, nil
+}
+
+// TestCommits is what durable means for a client: no byte before the start is safe, and not the last one before the rest
+// is. Where records may be lost, it gets no whole answer.
+func TestCommits(t *testing.T) {
+	lost := errors.New("disk failed")
+	for name, test := range map[string]struct {
+		answer      pieces
+		start, rest error
+		before      string // What the client has when the start is safe and the rest is not.
+		status      int
+		after       string
+		aborted     bool
+	}{
+		"stream":                    {answer: pieces{beginning, stop, behind}, before: beginning, status: 200, after: beginning + stop + behind},
+		"stream, start lost":        {answer: pieces{beginning, stop}, start: lost, status: 500, after: unrecordedText},
+		"stream, rest lost":         {answer: pieces{beginning, stop, behind}, rest: lost, before: beginning, status: 200, after: beginning, aborted: true},
+		"stream without its end":    {answer: pieces{beginning, behind}, before: beginning + behind, status: 200, after: beginning + behind, aborted: true},
+		"one piece":                 {answer: pieces{whole}, status: 200, after: whole},
+		"one piece, start lost":     {answer: pieces{whole}, start: lost, status: 500, after: unrecordedText},
+		"one piece, rest lost":      {answer: pieces{whole}, rest: lost, status: 500, after: unrecordedText},
+		"one piece, both are lost":  {answer: pieces{whole}, start: lost, rest: lost, status: 500, after: unrecordedText},
+		"end in the first piece":    {answer: pieces{beginning + stop, behind}, status: 200, after: beginning + stop + behind},
+		"end, rest lost, one piece": {answer: pieces{beginning + stop + behind, behind}, rest: lost, status: 200, aborted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: test.answer})
+				if err != nil {
+					t.Fatal(err)
+				}
+				providers, err := aibridge.NewProviderSet(provider)
+				if err != nil {
+					t.Fatal(err)
+				}
+				recorder := newHeld()
+				bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+				ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{}) // So that it aborts.
+				r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","messages":[]}`))
+				w := httptest.NewRecorder()
+				aborted := make(chan any, 1)
+				go func() {
+					defer func() { aborted <- recover() }()
+					bridge.ServeHTTP(w, r)
+				}()
+
+				synctest.Wait()
+				if w.Body.Len() > 0 || w.Flushed {
+					t.Errorf("before the start is safe: got %q", w.Body)
+				}
+				recorder.start <- test.start
+				synctest.Wait()
+				if test.start == nil && w.Body.String() != test.before {
+					t.Errorf("before the rest is safe: got %q, want %q", w.Body, test.before)
+				}
+				recorder.rest <- test.rest
+				reason := <-aborted
+				if got := w.Body.String(); w.Code != test.status || got != test.after || (reason != nil) != test.aborted {
+					t.Errorf("in the end: %d, aborted with %v, got %q, want %d, %t, %q", w.Code, reason, got, test.status, test.aborted, test.after)
+				}
+				if n := len(recorder.calls); n != 2 {
+					t.Errorf("recorded in %d calls", n)
+				}
+			})
+		})
+	}
+}
+
+const unrecordedText = `{"type":"error","error":{"type":"api_error","message":"the request could not be recorded"}}`
