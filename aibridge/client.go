@@ -11,12 +11,14 @@ import (
 // recogniseClient returns the client that sent a request, by the most telling of its marks: its system prompt, then a
 // header of its own, then its user agent. What nothing marks is [unknownClient], never an error.
 func recogniseClient(header http.Header, request wire.Request) client {
+	agent := strings.ToLower(header.Get("User-Agent"))
+	beginsAgent := func(prefix string) bool { return strings.HasPrefix(agent, prefix) }
 	marks := []func(client) bool{
 		func(c client) bool { return c.system != "" && strings.HasPrefix(request.System, c.system) },
 		func(c client) bool {
 			return slices.ContainsFunc(c.headers, func(m headerMark) bool { return m.matches(header) })
 		},
-		func(c client) bool { return slices.ContainsFunc(c.agents, agentMatcher(header)) },
+		func(c client) bool { return slices.ContainsFunc(c.agents, beginsAgent) },
 	}
 	for _, mark := range marks {
 		if i := slices.IndexFunc(knownClients, mark); i >= 0 {
@@ -24,11 +26,6 @@ func recogniseClient(header http.Header, request wire.Request) client {
 		}
 	}
 	return client{name: unknownClient}
-}
-
-func agentMatcher(header http.Header) func(prefix string) bool {
-	agent := strings.ToLower(header.Get("User-Agent"))
-	return func(prefix string) bool { return strings.HasPrefix(agent, prefix) }
 }
 
 // client is what is known of one AI client.
