@@ -314,3 +314,43 @@ func checkBody(t *testing.T, response *http.Response, want string) {
 		t.Errorf("got %q, %v, want %q", body, err, want)
 	}
 }
+
+// forgetfulOfAnswers is a control plane whose first answers to batches are lost: what they answer is stored.
+type forgetfulOfAnswers struct {
+	testkit.ControlPlane
+
+	lost atomic.Int64 // How many more will be.
+}
+
+func (c *forgetfulOfAnswers) RecordBatch(ctx context.Context, r *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
+	response, err := c.ControlPlane.RecordBatch(ctx, r)
+	if c.lost.Add(-1) >= 0 {
+		return nil, drpcerr.WithCode(errors.New("connection lost"), 14)
+	}
+	return response, err
+}
+
+// TestFault074LostAcknowledgement is fault 74: what is delivered twice for want of an answer is stored once, and counted.
+func TestFault074LostAcknowledgement(t *testing.T) {
+	t.Parallel()
+	control := &forgetfulOfAnswers{}
+	control.lost.Store(2)
+	registry := prometheus.NewRegistry()
+	s, _ := newFine(t, testkit.GatewayOptions{
+		Control: &control.ControlPlane, Dialer: controlplane.InProcess(control), Metrics: aibridged.NewMetrics(registry),
+	})
+	s.serves(t)
+	stored := len(control.Records())
+	if err := s.Server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := gather(t, registry)
+	if got["records_duplicates_total"] < 4 || int(got["records_delivered_total"]) != stored {
+		t.Errorf("%g duplicates of %g delivered, %d stored", got["records_duplicates_total"], got["records_delivered_total"], stored)
+	}
+	for _, name := range []string{"records_pending", "records_pending_bytes", "records_oldest_age_seconds", "records_dead", "records_append_errors_total", "records_dropped_total", "records_damaged_total"} {
+		if value, ok := got[name]; !ok || value != 0 {
+			t.Errorf("%s is %g, and there: %t", name, value, ok)
+		}
+	}
+}
