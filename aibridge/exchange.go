@@ -200,13 +200,14 @@ func (x *exchange) awaitStart() error {
 // RoundTrip sends the request upstream and returns the answer, read along. It is called once, by the proxy.
 func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(r.Context(), "Intercept.Upstream")
-	ctx = upstream.WithInterception(ctx, upstream.Interception{
-		ID: x.id, Round: len(x.answers), Format: x.format.Name, Header: x.header, Request: x.body,
-	})
+	interception := &upstream.Interception{ID: x.id, Round: len(x.answers), Format: x.format.Name, Header: x.header, Request: x.body}
+	ctx = upstream.WithInterception(ctx, interception)
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
 	response, err := x.to.provider.transport.RoundTrip(r.WithContext(ctx))
 	x.upstreamWait = time.Since(sent)
+	interception.Forget()
+	x.body = nil // The transport may still send it, from its own reference.
 	if err != nil {
 		span.End()
 		return nil, err

@@ -82,11 +82,11 @@ func (k *Keeper) Close() {
 
 // RoundTrip implements [http.RoundTripper].
 func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) {
-	interception, ok := InterceptionFrom(r.Context())
-	if !ok || k.writer.closed() {
+	interception := InterceptionFrom(r.Context())
+	if interception == nil || k.writer.closed() {
 		return k.next.RoundTrip(r)
 	}
-	e := k.begin(r.Context(), interception)
+	e := k.begin(r.Context(), *interception)
 	resp, err := k.next.RoundTrip(r)
 	switch {
 	case e == nil:

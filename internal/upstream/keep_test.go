@@ -39,7 +39,7 @@ func intercepted(t *testing.T, clientBody string) (*http.Request, uuid.UUID) {
 	t.Helper()
 	r, id := sent(t), uuid.Must(uuid.NewV7())
 	header := http.Header{"User-Agent": {"client/1"}, "X-Api-Key": {canary}, "X-Odd": {"a\xff\xfeb"}}
-	return r.WithContext(WithInterception(r.Context(), Interception{ID: id, Round: 1, Format: "messages", Header: header, Request: []byte(clientBody)})), id
+	return r.WithContext(WithInterception(r.Context(), &Interception{ID: id, Round: 1, Format: "messages", Header: header, Request: []byte(clientBody)})), id
 }
 
 // checkKept returns the exchange that was kept, whole, after some checks of its file.
