@@ -11,7 +11,10 @@
 // aibridgedserver is one over a SQL database. Providers are values of package aibridge. A host's own code reaches the
 // gateway without a network through [NewTransportFactory].
 //
-// The package opens no listener, reads no environment and stores nothing itself.
+// Records wait for the control plane in memory, or in a directory that [NewServer] is given, and are delivered for as long
+// as it takes.
+//
+// The package opens no listener and reads no environment.
 package aibridged
 
 import (
@@ -103,7 +106,7 @@ type ServerOptions struct {
 }
 
 // New returns a server that serves through pool, and begins to dial the control plane: for ever, until [Server.Shutdown]
-// or the end of ctx. The pool is the server's from then on: Shutdown shuts it down. Records wait for the control plane in
+// or the end of ctx, after which a connection that is there stays until Shutdown. The pool is the server's from then on: Shutdown shuts it down. Records wait for the control plane in
 // memory; [NewServer] keeps them on disk.
 func New(ctx context.Context, pool Pooler, rpcDialer Dialer, logger slog.Logger, tracer trace.Tracer) (*Server, error) {
 	if tracer == nil {
@@ -252,7 +255,8 @@ func (s *Server) clientNow() (DRPCClient, error) {
 
 // Shutdown refuses new requests, lets those in flight finish and their records be delivered, shuts the pool down and
 // closes the connection to the control plane. When ctx ends first, the requests are cancelled; their ends are recorded
-// all the same. A call after the first waits for the first one's result, no longer than its own ctx lasts.
+// all the same. Records that are not delivered by then stay in their directory for the next server; those in memory get
+// five seconds more, and what is lost then is an error. A call after the first waits for the first one's result, no longer than its own ctx lasts.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closing
