@@ -105,9 +105,10 @@ type ServerOptions struct {
 	Records RecordOptions
 }
 
-// New returns a server that serves through pool, and begins to dial the control plane: for ever, until [Server.Shutdown]
-// or the end of ctx, after which a connection that is there stays until Shutdown. The pool is the server's from then on: Shutdown shuts it down. Records wait for the control plane in
-// memory; [NewServer] keeps them on disk.
+// New returns a server that serves through pool, and begins to dial the control plane: for ever, until
+// [Server.Shutdown] or the end of ctx, after which a connection that is there stays until Shutdown. The pool is the
+// server's from then on: Shutdown shuts it down. Records wait for the control plane in memory; [NewServer] keeps them
+// on disk.
 func New(ctx context.Context, pool Pooler, rpcDialer Dialer, logger slog.Logger, tracer trace.Tracer) (*Server, error) {
 	if tracer == nil {
 		return nil, xerrors.New("nil tracer given")
@@ -256,7 +257,8 @@ func (s *Server) clientNow() (DRPCClient, error) {
 // Shutdown refuses new requests, lets those in flight finish and their records be delivered, shuts the pool down and
 // closes the connection to the control plane. When ctx ends first, the requests are cancelled; their ends are recorded
 // all the same. Records that are not delivered by then stay in their directory for the next server; those in memory get
-// five seconds more, and what is lost then is an error. A call after the first waits for the first one's result, no longer than its own ctx lasts.
+// five seconds more, and what is lost then is an error. A call after the first waits for the first one's result, no
+// longer than its own ctx lasts.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closing
