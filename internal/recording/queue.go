@@ -61,19 +61,18 @@ type Options struct {
 // Open opens a queue and ends the interceptions that an earlier process left open in it. The caller closes it.
 func Open(options Options) (*Queue, error) {
 	var open openInterceptions
-	queue, err := outbox.Open(options.Directory, outbox.Options{
-		Durability: options.Durability,
-		MaxBytes:   options.MaxBytes,
-		Logger:     options.Logger,
-		Observe: func(kind outbox.Kind, entry []byte) {
+	log := outbox.Options{Durability: options.Durability, MaxBytes: options.MaxBytes, Logger: options.Logger}
+	if options.Durability != outbox.Memory { // Else nobody comes after this process.
+		log.Head = open.snapshot
+		log.Observe = func(kind outbox.Kind, entry []byte) {
 			if kind == outbox.Head {
 				open.restore(entry)
 			} else {
 				open.observe(entry)
 			}
-		},
-		Head: open.snapshot,
-	})
+		}
+	}
+	queue, err := outbox.Open(options.Directory, log)
 	if err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}
