@@ -25,7 +25,7 @@ const (
 	// their clients do: a connection that was there comes back.
 	firstConnection = 900 * time.Millisecond
 	// lossNoticed is how long after a call the loss of its connection may be noticed.
-	lossNoticed = 100 * time.Millisecond
+	lossNoticed = time.Second
 	// retryConnect is when a client may come back that found no control plane.
 	retryConnect = time.Second
 	// refusedBody is how long the body of a request may take that is refused.
@@ -155,7 +155,7 @@ func (s *Server) authorize(ctx context.Context, credentials credentials) (owner,
 func (s *Server) isAuthorized(ctx context.Context, client DRPCClient, request *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
 	for {
 		response, err := client.IsAuthorized(ctx, request)
-		if err == nil || !rpcstatus.IsUnavailable(err) || !isLost(ctx, client) {
+		if err == nil || !isAway(err) || !isLost(ctx, client) {
 			return response, err
 		}
 		next, waitErr := s.clientWithin(ctx)
