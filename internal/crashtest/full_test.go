@@ -109,17 +109,26 @@ func (s *stage) awaitRoom() {
 	s.await(roomPatience, "answers after there is room again", func() bool { return s.ledger.count(whole) >= before+2*clients })
 }
 
-// fillUntilRefused returns what writes all that the disk has room for into a file, again and again, until clients have
-// been refused.
+// leftFree is what another writer leaves of the disk: it is more than the queue gives up of its reserve for an append. Who
+// took that too, in the moment before the append, would take all of the reserve, piece by piece.
+const leftFree = 128 << 10
+
+// fillUntilRefused returns what writes into a file, again and again, until clients have been refused: each time nearly
+// all that the disk has room for.
 func (s *stage) fillUntilRefused(path string) func() bool {
 	before := s.ledger.count(unavailable)
 	return func() bool {
 		file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 		s.must(err)
 		for err == nil {
+			free, statErr := freeBytes(filepath.Dir(path))
+			s.must(statErr)
+			if free <= leftFree {
+				break
+			}
 			_, err = file.Write(make([]byte, 4096))
 		}
-		if !errors.Is(err, syscall.ENOSPC) {
+		if err != nil && !errors.Is(err, syscall.ENOSPC) {
 			s.must(err)
 		}
 		s.must(file.Close())

@@ -29,6 +29,13 @@ func smallDisk(t *testing.T) (dir string, isReal bool) {
 	return dir, true
 }
 
+// freeBytes returns how much room a disk has.
+func freeBytes(dir string) (int64, error) {
+	var disk syscall.Statfs_t
+	err := syscall.Statfs(dir, &disk)
+	return int64(disk.Bavail) * disk.Bsize, err
+}
+
 func keepFiles(t *testing.T, dir string) {
 	kept, err := os.MkdirTemp("", "crashtest-disk-")
 	if err == nil {

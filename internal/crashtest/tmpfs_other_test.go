@@ -2,7 +2,10 @@
 
 package crashtest
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 // diskBytes is how large a small disk is.
 const diskBytes = 1 << 20
@@ -11,3 +14,6 @@ const diskBytes = 1 << 20
 func smallDisk(t *testing.T) (dir string, isReal bool) {
 	return t.TempDir(), false
 }
+
+// freeBytes is asked of real disks only.
+func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }
