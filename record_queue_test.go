@@ -176,6 +176,10 @@ func TestFault083Poison(t *testing.T) {
 			if slices.ContainsFunc(records, isPoison) {
 				t.Error("the poison was stored")
 			}
+			// The others of its batch are stored a moment before it is set aside.
+			if err := s.Server.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
 			if dead := gather(t, reg)["records_dead"]; dead != float64(len(questions())) {
 				t.Errorf("%g records are said to be dead, want %d", dead, len(questions()))
 			}
