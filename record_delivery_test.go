@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"storj.io/drpc/drpcerr"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
@@ -21,18 +22,22 @@ import (
 // taken for an illness, and nothing is given up; then for the record's fault, and what comes later is not held up.
 func TestAllRefused(t *testing.T) {
 	for name, test := range map[string]struct {
-		heals        time.Duration
-		stored, dead int
+		away, back, heals time.Duration // It is away from the first to the second, and refuses before and after that.
+		stored, dead      int
 	}{
-		"for a while": {heals: 4 * time.Minute, stored: 4, dead: 0},
-		"for long":    {heals: time.Hour, stored: 0, dead: 4},
+		"for a while":            {heals: 4 * time.Minute, stored: 4, dead: 0},
+		"for long":               {heals: time.Hour, stored: 0, dead: 4},
+		"around a time not here": {away: time.Minute, back: time.Hour, heals: time.Hour + 4*time.Minute, stored: 4, dead: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				healed := time.Now().Add(test.heals)
+				began := time.Now()
 				control := &oldControl{ControlPlane: &testkit.ControlPlane{
 					Record: func(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
-						if time.Now().Before(healed) {
+						switch now := time.Since(began); {
+						case now >= test.away && now < test.back:
+							return nil, drpcerr.WithCode(errors.New("not here"), 14)
+						case now < test.heals:
 							return nil, errors.New("insert record")
 						}
 						return &proto.RecordBatchResponse{}, nil

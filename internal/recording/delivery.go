@@ -49,6 +49,7 @@ func (d *delivery) send(ctx context.Context, client proto.DRPCRecorderClient, re
 	for offset := 0; len(batches) > 0 && !a.lost; batches = batches[1:] {
 		if err := d.sendBatch(ctx, a, offset, batches[0]); err != nil {
 			if offset == 0 {
+				d.refusing = time.Time{}
 				return nil, err
 			}
 			a.fail(offset, err)
@@ -72,9 +73,9 @@ func (a *attempt) fail(from int, err error) {
 // way.
 func (d *delivery) judge(a *attempt) {
 	switch {
-	case a.taken > 0:
+	case len(a.unclear) == 0, a.taken > 0, a.lost:
 		d.refusing = time.Time{}
-	case len(a.unclear) > 0 && d.refusing.IsZero():
+	case d.refusing.IsZero():
 		d.refusing = time.Now()
 	}
 	if a.taken > 0 || !d.refusing.IsZero() && time.Since(d.refusing) > refusalPatience {
