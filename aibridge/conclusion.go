@@ -37,7 +37,7 @@ func (x *exchange) conclude() error {
 	ctx := context.WithoutCancel(x.ctx)
 	var commit Commit
 	if commit, c.err = x.bridge.recorder.Record(ctx, records...); c.err == nil && commit != nil && x.ctx.Err() == nil {
-		c.err = commit.Wait(ctx)
+		c.err = commit.Wait(ctx) // Where the request is over, nobody gets anything that could be ahead of its records.
 	}
 	if c.err != nil {
 		x.bridge.options.Logger.Error(ctx, "records of an interception were lost",

@@ -108,6 +108,9 @@ func explain(err error) error {
 	if !ok {
 		return err
 	}
+	if failure.Code() == sqlitelib.SQLITE_IOERR_SHMSIZE || primary(failure) == sqlitelib.SQLITE_FULL {
+		return fmt.Errorf("%w; the disk is full, make room on it", err)
+	}
 	switch primary(failure) {
 	case sqlitelib.SQLITE_NOTADB:
 		return fmt.Errorf("%w; the file is something else than a database, choose another path", err)

@@ -40,11 +40,7 @@ delivers them within seconds, and the next one that starts does otherwise.`,
 			if err != nil {
 				return err
 			}
-			noun := "records"
-			if moved == 1 {
-				noun = "record"
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d %s will be sent again\n", moved, noun)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s will be sent again\n", counted(moved, "record"))
 			return nil
 		},
 	}

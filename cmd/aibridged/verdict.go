@@ -32,8 +32,16 @@ func (w verdictText) sums(s sums) error {
 	if s.InPart > 0 {
 		inPart = fmt.Sprintf(" (%d in part)", s.InPart)
 	}
-	_, err := fmt.Fprintf(w.out, "%d interceptions verified%s, %d differ, %d without kept bytes\n", s.Verified, inPart, s.Differ, s.NotKept)
+	_, err := fmt.Fprintf(w.out, "%s verified%s, %d differ, %d without kept bytes\n", counted(s.Verified, "interception"), inPart, s.Differ, s.NotKept)
 	return err
+}
+
+// counted returns a number of things whose plural is regular.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // verdictJSON writes an object for each interception, and one at the end.

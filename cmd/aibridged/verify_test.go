@@ -248,7 +248,7 @@ func TestVerifyShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := verified(t, s.dataDir, exchanges)
-	if out != "1 interceptions verified, 0 differ, 0 without kept bytes\n" || err != nil {
+	if out != "1 interception verified, 0 differ, 0 without kept bytes\n" || err != nil {
 		t.Errorf("printed %swith %v", out, err)
 	}
 	if out, _, err := run(t.Context(), "interceptions", "--json", "--data-dir", s.dataDir); err != nil || !strings.Contains(out, `"error_type":"truncated"`) {
@@ -360,7 +360,7 @@ func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 			if err == nil {
 				t.Errorf("no error:\n%s", out)
 			}
-			report, ok := strings.CutSuffix(out, "1 interceptions verified, 1 differ, 0 without kept bytes\n")
+			report, ok := strings.CutSuffix(out, "1 interception verified, 1 differ, 0 without kept bytes\n")
 			if !ok {
 				t.Errorf("printed %s", out)
 			}
@@ -391,7 +391,7 @@ func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 		for _, table := range []string{"token_usages", "tool_usages", "model_thoughts"} {
 			lost = append(lost, `DELETE FROM `+table+its)
 		}
-		want := "1 interceptions verified (1 in part), 0 differ, 0 without kept bytes\n"
+		want := "1 interception verified (1 in part), 0 differ, 0 without kept bytes\n"
 		if out, err := verified(t, copyDatabase(t, data, id, lost...), exchanges); err != nil || out != want {
 			t.Errorf("printed %swith %v", out, err)
 		}
@@ -445,9 +445,9 @@ func checkChangedFiles(t *testing.T, data, exchanges, id string) {
 		t.Fatal(err)
 	}
 	const (
-		same    = "1 interceptions verified, 0 differ, 0 without kept bytes\n"
-		differs = "1 interceptions verified, 1 differ, 0 without kept bytes\n"
-		inPart  = "1 interceptions verified (1 in part), 0 differ, 0 without kept bytes\n"
+		same    = "1 interception verified, 0 differ, 0 without kept bytes\n"
+		differs = "1 interception verified, 1 differ, 0 without kept bytes\n"
+		inPart  = "1 interception verified (1 in part), 0 differ, 0 without kept bytes\n"
 		notKept = "0 interceptions verified, 0 differ, 1 without kept bytes\n"
 	)
 	moreTokens := bytes.Replace(exchange.Response, []byte(`"output_tokens":34`), []byte(`"output_tokens":35`), 1)

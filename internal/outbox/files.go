@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // fileSystem is what a queue asks of the disk. All its files are for their owner alone.
@@ -116,6 +117,8 @@ func explain(dir string, err error) error {
 		if !errors.Is(err, ErrFull) {
 			err = fmt.Errorf("%w: %w", ErrFull, err)
 		}
+	case errors.Is(err, syscall.ENOTDIR):
+		advice = ": a file is in its place: remove that, or name another directory"
 	case errors.Is(err, fs.ErrPermission):
 		advice = fmt.Sprintf(": user %d needs to own the directory and all in it, or to have write access", os.Geteuid())
 	}

@@ -52,7 +52,7 @@ func TestFault079Start(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	writeFile(t, file, nil)
-	if _, err := Open(file, Options{}); !errors.Is(err, syscall.ENOTDIR) {
+	if _, err := Open(file, Options{}); !errors.Is(err, syscall.ENOTDIR) || !strings.Contains(err.Error(), "name another directory") {
 		t.Errorf("a file as directory: %v", err)
 	}
 }
