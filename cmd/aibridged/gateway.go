@@ -21,8 +21,6 @@ import (
 	"github.com/coder/aibridged/controlplane"
 )
 
-// transportFunc makes a provider's transport, or returns nil for the provider's own.
-type transportFunc func(provider string) http.RoundTripper
 
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
 type gateway struct {
@@ -66,6 +64,7 @@ func (s *store) Close() error { return errors.Join(s.Server.Close(), s.db.Close(
 type gatewayOptions struct {
 	observers observerOptions
 	records   aibridged.RecordOptions // Without a directory: in the data directory.
+	digests   bool                    // Of bodies, in the records; there are some in any case where exchanges are kept.
 	logger    slog.Logger
 }
 
@@ -88,7 +87,9 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	outcomes := make([]aibridged.ProviderOutcome, 0, len(c.Providers))
 	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
 	for _, configured := range c.Providers {
-		provider, err := configured.provider(limits, g.observers.of)
+		provider, err := configured.provider(aibridge.ProviderOptions{
+			Limits: limits, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
+		})
 		if err != nil {
 			return nil, err
 		}

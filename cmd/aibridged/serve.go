@@ -58,6 +58,7 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.Int64Var(&records.MaxBytes, "records-limit", 0, "how many `bytes` of records may wait for the database; 0 is 1 GiB, or 64 MiB in memory")
 	flags.StringVar((*string)(&records.WhenFull), "records-when-full", string(aibridged.WhenFullRefuse),
 		"refuse requests, or go-on without records")
+	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response there, credentials redacted")
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")

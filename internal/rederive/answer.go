@@ -57,12 +57,12 @@ func (a *answer) toolUsages() []ToolUsage {
 	for _, made := range a.calls {
 		input := cmp.Or(made.input, made.withoutInput)
 		usages = append(usages, ToolUsage{
-			MessageID: storable(a.id),
-			CallID:    storable(made.id),
-			ItemID:    storable(made.item),
-			Tool:      storable(made.tool),
+			MessageID: name(a.id),
+			CallID:    name(made.id),
+			ItemID:    name(made.item),
+			Tool:      name(made.tool),
 			Input:     asInput(input),
-			Metadata:  sanitized(map[string]any{}, input),
+			Metadata:  flagShortened(sanitized(map[string]any{}, input), a.id, made.id, made.item, made.tool),
 		})
 	}
 	return usages
@@ -88,13 +88,14 @@ func (a *answer) tokenUsages() []TokenUsage {
 		return nil
 	}
 	usage := a.figureNames.record(a.figures)
-	usage.MessageID = storable(a.id)
+	usage.MessageID = name(a.id)
 	if a.model != "" {
-		usage.Metadata["model"] = storable(a.model)
+		usage.Metadata["model"] = name(a.model)
 	}
 	if a.tier != "" {
-		usage.Metadata["service_tier"] = storable(a.tier)
+		usage.Metadata["service_tier"] = name(a.tier)
 	}
+	usage.Metadata = flagShortened(usage.Metadata, a.id, a.model, a.tier)
 	if a.broken || a.preliminary {
 		usage.Metadata["partial"] = true
 	}

@@ -135,11 +135,11 @@ func Derive(exchange Exchange) (Facts, error) {
 	answer := readAnswer(exchange, format, string(fields["stream"]) == "true")
 
 	facts := Facts{
-		Model:                 storable(fields.text("model")),
+		Model:                 name(fields.text("model")),
 		Client:                client.name,
-		ClientSessionID:       storable(client.session(exchange.RequestHeader, fields)),
-		UserAgent:             storable(exchange.RequestHeader.Get("User-Agent")),
-		CorrelatingToolCallID: storable(asked.toolResultID),
+		ClientSessionID:       name(client.session(exchange.RequestHeader, fields)),
+		UserAgent:             name(exchange.RequestHeader.Get("User-Agent")),
+		CorrelatingToolCallID: name(asked.toolResultID),
 		Prompt:                client.prompt(asked),
 		TokenUsages:           answer.tokenUsages(),
 		ToolUsages:            answer.toolUsages(),
@@ -170,12 +170,16 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
 	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
-	if exchange.Whole && (err != nil || tooLarge) {
-		return answer{unreadable: true}
+	isUnreadable := exchange.Whole && (err != nil || tooLarge)
+	if isUnreadable && !stream {
+		return unreadable()
 	}
 	if stream {
 		answer := format.stream(events(body, !exchange.Abandoned))
 		answer.streamed = true
+		if isUnreadable && !answer.terminated { // What comes behind the end is none of the answer, whatever it is.
+			return unreadable()
+		}
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole)
 		return answer
 	}
@@ -184,6 +188,9 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
 	}
 	return format.body(asObject(body))
 }
+
+// unreadable is an answer whose content coding cannot be undone.
+func unreadable() answer { return answer{unreadable: true} }
 
 // codingOf returns the content coding of a message, which may be told in several lines.
 func codingOf(header http.Header) string {
