@@ -19,8 +19,19 @@ const (
 	copyBytes = 4 << 10
 )
 
-// copyBuffers lends what streams are copied through.
-var copyBuffers = sync.Pool{New: func() any { return new([copyBytes]byte) }}
+// copyBuffers lends what streams are copied through. The zero value is ready. It is safe for concurrent use.
+type copyBuffers struct{ pool sync.Pool }
+
+// Get implements [net/http/httputil.BufferPool].
+func (b *copyBuffers) Get() []byte {
+	if buffer, ok := b.pool.Get().(*[copyBytes]byte); ok {
+		return buffer[:]
+	}
+	return new([copyBytes]byte)[:]
+}
+
+// Put implements [net/http/httputil.BufferPool].
+func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)) }
 
 // isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.
 func (x *relay) isStream(answer *http.Response) bool {
@@ -36,9 +47,9 @@ func (x *relay) isStream(answer *http.Response) bool {
 }
 
 // copyStream copies a stream as it comes: each piece is noted, then written and flushed. The records are safe before the
-// piece with the event that ends the answer goes out, and before the stream ends.
+// piece that ends the answer goes out, and before the stream ends.
 func (x *relay) copyStream(answer *http.Response, round *round) error {
-	pass := passing{}
+	var pass passing
 	if !isCoded(round.coding) {
 		pass.withhold = x.asks.Withhold
 	}
@@ -51,20 +62,33 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	if err := x.client.FlushError(); err != nil {
 		return err
 	}
-	buffer := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buffer)
+	buffer := x.bridge.providers.copies.Get()
+	defer x.bridge.providers.copies.Put(buffer)
+	var held []byte // What may be the last of the answer.
 	for {
-		n, err := answer.Body.Read(buffer[:])
+		n, err, failed := x.readHolding(answer.Body, buffer, &held)
+		if failed != nil {
+			return failed
+		}
 		x.arrived(buffer[:n])
 		pass.add(buffer[:n], round.follow(buffer[:n]))
 		if err != nil {
 			pass.add(nil, round.rest(isEnd(err)))
 			err = round.finish(err)
 		}
-		if err != nil || round.isOver() {
+		isOver := err != nil || round.isOver()
+		if isOver {
 			if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 				return lost
 			}
+		}
+		if failed := x.write(held); failed != nil {
+			return failed
+		}
+		held = held[:0]
+		if !isOver && round.mayEnd() {
+			held = append(held, pass.take()...)
+			continue
 		}
 		if failed := x.write(pass.take()); failed != nil {
 			return failed

@@ -51,17 +51,8 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 			}
 			shape.Write(w, r, failure)
 		},
-		BufferPool: reverseProxyBuffers{},
+		BufferPool: b.providers.copies,
 		ErrorLog:   log.New(io.Discard, "", 0), // What it would say is told by ErrorHandler.
 	}
 	proxy.ServeHTTP(w, r)
 }
-
-// reverseProxyBuffers lends ReverseProxy the buffers that streams are copied through.
-type reverseProxyBuffers struct{}
-
-// Get implements [httputil.BufferPool].
-func (reverseProxyBuffers) Get() []byte { return copyBuffers.Get().(*[copyBytes]byte)[:] }
-
-// Put implements [httputil.BufferPool].
-func (reverseProxyBuffers) Put(buffer []byte) { copyBuffers.Put((*[copyBytes]byte)(buffer)) }

@@ -65,6 +65,9 @@ func (r *round) said() wire.Answer {
 // isOver reports whether the event was seen that ends the answer: what comes after it says nothing.
 func (r *round) isOver() bool { return r.tracker.Ended() }
 
+// mayEnd reports whether the bytes that came last may be the last ones.
+func (r *round) mayEnd() bool { return r.tracker.MayEnd() }
+
 // follow notes the bytes of a stream that came next, and yields the events that they complete. Those of a coded stream
 // are not yielded: the client gets it as it is.
 func (r *round) follow(p []byte) iter.Seq[sse.Event] {

@@ -21,7 +21,6 @@ import (
 	"github.com/coder/aibridged/controlplane"
 )
 
-
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
 type gateway struct {
 	control   *store

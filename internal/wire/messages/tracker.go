@@ -132,6 +132,8 @@ func (t *tracker) extend(event gjson.Result) {
 
 func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
 
+func (t *tracker) MayEnd() bool { return t.answer.Terminal }
+
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer
 	answer.Usage = t.usage.total()

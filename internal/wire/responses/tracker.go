@@ -147,6 +147,8 @@ func position(event gjson.Result) int64 {
 
 func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
 
+func (t *tracker) MayEnd() bool { return t.answer.Terminal }
+
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer
 	answer.Usage = t.usage.total(t.tier)
