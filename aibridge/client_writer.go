@@ -41,9 +41,12 @@ func (w *clientWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// FlushError is what [http.ResponseController.Flush] calls: most writes reach the network here.
+// FlushError is what [http.ResponseController.Flush] calls: most writes reach the network here, with the deadline that
+// they were given.
 func (w *clientWriter) FlushError() error {
-	w.renew()
+	if w.renewed.IsZero() {
+		w.renew()
+	}
 	err := w.controller.Flush()
 	w.note(err)
 	return err

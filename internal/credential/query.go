@@ -36,7 +36,23 @@ func goesOn(parameter, token string) bool {
 
 // namesCredential reports whether a parameter of that name holds a key, by the names that APIs have for one.
 func namesCredential(name string) bool {
-	switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name)) {
+	const longest = len("authorization") + 8 // With the hyphens and underscores that it may have.
+	if len(name) > longest {
+		return false
+	}
+	var plain [longest]byte
+	n := 0
+	for _, c := range []byte(name) {
+		if c == '-' || c == '_' {
+			continue
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		plain[n] = c
+		n++
+	}
+	switch string(plain[:n]) {
 	case "key", "apikey", "xapikey", "accesstoken", "token", "authorization":
 		return true
 	}
