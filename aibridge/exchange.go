@@ -14,8 +14,8 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/storable"
-	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -200,13 +200,10 @@ func (x *exchange) awaitStart() error {
 // RoundTrip sends the request upstream and returns the answer, read along. It is called once, by the proxy.
 func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(r.Context(), "Intercept.Upstream")
-	interception := &upstream.Interception{ID: x.id, Round: len(x.answers), Format: x.format.Name, Header: x.header, Request: x.body}
-	ctx = upstream.WithInterception(ctx, interception)
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
-	response, err := x.to.provider.transport.RoundTrip(r.WithContext(ctx))
+	response, err := x.send(r.WithContext(ctx))
 	x.upstreamWait = time.Since(sent)
-	interception.Forget()
 	x.body = nil // The transport may still send it, from its own reference.
 	if err != nil {
 		span.End()
@@ -237,6 +234,17 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 		response.Header.Del("Content-Length")
 	}
 	return response, nil
+}
+
+// send sends a request upstream, and tells those who watch what it is sent for.
+func (x *exchange) send(r *http.Request) (*http.Response, error) {
+	provider := x.to.provider
+	if !provider.watched {
+		return provider.transport.RoundTrip(r)
+	}
+	return observe.Send(provider.transport, r, observe.Interception{
+		ID: x.id, Round: len(x.answers), Format: x.format.Name, Header: x.header, Body: x.body,
+	})
 }
 
 // arrived notes the bytes of an answer that came next.

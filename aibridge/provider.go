@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -23,6 +24,7 @@ type Provider struct {
 	key       string
 	setKey    func(header http.Header, key string)
 	transport http.RoundTripper
+	watched   bool   // The transport asks what a request is sent for.
 	idle      func() // Closes the transport's idle connections.
 	limits    Limits
 }
@@ -91,6 +93,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		base: base, prefix: kind.prefix, routes: kind.routes,
 		key: options.Key, setKey: kind.setKey,
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
+		watched:   observe.Watches(transport),
 		idle:      idleCloser(transport),
 		limits:    limits,
 	}, nil

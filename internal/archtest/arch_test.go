@@ -17,7 +17,7 @@ func floors() [][]string {
 	return [][]string{
 		{"proto", "dbpubsub", "internal/apierror", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
-		{"internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		{"internal/observe", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/mcp", "internal/recording"},
 		{"."},
