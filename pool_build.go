@@ -20,21 +20,19 @@ type bridgePlan struct {
 	parent          trace.SpanContext
 }
 
-// build makes an entry's bridge. It holds the entry, so that Shutdown waits for it.
-func (p *CachedBridgePool) build(entry *poolEntry, providers *aibridge.ProviderSet, plan bridgePlan) {
-	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(p.patience, plan.parent), buildTimeout)
+// build makes a bridge, and says how its tools are closed.
+func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridge.RequestBridge, func(context.Context), error) {
+	providers := p.current()
+	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(ctx, plan.parent), buildTimeout)
 	defer cancel()
-	entry.tools, entry.err = p.buildTools(ctx, plan)
-	entry.bridge = aibridge.NewRequestBridge(providers, recorder{plan.clientFn}, aibridge.BridgeOptions{
+	tools, err := p.buildTools(ctx, plan)
+	bridge := aibridge.NewRequestBridge(providers, recorder{plan.clientFn}, aibridge.BridgeOptions{
 		APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics,
 	})
-	if entry.err != nil {
-		p.mu.Lock()
-		p.unlink(entry)
-		p.mu.Unlock()
+	if tools == nil {
+		return bridge, nil, err
 	}
-	close(entry.built)
-	p.release(entry)
+	return bridge, func(ctx context.Context) { p.closeTools(ctx, tools) }, err
 }
 
 // buildTools returns the tools of a bridge. There may be some beside an error too, which are closed like others.
@@ -53,4 +51,13 @@ func (p *CachedBridgePool) buildTools(ctx context.Context, plan bridgePlan) (too
 		p.logger.Error(ctx, "building a bridge panicked", withStack(err)...)
 	}
 	return tools, xerrors.Errorf("build MCP sessions of initiator %s: %w", plan.req.InitiatorID, err)
+}
+
+// closeTools ends the sessions of a bridge.
+func (p *CachedBridgePool) closeTools(ctx context.Context, tools mcp.ServerProxier) {
+	ctx, cancel := context.WithTimeout(ctx, toolsTimeout)
+	defer cancel()
+	if err := contained(func() error { return tools.Shutdown(ctx) }); err != nil {
+		p.logger.Warn(ctx, "closing MCP sessions failed", withStack(err)...)
+	}
 }

@@ -15,7 +15,7 @@ const module = "github.com/coder/aibridged"
 // floors lists the packages from the ground up. A package imports packages of lower floors only, and none of its own.
 func floors() [][]string {
 	return [][]string{
-		{"proto", "dbpubsub", "internal/apierror", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/observe", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
@@ -60,15 +60,16 @@ func light() (packages, banned []string) {
 // only says which packages alone may import a module directly.
 func only() map[string][]string {
 	return map[string][]string{
-		"github.com/mark3labs/mcp-go":   {"aibridge/mcp"},
-		"github.com/hashicorp/yamux":    {"controlplane"},
-		"modernc.org/sqlite":            {"aibridgedserver/sqlite"},
-		"github.com/pressly/goose/v3":   {"aibridgedserver/sqlite"},
-		"github.com/spf13/cobra":        {"cmd/aibridged"},
-		"github.com/goccy/go-yaml":      {"cmd/aibridged"},
-		"github.com/tidwall/gjson":      {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/klauspost/compress": {"internal/contentcoding", "internal/kept"},
-		"github.com/andybalholm/brotli": {"internal/contentcoding"},
+		"github.com/mark3labs/mcp-go":     {"aibridge/mcp"},
+		"github.com/hashicorp/yamux":      {"controlplane"},
+		"modernc.org/sqlite":              {"aibridgedserver/sqlite"},
+		"github.com/pressly/goose/v3":     {"aibridgedserver/sqlite"},
+		"github.com/spf13/cobra":          {"cmd/aibridged"},
+		"github.com/goccy/go-yaml":        {"cmd/aibridged"},
+		"github.com/tidwall/gjson":        {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		"github.com/hashicorp/golang-lru": {"internal/lease"},
+		"github.com/klauspost/compress":   {"internal/contentcoding", "internal/kept"},
+		"github.com/andybalholm/brotli":   {"internal/contentcoding"},
 	}
 }
 

@@ -1,132 +1,106 @@
-package aibridged
+package lease
 
 import (
 	"context"
-	"net/http"
-	"sync"
 	"time"
-
-	"github.com/coder/aibridged/aibridge"
-	"github.com/coder/aibridged/aibridge/mcp"
-	"github.com/coder/aibridged/internal/apierror"
 )
 
-// poolEntry is one user's bridge, from its build to the end of the last request that uses it.
-type poolEntry struct {
-	key    poolKey
+// entry is one value, from its build to the end of its last use.
+type entry[K comparable, V any] struct {
+	key    K
 	expiry *time.Timer
 
-	built  chan struct{} // Closed when the three fields below are set for good.
-	bridge *aibridge.RequestBridge
-	tools  mcp.ServerProxier // Nil where there are none.
-	err    error
+	built chan struct{} // Closed when the three fields below are set for good.
+	value V
+	end   func(context.Context) // Nil: there is nothing to close.
+	err   error
 
-	users    int  // Guarded by the pool's mu: callers that hold the entry, and the build while it runs.
+	ready    bool // Guarded by the pool's mu: built is closed.
+	users    int  // Guarded by the pool's mu: leases, those who wait for the build, and the build while it runs.
 	unlinked bool // Guarded by the pool's mu: no Acquire finds the entry any more.
 	closed   bool // Guarded by the pool's mu: unlinked, and without users.
 }
 
-// unlink takes an entry out of the cache. The pool's mu is held.
-func (p *CachedBridgePool) unlink(entry *poolEntry) {
-	if entry.unlinked {
-		return
-	}
-	entry.unlinked = true
-	entry.expiry.Stop()
-	p.entries.Remove(entry.key)
-	p.counts.evicted.Add(1)
-	p.closeIfUnused(entry)
-}
-
-func (p *CachedBridgePool) unlinkAll() {
-	for _, entry := range p.entries.Values() {
-		p.unlink(entry)
-	}
-}
-
-// retain holds an entry that somebody else holds too, or that is still linked. It reports whether it could.
-func (p *CachedBridgePool) retain(entry *poolEntry) bool {
+// build makes an entry's value. It holds the entry, so that Shutdown waits for it.
+func (p *Pool[K, V]) build(e *entry[K, V], build Build[V]) {
+	e.value, e.end, e.err = build(p.patience)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if entry.closed {
+	if e.err != nil {
+		p.unlink(e) // Before those who wait hear of it: when they come again, they build anew.
+	}
+	e.ready = true
+	close(e.built)
+	p.drop(e)
+}
+
+// unlink takes an entry out of the cache. The pool's mu is held.
+func (p *Pool[K, V]) unlink(e *entry[K, V]) {
+	if e.unlinked {
+		return
+	}
+	e.unlinked = true
+	e.expiry.Stop()
+	p.entries.Remove(e.key)
+	p.counts.evicted.Add(1)
+	p.closeIfUnused(e)
+}
+
+// retain holds an entry once more. It reports whether that was possible: what is closed cannot be held.
+func (p *Pool[K, V]) retain(e *entry[K, V]) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.closed {
 		return false
 	}
-	entry.users++
+	e.users++
 	return true
 }
 
 // release gives an entry back.
-func (p *CachedBridgePool) release(entry *poolEntry) {
+func (p *Pool[K, V]) release(e *entry[K, V]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	entry.users--
-	p.closeIfUnused(entry)
+	p.drop(e)
+}
+
+// drop gives an entry back. The pool's mu is held.
+func (p *Pool[K, V]) drop(e *entry[K, V]) {
+	e.users--
+	p.closeIfUnused(e)
 }
 
 // closeIfUnused closes an entry that nobody holds and nobody can find. The pool's mu is held; the closing itself runs
 // outside it, and Shutdown waits for it.
-func (p *CachedBridgePool) closeIfUnused(entry *poolEntry) {
-	if !entry.unlinked || entry.users > 0 || entry.closed {
+func (p *Pool[K, V]) closeIfUnused(e *entry[K, V]) {
+	if !e.unlinked || e.users > 0 || e.closed {
 		return
 	}
-	entry.closed = true
-	if entry.tools == nil {
+	e.closed = true
+	if e.end == nil {
 		p.forget()
 		return
 	}
-	go p.closeTools(entry.tools)
+	go p.close(e.end)
 }
 
-// closeTools ends the sessions of an entry, and counts it out.
-func (p *CachedBridgePool) closeTools(tools mcp.ServerProxier) {
-	ctx, cancel := context.WithTimeout(p.patience, toolsTimeout)
-	defer cancel()
-	if err := contained(func() error { return tools.Shutdown(ctx) }); err != nil {
-		p.logger.Warn(ctx, "closing MCP sessions failed", withStack(err)...)
-	}
+// close closes a value, and counts its entry out.
+func (p *Pool[K, V]) close(end func(context.Context)) {
+	end(p.patience)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget()
 }
 
 // forget counts an entry out. The pool's mu is held.
-func (p *CachedBridgePool) forget() {
+func (p *Pool[K, V]) forget() {
 	p.live--
 	p.drainedIfEmpty()
 }
 
-func (p *CachedBridgePool) drainedIfEmpty() {
+// drainedIfEmpty tells those who wait in Shutdown that nothing is left. The pool's mu is held.
+func (p *Pool[K, V]) drainedIfEmpty() {
 	if p.closed && p.live == 0 {
 		close(p.drained)
 	}
-}
-
-// lease is the handler that Acquire returns. It holds its entry until its request has been served, or until the context
-// that it was acquired with has ended.
-type lease struct {
-	pool     *CachedBridgePool
-	entry    *poolEntry
-	stop     func() bool
-	giveBack func()
-}
-
-func newLease(ctx context.Context, pool *CachedBridgePool, entry *poolEntry) *lease {
-	l := &lease{pool: pool, entry: entry}
-	l.giveBack = sync.OnceFunc(func() { pool.release(entry) })
-	l.stop = context.AfterFunc(ctx, l.giveBack)
-	return l
-}
-
-// ServeHTTP implements [http.Handler].
-func (l *lease) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !l.pool.retain(l.entry) {
-		apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{
-			Status: http.StatusServiceUnavailable, Text: ErrAcquireRequestHandler.Error(), RetryAfter: retryConnect,
-		})
-		return
-	}
-	defer l.pool.release(l.entry)
-	defer l.giveBack()
-	defer l.stop()
-	l.entry.bridge.ServeHTTP(w, r)
 }
