@@ -154,7 +154,7 @@ func (x *exchange) begin(r *http.Request) error {
 		Model:                 storable.Text(x.request.Model),
 		Metadata:              actor.Metadata,
 		StartedAt:             x.started,
-		Client:                client.name,
+		Client:                client.Name,
 		ClientSessionID:       storable.Text(client.session(r.Header, x.request)),
 		UserAgent:             storable.Text(r.UserAgent()),
 		CorrelatingToolCallID: storable.Text(x.request.ToolResultID),

@@ -8,7 +8,7 @@ import (
 )
 
 // prompt returns the record of what a person typed, or nil where nobody typed anything. It is kept whole.
-func (x *exchange) prompt(client client) *PromptUsage {
+func (x *exchange) prompt(client *client) *PromptUsage {
 	typed := client.typed(x.request)
 	if len(typed) == 0 {
 		return nil

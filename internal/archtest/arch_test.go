@@ -15,7 +15,7 @@ const module = "github.com/coder/aibridged"
 // floors lists the packages from the ground up. A package imports packages of lower floors only, and none of its own.
 func floors() [][]string {
 	return [][]string{
-		{"proto", "dbpubsub", "internal/apierror", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/observe", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
@@ -39,11 +39,20 @@ func forTests() []string {
 // apart are packages that must not import each other although their floors would allow it: a rule, and why.
 func apart() map[string][]string {
 	return map[string][]string{
-		"aibridgedserver":        {".", "aibridge"},                                          // A gateway and its control plane meet in proto.
-		"aibridgedserver/sqlite": {".", "aibridge"},                                          // The same.
-		"aibridge/mcp":           {"aibridge"},                                               // Sessions know nothing of bridges.
-		"internal/rederive":      {"internal/jsonedit", "internal/sse", "internal/storable"}, // It is held against what uses these: a second opinion.
-		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"},         // A second opinion on the formats is worth something only if it is one.
+		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
+		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
+		"aibridge/mcp":           {"aibridge"},                                       // Sessions know nothing of bridges.
+		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // A second opinion on the formats is worth something only if it is one.
+	}
+}
+
+// alone are packages that import these of ours and no others: a rule, and why.
+func alone() map[string][]string {
+	return map[string][]string{
+		// It is held against what reads along, as a second opinion: they share data, and what undoes a content coding.
+		"internal/rederive": {"internal/clients", "internal/contentcoding"},
+		// It is data.
+		"internal/clients": {},
 	}
 }
 
@@ -137,6 +146,9 @@ func TestFloors(t *testing.T) {
 			}
 			if slices.Contains(apart()[name], below) {
 				t.Errorf("%s imports %s: they are to be apart", name, below)
+			}
+			if few, ok := alone()[name]; ok && !slices.Contains(few, below) {
+				t.Errorf("%s imports %s, which is none of %q", name, below, few)
 			}
 		}
 	}

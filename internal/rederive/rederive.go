@@ -1,7 +1,7 @@
 // Package rederive says what an exchange between a client and an upstream was, from its bytes alone and after the fact.
 //
 // It is a second opinion: written from the specification, on encoding/json, over whole bodies, without anything of what
-// the gateway reads along with. What the gateway recorded of an exchange must equal what [Derive] makes of its bytes.
+// the gateway reads along with but the table of clients, which is data. What the gateway recorded of an exchange must equal what [Derive] makes of its bytes.
 // Speed does not matter here, plainness does.
 //
 //	derived, err := rederive.Derive(exchange)
@@ -136,7 +136,7 @@ func Derive(exchange Exchange) (Facts, error) {
 
 	facts := Facts{
 		Model:                 storable(fields.text("model")),
-		Client:                client.name,
+		Client:                client.Name,
 		ClientSessionID:       storable(client.session(exchange.RequestHeader, fields)),
 		UserAgent:             storable(exchange.RequestHeader.Get("User-Agent")),
 		CorrelatingToolCallID: storable(asked.toolResultID),
