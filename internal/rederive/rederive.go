@@ -153,8 +153,8 @@ func Derive(exchange Exchange) (Facts, error) {
 // format is what differs between formats.
 type format struct {
 	request func(object) request
-	stream  func([]event) answer
-	body    func(object) answer
+	stream  func([]event) reading
+	body    func(object) reading
 }
 
 func formats() map[string]format {
@@ -166,12 +166,12 @@ func formats() map[string]format {
 }
 
 // readAnswer reads what the upstream sent, as far as it came.
-func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
+func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
 	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
 	if exchange.Whole && (err != nil || tooLarge) {
-		return answer{unreadable: true}
+		return reading{unreadable: true}
 	}
 	if stream {
 		answer := format.stream(events(body, !exchange.Abandoned))
@@ -180,7 +180,7 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
 		return answer
 	}
 	if !exchange.Whole {
-		return answer{broken: true}
+		return reading{broken: true}
 	}
 	return format.body(asObject(body))
 }
