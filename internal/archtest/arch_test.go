@@ -17,7 +17,7 @@ func floors() [][]string {
 	return [][]string{
 		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
-		{"internal/observe", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/mcp", "internal/recording"},
 		{"."},
@@ -51,6 +51,8 @@ func alone() map[string][]string {
 	return map[string][]string{
 		// It is held against what reads along, as a second opinion: they share data, and what undoes a content coding.
 		"internal/rederive": {"internal/clients", "internal/contentcoding"},
+		// It knows what was kept and what the second decoder makes of it, and nothing of what wrote and recorded that.
+		"internal/verify": {"internal/kept", "internal/rederive"},
 		// It is data.
 		"internal/clients": {},
 	}
