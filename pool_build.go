@@ -40,7 +40,7 @@ func (p *CachedBridgePool) buildTools(ctx context.Context, plan bridgePlan) (too
 	if plan.mcpBootstrapper == nil {
 		return nil, nil
 	}
-	err = contained(func() (err error) {
+	err = contain.Call(func() (err error) {
 		tools, err = plan.mcpBootstrapper.Build(ctx, plan.req, p.tracer)
 		return err
 	})
@@ -48,7 +48,7 @@ func (p *CachedBridgePool) buildTools(ctx context.Context, plan bridgePlan) (too
 		return tools, nil
 	}
 	if _, panicked := errors.AsType[*contain.Panic](err); panicked {
-		p.logger.Error(ctx, "building a bridge panicked", withStack(err)...)
+		p.logger.Error(ctx, "building a bridge panicked", contain.Fields(err)...)
 	}
 	return tools, xerrors.Errorf("build MCP sessions of initiator %s: %w", plan.req.InitiatorID, err)
 }
@@ -57,7 +57,7 @@ func (p *CachedBridgePool) buildTools(ctx context.Context, plan bridgePlan) (too
 func (p *CachedBridgePool) closeTools(ctx context.Context, tools mcp.ServerProxier) {
 	ctx, cancel := context.WithTimeout(ctx, toolsTimeout)
 	defer cancel()
-	if err := contained(func() error { return tools.Shutdown(ctx) }); err != nil {
-		p.logger.Warn(ctx, "closing MCP sessions failed", withStack(err)...)
+	if err := contain.Call(func() error { return tools.Shutdown(ctx) }); err != nil {
+		p.logger.Warn(ctx, "closing MCP sessions failed", contain.Fields(err)...)
 	}
 }

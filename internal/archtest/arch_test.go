@@ -15,7 +15,7 @@ const module = "github.com/coder/aibridged"
 // floors lists the packages from the ground up. A package imports packages of lower floors only, and none of its own.
 func floors() [][]string {
 	return [][]string{
-		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
