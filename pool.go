@@ -150,10 +150,12 @@ func (p *CachedBridgePool) hold(ctx context.Context, req Request, clientFn Clien
 		return leasedBridge{}, xerrors.Errorf("acquire: %w", context.Cause(ctx))
 	}
 	key := poolKey{initiator: req.InitiatorID, apiKeyID: req.APIKeyID, delegated: req.SessionKey == ""}
+	if held := p.bridges.Get(key); held != nil {
+		span.AddEvent("cache_hit")
+		return leasedBridge{held}, nil
+	}
 	plan := bridgePlan{req: req, clientFn: clientFn, mcpBootstrapper: mcpBootstrapper, parent: span.SpanContext()}
-	held, hit, err := p.bridges.Acquire(ctx, key, func(ctx context.Context) (*aibridge.RequestBridge, func(context.Context), error) {
-		return p.build(ctx, plan)
-	})
+	held, hit, err := p.bridges.Acquire(ctx, key, p.builder(plan))
 	switch {
 	case errors.Is(err, lease.ErrClosed):
 	case hit:

@@ -10,6 +10,7 @@ import (
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridge/mcp"
 	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/lease"
 )
 
 // bridgePlan is what a bridge is made of, as the Acquire that found none had it.
@@ -18,6 +19,13 @@ type bridgePlan struct {
 	clientFn        ClientFunc
 	mcpBootstrapper MCPProxyBuilder // Nil: no tools.
 	parent          trace.SpanContext
+}
+
+// builder returns build with its plan. It is a function of its own so that a plan is only kept where one is needed.
+func (p *CachedBridgePool) builder(plan bridgePlan) lease.Build[*aibridge.RequestBridge] {
+	return func(ctx context.Context) (*aibridge.RequestBridge, func(context.Context), error) {
+		return p.build(ctx, plan)
+	}
 }
 
 // build makes a bridge, and says how its tools are closed.

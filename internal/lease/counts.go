@@ -7,10 +7,10 @@ type Counts struct {
 	hits, misses, added, evicted atomic.Uint64
 }
 
-// Hits counts the Acquires that found a value, or one being built.
+// Hits counts the calls of Get and Acquire that found a value, or one being built.
 func (c *Counts) Hits() uint64 { return c.hits.Load() }
 
-// Misses counts those that had one built.
+// Misses counts the Acquires that had one built.
 func (c *Counts) Misses() uint64 { return c.misses.Load() }
 
 // KeysAdded counts the values that entered the pool, those among them whose build failed too.

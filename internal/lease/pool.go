@@ -51,6 +51,20 @@ func New[K comparable, V any](most int, ttl time.Duration) (*Pool[K, V], error) 
 	return p, nil
 }
 
+// Get returns a lease of the value of key, which the caller must use or release, or nil where there is none or it is still
+// being built. It is what [Pool.Acquire] does for a value that is there, without a build to be made for it.
+func (p *Pool[K, V]) Get(key K) *Lease[K, V] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e, ok := p.entries.Get(key)
+	if !ok || !e.ready {
+		return nil
+	}
+	e.users++
+	p.counts.hits.Add(1)
+	return &Lease[K, V]{pool: p, entry: e}
+}
+
 // Acquire returns a lease of the value of key, which the caller must use or release. Where there is none, it is built, and
 // all who acquire it meanwhile wait for the same build; hit reports whether it was there or on its way. A build that fails
 // fails all of these with its own error, and is not kept. When ctx ends first, Acquire fails with its cause.

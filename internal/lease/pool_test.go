@@ -237,6 +237,44 @@ func TestLastUserCloses(t *testing.T) {
 	}
 }
 
+// Get finds what is there, for a use like any other, and begins nothing.
+func TestGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, letGo := newSite(t, 10, time.Hour), make(chan struct{})
+		if s.Get("a") != nil {
+			t.Error("got what nobody built")
+		}
+		go func() {
+			l, _, err := s.Acquire(t.Context(), "a", func(ctx context.Context) (int, func(context.Context), error) {
+				<-letGo
+				return s.build(ctx)
+			})
+			if err != nil || !l.Use(func(int) {}) {
+				t.Errorf("error %v", err)
+			}
+		}()
+		synctest.Wait()
+		if s.Get("a") != nil {
+			t.Error("got what is being built")
+		}
+		close(letGo)
+		synctest.Wait()
+		l := s.Get("a")
+		if l == nil {
+			t.Fatal("did not get what is there")
+		}
+		s.UnlinkAll()
+		if s.Get("a") != nil {
+			t.Error("got what has left")
+		}
+		s.checkClosed(t)
+		l.Release()
+		s.checkClosed(t, 1)
+		s.checkCounts(t, 1, 1, 1, 1)
+		s.shutdown(t)
+	})
+}
+
 func TestLeastRecentlyUsedLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 3, time.Hour)
@@ -395,6 +433,11 @@ func TestShutdownRaces(t *testing.T) {
 			if l, _, err := s.Acquire(ctx, "a", s.build); err == nil {
 				l.ReleaseAfter(ctx)
 				l.Use(func(int) {})
+			}
+		})
+		racing.Go(func() {
+			if l := s.Get("a"); l != nil && !l.Use(func(int) {}) {
+				t.Error("what was got could not be used")
 			}
 		})
 		racing.Go(giveUp)
