@@ -64,6 +64,8 @@ const (
 // which it keeps up for as long as it lives. It is safe for concurrent use.
 type Server struct {
 	pool   Pooler
+	lend   acquireFunc // Of the pool, for requests that are certain to be served.
+	tools  MCPProxyBuilder
 	dialer Dialer
 	logger slog.Logger
 	tracer trace.Tracer
@@ -133,9 +135,10 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 		return nil, err
 	}
 	s := &Server{
-		pool: pool, dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
+		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
 		changed: make(chan struct{}), closed: make(chan struct{}),
 	}
+	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
 	s.dialing, s.stopDial = context.WithCancel(ctx)
 	s.serving, s.stopServe = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.attached, s.detach = context.WithCancel(context.WithoutCancel(ctx))

@@ -81,9 +81,9 @@ func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
 	if err != nil {
 		return nil, r, err
 	}
-	handler, err := s.GetRequestHandler(r.Context(), Request{
+	handler, err := s.requestHandler(r.Context(), Request{
 		SessionKey: presented.Token, APIKeyID: owner.APIKeyID, InitiatorID: owner.ID,
-	})
+	}, s.lend)
 	if err != nil {
 		return nil, r, err
 	}
@@ -126,11 +126,16 @@ func presentedBy(r *http.Request) (presented credential.Presented, keyID string,
 // GetRequestHandler returns the handler of a user's bridge, for a request that its caller has authorised. The handler is
 // for one request and is held for it until ctx ends. It fails with [ErrAcquireRequestHandler].
 func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handler, error) {
-	handler, err := s.acquire(ctx, req)
+	return s.requestHandler(ctx, req, s.pool.Acquire)
+}
+
+// requestHandler returns what acquire does.
+func (s *Server) requestHandler(ctx context.Context, req Request, acquire acquireFunc) (http.Handler, error) {
+	handler, err := acquire(ctx, req, s.pooledClient, s.tools)
 	if err != nil && isAway(err) {
 		// The connection was lost while the bridge was built: with the next one it may be.
 		if _, waitErr := s.clientWithin(ctx); waitErr == nil {
-			handler, err = s.acquire(ctx, req)
+			handler, err = acquire(ctx, req, s.pooledClient, s.tools)
 		}
 	}
 	if err == nil {
@@ -143,10 +148,6 @@ func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handl
 		refusal.Status, refusal.RetryAfter = http.StatusServiceUnavailable, retryConnect
 	}
 	return nil, refusal
-}
-
-func (s *Server) acquire(ctx context.Context, req Request) (http.Handler, error) {
-	return s.pool.Acquire(ctx, req, s.pooledClient, NewMCPProxyFactory(s.logger, s.tracer, s.clientNow))
 }
 
 // isAway reports whether something failed because the control plane is away, and not for what it said.

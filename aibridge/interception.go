@@ -47,7 +47,7 @@ type interception struct {
 // beginning is what the start of an interception says of its request.
 type beginning struct {
 	caller    Caller
-	client    client
+	client    *client
 	session   string // The client's own id of the session.
 	userAgent string
 	body      bodySum

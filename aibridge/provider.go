@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -25,6 +26,7 @@ type Provider struct {
 	keyHeader string // Where a caller's own credential stands first of all.
 	digests   bool
 	transport http.RoundTripper
+	watched   bool   // The transport asks what a request is sent for.
 	idle      func() // Closes the transport's idle connections.
 	limits    Limits
 }
@@ -99,6 +101,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		key: options.Key, setKey: kind.setKey, keyHeader: kind.keyHeader,
 		digests:   options.Digests,
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
+		watched:   observe.Watches(transport),
 		idle:      idleCloser(transport),
 		limits:    limits,
 	}, nil

@@ -55,7 +55,7 @@ func (i *interception) start(of beginning) *InterceptionStart {
 		Model:                 names.name(i.asks.Model),
 		Metadata:              of.caller.Actor.Metadata,
 		StartedAt:             i.started,
-		Client:                of.client.name,
+		Client:                of.client.Name,
 		ClientSessionID:       names.name(of.session),
 		UserAgent:             names.name(of.userAgent),
 		CorrelatingToolCallID: names.name(i.asks.ToolResultID),
@@ -69,7 +69,7 @@ func (i *interception) start(of beginning) *InterceptionStart {
 }
 
 // prompt returns the record of what a person typed, or nil where nobody typed anything. It is kept whole.
-func (i *interception) prompt(client client) *PromptUsage {
+func (i *interception) prompt(client *client) *PromptUsage {
 	typed := client.typed(i.asks)
 	if len(typed) == 0 {
 		return nil

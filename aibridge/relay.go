@@ -11,7 +11,7 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/jsonedit"
-	"github.com/coder/aibridged/internal/upstream"
+	"github.com/coder/aibridged/internal/observe"
 )
 
 // relay is one bridged request on its way. It belongs to the handler's goroutine, which alone writes to the client.
@@ -113,19 +113,14 @@ func (x *relay) refuse(err error) {
 // send sends the request upstream, and returns when the answer begins.
 func (x *relay) send(caller Caller) (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
-	interception := &upstream.Interception{
-		ID: x.id, Round: len(x.rounds), Format: x.format.Name, Header: x.request.Header, Request: x.asked.bytes,
-	}
-	ctx = upstream.WithInterception(ctx, interception)
 	ctx, done := forwardInformational(ctx, x.client)
 	x.sending = x.sent.reader()
 	out := x.upstreamRequest(ctx, caller)
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
-	response, err := x.provider.transport.RoundTrip(out)
+	response, err := x.roundTrip(out)
 	x.upstreamWait = time.Since(sent)
 	done()
-	interception.Forget()
 	if err != nil {
 		span.End()
 		return nil, err
@@ -135,6 +130,16 @@ func (x *relay) send(caller Caller) (*http.Response, error) {
 		status: response.StatusCode, coding: codingOf(response.Header), isStream: x.isStream(response), span: span,
 	})
 	return response, nil
+}
+
+// roundTrip sends a request, and tells those who look on what it is sent for.
+func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
+	if !x.provider.watched {
+		return x.provider.transport.RoundTrip(out)
+	}
+	return observe.Send(x.provider.transport, out, observe.Interception{
+		ID: x.id, Round: len(x.rounds), Format: x.format.Name, Header: x.request.Header, Body: x.asked.bytes,
+	})
 }
 
 // upstreamRequest returns the request that goes upstream.

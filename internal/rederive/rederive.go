@@ -1,7 +1,7 @@
 // Package rederive says what an exchange between a client and an upstream was, from its bytes alone and after the fact.
 //
 // It is a second opinion: written from the specification, on encoding/json, over whole bodies, without anything of what
-// the gateway reads along with. What the gateway recorded of an exchange must equal what [Derive] makes of its bytes.
+// the gateway reads along with but the table of clients, which is data. What the gateway recorded of an exchange must equal what [Derive] makes of its bytes.
 // Speed does not matter here, plainness does.
 //
 //	derived, err := rederive.Derive(exchange)
@@ -136,7 +136,7 @@ func Derive(exchange Exchange) (Facts, error) {
 
 	facts := Facts{
 		Model:                 name(fields.text("model")),
-		Client:                client.name,
+		Client:                client.Name,
 		ClientSessionID:       name(client.session(exchange.RequestHeader, fields)),
 		UserAgent:             name(exchange.RequestHeader.Get("User-Agent")),
 		CorrelatingToolCallID: name(asked.toolResultID),
@@ -153,8 +153,8 @@ func Derive(exchange Exchange) (Facts, error) {
 // format is what differs between formats.
 type format struct {
 	request func(object) request
-	stream  func([]event) answer
-	body    func(object) answer
+	stream  func([]event) reading
+	body    func(object) reading
 }
 
 func formats() map[string]format {
@@ -166,7 +166,7 @@ func formats() map[string]format {
 }
 
 // readAnswer reads what the upstream sent, as far as it came.
-func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
+func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
 	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
@@ -184,13 +184,13 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
 		return answer
 	}
 	if !exchange.Whole {
-		return answer{broken: true}
+		return reading{broken: true}
 	}
 	return format.body(asObject(body))
 }
 
 // unreadable is an answer whose content coding cannot be undone.
-func unreadable() answer { return answer{unreadable: true} }
+func unreadable() reading { return reading{unreadable: true} }
 
 // codingOf returns the content coding of a message, which may be told in several lines.
 func codingOf(header http.Header) string {

@@ -33,7 +33,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	resp, err := g.next.RoundTrip(sendOnce(r.WithContext(ctx)))
 	if err != nil {
-		return nil, Failure(withContext(ctx, err))
+		return nil, Failure(WithContextError(ctx, err))
 	}
 	resp.Request = r
 	if err := inspect(resp); err != nil {
@@ -47,9 +47,9 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// withContext makes the end of a request's context visible in an error that it caused: net/http may report its cause,
-// or what broke first.
-func withContext(ctx context.Context, err error) error {
+// WithContextError returns err, which the sending of a request failed with, and wraps the error of the request's context
+// too if that has ended: net/http may report the context's cause, or what broke first.
+func WithContextError(ctx context.Context, err error) error {
 	if done := ctx.Err(); done != nil && !errors.Is(err, done) {
 		return fmt.Errorf("%w: %w", done, err)
 	}

@@ -1,5 +1,5 @@
-// Package upstream is the way to a provider: the transport, what guards the gateway and its clients from the answers,
-// and the dumps of what went over the wire.
+// Package upstream is the way to a provider: the transport, what guards the gateway and its clients from the answers, and
+// what a client may know of a failure. Package observe looks on from above the transport.
 //
 //	transport := upstream.NewTransport(upstream.Limits{})
 //	next := upstream.Idle(upstream.Guard(transport), time.Minute)

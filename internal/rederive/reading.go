@@ -2,8 +2,8 @@ package rederive
 
 import "cmp"
 
-// answer is what an upstream said, in the terms that the formats share.
-type answer struct {
+// reading is what an upstream said, in the terms that the formats share.
+type reading struct {
 	id    string
 	model string
 	tier  string // The service tier.
@@ -24,7 +24,7 @@ type answer struct {
 }
 
 // ended reports whether the answer has ended as it should: what comes after that is none of it.
-func (a answer) ended() bool { return a.terminated && a.failure == nil }
+func (a reading) ended() bool { return a.terminated && a.failure == nil }
 
 // call is a call that a model made, as far as it came.
 type call struct {
@@ -38,21 +38,21 @@ type thought struct {
 	redacted        bool
 }
 
-func (a *answer) call(made call) *call {
+func (a *reading) call(made call) *call {
 	a.calls = append(a.calls, &made)
 	return &made
 }
 
-func (a *answer) thought(source string) *thought {
+func (a *reading) thought(source string) *thought {
 	t := &thought{source: source}
 	a.thoughts = append(a.thoughts, t)
 	return t
 }
 
 // fail notes that the upstream told of a failure. The first one is the cause of those after it.
-func (a *answer) fail(told *failure) { a.failure = cmp.Or(a.failure, told) }
+func (a *reading) fail(told *failure) { a.failure = cmp.Or(a.failure, told) }
 
-func (a *answer) toolUsages() []ToolUsage {
+func (a *reading) toolUsages() []ToolUsage {
 	var usages []ToolUsage
 	for _, made := range a.calls {
 		input := cmp.Or(made.input, made.withoutInput)
@@ -68,7 +68,7 @@ func (a *answer) toolUsages() []ToolUsage {
 	return usages
 }
 
-func (a *answer) thoughtRecords() []Thought {
+func (a *reading) thoughtRecords() []Thought {
 	var records []Thought
 	for _, t := range a.thoughts {
 		metadata := sanitized(map[string]any{"source": t.source}, t.content)
@@ -83,7 +83,7 @@ func (a *answer) thoughtRecords() []Thought {
 	return records
 }
 
-func (a *answer) tokenUsages() []TokenUsage {
+func (a *reading) tokenUsages() []TokenUsage {
 	if a.figures == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package upstream
+package observe
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // keeping is one exchange under way. Who relays it adds to it, and the writer takes what there is.
@@ -36,9 +37,9 @@ type keeping struct {
 func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
 	head, err := kept.HeadSection(kept.Head{
 		Interception: of.ID, Round: of.Round, Format: of.Format, At: time.Now().UTC(),
-		Header: redactedHeader(of.Header), RequestBytes: int64(len(of.Request)),
+		Header: redactedHeader(of.Header), RequestBytes: int64(len(of.Body)),
 	})
-	held := head.Size() + len(of.Request)
+	held := head.Size() + len(of.Body)
 	if err != nil || !k.admit(held) {
 		k.losses.add()
 		return nil
@@ -46,7 +47,7 @@ func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
 	e := &keeping{
 		keeper: k, ctx: ctx, held: held,
 		// A copy: the client's may be used again once the request is sent.
-		sections: []kept.Section{head, kept.RequestSection(bytes.Clone(of.Request))},
+		sections: []kept.Section{head, kept.RequestSection(bytes.Clone(of.Body))},
 	}
 	e.finished, e.until = kept.Path(k.dir, of.ID, of.Round)
 	e.mu.Lock()
@@ -117,7 +118,7 @@ func (e *keeping) note(p []byte, err error) {
 func (e *keeping) failed(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.end(kept.Broken, withContext(e.ctx, err))
+	e.end(kept.Broken, upstream.WithContextError(e.ctx, err))
 }
 
 // left notes that the answer's body was closed, if that was before its end.
@@ -135,10 +136,10 @@ func (e *keeping) end(ending kept.Ending, err error) {
 	e.cut()
 	end := kept.End{At: time.Now().UTC(), ResponseBytes: e.received, Ending: ending, Cancelled: e.cancelled()}
 	if err != nil {
-		if errors.Is(context.Cause(e.ctx), ErrIdle) {
-			err = ErrIdle // All that is seen here is that the request was cancelled.
+		if errors.Is(context.Cause(e.ctx), upstream.ErrIdle) {
+			err = upstream.ErrIdle // All that is seen here is that the request was cancelled.
 		}
-		failure := Failure(err)
+		failure := upstream.Failure(err)
 		end.Failure, end.FailureStatus = failure.Text, failure.Status
 		if failure.Cause != nil {
 			end.Failure = failure.Cause.Error()
@@ -155,7 +156,7 @@ func (e *keeping) end(ending kept.Ending, err error) {
 func (e *keeping) cancelled() kept.Cancelled {
 	cause := context.Cause(e.ctx)
 	switch {
-	case cause == nil, errors.Is(cause, ErrIdle):
+	case cause == nil, errors.Is(cause, upstream.ErrIdle):
 		return ""
 	case errors.Is(cause, context.Canceled):
 		return kept.CancelledByClient

@@ -1,4 +1,4 @@
-package upstream
+package observe
 
 import (
 	"context"
@@ -26,8 +26,8 @@ const (
 
 // Keeper is a RoundTripper that keeps the exchanges of interceptions, so that their records can be held against the
 // bytes that they were made from: the client's request and the upstream's answer, both whole, in one file for each
-// upstream request whose context carries an [Interception]. Package kept says what a file looks like. Its mode is 0600;
-// credentials in its headers are redacted, bodies are not. It is safe for concurrent use.
+// upstream request that comes through [Send]. Package kept says what a file looks like. Its mode is 0600; credentials in
+// its headers are redacted, bodies are not. It is safe for concurrent use.
 //
 // Keeping is never in a request's way. Bodies are copied while they pass, and a goroutine compresses and writes them; a
 // file grows while its exchange goes on, under another name. Where the writer falls behind, or the disk fails, the
@@ -80,13 +80,15 @@ func (k *Keeper) Close() {
 	k.writer.close()
 }
 
+func (*Keeper) watches() bool { return true }
+
 // RoundTrip implements [http.RoundTripper].
 func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) {
-	interception := InterceptionFrom(r.Context())
-	if interception == nil || k.writer.closed() {
+	interception, ok := told(r)
+	if !ok || k.writer.closed() {
 		return k.next.RoundTrip(r)
 	}
-	e := k.begin(r.Context(), *interception)
+	e := k.begin(r.Context(), interception)
 	resp, err := k.next.RoundTrip(r)
 	switch {
 	case e == nil:

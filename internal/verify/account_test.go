@@ -1,15 +1,16 @@
-package main
+package verify
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/rederive"
 )
 
 // keptRound returns an exchange of the Messages API, as it was kept.
@@ -26,29 +27,26 @@ func keptRound(response string, end kept.End) *kept.Exchange {
 }
 
 // recordedOf returns what is recorded of rounds in which nothing was said.
-func recordedOf(errorType string, rounds ...*kept.Exchange) *aibridgedserver.Interception {
+func recordedOf(errorType string, rounds ...*kept.Exchange) Recorded {
 	var answers string
 	for _, round := range rounds {
 		answers += string(round.Response)
 	}
-	ended := time.Now()
-	recorded := &aibridgedserver.Interception{Model: "m", Client: "Unknown", EndedAt: &ended, CredentialHint: "sk-a...wxyz"}
-	recorded.RequestBytes, recorded.RequestSHA256 = sized(string(rounds[0].Request))
-	recorded.ResponseBytes, recorded.ResponseSHA256 = sized(answers)
-	if errorType != "" {
-		recorded.ErrorType = &errorType
+	return Recorded{
+		EndedAt: time.Now(), CredentialHint: "sk-a...wxyz",
+		Facts:   rederive.Facts{Model: "m", Client: "Unknown", ErrorType: errorType},
+		Request: sized(string(rounds[0].Request)), Response: sized(answers),
 	}
-	return recorded
 }
 
-func sized(body string) (*int64, *string) {
+func sized(body string) Body {
 	sum, size := sha256.Sum256([]byte(body)), int64(len(body))
 	text := hex.EncodeToString(sum[:])
-	return &size, &text
+	return Body{&size, &text}
 }
 
 // fields returns the fields that differ.
-func fields(differences []difference) string {
+func fields(differences []Difference) string {
 	var names []string
 	for _, d := range differences {
 		names = append(names, d.Field)
@@ -101,7 +99,7 @@ func TestErrorTypes(t *testing.T) {
 					}
 				}
 				a := account{recorded: recordedOf(errorType, test.round), rounds: []*kept.Exchange{test.round}}
-				if got := fields(a.differences()); got != want || a.state() != keptWhole {
+				if got := fields(a.differences()); got != want || a.state() != KeptWhole {
 					t.Errorf("%q: differences %q, want %q", errorType, got, want)
 				}
 			}
@@ -122,7 +120,7 @@ func TestErrorMessages(t *testing.T) {
 		"yes":                         "error_message",
 	} {
 		recorded := recordedOf("unauthorized", round)
-		recorded.ErrorMessage = &message
+		recorded.Facts.ErrorMessage = message
 		a := account{recorded: recorded, rounds: []*kept.Exchange{round}}
 		if got := fields(a.differences()); got != want {
 			t.Errorf("%q: differences %q, want %q", message, got, want)
@@ -140,42 +138,40 @@ func TestRounds(t *testing.T) {
 			"data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":4}}\n\ndata: {\"type\":\"message_stop\"}\n\n"
 	)
 	rounds := []*kept.Exchange{keptRound(call, kept.End{Ending: kept.Whole}), keptRound(text, kept.End{Ending: kept.Whole})}
-	recorded := func() *aibridgedserver.Interception {
+	recorded := func() Recorded {
 		i := recordedOf("", rounds...)
-		i.TokenUsages = []aibridgedserver.TokenUsage{
-			{MsgID: "a", InputTokens: 1, OutputTokens: 2, Metadata: []byte("{}")}, {MsgID: "b", InputTokens: 3, OutputTokens: 4, Metadata: []byte("{}")},
+		none := map[string]any{}
+		i.Facts.TokenUsages = []rederive.TokenUsage{
+			{MessageID: "a", Input: 1, Output: 2, Metadata: none}, {MessageID: "b", Input: 3, Output: 4, Metadata: none},
 		}
-		i.ToolUsages = []aibridgedserver.ToolUsage{{MsgID: "a", ToolCallID: "c", Tool: "f", Input: "{}", Metadata: []byte("{}")}}
+		i.Facts.ToolUsages = []rederive.ToolUsage{{MessageID: "a", CallID: "c", Tool: "f", Input: "{}", Metadata: none}}
 		return i
 	}
 	for name, test := range map[string]struct {
-		change func(*aibridgedserver.Interception)
+		change func(*Recorded)
 		rounds []*kept.Exchange
 		want   string
 	}{
-		"as it was":                 {func(*aibridgedserver.Interception) {}, rounds, ""},
-		"one round is missing":      {func(*aibridgedserver.Interception) {}, rounds[:1], "response_bytes response_sha256 token_usages"},
-		"one was not recorded":      {func(i *aibridgedserver.Interception) { i.TokenUsages = i.TokenUsages[:1] }, rounds, "token_usages"},
-		"the last one has too much": {func(i *aibridgedserver.Interception) { i.TokenUsages[1].InputTokens = 5 }, rounds, "token_usages[1].input_tokens"},
-		"fewer bytes were recorded": {func(i *aibridgedserver.Interception) { *i.ResponseBytes -= int64(len(text)) - 5 }, rounds, "response_bytes token_usages error_type"},
-		"no bytes were recorded":    {func(i *aibridgedserver.Interception) { i.ResponseBytes, i.ResponseSHA256 = nil, nil }, rounds, "response_bytes response_sha256"},
-		"negative bytes":            {func(i *aibridgedserver.Interception) { *i.ResponseBytes = -1 }, rounds, "response_bytes token_usages tool_usages error_type"},
-		"two prompts":               {func(i *aibridgedserver.Interception) { i.Prompts = make([]aibridgedserver.Prompt, 2) }, rounds, "metadata"},
+		"as it was":                 {func(*Recorded) {}, rounds, ""},
+		"one round is missing":      {func(*Recorded) {}, rounds[:1], "response_bytes response_sha256 token_usages"},
+		"one was not recorded":      {func(i *Recorded) { i.Facts.TokenUsages = i.Facts.TokenUsages[:1] }, rounds, "token_usages"},
+		"the last one has too much": {func(i *Recorded) { i.Facts.TokenUsages[1].Input = 5 }, rounds, "token_usages[1].input_tokens"},
+		"fewer bytes were recorded": {func(i *Recorded) { *i.Response.Bytes -= int64(len(text)) - 5 }, rounds, "response_bytes token_usages error_type"},
+		"no bytes were recorded":    {func(i *Recorded) { i.Response = Body{} }, rounds, "response_bytes response_sha256"},
+		"negative bytes":            {func(i *Recorded) { *i.Response.Bytes = -1 }, rounds, "response_bytes token_usages tool_usages error_type"},
+		"some is unreadable":        {func(i *Recorded) { i.Unreadable, i.Facts.Model = errors.New("no JSON"), "other" }, rounds, "metadata"},
+		"a prompt of nobody":        {func(i *Recorded) { i.Prompts, i.Facts.Prompt = 1, &rederive.Prompt{Text: "a"} }, rounds, "prompts"},
+		"two prompts":               {func(i *Recorded) { i.Prompts, i.Facts.Prompt = 2, &rederive.Prompt{Text: "b"} }, rounds, "prompts prompts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := recorded()
-			test.change(i)
+			test.change(&i)
 			if got := fields(account{recorded: i, rounds: test.rounds}.differences()); got != test.want {
 				t.Errorf("differences %q, want %q", got, test.want)
 			}
 		})
 	}
 
-	i := recorded()
-	i.Prompts = []aibridgedserver.Prompt{{Prompt: "a", Metadata: []byte("{}")}, {Prompt: "b", Metadata: []byte("{}")}}
-	if got := fields(account{recorded: i, rounds: rounds}.differences()); got != "prompts prompts" {
-		t.Errorf("two prompts: differences %q", got)
-	}
 	rounds[0].Request = []byte("{}")
 	rounds[0].Head.RequestBytes = 2
 	if got := fields(account{recorded: recorded(), rounds: rounds}.differences()); got != "kept exchange" {

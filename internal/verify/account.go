@@ -1,22 +1,27 @@
-package main
+package verify
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/coder/aibridged/aibridge"
-	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/internal/kept"
 	"github.com/coder/aibridged/internal/rederive"
 )
 
+// The error types that this package tells apart.
+const (
+	truncated    = "truncated"
+	clientClosed = "client_closed"
+	serverError  = "server_error"
+	overloaded   = "overloaded"
+)
+
 // account is what was recorded of an interception, beside the bytes of its exchanges, of which there is at least one.
 type account struct {
-	recorded *aibridgedserver.Interception
+	recorded Recorded
 	rounds   []*kept.Exchange
 }
 
@@ -28,32 +33,32 @@ func (a account) hasRequest() bool {
 }
 
 // state says how much can be compared.
-func (a account) state() keptState {
+func (a account) state() Kept {
 	goesOn := func(e *kept.Exchange) bool { return e.End == nil }
 	if slices.ContainsFunc(a.rounds, goesOn) || a.answerIsLost() {
-		return keptInPart
+		return KeptInPart
 	}
-	return keptWhole
+	return KeptWhole
 }
 
 // answerIsLost reports whether the gateway was killed before the records of the answer were safe. The end is then one
 // that its next life has recorded, which knows of no answer.
 func (a account) answerIsLost() bool {
-	return a.keptLength() > 0 && a.recorded.ResponseSHA256 == nil && orEmpty(a.recorded.ErrorType) == string(aibridge.ErrorTruncated)
+	return a.keptLength() > 0 && a.recorded.Response.SHA256 == nil && a.recorded.Facts.ErrorType == truncated
 }
 
 // differences returns what is recorded otherwise than the bytes say.
-func (a account) differences() []difference {
-	recorded, err := factsOf(a.recorded)
-	if err != nil {
-		return []difference{{Field: "metadata", Problem: err.Error()}}
+func (a account) differences() []Difference {
+	if err := a.recorded.Unreadable; err != nil {
+		return []Difference{{Field: "metadata", Problem: err.Error()}}
 	}
+	recorded := a.recorded.Facts
 	differences := a.requestDigest()
-	isWhole := a.state() == keptWhole
+	isWhole := a.state() == KeptWhole
 	limit := a.answerLength()
 	derived, err := a.derive(limit)
 	if err != nil {
-		return append(differences, difference{Field: "kept exchange", Problem: err.Error()})
+		return append(differences, Difference{Field: "kept exchange", Problem: err.Error()})
 	}
 	if isWhole {
 		differences = append(differences, a.responseDigest(limit, derived.Ended)...)
@@ -63,10 +68,10 @@ func (a account) differences() []difference {
 		derived.ErrorType, derived.ErrorMessage = recorded.ErrorType, recorded.ErrorMessage
 	}
 	for _, d := range derived.Diff(recorded) {
-		differences = append(differences, difference{Field: d.Field, Recorded: d.Other, Bytes: d.One})
+		differences = append(differences, Difference{Field: d.Field, Recorded: d.Other, Bytes: d.One})
 	}
-	if n := len(a.recorded.Prompts); n > 1 {
-		differences = append(differences, difference{Field: "prompts", Problem: fmt.Sprintf("there are %d", n)})
+	if n := a.recorded.Prompts; n > 1 {
+		differences = append(differences, Difference{Field: "prompts", Problem: fmt.Sprintf("there are %d", n)})
 	}
 	return differences
 }
@@ -74,10 +79,10 @@ func (a account) differences() []difference {
 // answerLength returns how many bytes of all answers count: those that were recorded. What an upstream sends after the
 // event that ends a stream is kept, but not waited for by the records.
 func (a account) answerLength() int64 {
-	if a.recorded.ResponseBytes == nil {
+	if a.recorded.Response.Bytes == nil {
 		return a.keptLength()
 	}
-	return min(*a.recorded.ResponseBytes, a.keptLength())
+	return min(*a.recorded.Response.Bytes, a.keptLength())
 }
 
 func (a account) keptLength() (length int64) {
@@ -124,16 +129,14 @@ func exchangeOf(e *kept.Exchange, response []byte) rederive.Exchange {
 
 // leaveOpen takes out of derived facts what the bytes cannot tell.
 func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
-	end, is := a.last().End, aibridge.ErrorType(recorded.ErrorType)
-	isCutShort := derived.ErrorType == string(aibridge.ErrorTruncated) || derived.ErrorType == string(aibridge.ErrorClientClosed)
-	gatewaysReasons := []aibridge.ErrorType{
-		aibridge.ErrorClientClosed, aibridge.ErrorTruncated, aibridge.ErrorServer, aibridge.ErrorOverloaded,
-	}
+	end, is := a.last().End, recorded.ErrorType
+	isCutShort := derived.ErrorType == truncated || derived.ErrorType == clientClosed
+	gatewaysReasons := []string{clientClosed, truncated, serverError, overloaded}
 	switch {
 	case end.Ending == kept.Left && isCutShort && slices.Contains(gatewaysReasons, is),
-		end.Ending == kept.Left && is == aibridge.ErrorClientClosed && derived.ErrorType == "" && !derived.Ended,
-		end.Ending == kept.Broken && is == aibridge.ErrorClientClosed && derived.ErrorType != "",
-		isCutShort && is == aibridge.ErrorClientClosed:
+		end.Ending == kept.Left && is == clientClosed && derived.ErrorType == "" && !derived.Ended,
+		end.Ending == kept.Broken && is == clientClosed && derived.ErrorType != "",
+		isCutShort && is == clientClosed:
 		derived.ErrorType = recorded.ErrorType
 	}
 	// A key that an upstream repeats has been replaced by its hint.
@@ -143,16 +146,16 @@ func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 }
 
 // requestDigest compares the size and the hash of the client's body.
-func (a account) requestDigest() []difference {
+func (a account) requestDigest() []Difference {
 	request := a.rounds[0].Request
 	sum := sha256.Sum256(request)
-	return digestDifferences("request", digest{a.recorded.RequestBytes, a.recorded.RequestSHA256}, digestOf(int64(len(request)), sum[:]))
+	return bodyDifferences("request", a.recorded.Request, bodyOf(int64(len(request)), sum[:]))
 }
 
 // responseDigest compares the size and the hash of the first so many bytes of the answers. There may be more of them
 // only behind the event that ends a stream.
-func (a account) responseDigest(limit int64, ended bool) []difference {
-	if a.recorded.ResponseSHA256 == nil && a.keptLength() == 0 {
+func (a account) responseDigest(limit int64, ended bool) []Difference {
+	if a.recorded.Response.SHA256 == nil && a.keptLength() == 0 {
 		return nil // Nothing came.
 	}
 	length := limit
@@ -165,62 +168,22 @@ func (a account) responseDigest(limit int64, ended bool) []difference {
 		sum.Write(piece)
 		rest -= int64(len(piece))
 	}
-	return digestDifferences("response", digest{a.recorded.ResponseBytes, a.recorded.ResponseSHA256}, digestOf(length, sum.Sum(nil)))
+	return bodyDifferences("response", a.recorded.Response, bodyOf(length, sum.Sum(nil)))
 }
 
-// digest is the size and the hash of a body as a report has them.
-type digest struct {
-	bytes  *int64
-	sha256 *string
-}
-
-func digestOf(bytes int64, sum []byte) digest {
+func bodyOf(bytes int64, sum []byte) Body {
 	text := hex.EncodeToString(sum)
-	return digest{&bytes, &text}
+	return Body{&bytes, &text}
 }
 
-func digestDifferences(body string, recorded, derived digest) (differences []difference) {
-	if recorded.bytes == nil || *recorded.bytes != *derived.bytes {
-		differences = append(differences, difference{Field: body + "_bytes", Recorded: recorded.bytes, Bytes: derived.bytes})
+func bodyDifferences(body string, recorded, derived Body) (differences []Difference) {
+	if recorded.Bytes == nil || *recorded.Bytes != *derived.Bytes {
+		differences = append(differences, Difference{Field: body + "_bytes", Recorded: recorded.Bytes, Bytes: derived.Bytes})
 	}
-	if recorded.sha256 == nil || *recorded.sha256 != *derived.sha256 {
-		differences = append(differences, difference{Field: body + "_sha256", Recorded: recorded.sha256, Bytes: derived.sha256})
+	if recorded.SHA256 == nil || *recorded.SHA256 != *derived.SHA256 {
+		differences = append(differences, Difference{Field: body + "_sha256", Recorded: recorded.SHA256, Bytes: derived.SHA256})
 	}
 	return differences
-}
-
-// factsOf returns what is recorded, in the terms of the second decoder.
-func factsOf(i *aibridgedserver.Interception) (rederive.Facts, error) {
-	var unreadable error
-	metadata := func(text json.RawMessage) map[string]any {
-		values := map[string]any{}
-		if err := json.Unmarshal(text, &values); err != nil {
-			unreadable = fmt.Errorf("recorded metadata is no JSON object: %w", err)
-		}
-		return values
-	}
-	facts := rederive.Facts{
-		Model: i.Model, Client: i.Client, ClientSessionID: orEmpty(i.ClientSessionID), UserAgent: i.UserAgent,
-		CorrelatingToolCallID: orEmpty(i.CorrelatingToolCallID), ErrorType: orEmpty(i.ErrorType), ErrorMessage: orEmpty(i.ErrorMessage),
-	}
-	for _, p := range i.Prompts {
-		facts.Prompt = &rederive.Prompt{Text: p.Prompt, Metadata: metadata(p.Metadata)}
-	}
-	for _, u := range i.TokenUsages {
-		facts.TokenUsages = append(facts.TokenUsages, rederive.TokenUsage{
-			MessageID: u.MsgID, Input: u.InputTokens, Output: u.OutputTokens, CacheRead: u.CacheReadInputTokens,
-			CacheWrite: u.CacheWriteInputTokens, Metadata: metadata(u.Metadata),
-		})
-	}
-	for _, u := range i.ToolUsages {
-		facts.ToolUsages = append(facts.ToolUsages, rederive.ToolUsage{
-			MessageID: u.MsgID, CallID: u.ToolCallID, ItemID: u.ItemID, Tool: u.Tool, Input: u.Input, Metadata: metadata(u.Metadata),
-		})
-	}
-	for _, thought := range i.ModelThoughts {
-		facts.Thoughts = append(facts.Thoughts, rederive.Thought{Content: thought.Content, Metadata: metadata(thought.Metadata)})
-	}
-	return facts, unreadable
 }
 
 // normalise makes the numbers in metadata what the contract with a control plane has for them.
@@ -245,11 +208,4 @@ func normalise(facts *rederive.Facts) {
 			}
 		}
 	}
-}
-
-func orEmpty(text *string) string {
-	if text == nil {
-		return ""
-	}
-	return *text
 }

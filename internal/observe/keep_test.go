@@ -1,4 +1,4 @@
-package upstream
+package observe
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // keep returns a Keeper that is closed with the test.
@@ -39,7 +40,7 @@ func intercepted(t *testing.T, clientBody string) (*http.Request, uuid.UUID) {
 	t.Helper()
 	r, id := sent(t), uuid.Must(uuid.NewV7())
 	header := http.Header{"User-Agent": {"client/1"}, "X-Api-Key": {canary}, "X-Odd": {"a\xff\xfeb"}}
-	return r.WithContext(WithInterception(r.Context(), &Interception{ID: id, Round: 1, Format: "messages", Header: header, Request: []byte(clientBody)})), id
+	return tell(r, &Interception{ID: id, Round: 1, Format: "messages", Header: header, Body: []byte(clientBody)}), id
 }
 
 // checkKept returns the exchange that was kept, whole, after some checks of its file.
@@ -152,7 +153,7 @@ func TestKeepRedacts(t *testing.T) {
 
 // TestKeepEndings is about all the ways in which an exchange can end, above a guard as a bridge has it.
 func TestKeepEndings(t *testing.T) {
-	failure := errors.New("connection reset by " + strings.Repeat("x", 2*maxCause))
+	failure := errors.New("connection reset by " + strings.Repeat("x", 1000))
 	body := func(r io.Reader) http.RoundTripper {
 		return roundTripperFunc(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(r)}, nil
@@ -174,7 +175,7 @@ func TestKeepEndings(t *testing.T) {
 	shutdown := errors.New("gateway is shutting down")
 	readAll := func(resp *http.Response) { _, _ = io.Copy(io.Discard, resp.Body) }
 	readHalf := func(resp *http.Response) { _, _ = io.ReadFull(resp.Body, make([]byte, 4)) }
-	short := func(err error) string { return (&cause{err}).Error() }
+	short := func(err error) string { return upstream.Failure(err).Cause.Error() }
 	for name, test := range map[string]struct {
 		next     http.RoundTripper
 		cancel   error // Cancels the request after a second.
@@ -186,7 +187,7 @@ func TestKeepEndings(t *testing.T) {
 		"broken":                  {next: body(failingBody{strings.NewReader("half"), failure}), read: readAll, response: "half", want: kept.End{Ending: kept.Broken, Failure: short(failure), FailureStatus: 502}},
 		"closed early":            {next: body(strings.NewReader("half of it")), read: readHalf, response: "half", want: kept.End{Ending: kept.Left}},
 		"not read":                {next: body(strings.NewReader("half")), read: func(*http.Response) {}, want: kept.End{Ending: kept.Left}},
-		"silent":                  {next: waits, read: readAll, response: "half", want: kept.End{Ending: kept.Broken, Failure: ErrIdle.Error(), FailureStatus: 504}},
+		"silent":                  {next: waits, read: readAll, response: "half", want: kept.End{Ending: kept.Broken, Failure: upstream.ErrIdle.Error(), FailureStatus: 504}},
 		"left by the client":      {next: waits, cancel: context.Canceled, read: readAll, response: "half", want: kept.End{Ending: kept.Broken, Cancelled: kept.CancelledByClient, Failure: "context canceled", FailureStatus: 502}},
 		"given up by the gateway": {next: waits, cancel: shutdown, read: readAll, response: "half", want: kept.End{Ending: kept.Broken, Cancelled: kept.CancelledByGateway, Failure: shutdown.Error(), FailureStatus: 502}},
 		"no answer":               {next: fails(failure), want: kept.End{Ending: kept.Broken, Failure: short(failure), FailureStatus: 502}},
@@ -202,7 +203,7 @@ func TestKeepEndings(t *testing.T) {
 				if test.cancel != nil {
 					time.AfterFunc(time.Second, func() { cancel(test.cancel) })
 				}
-				resp, err := Idle(Guard(keeper), time.Minute).RoundTrip(r.WithContext(ctx))
+				resp, err := upstream.Idle(upstream.Guard(keeper), time.Minute).RoundTrip(r.WithContext(ctx))
 				if (err == nil) != (test.read != nil) {
 					t.Fatalf("got %v", err)
 				}
@@ -230,7 +231,7 @@ func TestKeepEndings(t *testing.T) {
 func TestKeepWhileItStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		pipe, upstream := io.Pipe()
+		pipe, provider := io.Pipe()
 		keeper := keep(t, roundTripperFunc(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Body: pipe}, nil
 		}), dir, &logSink{})
@@ -242,7 +243,7 @@ func TestKeepWhileItStreams(t *testing.T) {
 		}
 		relay := func(text string) {
 			t.Helper()
-			go func() { _, _ = upstream.Write([]byte(text)) }()
+			go func() { _, _ = provider.Write([]byte(text)) }()
 			if _, err := io.ReadFull(resp.Body, make([]byte, len(text))); err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +266,7 @@ func TestKeepWhileItStreams(t *testing.T) {
 		check(first, 0)
 		relay("c")
 		check(first, 1)
-		_ = upstream.Close()
+		_ = provider.Close()
 		_, _ = io.Copy(io.Discard, resp.Body)
 		synctest.Wait()
 		if got := checkKept(t, dir, id); string(got.Response) != first+"c" { // Before the body is closed.

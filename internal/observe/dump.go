@@ -1,4 +1,4 @@
-package upstream
+package observe
 
 import (
 	"errors"
@@ -48,6 +48,9 @@ func Dump(next http.RoundTripper, dir string, logger slog.Logger) *Dumper {
 // Close writes the dumps that are finished and waits for that. Requests that end later pass without a dump. It can be
 // called more than once.
 func (d *Dumper) Close() { d.writer.close() }
+
+// watches reports whether what stands behind the dumper does: a dump needs no more than the request itself.
+func (d *Dumper) watches() bool { return Watches(d.next) }
 
 // RoundTrip implements [http.RoundTripper].
 func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
