@@ -19,7 +19,8 @@ type clientWriter struct {
 	limit      time.Duration // Zero: no limit.
 	renewed    time.Time     // When the deadline was set last.
 	started    bool
-	stalled    bool // A write met its deadline.
+	stalled    bool  // A write met its deadline.
+	failed     error // Why the client takes no more.
 }
 
 func newClientWriter(w http.ResponseWriter) *clientWriter {
@@ -65,6 +66,9 @@ func (w *clientWriter) renew() {
 }
 
 func (w *clientWriter) note(err error) {
+	if w.failed == nil {
+		w.failed = err
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		w.stalled = true
 	}

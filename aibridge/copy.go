@@ -36,11 +36,13 @@ func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)
 // isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.
 func (x *relay) isStream(answer *http.Response) bool {
 	contentType := answer.Header.Get("Content-Type")
-	if contentType == "" {
+	switch contentType {
+	case "":
 		return x.asks.Stream && answer.StatusCode < http.StatusBadRequest
-	}
-	if contentType == "text/event-stream" {
+	case "text/event-stream":
 		return true
+	case "application/json":
+		return false
 	}
 	media, _, err := mime.ParseMediaType(contentType)
 	return err == nil && media == "text/event-stream"
@@ -66,9 +68,12 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	defer x.bridge.providers.copies.Put(buffer)
 	var held []byte // What may be the last of the answer.
 	for {
-		n, err, failed := x.readHolding(answer.Body, buffer, &held)
-		if failed != nil {
-			return failed
+		var n int
+		var err error
+		if len(held) == 0 {
+			n, err = answer.Body.Read(buffer)
+		} else if held, n, err = x.readHolding(answer.Body, buffer, held); x.client.failed != nil {
+			return x.client.failed
 		}
 		x.arrived(buffer[:n])
 		pass.add(buffer[:n], round.follow(buffer[:n]))

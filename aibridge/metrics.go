@@ -158,9 +158,9 @@ func (l *modelLabels) label(provider, model string) string {
 }
 
 // spanAttributes say which provider a span is about.
-func (p *Provider) spanAttributes() trace.SpanStartOption {
+func spanAttributes(kind, name string) trace.SpanStartOption {
 	return trace.WithAttributes(
-		attribute.String("gen_ai.provider.name", p.kind),
-		attribute.String("provider_name", p.name),
+		attribute.String("gen_ai.provider.name", kind),
+		attribute.String("provider_name", name),
 	)
 }

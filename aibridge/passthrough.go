@@ -15,7 +15,7 @@ import (
 
 // passThrough relays a request without recording it.
 func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to destination) {
-	ctx, span := b.options.Tracer.Start(r.Context(), "Passthrough", to.provider.spanAttributes())
+	ctx, span := b.options.Tracer.Start(r.Context(), "Passthrough", to.provider.spans)
 	defer span.End()
 	b.options.Metrics.passedThrough(to)
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/coder/aibridged/internal/observe"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -25,6 +27,7 @@ type Provider struct {
 	setKey    func(header http.Header, key string)
 	keyHeader string // Where a caller's own credential stands first of all.
 	digests   bool
+	spans     trace.SpanStartOption
 	transport http.RoundTripper
 	watched   bool   // The transport asks what a request is sent for.
 	idle      func() // Closes the transport's idle connections.
@@ -100,6 +103,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		base: base, prefix: kind.prefix, routes: kind.routes,
 		key: options.Key, setKey: kind.setKey, keyHeader: kind.keyHeader,
 		digests:   options.Digests,
+		spans:     spanAttributes(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
 		watched:   observe.Watches(transport),
 		idle:      idleCloser(transport),

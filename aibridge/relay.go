@@ -31,7 +31,7 @@ type relay struct {
 
 // intercept serves one bridged request, from the first byte of its body to the last of its answer.
 func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destination) {
-	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spanAttributes())
+	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spans)
 	defer span.End()
 	b.options.Metrics.began(to)
 	x := &relay{
