@@ -7,9 +7,9 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/coder/aibridged/internal/observe"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
