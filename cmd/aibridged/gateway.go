@@ -67,6 +67,7 @@ type gatewayOptions struct {
 	observers observerOptions
 	records   aibridged.RecordOptions // Without a directory: in the data directory.
 	logger    slog.Logger
+	metrics   []prometheus.Collector // More of them, under the program's prefix.
 }
 
 // newGateway assembles a gateway. It serves nothing before its handler is given requests.
@@ -102,6 +103,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
+	own.MustRegister(options.metrics...)
 	metrics := aibridged.NewMetrics(own)
 	metrics.RecordReloadAttempt()
 	metrics.RecordReloadSuccess(outcomes)

@@ -21,7 +21,10 @@ func main() {
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "aibridged:", err)
+		// Where nobody takes it, it ends a process no later than its log.
+		last := newLineBuffer(os.Stderr, lineBufferOptions{})
+		fmt.Fprintln(last, "aibridged:", err)
+		last.close()
 		os.Exit(1)
 	}
 }
