@@ -22,7 +22,7 @@ const (
 )
 
 // programLog is the log of serve: it gives each entry its form and hands the line to a [lineBuffer], so that no request
-// waits for whatever takes the lines. It is a [slog.Sink], safe for concurrent use. Its owner closes it.
+// waits for what takes the lines. It is a [slog.Sink], safe for concurrent use. Its owner closes it.
 type programLog struct {
 	sink  slog.Sink
 	lines *lineBuffer
@@ -43,8 +43,8 @@ func newProgramLog(out io.Writer, format string) (*programLog, error) {
 	case logText:
 		form = sloghuman.Sink
 		if terminal {
-			// sloghuman asks for each line several times whether it writes to a terminal, and would not see one behind the
-			// buffer. With this variable it neither asks nor doubts.
+			// sloghuman asks several times a line whether it writes to a terminal, and would not find one behind the buffer.
+			// With this variable set, it colours without asking.
 			if err := os.Setenv("FORCE_COLOR", "1"); err != nil {
 				return nil, fmt.Errorf("colour the log: %w", err)
 			}

@@ -21,7 +21,7 @@ func main() {
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		// Where nobody takes it, it ends a process no later than its log.
+		// Through a buffer, so that a standard error that hangs does not keep the process from ending.
 		last := newLineBuffer(os.Stderr, lineBufferOptions{})
 		fmt.Fprintln(last, "aibridged:", err)
 		last.close()

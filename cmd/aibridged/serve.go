@@ -53,7 +53,7 @@ func newServeCommand(s *settings) *cobra.Command {
 			}
 			defer log.close()
 			options.logger, options.metrics = log.logger(level), []prometheus.Collector{log.metric()}
-			// Without this, whoever reads the log ends the gateway by going away.
+			// Without this, a write to a pipe whose reader has gone would end the gateway.
 			signal.Ignore(syscall.SIGPIPE)
 			return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, options)
 		},
