@@ -38,12 +38,12 @@ func bench(ctx context.Context, out io.Writer, options benchOptions) (err error)
 	if err != nil {
 		return err
 	}
-	g, err := newGround(ctx)
+	g, err := newSetup(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(g.directory)) }()
-	m, err := newMeeting(ctx, g)
+	m, err := newComparison(ctx, g)
 	if err != nil {
 		return err
 	}
@@ -64,17 +64,17 @@ func bench(ctx context.Context, out io.Writer, options benchOptions) (err error)
 	return t.write(out, m.remark(rounds))
 }
 
-// meeting is the servers that are measured beside each other.
-type meeting struct {
-	ground  *ground
+// comparison holds the servers that are measured in turn.
+type comparison struct {
+	setup  *setup
 	targets []target
 	direct  *server   // The upstream itself.
 	servers []*server // One for each target.
 }
 
-// newMeeting starts a server of each kind. The caller stops them.
-func newMeeting(ctx context.Context, g *ground) (_ *meeting, err error) {
-	m := &meeting{ground: g}
+// newComparison starts a server of each kind. The caller stops them.
+func newComparison(ctx context.Context, g *setup) (_ *comparison, err error) {
+	m := &comparison{setup: g}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.stop())
@@ -108,7 +108,7 @@ func newMeeting(ctx context.Context, g *ground) (_ *meeting, err error) {
 }
 
 // stop ends all servers, and returns what was wrong with them. It may be called twice.
-func (m *meeting) stop() error {
+func (m *comparison) stop() error {
 	var errs []error
 	for _, s := range m.servers {
 		errs = append(errs, s.stop())
@@ -122,7 +122,7 @@ func (m *meeting) stop() error {
 }
 
 // inTurn measures a workload on each server in each round, and returns the figures by target, row and round.
-func (m *meeting) inTurn(ctx context.Context, w workload, rounds int) ([][][]float64, error) {
+func (m *comparison) inTurn(ctx context.Context, w workload, rounds int) ([][][]float64, error) {
 	if w.rounds > 0 {
 		rounds = min(rounds, w.rounds)
 	}
@@ -139,7 +139,7 @@ func (m *meeting) inTurn(ctx context.Context, w workload, rounds int) ([][][]flo
 			}
 		}
 		for i := range m.targets {
-			i = (i + round) % len(m.targets) // Nobody is always the first.
+			i = (i + round) % len(m.targets) // No target is always the first.
 			values, err := m.measure(ctx, w, i)
 			if err != nil {
 				return nil, err
@@ -154,7 +154,7 @@ func (m *meeting) inTurn(ctx context.Context, w workload, rounds int) ([][][]flo
 }
 
 // measure measures a workload on one server.
-func (m *meeting) measure(ctx context.Context, w workload, i int) (_ []float64, err error) {
+func (m *comparison) measure(ctx context.Context, w workload, i int) (_ []float64, err error) {
 	s := m.servers[i]
 	if w.isFresh {
 		if s, err = m.targets[i].start(ctx); err != nil {
@@ -166,13 +166,13 @@ func (m *meeting) measure(ctx context.Context, w workload, i int) (_ []float64, 
 }
 
 // remark says what the figures belong to.
-func (m *meeting) remark(rounds int) string {
-	text := fmt.Sprintf("%s; GOGC=%s for the gateway and for the bare proxy; medians, rounds: %d", machine(), m.ground.gogc, rounds)
+func (m *comparison) remark(rounds int) string {
+	text := fmt.Sprintf("%s; GOGC=%s for the gateway and for the bare proxy; medians, rounds: %d", machine(), m.setup.gogc, rounds)
 	if rounds > idleRounds {
 		text += fmt.Sprintf(", of idle streams %d", idleRounds)
 	}
-	if isInMemory(m.ground.directory) {
-		text += fmt.Sprintf("; %s is no disk: a sync costs nothing there", m.ground.directory)
+	if isInMemory(m.setup.directory) {
+		text += fmt.Sprintf("; %s is no disk: a sync costs nothing there", m.setup.directory)
 	}
 	return text + "."
 }

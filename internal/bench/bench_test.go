@@ -83,7 +83,7 @@ func TestOnly(t *testing.T) {
 	}
 }
 
-// TestTable takes ratios and differences within rounds: each round has its own weather.
+// TestTable takes ratios and differences within rounds: what disturbs a round disturbs all of it.
 func TestTable(t *testing.T) {
 	targets := []target{{name: "bare"}, {name: "gateway"}, {name: "other"}}
 	table := newTable(targets)

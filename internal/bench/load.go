@@ -141,15 +141,15 @@ func (c *connection) exchange() (timing, error) {
 	return took, nil
 }
 
-// crew is a load's connections to a server, open.
-type crew struct {
+// clients are a load's open connections to a server.
+type clients struct {
 	server      *server
 	connections []*connection
 }
 
-// connect opens a load's connections. The caller closes the crew.
-func (l load) connect(s *server) (_ *crew, err error) {
-	c := &crew{server: s}
+// connect opens a load's connections. The caller closes them.
+func (l load) connect(s *server) (_ *clients, err error) {
+	c := &clients{server: s}
 	for n := range l.connections {
 		connection, err := l.dial(s, n)
 		if err != nil {
@@ -161,14 +161,14 @@ func (l load) connect(s *server) (_ *crew, err error) {
 	return c, nil
 }
 
-func (c *crew) close() {
+func (c *clients) close() {
 	for _, connection := range c.connections {
 		_ = connection.conn.Close()
 	}
 }
 
 // send sends so many requests over all connections, and returns how long they took, or the first error.
-func (c *crew) send(ctx context.Context, requests int) ([]timing, error) {
+func (c *clients) send(ctx context.Context, requests int) ([]timing, error) {
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
 	var (

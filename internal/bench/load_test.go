@@ -115,12 +115,12 @@ func TestLoadIsAnswered(t *testing.T) {
 	s := &server{name: "upstream", address: listener.Addr().String()}
 	for _, sh := range []shape{{}, {deltas: 5}, {deltas: 5, pace: time.Millisecond, stamped: true}} {
 		l := load{requests: 20, connections: 4, size: small, shape: sh}
-		crew, err := l.warm(t.Context(), s)
+		clients, err := l.warm(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := crew.send(t.Context(), l.requests)
-		crew.close()
+		all, err := clients.send(t.Context(), l.requests)
+		clients.close()
 		if err != nil || len(all) != l.requests {
 			t.Fatalf("%v: %d, %v", sh, len(all), err)
 		}
@@ -180,12 +180,12 @@ func TestLoadFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := load{requests: 3, connections: 1, size: small, shape: test.shape}
-			crew, err := l.connect(servedBy(t, test.handler))
+			clients, err := l.connect(servedBy(t, test.handler))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer crew.close()
-			if _, err := crew.send(t.Context(), l.requests); !errors.Is(err, test.want) || test.want == nil && err != nil {
+			defer clients.close()
+			if _, err := clients.send(t.Context(), l.requests); !errors.Is(err, test.want) || test.want == nil && err != nil {
 				t.Errorf("%v, want %v", err, test.want)
 			}
 		})

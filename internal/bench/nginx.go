@@ -47,7 +47,7 @@ http {
 `
 
 // nginx returns nginx, and whether it is installed.
-func (g *ground) nginx() (target, bool) {
+func (g *setup) nginx() (target, bool) {
 	program, err := exec.LookPath("nginx")
 	return target{"nginx", func(ctx context.Context) (*server, error) {
 		address, err := freePort()

@@ -38,14 +38,14 @@ func (s *server) prefix(f format) string {
 
 func (s *server) pid() int { return s.child.cmd.Process.Pid }
 
-// restless is how long a process is waited for that goes on working.
-const restless = 3 * time.Second
+// settleLimit is how long a process is waited for that goes on working.
+const settleLimit = 3 * time.Second
 
 // cpu returns the CPU time that the server has used, once it rests: what it does after its answers counts, too, as
 // when records go on to the database.
 func (s *server) cpu(ctx context.Context) (time.Duration, error) {
 	before, err := cpuOf(s.pid())
-	for began := time.Now(); err == nil && time.Since(began) < restless; {
+	for began := time.Now(); err == nil && time.Since(began) < settleLimit; {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
@@ -86,8 +86,8 @@ type target struct {
 	start func(ctx context.Context) (*server, error)
 }
 
-// ground is what targets are started from.
-type ground struct {
+// setup is what targets need to be started.
+type setup struct {
 	directory string
 	self      string // This program.
 	program   string // aibridged.
@@ -97,13 +97,13 @@ type ground struct {
 }
 
 // file returns a path that nothing has yet.
-func (g *ground) file(name string) string {
+func (g *setup) file(name string) string {
 	g.started++
 	return filepath.Join(g.directory, fmt.Sprintf("%03d-%s", g.started, name))
 }
 
-// newGround makes a directory and builds the program into it. The caller removes the directory.
-func newGround(ctx context.Context) (*ground, error) {
+// newSetup makes a directory and builds the program into it. The caller removes the directory.
+func newSetup(ctx context.Context) (*setup, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func newGround(ctx context.Context) (*ground, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &ground{directory: directory, self: self}
+	g := &setup{directory: directory, self: self}
 	if err := g.build(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(directory))
 	}
@@ -122,7 +122,7 @@ func newGround(ctx context.Context) (*ground, error) {
 const programPackage = "github.com/coder/aibridged/cmd/aibridged"
 
 // build builds the program.
-func (g *ground) build(ctx context.Context) error {
+func (g *setup) build(ctx context.Context) error {
 	g.program = filepath.Join(g.directory, "aibridged")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", g.program, programPackage).CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", programPackage, err, out)
@@ -134,7 +134,7 @@ func (g *ground) build(ctx context.Context) error {
 const keyVariable = "AIBRIDGED_BENCH_KEY"
 
 // gateway returns the program as users run it, with more arguments.
-func (g *ground) gateway(name string, args ...string) target {
+func (g *setup) gateway(name string, args ...string) target {
 	return target{name, func(ctx context.Context) (*server, error) {
 		data := g.file("data")
 		if err := os.Mkdir(data, 0o700); err != nil {
@@ -163,7 +163,7 @@ func (g *ground) gateway(name string, args ...string) target {
 }
 
 // role returns this program in a role.
-func (g *ground) role(role string) target {
+func (g *setup) role(role string) target {
 	return target{role, func(ctx context.Context) (*server, error) {
 		child, address, err := childSpec{
 			name: role, program: g.self, env: []string{roleVariable + "=" + role, upstreamVariable + "=" + g.upstream, "GOGC=" + g.gogc},

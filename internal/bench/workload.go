@@ -50,7 +50,7 @@ type sizes struct {
 func fullSizes() sizes {
 	return sizes{
 		connections: 64, blocking: 8000, large: 2000, burst: 2000, paced: 192, alone: 1000, delayed: 400, idle: 1000,
-		deltas: 100, pace: 10 * time.Millisecond, ramp: 2 * time.Second, hold: 6 * time.Second,
+		deltas: 100, pace: 10 * time.Millisecond, ramp: 2 * time.Second, hold: 4 * time.Second,
 	}
 }
 
@@ -72,7 +72,7 @@ func workloads(n sizes) []workload {
 		cpu("large", "200 KB blocking", load{requests: n.large, connections: n.connections, size: large}),
 		cpu("burst", fmt.Sprintf("%d-event stream, as fast as it goes", n.deltas),
 			load{requests: n.burst, connections: n.connections, size: small, shape: stream}),
-		cpu("paced", fmt.Sprintf("%d-event stream, an event each %v", n.deltas, n.pace),
+		cpu("paced", fmt.Sprintf("%d-event stream, an event each %d ms", n.deltas, n.pace.Milliseconds()),
 			load{requests: n.paced, connections: n.connections, size: small, shape: paced}),
 		cpu("coding", "coding turn: 200 KB up, paced stream down",
 			load{requests: n.paced, connections: n.connections, size: large, shape: paced}),
@@ -118,8 +118,8 @@ func chosen(all []workload, only string) ([]workload, error) {
 }
 
 // warm opens a load's connections and sends some requests over them, without pauses in their streams. The caller closes
-// the crew.
-func (l load) warm(ctx context.Context, s *server) (*crew, error) {
+// them.
+func (l load) warm(ctx context.Context, s *server) (*clients, error) {
 	quick := l
 	quick.shape.pace = 0
 	c, err := quick.connect(s)
@@ -201,7 +201,7 @@ func (n sizes) memoryPerStream(ctx context.Context, s *server) (_ []float64, err
 		return nil, err
 	}
 	l := load{connections: n.idle, size: small, shape: shape{deltas: 600, pace: idlePace}}
-	c := &crew{server: s}
+	c := &clients{server: s}
 	var (
 		group     sync.WaitGroup
 		isClosing atomic.Bool
