@@ -65,6 +65,7 @@ type gatewayOptions struct {
 	records   aibridged.RecordOptions // Without a directory: in the data directory.
 	digests   bool                    // Of bodies, in the records; there are some in any case where exchanges are kept.
 	logger    slog.Logger
+	metrics   []prometheus.Collector // More of them, under the program's prefix.
 }
 
 // newGateway assembles a gateway. It serves nothing before its handler is given requests.
@@ -102,6 +103,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
+	own.MustRegister(options.metrics...)
 	metrics := aibridged.NewMetrics(own)
 	metrics.RecordReloadAttempt()
 	metrics.RecordReloadSuccess(outcomes)

@@ -7,13 +7,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
 
 	"cdr.dev/slog/v3"
-	"cdr.dev/slog/v3/sloggers/sloghuman"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/coder/aibridged"
@@ -23,8 +24,9 @@ const defaultListen = "127.0.0.1:4001"
 
 func newServeCommand(s *settings) *cobra.Command {
 	var (
-		options serveOptions
-		verbose bool
+		options   serveOptions
+		verbose   bool
+		logFormat string
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -45,13 +47,21 @@ func newServeCommand(s *settings) *cobra.Command {
 			if verbose {
 				level = slog.LevelDebug
 			}
-			options.logger = slog.Make(sloghuman.Sink(cmd.ErrOrStderr())).Leveled(level)
+			log, err := newProgramLog(cmd.ErrOrStderr(), logFormat)
+			if err != nil {
+				return err
+			}
+			defer log.close()
+			options.logger, options.metrics = log.logger(level), []prometheus.Collector{log.metric()}
+			// Without this, a write to a pipe whose reader has gone would end the gateway.
+			signal.Ignore(syscall.SIGPIPE)
 			return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, options)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on")
 	flags.BoolVar(&verbose, "verbose", false, "log more")
+	flags.StringVar(&logFormat, "log-format", "", "text, for people, or json, one object a line (default: text on a terminal, json elsewhere)")
 	records := &options.records
 	flags.StringVar((*string)(&records.Durability), "durability", string(aibridged.DurabilitySync),
 		"what records outlive before the database has them: sync (the machine), kernel (the process; the machine after 100 ms) or memory")
