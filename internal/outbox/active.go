@@ -25,6 +25,7 @@ func (q *Queue) begin() (*segment, error) {
 	q.active = s
 	q.mu.Unlock()
 	q.requestSync()
+	q.syncNow()
 	return s, nil
 }
 

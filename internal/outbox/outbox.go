@@ -2,8 +2,8 @@
 // one consumer, until whoever they are for has taken them. An entry is a slice of bytes; the queue never looks into it.
 //
 //	queue, err := outbox.Open(dir, outbox.Options{Logger: logger})
-//	commit, err := queue.Append(start)           // Written.
-//	err = commit.Wait(ctx)                       // Durable; the sync ran meanwhile, shared with others.
+//	commit, err := queue.Append(start)           // Written, and to be synced within a few milliseconds.
+//	err = commit.Wait(ctx)                       // Durable, by a sync that all share who wait at the same time.
 //	go queue.Deliver(ctx, outbox.DeliverOptions{}, send)
 //
 // An entry can be delivered more than once, after a crash or a lost answer: the receiver recognises what it has. The
@@ -130,9 +130,11 @@ type Queue struct {
 	opened  time.Time       // With the monotonic clock, which all times are counted by: see now.
 
 	wake   chan struct{} // Something was appended. Has room for one.
-	dirty  chan struct{} // Something is to be synced. Has room for one.
+	asked  chan struct{} // Somebody waits for a sync. Has room for one.
 	closed chan struct{}
 	synced chan struct{} // Closed when the syncer has returned.
+	timer  *time.Timer   // The syncer's. Set under mu.
+	delay  time.Duration // Of a sync that nobody asks for.
 
 	// Appending is held while entries are written, and by whoever puts another segment in place of the active one. It is
 	// taken before mu.
@@ -159,6 +161,7 @@ type Queue struct {
 	unnamed   bool       // A segment's name is to be synced.
 	durable   place      // Up to where entries have been synced, or given up.
 	gathering *group     // Who waits for the next sync.
+	due       bool       // The timer runs: something is to be synced.
 
 	graves     []grave // Dead entries that are in no file: in Memory, and while the disk takes none.
 	graveBytes int
@@ -189,13 +192,17 @@ func newQueue(dir string, options Options) *Queue {
 	options.SegmentBytes = or(options.SegmentBytes, defaultSegmentBytes)
 	q := &Queue{
 		dir: dir, files: options.files, logger: options.Logger, opened: time.Now(),
-		wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		closed: make(chan struct{}), synced: make(chan struct{}),
+		timer: stoppedTimer(), delay: syncDelay,
 		recent: recent{limit: recentBytes}, taken: make(map[string]bool), complained: make(map[string]time.Time),
 	}
 	if options.Durability == Memory {
 		options.MaxBytes = or(options.MaxBytes, defaultMaxMemoryBytes)
 		q.recent.limit = 0
+	}
+	if options.Durability == Kernel {
+		q.delay = kernelInterval
 	}
 	options.MaxBytes = or(options.MaxBytes, defaultMaxBytes)
 	options.ReserveBytes = min(or(options.ReserveBytes, defaultReserveBytes), options.MaxBytes/4)
@@ -204,6 +211,12 @@ func newQueue(dir string, options Options) *Queue {
 		q.files = disk{}
 	}
 	return q
+}
+
+func stoppedTimer() *time.Timer {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return timer
 }
 
 // or returns value, or otherwise if that is zero.
