@@ -20,7 +20,8 @@
 // # On disk
 //
 // The directory has a log in segments, NNNNNNNNNNNN-SSSSSSSS.log: a number, and a salt that ties frames to their
-// segment (see [MaxEntryBytes] and frame.go for the format). A segment of an earlier life is never appended to. One that
+// segment (see [MaxEntryBytes] and frame.go for the format). The last one may end in zeros, which are written ahead of its
+// frames and taken back when it is left. A segment of an earlier life is never appended to. One that
 // all entries have been delivered from is removed, but not before a later one is on the disk with its head. The file
 // "cursor" says where delivery goes on, "lock" belongs to the process that has the queue open, and "reserve" holds
 // nothing but room. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved back, damaged/ the
@@ -28,7 +29,8 @@
 //
 // # Damage
 //
-// What is torn off at the end of the last segment was never acknowledged and is passed over in silence. Anything else
+// What is torn off at the end of the last segment was never acknowledged and is passed over in silence: zeros, or the
+// first sectors of a frame and then nothing but zeros. Anything else
 // that is not as it was written costs the entries it hit: it is logged, counted, set aside, and the rest is delivered.
 // A segment of a newer version is left alone, and [Open] fails.
 package outbox
@@ -307,6 +309,7 @@ func (q *Queue) Close() error {
 	q.mu.Unlock()
 
 	q.appending.Lock() // An Append that is under way ends; no other begins.
+	q.seal()
 	commit := q.requestSync()
 	q.appending.Unlock()
 	close(q.closed)
