@@ -73,6 +73,7 @@ type CachedBridgePool struct {
 
 	// mu guards what follows, and the fields of entries that say so. Builds and closings run outside it.
 	mu        sync.Mutex
+	recorder  aibridge.Recorder // Nil: bridges record straight to the control plane.
 	providers *aibridge.ProviderSet
 	empty     bool // There are no providers.
 	entries   *simplelru.LRU[poolKey, *poolEntry]

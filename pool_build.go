@@ -25,7 +25,7 @@ func (p *CachedBridgePool) build(entry *poolEntry, providers *aibridge.ProviderS
 	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(p.patience, plan.parent), buildTimeout)
 	defer cancel()
 	entry.tools, entry.err = p.buildTools(ctx, plan)
-	entry.bridge = aibridge.NewRequestBridge(providers, recorder{plan.clientFn}, aibridge.BridgeOptions{
+	entry.bridge = aibridge.NewRequestBridge(providers, p.recorderOf(plan.clientFn), aibridge.BridgeOptions{
 		APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics,
 	})
 	if entry.err != nil {

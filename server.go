@@ -114,7 +114,7 @@ func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handl
 }
 
 func (s *Server) acquire(ctx context.Context, req Request) (http.Handler, error) {
-	return s.pool.Acquire(ctx, req, s.pooledClient, NewMCPProxyFactory(s.logger, s.tracer, s.clientNow))
+	return s.pool.Acquire(ctx, req, s.clientNow, NewMCPProxyFactory(s.logger, s.tracer, s.clientNow))
 }
 
 // isAway reports whether something failed because the control plane is away, and not for what it said.
