@@ -144,6 +144,12 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	s.attached, s.detach = context.WithCancel(context.WithoutCancel(ctx))
 	s.connected, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
 	options.Metrics.watch(records)
+	if pool, ok := pool.(recordingPool); ok {
+		pool.RecordInto(records)
+	} else if options.Records.Directory != "" {
+		s.logger.Warn(ctx, "the pool takes no recorder: its bridges record straight to the control plane, and the directory for records stays empty",
+			slog.F("dir", options.Records.Directory))
+	}
 	s.loop.Go(s.keepConnected)
 	records.Deliver(func(ctx context.Context) (proto.DRPCRecorderClient, error) { return s.clientWithin(ctx) })
 	return s, nil

@@ -69,6 +69,7 @@ type CachedBridgePool struct {
 	bridges *lease.Pool[poolKey, *aibridge.RequestBridge]
 
 	mu        sync.Mutex
+	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
 	providers *aibridge.ProviderSet // Guarded by mu; of the bridges that are built from now on.
 	empty     bool                  // Guarded by mu; there are no providers.
 	closed    bool                  // Guarded by mu.

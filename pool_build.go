@@ -34,7 +34,7 @@ func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridg
 	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(ctx, plan.parent), buildTimeout)
 	defer cancel()
 	tools, err := p.buildTools(ctx, plan)
-	bridge := aibridge.NewRequestBridge(providers, recorder{plan.clientFn}, aibridge.BridgeOptions{
+	bridge := aibridge.NewRequestBridge(providers, p.recorderOf(plan.clientFn), aibridge.BridgeOptions{
 		APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics,
 	})
 	if tools == nil {

@@ -131,11 +131,11 @@ func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handl
 
 // requestHandler returns what acquire does.
 func (s *Server) requestHandler(ctx context.Context, req Request, acquire acquireFunc) (http.Handler, error) {
-	handler, err := acquire(ctx, req, s.pooledClient, s.tools)
+	handler, err := acquire(ctx, req, s.clientNow, s.tools)
 	if err != nil && isAway(err) {
 		// The connection was lost while the bridge was built: with the next one it may be.
 		if _, waitErr := s.clientWithin(ctx); waitErr == nil {
-			handler, err = acquire(ctx, req, s.pooledClient, s.tools)
+			handler, err = acquire(ctx, req, s.clientNow, s.tools)
 		}
 	}
 	if err == nil {

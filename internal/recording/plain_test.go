@@ -1,29 +1,25 @@
 package recording
 
 import (
+	"unicode/utf8"
+
+	protobuf "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/proto"
 )
 
-// recordsToProto returns the records as the contract with the control plane has them.
-func recordsToProto(records []aibridge.Record) []*proto.Record {
-	messages := make([]*proto.Record, len(records))
-	for i, record := range records {
-		messages[i] = recordToProto(record)
-	}
-	return messages
-}
-
-// recordToProto returns the record as the contract with the control plane has it.
-func recordToProto(record aibridge.Record) *proto.Record {
+// plainRecord returns a record as a message, built the plain way.
+func plainRecord(record aibridge.Record) *proto.Record {
 	switch r := record.(type) {
 	case *aibridge.InterceptionStart:
 		return &proto.Record{Record: &proto.Record_Interception{Interception: &proto.RecordInterceptionRequest{
 			Id: r.ID.String(), InitiatorId: r.InitiatorID, ApiKeyId: r.APIKeyID,
 			Provider: r.Provider, ProviderName: r.ProviderName, Model: r.Model,
-			Metadata: metadataToProto(r.Metadata), StartedAt: timestamppb.New(r.StartedAt),
+			Metadata: plainMetadata(r.Metadata), StartedAt: timestamppb.New(r.StartedAt),
 			Client: r.Client, ClientSessionId: optional(r.ClientSessionID), UserAgent: r.UserAgent,
 			CorrelatingToolCallId: optional(r.CorrelatingToolCallID),
 			CredentialKind:        string(r.CredentialKind), CredentialHint: r.CredentialHint,
@@ -32,26 +28,26 @@ func recordToProto(record aibridge.Record) *proto.Record {
 	case *aibridge.PromptUsage:
 		return &proto.Record{Record: &proto.Record_PromptUsage{PromptUsage: &proto.RecordPromptUsageRequest{
 			RecordId: r.RecordID.String(), InterceptionId: r.InterceptionID.String(), MsgId: r.MessageID,
-			Prompt: r.Prompt, Metadata: metadataToProto(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
+			Prompt: r.Prompt, Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
 		}}}
 	case *aibridge.TokenUsage:
 		return &proto.Record{Record: &proto.Record_TokenUsage{TokenUsage: &proto.RecordTokenUsageRequest{
 			RecordId: r.RecordID.String(), InterceptionId: r.InterceptionID.String(), MsgId: r.MessageID,
 			InputTokens: r.InputTokens, OutputTokens: r.OutputTokens,
 			CacheReadInputTokens: r.CacheReadInputTokens, CacheWriteInputTokens: r.CacheWriteInputTokens,
-			Metadata: metadataToProto(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
+			Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
 		}}}
 	case *aibridge.ToolUsage:
 		return &proto.Record{Record: &proto.Record_ToolUsage{ToolUsage: &proto.RecordToolUsageRequest{
 			RecordId: r.RecordID.String(), InterceptionId: r.InterceptionID.String(), MsgId: r.MessageID,
 			ToolCallId: r.ToolCallID, ItemId: r.ItemID, Tool: r.Tool, Input: r.Input, Injected: r.Injected,
 			ServerUrl: optional(r.ServerURL), InvocationError: optional(r.InvocationError),
-			Metadata: metadataToProto(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
+			Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
 		}}}
 	case *aibridge.ModelThought:
 		return &proto.Record{Record: &proto.Record_ModelThought{ModelThought: &proto.RecordModelThoughtRequest{
 			RecordId: r.RecordID.String(), InterceptionId: r.InterceptionID.String(),
-			Content: r.Content, Metadata: metadataToProto(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
+			Content: r.Content, Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
 		}}}
 	case *aibridge.InterceptionEnd:
 		return &proto.Record{Record: &proto.Record_InterceptionEnded{InterceptionEnded: &proto.RecordInterceptionEndedRequest{
@@ -68,4 +64,23 @@ func optional(text string) *string {
 		return nil
 	}
 	return &text
+}
+
+// plainMetadata packs each value into an Any, and leaves out what cannot be packed.
+func plainMetadata(metadata aibridge.Metadata) map[string]*anypb.Any {
+	var packed map[string]*anypb.Any
+	for name, value := range metadata {
+		message, err := structpb.NewValue(value)
+		if err != nil || !utf8.ValidString(name) {
+			continue
+		}
+		if packed == nil {
+			packed = map[string]*anypb.Any{}
+		}
+		packed[name] = &anypb.Any{} // Whose bytes are compared: maps in them need an order.
+		if err := anypb.MarshalFrom(packed[name], message, protobuf.MarshalOptions{Deterministic: true}); err != nil {
+			panic(err)
+		}
+	}
+	return packed
 }

@@ -3,10 +3,9 @@ package recording
 import (
 	"encoding/json"
 
-	protobuf "google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/internal/storable"
 	"github.com/coder/aibridged/proto"
 )
@@ -19,32 +18,8 @@ const (
 	textBytes = batchBytes - 8*nameBytes
 )
 
-// splitRecords returns the records in batches that a connection carries, in their order.
-func splitRecords(records []*proto.Record) [][]*proto.Record {
-	var (
-		batches [][]*proto.Record
-		size    int
-	)
-	for _, record := range records {
-		// Tag and length of the record within the batch take a few bytes more.
-		n := protobuf.Size(record) + 8
-		if n > batchBytes {
-			record = cutRecord(record)
-			n = protobuf.Size(record) + 8
-		}
-		if len(batches) == 0 || size+n > batchBytes {
-			batches, size = append(batches, nil), 0
-		}
-		last := len(batches) - 1
-		batches[last] = append(batches[last], record)
-		size += n
-	}
-	return batches
-}
-
-// cutRecord returns a copy of a record with as much of its text as a connection carries, and metadata that says so.
-func cutRecord(record *proto.Record) *proto.Record {
-	record = protobuf.CloneOf(record)
+// cutRecord leaves a record as much of its text as a connection carries, and notes that in its metadata.
+func cutRecord(record *proto.Record) {
 	switch r := record.GetRecord().(type) {
 	case *proto.Record_Interception:
 		cutNames(&r.Interception.Model, r.Interception.ClientSessionId, &r.Interception.UserAgent, r.Interception.CorrelatingToolCallId)
@@ -66,7 +41,6 @@ func cutRecord(record *proto.Record) *proto.Record {
 		}
 		flagCut(&r.ToolUsage.Metadata)
 	}
-	return record
 }
 
 // cutNames cuts names that are too long. Nil is one that is not there.
@@ -79,8 +53,12 @@ func cutNames(names ...*string) {
 }
 
 func flagCut(metadata *map[string]*anypb.Any) {
+	flag, err := anypb.New(structpb.NewBoolValue(true))
+	if err != nil {
+		return // It never fails for a message that is well formed.
+	}
 	if *metadata == nil {
 		*metadata = map[string]*anypb.Any{}
 	}
-	(*metadata)["truncated"] = metadataToProto(aibridge.Metadata{"truncated": true})["truncated"]
+	(*metadata)["truncated"] = flag
 }
