@@ -66,7 +66,7 @@ func bench(ctx context.Context, out io.Writer, options benchOptions) (err error)
 
 // comparison holds the servers that are measured in turn.
 type comparison struct {
-	setup  *setup
+	setup   *setup
 	targets []target
 	direct  *server   // The upstream itself.
 	servers []*server // One for each target.

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// nginxConfig has nginx do what the bare proxy does, with one worker: it keeps connections and buffers nothing.
+// nginxConfig has nginx do what the bare proxy does: it keeps connections and buffers nothing. Its one worker has no master
+// above it, which could be killed and leave it behind.
 const nginxConfig = `daemon off;
-%s
+master_process off;
 pid DIR/nginx.pid;
 error_log stderr error;
-worker_processes 1;
 worker_rlimit_nofile 16384;
 events { worker_connections 8192; }
 http {
@@ -58,11 +58,7 @@ func (g *setup) nginx() (target, bool) {
 		if err := os.Mkdir(directory, 0o700); err != nil {
 			return nil, err
 		}
-		user := ""
-		if os.Getuid() == 0 {
-			user = "user root;" // Its worker would be somebody who cannot read the directory.
-		}
-		text := fmt.Sprintf(nginxConfig, user, strings.TrimPrefix(g.upstream, "http://"), address)
+		text := fmt.Sprintf(nginxConfig, strings.TrimPrefix(g.upstream, "http://"), address)
 		config := g.file("nginx.conf")
 		if err := os.WriteFile(config, []byte(strings.ReplaceAll(text, "DIR", directory)), 0o600); err != nil {
 			return nil, err
