@@ -1,8 +1,8 @@
 package aibridge
 
 import (
+	"bytes"
 	"io"
-	"sync"
 	"sync/atomic"
 )
 
@@ -35,49 +35,6 @@ func (b *body) release() {
 	b.bytes = nil
 }
 
-// reader returns a reader of the whole body, which holds it until it has been read to its end or closed. The caller
-// holds the body meanwhile and closes the reader.
-func (b *body) reader() *bodyReader {
-	b.hold()
-	return &bodyReader{body: b, rest: b.bytes}
-}
-
-// bodyReader is a body as a transport reads it: in a goroutine of the transport's, which may go on when the answer is
-// there. After Close nothing is read, so that whoever closes it knows that the transport has let go.
-type bodyReader struct {
-	mu   sync.Mutex
-	body *body  // Guarded by mu; nil once it has let go.
-	rest []byte // Guarded by mu; what has not been read.
-}
-
-// Read implements [io.Reader].
-func (r *bodyReader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.rest) == 0 {
-		r.letGo()
-		return 0, io.EOF
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	if len(r.rest) == 0 {
-		r.letGo()
-	}
-	return n, nil
-}
-
-// Close implements [io.Closer]. It can be called more than once.
-func (r *bodyReader) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.letGo()
-	return nil
-}
-
-// letGo is called with mu held.
-func (r *bodyReader) letGo() {
-	if r.body != nil {
-		r.body.release()
-		r.body, r.rest = nil, nil
-	}
-}
+// reader returns the whole body for a transport, which the caller makes hold the body for as long as it reads. It is a
+// reader that net/http knows to be in memory: others have the header of their request sent ahead, in a write of its own.
+func (b *body) reader() io.ReadCloser { return io.NopCloser(bytes.NewReader(b.bytes)) }

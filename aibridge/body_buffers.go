@@ -2,7 +2,8 @@ package aibridge
 
 // bodyBuffers lends the buffers that request bodies are read into. Agents send hundreds of kilobytes with each request:
 // made anew, these would be most of what the gateway's garbage collector has to do. Those that are free are kept, up to
-// keptBytes of each size: a sync.Pool would lose them to that same collector. It is safe for concurrent use.
+// keptBytes of each size: a sync.Pool would lose them to that same collector. It is safe for concurrent use. Nil bodyBuffers
+// make each buffer anew.
 type bodyBuffers struct {
 	free [len(bodySizes)]chan []byte
 	// poison, which tests set, overwrites what comes back: a buffer that somebody still reads is found by that.
@@ -29,20 +30,25 @@ func (b *bodyBuffers) lend(size int64) []byte {
 	for class < len(bodySizes)-1 && int64(bodySizes[class]) < size {
 		class++
 	}
-	select {
-	case buffer := <-b.free[class]:
-		return buffer[:0]
-	default:
-		return make([]byte, 0, bodySizes[class])
+	if b != nil {
+		select {
+		case buffer := <-b.free[class]:
+			return buffer[:0]
+		default:
+		}
 	}
+	return make([]byte, 0, bodySizes[class])
 }
 
 // takeBack takes a buffer that nobody reads any more. One that has grown beyond what was lent is left to the collector.
 func (b *bodyBuffers) takeBack(buffer []byte) {
+	if b == nil {
+		return
+	}
 	if b.poison {
 		buffer = buffer[:cap(buffer)]
-		for i := range buffer {
-			buffer[i] = '!'
+		for n := copy(buffer, "!"); n < len(buffer); n *= 2 {
+			copy(buffer[n:], buffer[:n])
 		}
 	}
 	for class, size := range bodySizes {

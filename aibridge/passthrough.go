@@ -26,16 +26,13 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
-	body, err := readBody(w, r, to.provider.limits, b.providers.bodies)
+	body, err := readBody(w, r, to.provider.limits, nil)
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
-	defer body.release()
-	sending := body.reader()
-	defer sending.Close()
 	r = r.WithContext(ctx)
-	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = sending, int64(len(body.bytes)), nil, nil
+	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL = to.provider.upstreamURL(to.path, credential.Query(pr.Out.URL.RawQuery, caller.Token))

@@ -22,10 +22,9 @@ type relay struct {
 	client  *clientWriter
 	request *http.Request
 	to      destination
-	plain   bool        // The body goes upstream without the content coding that it came in.
-	sent    *body       // What goes upstream.
-	asked   *body       // What the client sent; held until it has been sent on.
-	sending *bodyReader // The transport's.
+	plain   bool  // The body goes upstream without the content coding that it came in.
+	sent    *body // What goes upstream.
+	asked   *body // What the client sent; held until it has been sent on.
 	failure *apierror.Error
 }
 
@@ -38,7 +37,7 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 		interception: &interception{bridge: b, provider: to.provider, format: to.route.format, started: time.Now(), span: span},
 		ctx:          ctx, client: w, request: r, to: to,
 	}
-	defer x.finished()
+	defer x.letGo()
 	caller := CallerFromContext(ctx)
 	if err := x.read(caller); err != nil {
 		x.refuse(err)
@@ -113,14 +112,13 @@ func (x *relay) refuse(err error) {
 // send sends the request upstream, and returns when the answer begins.
 func (x *relay) send(caller Caller) (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
-	ctx, done := forwardInformational(ctx, x.client)
-	x.sending = x.sent.reader()
-	out := x.upstreamRequest(ctx, caller)
+	sending := sending{client: x.client, body: x.sent}
+	out := x.upstreamRequest(sending.follow(ctx), caller)
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
 	response, err := x.roundTrip(out)
 	x.upstreamWait = time.Since(sent)
-	done()
+	sending.answered()
 	if err != nil {
 		span.End()
 		return nil, err
@@ -155,7 +153,7 @@ func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Reques
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
 		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, caller.Token)),
-		Body: x.sending, ContentLength: int64(len(x.sent.bytes)),
+		Body: x.sent.reader(), ContentLength: int64(len(x.sent.bytes)),
 	}
 	return out.WithContext(ctx)
 }
@@ -167,14 +165,6 @@ func (x *relay) letGo() {
 			(*body).release()
 			*body = nil
 		}
-	}
-}
-
-// finished lets go of all that the request holds: what the transport has not sent by now, it does not send.
-func (x *relay) finished() {
-	x.letGo()
-	if x.sending != nil {
-		_ = x.sending.Close() // It never fails.
 	}
 }
 
