@@ -66,7 +66,7 @@ func TestLingerFull(t *testing.T) {
 		mustAppend(t, q, numbered(7, 9)...)
 		time.Sleep(time.Second - 1)
 		mustAppend(t, q, numbered(9, 13)...)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if want := []int{3, 3, 1, 3, 3}; !slices.Equal(sizes, want) || at[3] != time.Second || at[4] != time.Second {
 			t.Errorf("sent %v at %v", sizes, at)
