@@ -132,6 +132,7 @@ type Queue struct {
 	opened  time.Time       // With the monotonic clock, which all times are counted by: see now.
 
 	wake   chan struct{} // Something was appended. Has room for one.
+	hurry  chan struct{} // Somebody waits until all is delivered. Has room for one.
 	asked  chan struct{} // Somebody waits for a sync. Has room for one.
 	closed chan struct{}
 	synced chan struct{} // Closed when the syncer has returned.
@@ -155,6 +156,7 @@ type Queue struct {
 	read       place // Up to where entries have been delivered or set aside.
 	oldest     int64 // When the first entry after read was appended, as far as known.
 	emptied    chan struct{}
+	flushing   int                  // How many wait in Flushed.
 	full       bool                 // The disk had no room at the last try, or not for all of the reserve.
 	freed      bool                 // A segment was removed since the reserve was to be made whole.
 	complained map[string]time.Time // When a failure was logged last, by the message.
@@ -194,7 +196,7 @@ func newQueue(dir string, options Options) *Queue {
 	options.SegmentBytes = or(options.SegmentBytes, defaultSegmentBytes)
 	q := &Queue{
 		dir: dir, files: options.files, logger: options.Logger, opened: time.Now(),
-		wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		closed: make(chan struct{}), synced: make(chan struct{}),
 		timer: stoppedTimer(), delay: syncDelay,
 		recent: recent{limit: recentBytes}, taken: make(map[string]bool), complained: make(map[string]time.Time),
@@ -275,6 +277,18 @@ func (q *Queue) start() (err error) {
 // Flushed waits until nothing is pending. It returns the context's error if that ends before: what is left then stays
 // where it is. Something must deliver meanwhile.
 func (q *Queue) Flushed(ctx context.Context) error {
+	q.mu.Lock()
+	q.flushing++
+	q.mu.Unlock()
+	select {
+	case q.hurry <- struct{}{}:
+	default:
+	}
+	defer func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.flushing--
+	}()
 	for {
 		q.mu.Lock()
 		if q.read.entry == q.end.entry {

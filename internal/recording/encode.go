@@ -3,7 +3,6 @@ package recording
 import (
 	"encoding/hex"
 	"errors"
-	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -241,7 +240,10 @@ func (e *encoder) metadata(number protowire.Number, metadata aibridge.Metadata) 
 	if len(metadata) == 0 {
 		return
 	}
-	e.names = slices.AppendSeq(e.names[:0], maps.Keys(metadata))
+	e.names = e.names[:0]
+	for name := range metadata {
+		e.names = append(e.names, name)
+	}
 	slices.Sort(e.names)
 	for _, name := range e.names {
 		before := len(e.b)

@@ -26,9 +26,13 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// deliveryLinger is how long a record waits for others that go to the control plane in the same batch. It is a call and a
-// transaction for each batch, and most of what a short request costs besides.
-const deliveryLinger = 10 * time.Millisecond
+const (
+	// deliveryLinger is how long records wait for others that go to the control plane in the same batch. A batch is a call
+	// and, in the store, a transaction that is synced; reports may be behind by that much.
+	deliveryLinger = 50 * time.Millisecond
+	// deliveryBatch is how many records go together at most: four to an interception, 5,000 interceptions a second.
+	deliveryBatch = 1000
+)
 
 // flushGrace is how long delivery may go on when a server's patience is over, for what ends with the process.
 const flushGrace = 5 * time.Second
@@ -186,7 +190,7 @@ func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient
 	q.delivering.Go(func() {
 		var delivery delivery
 		// It ends with the context or the queue, which is no error of anyone's.
-		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: deliveryLinger}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
+		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: deliveryLinger, BatchEntries: deliveryBatch}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
 			client, err := clientFn(ctx)
 			if err != nil {
 				return nil, err
