@@ -22,10 +22,8 @@ type Database struct {
 type Fault int
 
 const (
-	// FaultUnavailable is the engine's own trouble: another try may succeed, though not at once.
+	// FaultUnavailable is the engine's own trouble, or another writer's doing: a later try may succeed.
 	FaultUnavailable Fault = iota
-	// FaultBusy is another writer's doing: trying again in a moment succeeds.
-	FaultBusy
 	// FaultRecord is caused by what was to be stored: it will fail every time.
 	FaultRecord
 )
