@@ -3,6 +3,8 @@ package aibridgedserver
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -45,11 +47,7 @@ func (c *ModelThought) columns() []any {
 // loadChildren adds to the interceptions of a page what belongs to them.
 func loadChildren(ctx context.Context, tx *sql.Tx, page map[uuid.UUID]*Interception) error {
 	var ids []any
-	var in []string
-	for id := range page {
-		in = append(in, placeholder(&ids, id[:]))
-	}
-	these := ` WHERE interception_id IN (` + strings.Join(in, ", ") + `) ORDER BY created_at, record_id`
+	these := ` WHERE interception_id IN (` + placeholders(&ids, slices.Collect(maps.Keys(page))) + `) ORDER BY created_at, record_id`
 	err := load(ctx, tx, selectPrompts+these, ids, func(id uuid.UUID, c Prompt) {
 		page[id].Prompts = append(page[id].Prompts, c)
 	})
@@ -71,6 +69,15 @@ func loadChildren(ctx context.Context, tx *sql.Tx, page map[uuid.UUID]*Intercept
 	return load(ctx, tx, selectThoughts+these, ids, func(id uuid.UUID, c ModelThought) {
 		page[id].ModelThoughts = append(page[id].ModelThoughts, c)
 	})
+}
+
+// placeholders adds ids to args and returns the placeholders that stand for them.
+func placeholders(args *[]any, ids []uuid.UUID) string {
+	in := make([]string, len(ids))
+	for i, id := range ids {
+		in[i] = placeholder(args, id[:])
+	}
+	return strings.Join(in, ", ")
 }
 
 // load calls add with each child that query yields and the id of the interception that it belongs to.

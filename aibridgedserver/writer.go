@@ -128,11 +128,7 @@ func (w *writer) insert(ctx context.Context, tx *sql.Tx, into insertion, values 
 		}
 		prepared := tx.StmtContext(ctx, w.prepared[into][i])
 		for ; len(values) >= size; values = values[size:] {
-			result, err := prepared.ExecContext(ctx, values[:size]...)
-			if err != nil {
-				return 0, err
-			}
-			n, err := result.RowsAffected()
+			n, err := affected(prepared.ExecContext(ctx, values[:size]...))
 			if err != nil {
 				return 0, err
 			}
