@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/proto"
 )
@@ -19,6 +20,7 @@ func fourRecords(tb testing.TB, n int) []*proto.Record {
 	for i := range n {
 		id := newID()
 		first := start(id, initiator, i)
+		first.GetInterception().StartedAt = timestamppb.Now() // Later than all that is stored, as in life.
 		first.GetInterception().RequestBytes, first.GetInterception().RequestSha256 = 1024, make([]byte, 32)
 		usage := tokens(id, 100, i)
 		usage.GetTokenUsage().Metadata = map[string]*anypb.Any{

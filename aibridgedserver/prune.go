@@ -78,12 +78,11 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 		which[0] = 1
 	}
 	var began time.Time
-	err = inTx(ctx, p.server.db.Writer, nil, func(tx *sql.Tx) error {
+	err = inTurn(ctx, p.server.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
 		began = time.Now() // The wait for one's turn holds nobody up.
-		statements := context.WithoutCancel(ctx)
 		room := int64(p.rows)
 		for _, table := range childTables {
-			n, err := affected(tx.ExecContext(statements, deleteFromOldest(table), append(which, room)...))
+			n, err := affected(tx.ExecContext(ctx, deleteFromOldest(table), append(which, room)...))
 			if err != nil {
 				return err
 			}
@@ -91,7 +90,7 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 				return nil // There may be more, and an interception goes last.
 			}
 		}
-		deleted, err = affected(tx.ExecContext(statements, deleteOldest, which...))
+		deleted, err = affected(tx.ExecContext(ctx, deleteOldest, which...))
 		done = deleted < most
 		return err
 	})

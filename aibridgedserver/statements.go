@@ -75,8 +75,9 @@ func (i insertion) texts() insertionText {
 // width is how many values make a row.
 func (i insertion) width() int { return strings.Count(i.texts().columns, ",") + 1 }
 
-// text returns the SQL that inserts a number of rows. Its placeholders have no numbers: SQLite looks each numbered one up
-// among all others.
+// text returns the SQL that inserts a number of rows. Two things in it are SQLite's. Its placeholders have no numbers,
+// since SQLite looks each numbered one up among all others. And it fails half-way, where it fails, since a statement that
+// is undone by itself copies each page that it changes first; the transaction is rolled back anyway.
 func (i insertion) text(rows int) string {
 	t := i.texts()
 	values := "(?" + strings.Repeat(", ?", i.width()-1)
@@ -88,7 +89,7 @@ func (i insertion) text(rows int) string {
 	if t.exists == "" {
 		t.exists = "DO NOTHING"
 	}
-	return "INSERT INTO " + t.table + " (" + t.columns + ") VALUES " + values + strings.Repeat(", "+values, rows-1) +
+	return "INSERT OR FAIL INTO " + t.table + " (" + t.columns + ") VALUES " + values + strings.Repeat(", "+values, rows-1) +
 		" ON CONFLICT " + t.exists
 }
 

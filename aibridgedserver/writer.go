@@ -108,11 +108,9 @@ func (w *writer) split(ctx context.Context, records []*record) (duplicates int) 
 // transact stores records in one transaction, and returns how many had been stored before.
 func (w *writer) transact(ctx context.Context, records []*record) (duplicates int, err error) {
 	b := newBatch(records)
-	// The transaction ends with ctx. Its statements need not: a context that can end costs each of them a goroutine.
-	statements := context.WithoutCancel(ctx)
-	err = inTx(ctx, w.db.Writer, nil, func(tx *sql.Tx) error {
+	err = inTurn(ctx, w.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
 		duplicates, err = b.store(func(into insertion, values []any) (int64, error) {
-			return w.insert(statements, tx, into, values)
+			return w.insert(ctx, tx, into, values)
 		})
 		return err
 	})

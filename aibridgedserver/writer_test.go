@@ -171,13 +171,15 @@ func TestFault082DatabaseThatStaysLockedIsUnavailable(t *testing.T) {
 	})
 }
 
-// A caller waits no longer than its context, whatever the writer is about, and is never told that a record is stored
-// that is not.
+// A caller waits for its turn no longer than its context lasts, and nothing of it is stored later.
 func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
-		unlock := c.lock(t)
+		conn, err := c.db.Writer.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
 		errGone := errors.New("gone")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errGone)
 		defer cancel()
@@ -195,12 +197,34 @@ func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 		if took := time.Since(begin); took != 100*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		unlock()
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if err := c.one(t.Context(), tokens(newID(), 2, 1)); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
-		if n := c.number(t, `SELECT count(*) FROM token_usages WHERE input_tokens = 1`); n != 0 {
-			t.Errorf("%d are stored of callers that have left", n)
+		if n := c.number(t, `SELECT count(*) FROM token_usages`); n != 1 {
+			t.Errorf("%d are stored", n)
+		}
+	})
+}
+
+// Where another process holds the database, the caller whose turn it is waits no longer than the engine does, and is not
+// told that its records are stored.
+func TestCallerThatGivesUpWhileDatabaseIsLocked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newControlPlane(t)
+		unlock := c.lock(t)
+		defer unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		if err := c.one(ctx, tokens(newID(), 1, 1)); !errors.Is(err, context.DeadlineExceeded) || drpcerr.Code(err) != codeUnavailable {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(begin); took > busyTimeout+100*time.Millisecond {
+			t.Errorf("took %v", took)
 		}
 	})
 }
