@@ -116,11 +116,11 @@ func (s *Server) resolve(ctx context.Context, filter InterceptionFilter) (r reso
 	return r, true, nil
 }
 
-// Long interceptions, those that took more than that many microseconds, have an index of their ends. Its condition is the
-// same text, or it would not be used.
+// Long interceptions, those that took more than that many microseconds, have an index of their ends. It has the same
+// condition, or it would not be used.
 const (
 	longInterception = 600_000_000
-	isLong           = `ended_at > started_at + 600000000`
+	selectFirstLong  = `SELECT min(started_at) FROM interceptions WHERE ended_at > started_at + 600000000 AND ended_at >= $1`
 )
 
 // reportStart returns the position behind which the interceptions of a filter begin.
@@ -134,8 +134,7 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 		// they ended.
 		first := r.endedSince - longInterception
 		var long sql.NullInt64
-		err := s.db.Reader.QueryRowContext(ctx, `SELECT min(started_at) FROM interceptions
-			WHERE `+isLong+` AND ended_at >= $1`, r.endedSince).Scan(&long)
+		err := s.db.Reader.QueryRowContext(ctx, selectFirstLong, r.endedSince).Scan(&long)
 		if err != nil {
 			return start, err
 		}
@@ -160,13 +159,16 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 // keyset returns a selection from the interceptions, with the conditions that a filter and after make, and the arguments
 // of these.
 func keyset(selection string, r resolved, after position) (query string, args []any) {
-	query = selection + ` FROM interceptions i WHERE i.started = 1 AND (i.started_at, i.id) > (` +
-		placeholder(&args, after.startedAt) + `, ` + placeholder(&args, after.id[:]) + `)`
+	query = selection + ` FROM interceptions i WHERE (i.started_at, i.id) > (` + placeholder(&args, after.startedAt) + `, ` +
+		placeholder(&args, after.id[:]) + `)`
+	if r.initiator != nil {
+		// Who has an initiator has started. To say so would lead to the index by start.
+		query += ` AND i.initiator_id = ` + placeholder(&args, r.initiator[:])
+	} else {
+		query += ` AND i.started = 1`
+	}
 	if r.id != nil {
 		query += ` AND i.id = ` + placeholder(&args, r.id[:])
-	}
-	if r.initiator != nil {
-		query += ` AND i.initiator_id = ` + placeholder(&args, r.initiator[:])
 	}
 	if r.endedSince != 0 {
 		query += ` AND i.ended_at >= ` + placeholder(&args, r.endedSince)
