@@ -38,7 +38,7 @@ func (s *Server) ReportQueries(ctx context.Context, filter InterceptionFilter) (
 // PruneQueries returns the statements of a step of [Server.Prune].
 func PruneQueries() []Query {
 	queries := []Query{{deleteOldest, []any{1, 0, 10}}}
-	for _, table := range childTables {
+	for _, table := range childTables() {
 		queries = append(queries, Query{deleteFromOldest(table), []any{1, 0, 10, 10}})
 	}
 	return queries

@@ -15,8 +15,10 @@ const (
 	mostPruned  = 1024
 )
 
-// childTables hold what belongs to interceptions.
-var childTables = [...]string{"prompt_usages", "token_usages", "tool_usages", "model_thoughts"}
+// childTables returns the tables that hold what belongs to interceptions.
+func childTables() [4]string {
+	return [...]string{"prompt_usages", "token_usages", "tool_usages", "model_thoughts"}
+}
 
 // Prune deletes the interceptions that started before a time, with all that belongs to them, and returns how many. It
 // also deletes older records of interceptions that have not started, which come to be where a record of an interception
@@ -81,7 +83,7 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 	err = inTurn(ctx, p.server.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
 		began = time.Now() // The wait for one's turn holds nobody up.
 		room := int64(p.rows)
-		for _, table := range childTables {
+		for _, table := range childTables() {
 			n, err := affected(tx.ExecContext(ctx, deleteFromOldest(table), append(which, room)...))
 			if err != nil {
 				return err

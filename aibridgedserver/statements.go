@@ -19,9 +19,12 @@ const (
 	insertions // How many there are.
 )
 
-// rowCounts are the numbers of rows that one statement inserts, the largest first. Each statement is prepared for each
-// of them: a statement costs as much as a few rows, and one that were prepared for many more would bind no faster.
-var rowCounts = [...]int{16, 4, 1}
+// rowCounts are how many different numbers of rows an insertion is prepared for.
+const rowCounts = 3
+
+// rowsPerStatement returns how many rows one statement inserts, by the number of its preparation, the largest first. A
+// statement costs as much as a few rows; to prepare one for many more saves nothing.
+func rowsPerStatement() [rowCounts]int { return [...]int{16, 4, 1} }
 
 const (
 	startColumns = `id, initiator_id, api_key_id, provider, provider_name, model, client, client_session_id, user_agent,

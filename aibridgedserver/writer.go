@@ -15,7 +15,7 @@ var errClosed = errors.New("control plane is closed")
 // time. It tries nothing twice, since those who call it keep what is not stored, and try again.
 type writer struct {
 	db       Database
-	prepared [insertions][len(rowCounts)]*sql.Stmt
+	prepared [insertions][rowCounts]*sql.Stmt
 	widths   [insertions]int
 
 	mu      sync.Mutex
@@ -27,7 +27,7 @@ func newWriter(ctx context.Context, db Database) (*writer, error) {
 	w := &writer{db: db}
 	for into := range insertions {
 		w.widths[into] = into.width()
-		for i, rows := range rowCounts {
+		for i, rows := range rowsPerStatement() {
 			prepared, err := db.Writer.PrepareContext(ctx, into.text(rows))
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("prepare insertion %d of %d rows: %w", into, rows, err), w.release())
@@ -119,7 +119,7 @@ func (w *writer) transact(ctx context.Context, records []*record) (duplicates in
 
 // insert inserts rows, and returns how many of them were not there.
 func (w *writer) insert(ctx context.Context, tx *sql.Tx, into insertion, values []any) (inserted int64, err error) {
-	for i, rows := range rowCounts {
+	for i, rows := range rowsPerStatement() {
 		size := rows * w.widths[into]
 		if len(values) < size {
 			continue
