@@ -324,7 +324,7 @@ func TestCloseStoresWhatIsUnderWay(t *testing.T) {
 // Every call that is answered with success is stored, and every other is not known to be, also while the server closes.
 func TestCloseBesideCallsLosesNothing(t *testing.T) {
 	t.Parallel()
-	for range 20 {
+	for range 8 {
 		c := newControlPlane(t)
 		var calls sync.WaitGroup
 		var mu sync.Mutex
