@@ -35,7 +35,7 @@ func BenchmarkRecordBatch(b *testing.B) {
 	}
 }
 
-// Calls that come one by one, but many at a time, share transactions.
+// Calls that come one by one are a transaction each, however many there are.
 func BenchmarkRecordOneByOne(b *testing.B) {
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {

@@ -22,10 +22,8 @@ type Database struct {
 type Fault int
 
 const (
-	// FaultUnavailable is the engine's own trouble: another try may succeed, though not at once.
+	// FaultUnavailable is the engine's own trouble, or another writer's doing: a later try may succeed.
 	FaultUnavailable Fault = iota
-	// FaultBusy is another writer's doing: trying again in a moment succeeds.
-	FaultBusy
 	// FaultRecord is caused by what was to be stored: it will fail every time.
 	FaultRecord
 )
@@ -37,7 +35,7 @@ func (d Database) Close() error {
 }
 
 // inTx runs do in a transaction, and commits it if do succeeds.
-func inTx(ctx context.Context, db *sql.DB, options *sql.TxOptions, do func(*sql.Tx) error) error {
+func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, options)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -52,6 +50,24 @@ func inTx(ctx context.Context, db *sql.DB, options *sql.TxOptions, do func(*sql.
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
+}
+
+// inTurn runs do in a transaction of the writer, and commits it if do succeeds. Ctx bounds the wait for one's turn. It
+// does not reach the transaction, which is short: for a context that can end, each begin, statement and commit starts
+// goroutines, and these cost as much as the rows. The context that do is given cannot end.
+func inTurn(ctx context.Context, writer *sql.DB, do func(context.Context, *sql.Tx) error) (err error) {
+	conn, err := writer.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for the writer: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	ctx = context.WithoutCancel(ctx)
+	return inTx(ctx, conn, nil, func(tx *sql.Tx) error { return do(ctx, tx) })
+}
+
+// beginner is a database or a connection to it.
+type beginner interface {
+	BeginTx(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error)
 }
 
 // querier is a database or a transaction.

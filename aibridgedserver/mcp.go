@@ -20,7 +20,7 @@ const (
 func (s *Server) GetMCPServerConfigs(
 	ctx context.Context, in *proto.GetMCPServerConfigsRequest,
 ) (*proto.GetMCPServerConfigsResponse, error) {
-	if _, err := canonical("user_id", in.GetUserId()); err != nil {
+	if _, err := parseID("user_id", in.GetUserId()); err != nil {
 		return nil, err
 	}
 	response := &proto.GetMCPServerConfigsResponse{}
@@ -40,12 +40,12 @@ func (s *Server) GetMCPServerConfigs(
 func (s *Server) GetMCPServerAccessTokensBatch(
 	ctx context.Context, in *proto.GetMCPServerAccessTokensBatchRequest,
 ) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
-	user, err := canonical("user_id", in.GetUserId())
+	user, err := parseID("user_id", in.GetUserId())
 	if err != nil {
 		return nil, err
 	}
 	tokens := map[string]string{}
-	err = each(ctx, s.db.Reader, listMCPTokens, []any{user}, func(rows *sql.Rows) error {
+	err = each(ctx, s.db.Reader, listMCPTokens, []any{user.String()}, func(rows *sql.Rows) error {
 		var id, token string
 		err := rows.Scan(&id, &token)
 		tokens[id] = token

@@ -21,15 +21,15 @@ type sinkFunc func(slog.SinkEntry)
 func (f sinkFunc) LogEntry(_ context.Context, entry slog.SinkEntry) { f(entry) }
 func (sinkFunc) Sync()                                              {}
 
-func packed(t *testing.T, value any) *anypb.Any {
-	t.Helper()
+func packed(tb testing.TB, value any) *anypb.Any {
+	tb.Helper()
 	v, err := structpb.NewValue(value)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	packed, err := anypb.New(v)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return packed
 }

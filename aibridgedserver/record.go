@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -12,20 +13,14 @@ import (
 
 // record is a record made ready to be stored.
 type record struct {
-	// rows begin with the record's own: what becomes of that one becomes of the record.
-	rows []row
-	// duplicate says that it had been stored before. The writer sets it.
-	duplicate bool
+	interception uuid.UUID
+	into         insertion // insertStart, insertEnd, or that of what belongs to an interception.
+	values       []any     // Of its row, in the order of the insertion's columns.
+	at           int64     // Its own time, in microseconds, and not after its arrival.
 	// failure is why the record is not stored: set where its request makes no record, and by the writer.
 	failure error
 	// permanent says that the failure is the record's own.
 	permanent bool
-}
-
-// row is one row of one table.
-type row struct {
-	into   statement
-	values []any // In the order of the statement's placeholders.
 }
 
 // refused returns a record that can never be stored.
@@ -52,33 +47,40 @@ func (s *Server) record(ctx context.Context, in *proto.Record) *record {
 }
 
 func (s *Server) interception(ctx context.Context, in *proto.RecordInterceptionRequest) *record {
-	id, err := canonical("id", in.GetId())
+	id, err := parseID("id", in.GetId())
 	if err != nil {
 		return refused(err)
 	}
-	initiator, err := canonical("initiator_id", in.GetInitiatorId())
+	initiator, err := parseID("initiator_id", in.GetInitiatorId())
 	if err != nil {
 		return refused(err)
 	}
-	size, hash := digest(in.GetRequestBytes(), in.GetRequestSha256())
-	return &record{rows: []row{{insertInterception, []any{
-		id, initiator, in.GetApiKeyId(), in.GetProvider(), in.GetProviderName(), in.GetModel(), in.GetClient(),
+	size, hash := bodySum(in.GetRequestBytes(), in.GetRequestSha256())
+	at := micros(in.GetStartedAt())
+	return newRecord(insertStart, id, at, []any{
+		id[:], initiator[:], in.GetApiKeyId(), in.GetProvider(), in.GetProviderName(), in.GetModel(), in.GetClient(),
 		nullable(in.ClientSessionId), in.GetUserAgent(), nullable(in.CorrelatingToolCallId), in.GetCredentialKind(),
-		in.GetCredentialHint(), nullable(in.AgentFirewallSessionId), nullable(in.AgentFirewallSequenceNumber),
-		s.metadata(ctx, id, in.GetMetadata()), micros(in.GetStartedAt()), size, hash,
-	}}}}
+		in.GetCredentialHint(), nullable(in.AgentFirewallSessionId), sequenceNumber(in.AgentFirewallSequenceNumber),
+		s.metadata(ctx, id, in.GetMetadata()), at, size, hash,
+	})
 }
+
+// endPrefix is how many values of an end stand before those that a whole interception takes over.
+const endPrefix = 2
 
 // interceptionEnded needs no record id to be stored once: an interception ends once.
 func (s *Server) interceptionEnded(in *proto.RecordInterceptionEndedRequest) *record {
-	id, err := canonical("id", in.GetId())
+	id, err := parseID("id", in.GetId())
 	if err != nil {
 		return refused(err)
 	}
-	size, hash := digest(in.GetResponseBytes(), in.GetResponseSha256())
-	return &record{rows: []row{{insertEnd, []any{
-		id, micros(in.GetEndedAt()), in.GetCredentialHint(), nullable(in.ErrorType), nullable(in.ErrorMessage), size, hash,
-	}}}}
+	size, hash := bodySum(in.GetResponseBytes(), in.GetResponseSha256())
+	at := micros(in.GetEndedAt())
+	r := newRecord(insertEnd, id, at, nil)
+	r.values = []any{
+		id[:], r.at, at, in.GetCredentialHint(), nullable(in.ErrorType), nullable(in.ErrorMessage), size, hash,
+	}
+	return r
 }
 
 func (s *Server) tokenUsage(ctx context.Context, in *proto.RecordTokenUsageRequest) *record {
@@ -86,10 +88,11 @@ func (s *Server) tokenUsage(ctx context.Context, in *proto.RecordTokenUsageReque
 	if err != nil {
 		return refused(err)
 	}
-	return &record{rows: []row{{insertTokenUsage, []any{
-		id, interception, in.GetMsgId(), in.GetInputTokens(), in.GetOutputTokens(), in.GetCacheReadInputTokens(),
-		in.GetCacheWriteInputTokens(), s.metadata(ctx, interception, in.GetMetadata()), micros(in.GetCreatedAt()),
-	}}}}
+	at := micros(in.GetCreatedAt())
+	return newRecord(insertTokenUsage, interception, at, []any{
+		interception[:], id[:], at, in.GetMsgId(), in.GetInputTokens(), in.GetOutputTokens(), in.GetCacheReadInputTokens(),
+		in.GetCacheWriteInputTokens(), s.metadata(ctx, interception, in.GetMetadata()),
+	})
 }
 
 func (s *Server) promptUsage(ctx context.Context, in *proto.RecordPromptUsageRequest) *record {
@@ -97,9 +100,10 @@ func (s *Server) promptUsage(ctx context.Context, in *proto.RecordPromptUsageReq
 	if err != nil {
 		return refused(err)
 	}
-	return &record{rows: []row{{insertPrompt, []any{
-		id, interception, in.GetMsgId(), s.metadata(ctx, interception, in.GetMetadata()), micros(in.GetCreatedAt()),
-	}}, {insertPromptText, []any{id, in.GetPrompt()}}}}
+	at := micros(in.GetCreatedAt())
+	return newRecord(insertPrompt, interception, at, []any{
+		interception[:], id[:], at, in.GetMsgId(), s.metadata(ctx, interception, in.GetMetadata()), in.GetPrompt(),
+	})
 }
 
 func (s *Server) toolUsage(ctx context.Context, in *proto.RecordToolUsageRequest) *record {
@@ -107,11 +111,11 @@ func (s *Server) toolUsage(ctx context.Context, in *proto.RecordToolUsageRequest
 	if err != nil {
 		return refused(err)
 	}
-	return &record{rows: []row{{insertToolUsage, []any{
-		id, interception, in.GetMsgId(), in.GetToolCallId(), in.GetItemId(), nullable(in.ServerUrl), in.GetTool(),
-		in.GetInjected(), nullable(in.InvocationError), s.metadata(ctx, interception, in.GetMetadata()),
-		micros(in.GetCreatedAt()),
-	}}, {insertToolInput, []any{id, in.GetInput()}}}}
+	at := micros(in.GetCreatedAt())
+	return newRecord(insertToolUsage, interception, at, []any{
+		interception[:], id[:], at, in.GetMsgId(), in.GetToolCallId(), in.GetItemId(), nullable(in.ServerUrl), in.GetTool(),
+		in.GetInjected(), s.metadata(ctx, interception, in.GetMetadata()), nullable(in.InvocationError), in.GetInput(),
+	})
 }
 
 func (s *Server) modelThought(ctx context.Context, in *proto.RecordModelThoughtRequest) *record {
@@ -119,9 +123,15 @@ func (s *Server) modelThought(ctx context.Context, in *proto.RecordModelThoughtR
 	if err != nil {
 		return refused(err)
 	}
-	return &record{rows: []row{{insertThought, []any{
-		id, interception, s.metadata(ctx, interception, in.GetMetadata()), micros(in.GetCreatedAt()),
-	}}, {insertThoughtText, []any{id, in.GetContent()}}}}
+	at := micros(in.GetCreatedAt())
+	return newRecord(insertThought, interception, at, []any{
+		interception[:], id[:], at, s.metadata(ctx, interception, in.GetMetadata()), in.GetContent(),
+	})
+}
+
+// newRecord returns a record of its own time at.
+func newRecord(into insertion, interception uuid.UUID, at int64, values []any) *record {
+	return &record{interception: interception, into: into, values: values, at: min(at, time.Now().UnixMicro())}
 }
 
 // ids returns the ids of a child of an interception. A client that sends no record id gets one made here: its records
@@ -129,40 +139,52 @@ func (s *Server) modelThought(ctx context.Context, in *proto.RecordModelThoughtR
 func ids(in interface {
 	GetRecordId() string
 	GetInterceptionId() string
-}) (id, interception string, err error) {
-	interception, err = canonical("interception_id", in.GetInterceptionId())
+}) (id, interception uuid.UUID, err error) {
+	interception, err = parseID("interception_id", in.GetInterceptionId())
 	if err != nil {
-		return "", "", err
+		return uuid.Nil, uuid.Nil, err
 	}
 	if in.GetRecordId() == "" {
-		made, err := uuid.NewV7()
-		return made.String(), interception, err
+		id, err = uuid.NewV7()
+	} else {
+		id, err = parseID("record_id", in.GetRecordId())
 	}
-	id, err = canonical("record_id", in.GetRecordId())
 	return id, interception, err
 }
 
-// digest returns the size and the hash of a body, both nil where the gateway did not tell them.
-func digest(size int64, sha256 []byte) (any, any) {
-	if len(sha256) == 0 {
+// bodySum returns the size and the hash of a body, nil where the gateway did not tell them.
+func bodySum(size int64, sha256 []byte) (any, any) {
+	var hash any
+	if len(sha256) > 0 {
+		hash = sha256
+	}
+	if size == 0 && hash == nil {
 		return nil, nil
 	}
-	return size, sha256
+	return size, hash
 }
 
-// canonical returns the one spelling of a UUID by which it is stored and compared.
-func canonical(field, text string) (string, error) {
+// parseID returns a UUID, however it is spelled.
+func parseID(field, text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("%s is no UUID: %w", field, err)
+		return uuid.Nil, fmt.Errorf("%s is no UUID: %w", field, err)
 	}
-	return id.String(), nil
+	return id, nil
 }
 
-// nullable returns what an optional field holds, or nil where it is not set.
-func nullable[T any](field *T) any {
+// nullable returns the text that an optional field holds, or nil where it is not set.
+func nullable(field *string) any {
 	if field == nil {
 		return nil
 	}
 	return *field
+}
+
+// sequenceNumber returns the number that an optional field holds, or nil where it is not set.
+func sequenceNumber(field *int32) any {
+	if field == nil {
+		return nil
+	}
+	return int64(*field)
 }

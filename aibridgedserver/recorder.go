@@ -67,9 +67,9 @@ func (s *Server) RecordModelThought(
 	return &proto.RecordModelThoughtResponse{}, nil
 }
 
-// RecordBatch stores records of several kinds, in their order. The response names those that are not stored, and counts
-// those that had been stored before. It returns an error where ctx or the server ends first: then nothing is known of
-// any of them, and all may be sent again.
+// RecordBatch stores records of several kinds. The response names those that are not stored, and counts those that had
+// been stored before. It returns an error where ctx or the server ends first: then nothing is known of any of them, and
+// all may be sent again.
 func (s *Server) RecordBatch(ctx context.Context, in *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
 	all := make([]*record, len(in.GetRecords()))
 	good := make([]*record, 0, len(all))
@@ -79,16 +79,12 @@ func (s *Server) RecordBatch(ctx context.Context, in *proto.RecordBatchRequest) 
 			good = append(good, all[i])
 		}
 	}
-	if len(good) > 0 {
-		if err := s.writer.store(ctx, good); err != nil {
-			return nil, unavailable(err)
-		}
+	duplicates, err := s.writer.store(ctx, good)
+	if err != nil {
+		return nil, unavailable(err)
 	}
-	response := &proto.RecordBatchResponse{}
+	response := &proto.RecordBatchResponse{Duplicates: int32(duplicates)}
 	for i, r := range all {
-		if r.failure == nil && r.duplicate {
-			response.Duplicates++
-		}
 		if r.failure != nil {
 			response.Failures = append(response.Failures, &proto.RecordFailure{
 				Index:     int32(i),
@@ -103,7 +99,7 @@ func (s *Server) RecordBatch(ctx context.Context, in *proto.RecordBatchRequest) 
 // storeOne stores a record that comes alone.
 func (s *Server) storeOne(ctx context.Context, r *record) error {
 	if r.failure == nil {
-		if err := s.writer.store(ctx, []*record{r}); err != nil {
+		if _, err := s.writer.store(ctx, []*record{r}); err != nil {
 			return unavailable(err)
 		}
 	}

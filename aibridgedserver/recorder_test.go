@@ -69,7 +69,7 @@ func TestFault074SameRecordTwiceIsStoredOnce(t *testing.T) {
 	elsewhere.mustStore(t, records...)
 	c.mustStore(t, append(records, records...)...)
 	checkJSON(t, c.report(t, aibridgedserver.InterceptionFilter{}), want)
-	for _, table := range []string{"prompt_texts", "tool_inputs", "thought_texts"} {
+	for _, table := range []string{"interceptions", "prompt_usages", "token_usages", "tool_usages", "model_thoughts"} {
 		if n := c.number(t, `SELECT count(*) FROM `+table); n != 1 {
 			t.Errorf("%s has %d rows", table, n)
 		}
@@ -85,6 +85,11 @@ func TestFault074DuplicatesAreCounted(t *testing.T) {
 	nameless := tokens(id, 1, 1)
 	nameless.GetTokenUsage().RecordId = ""
 	refused := tokens("no UUID", 1, 1)
+	pair := func() []*proto.Record {
+		id := newID()
+		return []*proto.Record{start(id, newID(), 1), end(id, 2)}
+	}
+	started, ended, fresh, twice := pair(), pair(), pair(), pair()
 	for _, test := range []struct {
 		records []*proto.Record
 		want    int32
@@ -95,6 +100,13 @@ func TestFault074DuplicatesAreCounted(t *testing.T) {
 		{[]*proto.Record{nameless, refused}, 0},
 		{[]*proto.Record{nameless, refused, records[0]}, 1},
 		{append(sixKinds(newID()), records...), 6},
+		{[]*proto.Record{started[0]}, 0},
+		{started, 1}, // Of a start and an end in one batch, the start is known.
+		{[]*proto.Record{ended[1]}, 0},
+		{ended, 1}, // And here the end.
+		{append(append(fresh, started...), ended...), 4},
+		{append(twice, twice...), 2},
+		{append(twice[:1:1], nameless), 1},
 	} {
 		response, err := c.RecordBatch(t.Context(), &proto.RecordBatchRequest{Records: test.records})
 		if err != nil {

@@ -9,7 +9,10 @@ import (
 	"iter"
 	"math"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // pageSize is how many interceptions are read at a time, with all that belongs to them.
@@ -17,7 +20,7 @@ const pageSize = 100
 
 // InterceptionFilter says which interceptions a report is about. The zero value is all of them.
 type InterceptionFilter struct {
-	// ID, where it is not empty, keeps the one with this id, in the canonical form of a UUID.
+	// ID, where it is not empty, keeps the one with this id, a UUID.
 	ID string
 	// Username, where it is not empty, keeps those that this user initiated. A name that nobody has keeps none.
 	Username string
@@ -36,52 +39,115 @@ type InterceptionFilter struct {
 // writer; what is recorded meanwhile may or may not be seen. It ends after the first error.
 func (s *Server) Interceptions(ctx context.Context, filter InterceptionFilter) iter.Seq2[*Interception, error] {
 	return func(yield func(*Interception, error) bool) {
-		after, err := s.reportStart(ctx, filter)
-		left := math.MaxInt
-		if filter.Limit > 0 {
-			left = filter.Limit
-		}
-		for err == nil && left > 0 {
-			var page []*Interception
-			size := min(left, pageSize)
-			if page, err = s.page(ctx, filter, after, size); err != nil {
-				break
-			}
-			for _, interception := range page {
-				if !yield(interception, nil) {
-					return
-				}
-			}
-			if len(page) < size {
-				return
-			}
-			last := page[len(page)-1]
-			after = position{last.StartedAt.UnixMicro(), last.ID}
-			left -= len(page)
-		}
-		if err != nil {
+		if err := s.report(ctx, filter, yield); err != nil {
 			yield(nil, fmt.Errorf("list interceptions: %w", err))
 		}
 	}
 }
 
+// report calls yield with the interceptions that filter keeps, for as long as it returns true.
+func (s *Server) report(ctx context.Context, filter InterceptionFilter, yield func(*Interception, error) bool) error {
+	r, possible, err := s.resolve(ctx, filter)
+	if err != nil || !possible {
+		return err
+	}
+	after, err := s.reportStart(ctx, filter, r)
+	if err != nil {
+		return err
+	}
+	left := math.MaxInt
+	if filter.Limit > 0 {
+		left = filter.Limit
+	}
+	for left > 0 {
+		size := min(left, pageSize)
+		page, last, err := s.page(ctx, r, after, size)
+		if err != nil {
+			return err
+		}
+		for _, interception := range page {
+			if !yield(interception, nil) {
+				return nil
+			}
+		}
+		if len(page) < size {
+			return nil
+		}
+		after = last
+		left -= len(page)
+	}
+	return nil
+}
+
 // position is a place in the order of interceptions: at the one with that start and that id.
 type position struct {
 	startedAt int64
-	id        string
+	id        uuid.UUID
 }
 
-// reportStart returns the position behind which filter's interceptions begin.
-func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter) (position, error) {
+// resolved is a filter in the terms of the tables.
+type resolved struct {
+	id, initiator *uuid.UUID // Nil: any.
+	endedSince    int64      // Zero: any.
+}
+
+// resolve returns what filter says in the terms of the tables, and whether anything can match it.
+func (s *Server) resolve(ctx context.Context, filter InterceptionFilter) (r resolved, possible bool, err error) {
+	if filter.ID != "" {
+		id, err := uuid.Parse(filter.ID)
+		if err != nil {
+			return r, false, nil
+		}
+		r.id = &id
+	}
+	if filter.Username != "" {
+		r.initiator = &uuid.UUID{}
+		err := s.db.Reader.QueryRowContext(ctx, `SELECT id FROM users WHERE username = $1`, filter.Username).Scan(r.initiator)
+		if errors.Is(err, sql.ErrNoRows) {
+			return r, false, nil
+		}
+		if err != nil {
+			return r, false, err
+		}
+	}
+	if !filter.EndedSince.IsZero() {
+		r.endedSince = filter.EndedSince.UnixMicro()
+	}
+	return r, true, nil
+}
+
+// Long interceptions, those that took more than that many microseconds, have an index of their ends. It has the same
+// condition, or it would not be used.
+const (
+	longInterception = 600_000_000
+	selectFirstLong  = `SELECT min(started_at) FROM interceptions WHERE ended_at > started_at + 600000000 AND ended_at >= $1`
+)
+
+// reportStart returns the position behind which the interceptions of a filter begin.
+func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r resolved) (position, error) {
 	start := position{startedAt: math.MinInt64}
 	if !filter.Since.IsZero() {
 		start.startedAt = filter.Since.UnixMicro()
+	}
+	if r.endedSince != 0 {
+		// There is no index of all ends, which would cost every interception. Those that are not long started shortly before
+		// they ended.
+		first := r.endedSince - longInterception
+		var long sql.NullInt64
+		err := s.db.Reader.QueryRowContext(ctx, selectFirstLong, r.endedSince).Scan(&long)
+		if err != nil {
+			return start, err
+		}
+		if long.Valid {
+			first = min(first, long.Int64)
+		}
+		start.startedAt = max(start.startedAt, first)
 	}
 	if filter.Limit <= 0 {
 		return start, nil
 	}
 	// The newest that is one too many, if there are so many.
-	query, args := keyset(`SELECT i.started_at, i.id`, filter, start)
+	query, args := keyset(`SELECT i.started_at, i.id`, r, start)
 	query += ` ORDER BY i.started_at DESC, i.id DESC LIMIT 1 OFFSET ` + placeholder(&args, filter.Limit)
 	err := s.db.Reader.QueryRowContext(ctx, query, args...).Scan(&start.startedAt, &start.id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -90,20 +156,22 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter) (po
 	return start, err
 }
 
-// keyset returns a selection from the interceptions, with the conditions that filter and after make, and the arguments
+// keyset returns a selection from the interceptions, with the conditions that a filter and after make, and the arguments
 // of these.
-func keyset(selection string, filter InterceptionFilter, after position) (query string, args []any) {
-	query = selection + ` FROM interceptions i LEFT JOIN users u ON u.id = i.initiator_id
-		LEFT JOIN interception_ends e ON e.interception_id = i.id
-		WHERE (i.started_at, i.id) > (` + placeholder(&args, after.startedAt) + `, ` + placeholder(&args, after.id) + `)`
-	if filter.ID != "" {
-		query += ` AND i.id = ` + placeholder(&args, filter.ID)
+func keyset(selection string, r resolved, after position) (query string, args []any) {
+	query = selection + ` FROM interceptions i WHERE (i.started_at, i.id) > (` + placeholder(&args, after.startedAt) + `, ` +
+		placeholder(&args, after.id[:]) + `)`
+	if r.initiator != nil {
+		// Who has an initiator has started. To say so would lead to the index by start.
+		query += ` AND i.initiator_id = ` + placeholder(&args, r.initiator[:])
+	} else {
+		query += ` AND i.started = 1`
 	}
-	if filter.Username != "" {
-		query += ` AND i.initiator_id = (SELECT id FROM users WHERE username = ` + placeholder(&args, filter.Username) + `)`
+	if r.id != nil {
+		query += ` AND i.id = ` + placeholder(&args, r.id[:])
 	}
-	if !filter.EndedSince.IsZero() {
-		query += ` AND e.ended_at >= ` + placeholder(&args, filter.EndedSince.UnixMicro())
+	if r.endedSince != 0 {
+		query += ` AND i.ended_at >= ` + placeholder(&args, r.endedSince)
 	}
 	return query, args
 }
@@ -114,46 +182,76 @@ func placeholder(args *[]any, value any) string {
 	return "$" + strconv.Itoa(len(*args))
 }
 
-const selectInterceptions = `SELECT i.id, COALESCE(u.username, ''), i.initiator_id, i.api_key_id, i.provider,
-	i.provider_name, i.model, i.client, i.client_session_id, i.user_agent, i.correlating_tool_call_id,
-	i.credential_kind, COALESCE(NULLIF(e.credential_hint, ''), i.credential_hint), i.metadata, i.request_bytes,
-	i.request_sha256, i.started_at, e.ended_at, e.error_type, e.error_message, e.response_bytes, e.response_sha256`
+const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provider, i.provider_name, i.model, i.client,
+	i.client_session_id, i.user_agent, i.correlating_tool_call_id, i.credential_kind,
+	COALESCE(NULLIF(i.end_credential_hint, ''), i.credential_hint), i.metadata, i.request_bytes, i.request_sha256,
+	i.started_at, i.ended_at, i.error_type, i.error_message, i.response_bytes, i.response_sha256`
 
-// page returns the size interceptions behind after, or as many as there are. All of it is read in one transaction, so
-// that no interception is seen in two states.
+// page returns the size interceptions behind after, or as many as there are, and the position of the last. All of it is
+// read in one transaction, so that no interception is seen in two states.
 func (s *Server) page(
-	ctx context.Context, filter InterceptionFilter, after position, size int,
-) ([]*Interception, error) {
-	query, args := keyset(selectInterceptions, filter, after)
+	ctx context.Context, r resolved, after position, size int,
+) (page []*Interception, last position, err error) {
+	query, args := keyset(selectInterceptions, r, after)
 	query += ` ORDER BY i.started_at, i.id LIMIT ` + placeholder(&args, size)
-	var page []*Interception
-	err := inTx(ctx, s.db.Reader, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
+	parents := make(map[uuid.UUID]*Interception, size)
+	err = inTx(ctx, s.db.Reader, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
 		err := each(ctx, tx, query, args, func(rows *sql.Rows) error {
-			interception, err := scanInterception(rows)
-			page = append(page, interception)
+			id, interception, err := scanInterception(rows)
+			page, parents[id] = append(page, interception), interception
+			last = position{interception.StartedAt.UnixMicro(), id}
 			return err
 		})
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		return loadChildren(ctx, tx, page)
+		if err := loadInitiators(ctx, tx, page); err != nil {
+			return err
+		}
+		return loadChildren(ctx, tx, parents)
 	})
-	return page, err
+	return page, last, err
 }
 
-func scanInterception(rows *sql.Rows) (*Interception, error) {
+func scanInterception(rows *sql.Rows) (uuid.UUID, *Interception, error) {
 	i := &Interception{
 		Prompts: []Prompt{}, TokenUsages: []TokenUsage{}, ToolUsages: []ToolUsage{}, ModelThoughts: []ModelThought{},
 	}
+	var id, initiator uuid.UUID
 	var ended sql.NullInt64
 	var request, response []byte
-	err := rows.Scan(&i.ID, &i.Initiator, &i.InitiatorID, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model,
-		&i.Client, &i.ClientSessionID, &i.UserAgent, &i.CorrelatingToolCallID, &i.CredentialKind, &i.CredentialHint,
-		(*[]byte)(&i.Metadata), &i.RequestBytes, &request, (*instant)(&i.StartedAt), &ended, &i.ErrorType, &i.ErrorMessage,
-		&i.ResponseBytes, &response)
+	err := rows.Scan(&id, &initiator, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model, &i.Client, &i.ClientSessionID,
+		&i.UserAgent, &i.CorrelatingToolCallID, &i.CredentialKind, &i.CredentialHint, (*[]byte)(&i.Metadata),
+		&i.RequestBytes, &request, (*instant)(&i.StartedAt), &ended, &i.ErrorType, &i.ErrorMessage, &i.ResponseBytes,
+		&response)
+	i.ID, i.InitiatorID = id.String(), initiator.String()
 	i.EndedAt = timeOrNil(ended)
 	i.RequestSHA256, i.ResponseSHA256 = hexOrNil(request), hexOrNil(response)
-	return i, err
+	return id, i, err
+}
+
+// loadInitiators adds to the interceptions of a page the names of those who initiated them.
+func loadInitiators(ctx context.Context, tx *sql.Tx, page []*Interception) error {
+	names := map[string]string{}
+	var args []any
+	var in []string
+	for _, i := range page {
+		if _, ok := names[i.InitiatorID]; !ok {
+			names[i.InitiatorID] = ""
+			in = append(in, placeholder(&args, i.InitiatorID))
+		}
+	}
+	query := `SELECT id, username FROM users WHERE id IN (` + strings.Join(in, ", ") + `)`
+	err := each(ctx, tx, query, args, func(rows *sql.Rows) error {
+		var id, name string
+		err := rows.Scan(&id, &name)
+		names[id] = name
+		return err
+	})
+	for _, i := range page {
+		i.Initiator = names[i.InitiatorID]
+	}
+	return err
 }
 
 // hexOrNil returns the bytes that a column holds as text.

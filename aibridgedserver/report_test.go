@@ -3,6 +3,7 @@ package aibridgedserver_test
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -194,6 +195,115 @@ func TestInterceptionsByEndAndID(t *testing.T) {
 	if len(newest) != 1 || newest[0].ID != short {
 		t.Errorf("the newest is %+v", newest)
 	}
+}
+
+// Interceptions of all lengths around the ten minutes from which on they have an index of their own, and such that end
+// before they start, as by a clock that was set back.
+func TestInterceptionsEndedSince(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	const day = 86_400
+	lengths := []int{0, 1, 599, 600, 601, 5000, day, -1, -700}
+	type interception struct {
+		id        string
+		start, at int
+	}
+	var all []interception
+	var records []*proto.Record
+	for i := range 500 {
+		one := interception{id: newID(), start: i * 60}
+		one.at = one.start + lengths[i%len(lengths)]
+		all = append(all, one)
+		records = append(records, start(one.id, newID(), one.start))
+		if i%7 > 0 {
+			records = append(records, end(one.id, one.at))
+		}
+	}
+	rand.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+	for batch := range slices.Chunk(records, 90) {
+		c.mustStore(t, batch...)
+	}
+	for _, since := range []int{1, 600, 10_000, 10_200, 25_000, 30_000, 31_000, day, day + 20_000, 2 * day} {
+		for _, filter := range []aibridgedserver.InterceptionFilter{
+			{}, {Limit: 3}, {Limit: 200}, {Since: second(9_000).AsTime()}, {Since: second(29_000).AsTime()},
+		} {
+			filter.EndedSince = second(since).AsTime()
+			var want []string
+			for i, one := range all {
+				if one.at >= since && i%7 > 0 && !second(one.start).AsTime().Before(filter.Since) {
+					want = append(want, one.id)
+				}
+			}
+			if filter.Limit > 0 {
+				want = want[max(0, len(want)-filter.Limit):]
+			}
+			var got []string
+			for _, i := range c.report(t, filter) {
+				got = append(got, i.ID)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("ended since %d, %+v: got %d interceptions, want %d", since, filter, len(got), len(want))
+			}
+		}
+	}
+}
+
+// Each report finds its beginning by an index, and so does the deletion of what is old. The engine decides without
+// knowing how much there is, so an empty database tells.
+func TestNothingScansATable(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	c.token(t, "alice")
+	for name, test := range map[string]struct {
+		filter aibridgedserver.InterceptionFilter
+		index  string // Of the interceptions.
+	}{
+		"all":              {aibridgedserver.InterceptionFilter{}, "interceptions_by_start"},
+		"since":            {aibridgedserver.InterceptionFilter{Since: time.Now()}, "interceptions_by_start"},
+		"user":             {aibridgedserver.InterceptionFilter{Username: "alice"}, "interceptions_by_initiator"},
+		"id":               {aibridgedserver.InterceptionFilter{ID: newID()}, "PRIMARY KEY (id=?)"},
+		"ended":            {aibridgedserver.InterceptionFilter{EndedSince: time.Now()}, "interceptions_by_start"},
+		"a user and ended": {aibridgedserver.InterceptionFilter{Username: "alice", EndedSince: time.Now()}, "interceptions_by_initiator"},
+	} {
+		queries, err := c.ReportQueries(t.Context(), test.filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, query := range queries {
+			plan := c.plan(t, query)
+			if strings.Contains(plan, "SCAN") || strings.Contains(plan, "TEMP B-TREE") || i < 2 && !strings.Contains(plan, test.index) {
+				t.Errorf("%s: %s: %s", name, query.Text, plan)
+			}
+		}
+	}
+	for _, query := range aibridgedserver.PruneQueries() {
+		if plan := c.plan(t, query); strings.Contains(plan, "SCAN") {
+			t.Errorf("%s: %s", query.Text, plan)
+		}
+	}
+}
+
+// plan returns how the engine would run a query.
+func (c controlPlane) plan(t *testing.T, query aibridgedserver.Query) string {
+	t.Helper()
+	rows, err := c.db.Reader.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+query.Text, query.Args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var steps []string
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(steps, "; ")
 }
 
 // Parallel calls of a model happen at one instant: their order is the one in which they were recorded.

@@ -68,11 +68,8 @@ func New(ctx context.Context, db Database, options Options) (*Server, error) {
 	return &Server{db: db, logger: options.Logger, writer: writer, keys: keys}, nil
 }
 
-// Close stores the records that were handed in before it, then ends the server's goroutine and waits for it. Records
-// that come later are refused. It does not close the database. Calling it again does nothing.
-//
-// Where another process holds the database, it waits as long as those who handed the records in, and no more than half a
-// minute or so for each transaction.
+// Close waits for the records that are being stored. Records that come later are refused. It does not close the database.
+// Calling it again does nothing.
 func (s *Server) Close() error {
 	return errors.Join(s.writer.close(), s.keys.Close())
 }

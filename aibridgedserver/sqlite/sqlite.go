@@ -129,8 +129,6 @@ func fault(err error) aibridgedserver.Fault {
 		return aibridgedserver.FaultUnavailable
 	}
 	switch primary(failure) {
-	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:
-		return aibridgedserver.FaultBusy
 	case sqlitelib.SQLITE_CONSTRAINT, sqlitelib.SQLITE_TOOBIG, sqlitelib.SQLITE_MISMATCH:
 		return aibridgedserver.FaultRecord
 	default:

@@ -237,7 +237,7 @@ func TestFaults(t *testing.T) {
 		err  error
 		want aibridgedserver.Fault
 	}{
-		"locked":       {exec(other.Writer, `DELETE FROM users`), aibridgedserver.FaultBusy},
+		"locked":       {exec(other.Writer, `DELETE FROM users`), aibridgedserver.FaultUnavailable},
 		"too big":      {exec(other.Reader, `SELECT CAST(zeroblob(2000000000) AS TEXT)`), aibridgedserver.FaultRecord},
 		"read only":    {exec(other.Reader, `DELETE FROM users`), aibridgedserver.FaultUnavailable},
 		"no such":      {exec(other.Reader, `SELECT * FROM nothing`), aibridgedserver.FaultUnavailable},

@@ -24,6 +24,7 @@ import (
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
 type gateway struct {
 	control   *store
+	retention *retention // Nil where records are kept for ever.
 	server    *aibridged.Server
 	http      *http.Server
 	observers *observers
@@ -61,11 +62,12 @@ func (s *store) Close() error { return errors.Join(s.Server.Close(), s.db.Close(
 
 // gatewayOptions are what a gateway can do without.
 type gatewayOptions struct {
-	observers observerOptions
-	records   aibridged.RecordOptions // Without a directory: in the data directory.
-	digests   bool                    // Of bodies, in the records; there are some in any case where exchanges are kept.
-	logger    slog.Logger
-	metrics   []prometheus.Collector // More of them, under the program's prefix.
+	observers   observerOptions
+	records     aibridged.RecordOptions // Without a directory: in the data directory.
+	keepRecords time.Duration           // Zero: for ever.
+	digests     bool                    // Of bodies, in the records; there are some in any case where exchanges are kept.
+	logger      slog.Logger
+	metrics     []prometheus.Collector // More of them, under the program's prefix.
 }
 
 // newGateway assembles a gateway. It serves nothing before its handler is given requests.
@@ -78,6 +80,9 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}()
 	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
 		return nil, err
+	}
+	if options.keepRecords > 0 {
+		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
 	limits := c.Limits.limits()
 	if g.observers, err = newObservers(options.observers, limits, logger); err != nil {
@@ -224,6 +229,9 @@ func (g *gateway) close(ctx context.Context) error {
 	}
 	if g.observers != nil {
 		g.observers.close()
+	}
+	if g.retention != nil {
+		g.retention.close()
 	}
 	if g.control != nil {
 		errs = append(errs, g.control.Close())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,11 +14,11 @@ import (
 func newRecordsCommand(s *settings) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "records",
-		Short: "Look after the records that the database does not have",
+		Short: "Look after records: those that the database does not have, and those that are old",
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(newRecordsResendCommand(s))
+	cmd.AddCommand(newRecordsResendCommand(s), newRecordsPruneCommand(s))
 	return cmd
 }
 
@@ -44,4 +45,58 @@ delivers them within seconds, and the next one that starts does otherwise.`,
 			return nil
 		},
 	}
+}
+
+func newRecordsPruneCommand(s *settings) *cobra.Command {
+	var before string
+	cmd := &cobra.Command{
+		Use:   "prune --before TIME",
+		Short: "Delete old records for good; works while serve runs",
+		Long: `prune deletes the interceptions that started before a time, with all that was recorded of them. The time is a
+date (2026-01-02, in the local time zone), a time (2026-01-02T15:04:05Z) or an age (720h). The file of the database does
+not become smaller: what becomes free in it is used for new records.
+
+It works in small steps, between which others write. Where it is interrupted, what it has deleted stays deleted. serve
+--keep-records does the same every hour.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.existing(); err != nil {
+				return err
+			}
+			limit, err := parseBefore(before, time.Now())
+			if err != nil {
+				return err
+			}
+			return withStore(cmd.Context(), *s, func(store *store) error {
+				deleted, err := store.Prune(cmd.Context(), limit)
+				fmt.Fprintf(cmd.OutOrStdout(), "%s deleted\n", counted(int(deleted), "interception"))
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&before, "before", "", "delete what started before this `TIME`: a date, a time or an age")
+	_ = cmd.MarkFlagRequired("before") // The flag is defined above.
+	return cmd
+}
+
+// parseBefore returns the time that a person means by a date, a time or an age. One that is still to come is refused: it
+// would delete all there is.
+func parseBefore(text string, now time.Time) (time.Time, error) {
+	before, err := time.ParseInLocation(time.DateOnly, text, time.Local)
+	if err != nil {
+		before, err = time.Parse(time.RFC3339, text)
+	}
+	if err != nil {
+		var age time.Duration
+		if age, err = time.ParseDuration(text); err == nil {
+			before = now.Add(-age)
+		}
+	}
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("--before is %q, want a date (2026-01-02), a time (2026-01-02T15:04:05Z) or an age (720h)", text)
+	case before.After(now):
+		return time.Time{}, fmt.Errorf("--before is %q, which is still to come", text)
+	}
+	return before, nil
 }

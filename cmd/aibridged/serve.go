@@ -43,6 +43,9 @@ func newServeCommand(s *settings) *cobra.Command {
 			if options.observers.keepFor <= 0 {
 				return fmt.Errorf("--keep-exchanges-for must be above zero")
 			}
+			if err := checkKeepRecords(options.keepRecords, options.observers); err != nil {
+				return err
+			}
 			level := slog.LevelInfo
 			if verbose {
 				level = slog.LevelDebug
@@ -69,6 +72,7 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.StringVar((*string)(&records.WhenFull), "records-when-full", string(aibridged.WhenFullRefuse),
 		"refuse requests, or go-on without records")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
+	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 is for ever")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response there, credentials redacted")
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")

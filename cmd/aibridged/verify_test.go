@@ -290,8 +290,9 @@ func copyDatabase(t *testing.T, data, id string, statements ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	key := uuid.MustParse(id)
 	for _, statement := range statements {
-		result, err := db.Writer.ExecContext(t.Context(), statement, id)
+		result, err := db.Writer.ExecContext(t.Context(), statement, key[:])
 		if err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}
@@ -308,11 +309,8 @@ func copyDatabase(t *testing.T, data, id string, statements ...string) string {
 // checkChangedRecords changes a row of each kind: each change is reported, by its field, and nothing else.
 func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 	const (
-		start   = ` WHERE id = $1`
-		its     = ` WHERE interception_id = $1`
-		prompt  = ` WHERE seq = (SELECT seq FROM prompt_usages WHERE interception_id = $1)`
-		call    = ` WHERE seq = (SELECT seq FROM tool_usages WHERE interception_id = $1)`
-		thought = ` WHERE seq = (SELECT seq FROM model_thoughts WHERE interception_id = $1)`
+		start = ` WHERE id = $1`
+		its   = ` WHERE interception_id = $1`
 	)
 	for change, want := range map[string]string{
 		`UPDATE interceptions SET model = 'gpt-other'` + start:            `model: recorded "gpt-other", the bytes say "fake-messages"`,
@@ -324,35 +322,35 @@ func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 		`UPDATE interceptions SET request_sha256 = x'00'` + start:         `request_sha256: recorded "00", the bytes say "[0-9a-f]{64}"`,
 		`UPDATE interceptions SET request_sha256 = NULL` + start:          `request_sha256: recorded null, the bytes say "[0-9a-f]{64}"`,
 
-		`UPDATE interception_ends SET error_type = 'timeout'` + its:       `error_type: recorded "timeout", the bytes say ""`,
-		`UPDATE interception_ends SET error_type = 'client_closed'` + its: `error_type: recorded "client_closed", the bytes say ""`,
-		`UPDATE interception_ends SET response_bytes = 1000000` + its:     `response_bytes: recorded 1000000, the bytes say \d+`,
-		`UPDATE interception_ends SET response_sha256 = x'01'` + its:      `response_sha256: recorded "01", the bytes say "[0-9a-f]{64}"`,
+		`UPDATE interceptions SET error_type = 'timeout'` + start:       `error_type: recorded "timeout", the bytes say ""`,
+		`UPDATE interceptions SET error_type = 'client_closed'` + start: `error_type: recorded "client_closed", the bytes say ""`,
+		`UPDATE interceptions SET response_bytes = 1000000` + start:     `response_bytes: recorded 1000000, the bytes say \d+`,
+		`UPDATE interceptions SET response_sha256 = x'01'` + start:      `response_sha256: recorded "01", the bytes say "[0-9a-f]{64}"`,
 
-		`UPDATE token_usages SET input_tokens = input_tokens + 1` + its:                                                     `token_usages\[0\].input_tokens: recorded 121, the bytes say 120`,
-		`UPDATE token_usages SET output_tokens = 0` + its:                                                                   `token_usages\[0\].output_tokens: recorded 0, the bytes say 34`,
-		`UPDATE token_usages SET cache_read_input_tokens = 0` + its:                                                         `token_usages\[0\].cache_read_input_tokens: recorded 0, the bytes say 1000`,
-		`UPDATE token_usages SET cache_write_input_tokens = 0` + its:                                                        `token_usages\[0\].cache_write_input_tokens: recorded 0, the bytes say 200`,
-		`UPDATE token_usages SET msg_id = ''` + its:                                                                         `token_usages\[0\].msg_id: recorded "", the bytes say "\w+"`,
-		`UPDATE token_usages SET metadata = '{}'` + its:                                                                     `token_usages\[0\].metadata\[model\]: recorded null, the bytes say "fake-messages"`,
-		`DELETE FROM token_usages` + its:                                                                                    `token_usages: recorded \[\], the bytes say \[{`,
-		`INSERT INTO token_usages SELECT seq + 1000, 'r', interception_id, '', 1, 1, 1, 1, '{}', 0 FROM token_usages` + its: `token_usages: recorded \[{.*`,
+		`UPDATE token_usages SET input_tokens = input_tokens + 1` + its:                                                  `token_usages\[0\].input_tokens: recorded 121, the bytes say 120`,
+		`UPDATE token_usages SET output_tokens = 0` + its:                                                                `token_usages\[0\].output_tokens: recorded 0, the bytes say 34`,
+		`UPDATE token_usages SET cache_read_input_tokens = 0` + its:                                                      `token_usages\[0\].cache_read_input_tokens: recorded 0, the bytes say 1000`,
+		`UPDATE token_usages SET cache_write_input_tokens = 0` + its:                                                     `token_usages\[0\].cache_write_input_tokens: recorded 0, the bytes say 200`,
+		`UPDATE token_usages SET msg_id = ''` + its:                                                                      `token_usages\[0\].msg_id: recorded "", the bytes say "\w+"`,
+		`UPDATE token_usages SET metadata = '{}'` + its:                                                                  `token_usages\[0\].metadata\[model\]: recorded null, the bytes say "fake-messages"`,
+		`DELETE FROM token_usages` + its:                                                                                 `token_usages: recorded \[\], the bytes say \[{`,
+		`INSERT INTO token_usages SELECT interception_id, zeroblob(16), 0, '', 1, 1, 1, 1, '{}' FROM token_usages` + its: `token_usages: recorded \[{.*`,
 
-		`UPDATE prompt_texts SET prompt = 'What?'` + prompt:                     `prompts\[0\].prompt: recorded "What\?", the bytes say "What is in this directory\?`,
+		`UPDATE prompt_usages SET prompt = 'What?'` + its:                       `prompts\[0\].prompt: recorded "What\?", the bytes say "What is in this directory\?`,
 		`UPDATE prompt_usages SET metadata = '{"client_generated":true}'` + its: `prompts\[0\].metadata\[client_generated\]: recorded true, the bytes say null`,
 		`DELETE FROM prompt_usages` + its:                                       `prompts: recorded \[\], the bytes say \[{`,
 
 		`UPDATE tool_usages SET tool = 'rm'` + its:             `tool_usages\[0\].tool: recorded "rm", the bytes say "list_files"`,
 		`UPDATE tool_usages SET tool_call_id = 'x'` + its:      `tool_usages\[0\].tool_call_id: recorded "x", the bytes say "\w+"`,
 		`UPDATE tool_usages SET item_id = 'x'` + its:           `tool_usages\[0\].item_id: recorded "x", the bytes say ""`,
-		`UPDATE tool_inputs SET input = '{}'` + call:           `tool_usages\[0\].input: recorded "{}", the bytes say "{\\"path\\":\\".\\"}"`,
+		`UPDATE tool_usages SET input = '{}'` + its:            `tool_usages\[0\].input: recorded "{}", the bytes say "{\\"path\\":\\".\\"}"`,
 		`DELETE FROM tool_usages` + its:                        `tool_usages: recorded \[\], the bytes say \[{`,
-		`UPDATE thought_texts SET content = 'Ah.'` + thought:   `model_thoughts\[0\].content: recorded "Ah.", the bytes say "A listing will tell."`,
+		`UPDATE model_thoughts SET content = 'Ah.'` + its:      `model_thoughts\[0\].content: recorded "Ah.", the bytes say "A listing will tell."`,
 		`UPDATE model_thoughts SET metadata = '{"a":2}'` + its: `model_thoughts\[0\].metadata\[a\]: recorded 2, the bytes say null`,
 		`DELETE FROM model_thoughts` + its:                     `model_thoughts: recorded \[\], the bytes say \[{`,
 		`UPDATE model_thoughts SET metadata = 'no JSON'` + its: `metadata: recorded metadata is no JSON object: `,
 		`DELETE FROM interceptions` + start:                    `interception: its start is not recorded`,
-		`DELETE FROM interception_ends` + its:                  `interception: its end is not recorded`,
+		`UPDATE interceptions SET ended_at = NULL` + start:     `interception: its end is not recorded`,
 	} {
 		t.Run(change, func(t *testing.T) {
 			t.Parallel()
@@ -387,7 +385,7 @@ func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 	})
 	t.Run("answer lost with its gateway", func(t *testing.T) {
 		t.Parallel()
-		lost := []string{`UPDATE interception_ends SET error_type = 'truncated', response_bytes = NULL, response_sha256 = NULL` + its}
+		lost := []string{`UPDATE interceptions SET error_type = 'truncated', response_bytes = NULL, response_sha256 = NULL` + start}
 		for _, table := range []string{"token_usages", "tool_usages", "model_thoughts"} {
 			lost = append(lost, `DELETE FROM `+table+its)
 		}
@@ -402,14 +400,14 @@ func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 	})
 	t.Run("since", func(t *testing.T) {
 		t.Parallel()
-		longAgo := copyDatabase(t, data, id, `UPDATE interception_ends SET ended_at = 7, error_type = 'timeout' WHERE interception_id = $1`)
+		longAgo := copyDatabase(t, data, id, `UPDATE interceptions SET started_at = 6, ended_at = 7, error_type = 'timeout' WHERE id = $1`)
 		if out, err := verified(t, longAgo, exchanges, "--since", "1h"); err != nil || !strings.HasPrefix(out, "0 interceptions verified, 0 differ") {
 			t.Errorf("printed %swith %v", out, err)
 		}
 	})
 	t.Run("JSON", func(t *testing.T) {
 		t.Parallel()
-		changed := copyDatabase(t, data, id, `UPDATE interceptions SET model = 'gpt-other' WHERE id = $1`)
+		changed := copyDatabase(t, data, id, `UPDATE interceptions SET model = 'gpt-other'`+start)
 		out, err := verified(t, changed, exchanges, "--json")
 		want := `{"interception_id":"` + id + `","kept":"whole","differences":[{"field":"model","recorded":"gpt-other","bytes":"fake-messages"}]}` + "\n" +
 			`{"sums":{"verified":1,"verified_in_part":0,"differ":1,"without_kept_bytes":0}}` + "\n"

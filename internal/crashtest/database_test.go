@@ -15,9 +15,8 @@ import (
 // interceptions a kill has cut.
 func (s *stage) checkOrder() (cut int) {
 	s.t.Helper()
-	rows, err := s.db.Reader.QueryContext(s.ctx, `SELECT i.model, e.interception_id IS NOT NULL,
-		COALESCE(e.error_message, '') = $1
-		FROM interceptions i LEFT JOIN interception_ends e ON e.interception_id = i.id ORDER BY i.rowid`, cutMessage)
+	rows, err := s.db.Reader.QueryContext(s.ctx, `SELECT model, ended_at IS NOT NULL,
+		COALESCE(error_message, '') = $1 FROM interceptions WHERE started = 1 ORDER BY id`, cutMessage)
 	s.must(err)
 	defer rows.Close()
 	type latest struct {
@@ -51,7 +50,7 @@ func (s *stage) checkOrder() (cut int) {
 // countEnds returns how many ends are stored.
 func (s *stage) countEnds() (n int) {
 	s.t.Helper()
-	s.must(s.db.Reader.QueryRowContext(s.ctx, `SELECT count(*) FROM interception_ends`).Scan(&n))
+	s.must(s.db.Reader.QueryRowContext(s.ctx, `SELECT count(ended_at) FROM interceptions`).Scan(&n))
 	return n
 }
 
@@ -59,7 +58,12 @@ func (s *stage) countEnds() (n int) {
 func (s *stage) strays() []string {
 	s.t.Helper()
 	var complaints []string
-	for _, table := range []string{"interception_ends", "prompt_usages", "token_usages", "tool_usages", "model_thoughts"} {
+	var unstarted int
+	s.must(s.db.Reader.QueryRowContext(s.ctx, `SELECT count(*) FROM interceptions WHERE started = 0`).Scan(&unstarted))
+	if unstarted > 0 {
+		complaints = append(complaints, fmt.Sprintf("%d interceptions have records and no start", unstarted))
+	}
+	for _, table := range []string{"prompt_usages", "token_usages", "tool_usages", "model_thoughts"} {
 		var n int
 		query := `SELECT count(*) FROM ` + table + ` WHERE interception_id NOT IN (SELECT id FROM interceptions)`
 		s.must(s.db.Reader.QueryRowContext(s.ctx, query).Scan(&n))

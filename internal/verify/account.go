@@ -44,7 +44,7 @@ func (a account) state() Kept {
 // answerIsLost reports whether the gateway was killed before the records of the answer were safe. The end is then one
 // that its next life has recorded, which knows of no answer.
 func (a account) answerIsLost() bool {
-	return a.keptLength() > 0 && a.recorded.Response.SHA256 == nil && a.recorded.Facts.ErrorType == truncated
+	return a.keptLength() > 0 && a.recorded.Response.Bytes == nil && a.recorded.Facts.ErrorType == truncated
 }
 
 // differences returns what is recorded otherwise than the bytes say.
@@ -149,13 +149,13 @@ func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 func (a account) requestDigest() []Difference {
 	request := a.rounds[0].Request
 	sum := sha256.Sum256(request)
-	return bodyDifferences("request", a.recorded.Request, bodyOf(int64(len(request)), sum[:]))
+	return a.bodyDifferences("request", a.recorded.Request, bodyOf(int64(len(request)), sum[:]))
 }
 
 // responseDigest compares the size and the hash of the first so many bytes of the answers. There may be more of them
 // only behind the event that ends a stream.
 func (a account) responseDigest(limit int64, ended bool) []Difference {
-	if a.recorded.Response.SHA256 == nil && a.keptLength() == 0 {
+	if a.recorded.Response.Bytes == nil && a.keptLength() == 0 {
 		return nil // Nothing came.
 	}
 	length := limit
@@ -168,7 +168,7 @@ func (a account) responseDigest(limit int64, ended bool) []Difference {
 		sum.Write(piece)
 		rest -= int64(len(piece))
 	}
-	return bodyDifferences("response", a.recorded.Response, bodyOf(length, sum.Sum(nil)))
+	return a.bodyDifferences("response", a.recorded.Response, bodyOf(length, sum.Sum(nil)))
 }
 
 func bodyOf(bytes int64, sum []byte) Body {
@@ -176,9 +176,14 @@ func bodyOf(bytes int64, sum []byte) Body {
 	return Body{&bytes, &text}
 }
 
-func bodyDifferences(body string, recorded, derived Body) (differences []Difference) {
+// bodyDifferences compares a body's size and, where the gateway was asked for hashes and has recorded one of either body,
+// its hash.
+func (a account) bodyDifferences(body string, recorded, derived Body) (differences []Difference) {
 	if recorded.Bytes == nil || *recorded.Bytes != *derived.Bytes {
 		differences = append(differences, Difference{Field: body + "_bytes", Recorded: recorded.Bytes, Bytes: derived.Bytes})
+	}
+	if isHashed := a.recorded.Request.SHA256 != nil || a.recorded.Response.SHA256 != nil; !isHashed {
+		return differences
 	}
 	if recorded.SHA256 == nil || *recorded.SHA256 != *derived.SHA256 {
 		differences = append(differences, Difference{Field: body + "_sha256", Recorded: recorded.SHA256, Bytes: derived.SHA256})

@@ -1,0 +1,61 @@
+package aibridgedserver_test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/coder/aibridged/proto"
+)
+
+// fourRecords returns n interceptions as short requests leave them: a start, a prompt, a token usage and an end, each
+// with the metadata that a gateway gives it.
+func fourRecords(tb testing.TB, n int) []*proto.Record {
+	initiator := newID()
+	var all []*proto.Record
+	for i := range n {
+		id := newID()
+		first := start(id, initiator, i)
+		first.GetInterception().StartedAt = timestamppb.Now() // Later than all that is stored, as in life.
+		first.GetInterception().RequestBytes, first.GetInterception().RequestSha256 = 1024, make([]byte, 32)
+		usage := tokens(id, 100, i)
+		usage.GetTokenUsage().Metadata = map[string]*anypb.Any{
+			"model": packed(tb, "claude-opus-4-5"), "service_tier": packed(tb, "standard"),
+		}
+		last := end(id, i+1)
+		last.GetInterceptionEnded().ResponseBytes, last.GetInterceptionEnded().ResponseSha256 = 1024, make([]byte, 32)
+		all = append(all, first, prompt(id, strings.Repeat("What a person typed. ", 10), i), usage, last)
+	}
+	return all
+}
+
+func cpu(tb testing.TB) float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		tb.Fatal(err)
+	}
+	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1000
+}
+
+// BenchmarkInterception stores interceptions of four records. It reports the CPU time of the process.
+func BenchmarkInterception(b *testing.B) {
+	for _, size := range []int{1, 10, 100} {
+		b.Run(fmt.Sprint(4*size), func(b *testing.B) {
+			c := newControlPlane(b)
+			var spent float64
+			for b.Loop() {
+				b.StopTimer()
+				batch := fourRecords(b, size)
+				b.StartTimer()
+				before := cpu(b)
+				c.mustStore(b, batch...)
+				spent += cpu(b) - before
+			}
+			b.ReportMetric(spent/float64(b.N*size), "µs-cpu/interception")
+		})
+	}
+}

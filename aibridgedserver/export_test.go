@@ -1,0 +1,45 @@
+package aibridgedserver
+
+import (
+	"context"
+	"math"
+
+	"github.com/google/uuid"
+)
+
+// Query is a statement with its arguments.
+type Query struct {
+	Text string
+	Args []any
+}
+
+// ReportQueries returns the queries that a report of filter begins with.
+func (s *Server) ReportQueries(ctx context.Context, filter InterceptionFilter) ([]Query, error) {
+	r, _, err := s.resolve(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	after := position{startedAt: math.MinInt64}
+	var queries []Query
+	for _, tail := range []string{` ORDER BY i.started_at DESC, i.id DESC LIMIT 1 OFFSET 5`, ` ORDER BY i.started_at, i.id LIMIT 100`} {
+		text, args := keyset(`SELECT i.model`, r, after)
+		queries = append(queries, Query{text + tail, args})
+	}
+	if r.endedSince != 0 {
+		queries = append(queries, Query{selectFirstLong, []any{r.endedSince}})
+	}
+	id := uuid.Nil
+	for _, children := range []string{selectPrompts, selectTokenUsages, selectToolUsages, selectThoughts} {
+		queries = append(queries, Query{children + ` WHERE interception_id IN ($1, $2)`, []any{id[:], id[:]}})
+	}
+	return queries, nil
+}
+
+// PruneQueries returns the statements of a step of [Server.Prune].
+func PruneQueries() []Query {
+	queries := []Query{{deleteOldest, []any{1, 0, 10}}}
+	for _, table := range childTables() {
+		queries = append(queries, Query{deleteFromOldest(table), []any{1, 0, 10, 10}})
+	}
+	return queries
+}

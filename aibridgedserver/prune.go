@@ -1,0 +1,128 @@
+package aibridgedserver
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+const (
+	// pruneHold is how long one transaction of Prune should keep others from writing.
+	pruneHold = 10 * time.Millisecond
+	// firstPruned and mostPruned are how many rows the first transaction deletes, and any.
+	firstPruned = 64
+	mostPruned  = 1024
+)
+
+// childTables returns the tables that hold what belongs to interceptions.
+func childTables() [4]string {
+	return [...]string{"prompt_usages", "token_usages", "tool_usages", "model_thoughts"}
+}
+
+// Prune deletes the interceptions that started before a time, with all that belongs to them, and returns how many. It
+// also deletes older records of interceptions that have not started, which come to be where a record of an interception
+// arrives after that was deleted.
+//
+// It works in many short transactions, and leaves others as much time to write as it takes. Where ctx ends, or one of
+// the transactions fails, what it has deleted stays deleted, and is counted beside the error.
+func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
+	p := pruning{server: s, before: before.UnixMicro(), rows: firstPruned}
+	for _, started := range []bool{true, false} {
+		for done := false; !done; {
+			var n int64
+			n, done, err = p.step(ctx, started)
+			if started {
+				deleted += n
+			}
+			if err == nil && !done {
+				err = p.rest(ctx)
+			}
+			if err != nil {
+				return deleted, fmt.Errorf("prune interceptions: %w", err)
+			}
+		}
+	}
+	return deleted, nil
+}
+
+// pruning is one call of Prune.
+type pruning struct {
+	server *Server
+	before int64         // In microseconds.
+	rows   int           // How many rows the next step may delete.
+	took   time.Duration // The last step.
+}
+
+const (
+	// oldest are the interceptions that a step is about. They are fewer than the rows that it may delete, since each has
+	// some that belong to it.
+	oldest = `SELECT id FROM interceptions WHERE started = $1 AND started_at < $2 ORDER BY started_at, id LIMIT $3`
+	// deleteOldest follows the deletion of all that belongs to them.
+	deleteOldest = `DELETE FROM interceptions WHERE id IN (` + oldest + `)`
+)
+
+// deleteFromOldest deletes what a table has of them, at most so many rows.
+func deleteFromOldest(table string) string {
+	return `DELETE FROM ` + table + ` WHERE (interception_id, record_id) IN (SELECT interception_id, record_id FROM ` + table +
+		` WHERE interception_id IN (` + oldest + `) LIMIT $4)`
+}
+
+// step deletes some rows in one transaction. It returns how many interceptions are among them, and whether none is left.
+func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done bool, err error) {
+	if err := p.server.writer.begin(); err != nil {
+		return 0, false, unavailable(err)
+	}
+	defer p.server.writer.storing.Done()
+	most := int64(p.rows+3) / 4
+	which := []any{0, p.before, most}
+	if started {
+		which[0] = 1
+	}
+	var began time.Time
+	err = inTurn(ctx, p.server.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
+		began = time.Now() // The wait for one's turn holds nobody up.
+		room := int64(p.rows)
+		for _, table := range childTables() {
+			n, err := affected(tx.ExecContext(ctx, deleteFromOldest(table), append(which, room)...))
+			if err != nil {
+				return err
+			}
+			if room -= n; room <= 0 {
+				return nil // There may be more, and an interception goes last.
+			}
+		}
+		deleted, err = affected(tx.ExecContext(ctx, deleteOldest, which...))
+		done = deleted < most
+		return err
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	p.took = time.Since(began)
+	switch {
+	case p.took > pruneHold:
+		p.rows = max(p.rows/2, 1)
+	case p.took < pruneHold/2:
+		p.rows = min(2*p.rows, mostPruned)
+	}
+	return deleted, done, nil
+}
+
+// rest leaves others as much time to write as the last step has taken from them.
+func (p *pruning) rest(ctx context.Context) error {
+	select {
+	case <-time.After(p.took):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// affected returns how many rows a statement changed.
+func affected(result sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}

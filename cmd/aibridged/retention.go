@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cdr.dev/slog/v3"
+)
+
+const (
+	// pruneEvery is how often a gateway deletes records that have become too old.
+	pruneEvery = time.Hour
+	// leastKept is the shortest time for which records can be kept: that of a request must not end while it runs.
+	leastKept = time.Hour
+)
+
+// checkKeepRecords refuses times that do not go together. A kept exchange without its records is a difference to verify.
+func checkKeepRecords(keep time.Duration, observers observerOptions) error {
+	switch {
+	case keep == 0:
+		return nil
+	case keep < leastKept:
+		return fmt.Errorf("--keep-records must be 0, which is for ever, or at least %s", leastKept)
+	case observers.keepDir != "" && keep < observers.keepFor:
+		return fmt.Errorf("--keep-records is %s: exchanges are kept for longer, %s; make it longer, or --keep-exchanges-for shorter",
+			keep, observers.keepFor)
+	}
+	return nil
+}
+
+// retention deletes records that are older than they are to be kept, at once and then every so often.
+type retention struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// startRetention keeps records for a time. The caller closes what it returns.
+func startRetention(store *store, keep time.Duration, logger slog.Logger) *retention {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &retention{cancel: cancel, done: make(chan struct{})}
+	go r.run(ctx, store, keep, logger)
+	return r
+}
+
+func (r *retention) run(ctx context.Context, store *store, keep time.Duration, logger slog.Logger) {
+	defer close(r.done)
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		deleted, err := store.Prune(ctx, time.Now().Add(-keep))
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			logger.Warn(ctx, "old records could not all be deleted, the next try will follow", slog.F("deleted", deleted),
+				slog.F("next_in", pruneEvery), slog.Error(err))
+		} else if deleted > 0 {
+			logger.Info(ctx, "old records deleted", slog.F("interceptions", deleted))
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// close stops the deletion where it is, and waits for its end.
+func (r *retention) close() {
+	r.cancel()
+	<-r.done
+}
