@@ -60,7 +60,7 @@ func TestOpen(t *testing.T) {
 		name, want string
 	}{
 		{db.Writer, "journal_mode", "wal"},
-		{db.Writer, "synchronous", "1"},
+		{db.Writer, "synchronous", "2"},
 		{db.Writer, "foreign_keys", "1"},
 		{db.Writer, "busy_timeout", "5000"},
 		{db.Writer, "query_only", "0"},
