@@ -68,7 +68,7 @@ func TestUpgrade(t *testing.T) {
 			e.response_bytes, e.response_sha256, (SELECT MAX(version_id) FROM goose_db_version)
 			FROM interceptions i JOIN interception_ends e ON e.interception_id = i.id`).
 			Scan(&model, &errorType, &digests[0], &digests[1], &digests[2], &digests[3], &version)
-		if err != nil || model != "m" || errorType != "timeout" || version != 2 {
+		if err != nil || model != "m" || errorType != "timeout" || version != 4 {
 			t.Errorf("%s, %s, version %d, %v", model, errorType, version, err)
 		}
 		for _, digest := range digests {

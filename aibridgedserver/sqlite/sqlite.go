@@ -76,7 +76,11 @@ func open(ctx context.Context, path string) (db aibridgedserver.Database, err er
 	if err != nil {
 		return db, errors.Join(err, writer.Close())
 	}
-	return aibridgedserver.Database{Writer: writer, Reader: reader, Fault: fault}, nil
+	looker, err := connect(path, 1, url.Values{"_query_only": {"on"}})
+	if err != nil {
+		return db, errors.Join(err, reader.Close(), writer.Close())
+	}
+	return aibridgedserver.Database{Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker}}, nil
 }
 
 // settle syncs the engine's log. A process that was killed between the write and the sync of a transaction leaves it

@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 		createTokenIn(command[1])
 		return
 	}
+	if command := os.Args[1:]; len(command) == 2 && command[0] == revokeTokens {
+		revokeTokensIn(command[1])
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
