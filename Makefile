@@ -12,8 +12,8 @@ check: format vet staticcheck gen-clean race ## Everything that must hold before
 test: ## The tests.
 	$(GO) test ./...
 
-test-crash: ## Processes killed under load: 200 gateways, and a control plane that is away for a minute.
-	$(GO) test -count=1 -timeout 30m -v ./internal/crashtest -args -kills=200 -away=60s
+test-crash: ## Processes killed under load: 200 gateways, and a control plane that is away for a minute; power failures at every step.
+	$(GO) test -count=1 -timeout 30m -v ./internal/crashtest -args -kills=200 -away=60s -losses=3 -power-kills=30
 
 race:
 	$(GO) test -race ./...

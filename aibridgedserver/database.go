@@ -8,7 +8,7 @@ import (
 )
 
 // Database is an engine that holds the control plane's tables, opened and migrated. Package sqlite makes one. All of its
-// fields are set.
+// fields but Changes are set.
 type Database struct {
 	// Writer takes one transaction at a time, and each of them is one that may write.
 	Writer *sql.DB
@@ -16,6 +16,17 @@ type Database struct {
 	Reader *sql.DB
 	// Fault says what an error of the engine means.
 	Fault func(error) Fault
+	// Changes tells when keys have changed. Nil: nothing does, and each authorisation asks the Reader.
+	Changes Changes
+}
+
+// Changes tells whether what is known of keys still holds.
+type Changes interface {
+	// Number returns another number than before once any process has committed a change to API keys or to users. It is
+	// quick, and safe for concurrent use. An error says nothing about keys.
+	Number(ctx context.Context) (uint64, error)
+	// Close is called by [Database.Close], and no Number after it.
+	Close() error
 }
 
 // Fault is what a failure of the engine means for the records that it concerns.
@@ -28,10 +39,14 @@ const (
 	FaultRecord
 )
 
-// Close closes both sides. It must come after [Server.Close].
+// Close closes all of it. It must come after [Server.Close].
 func (d Database) Close() error {
+	var err error
+	if d.Changes != nil {
+		err = d.Changes.Close()
+	}
 	// The side that closes last moves what is in an engine's log into its main file, which a reader may not do.
-	return errors.Join(d.Reader.Close(), d.Writer.Close())
+	return errors.Join(err, d.Reader.Close(), d.Writer.Close())
 }
 
 // inTx runs do in a transaction, and commits it if do succeeds.

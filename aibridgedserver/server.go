@@ -53,6 +53,7 @@ type Server struct {
 	logger slog.Logger
 	writer *writer
 	keys   *sql.Stmt // Prepared findKey, on the reader.
+	known  *keyCache // Nil where nothing tells when it would be wrong.
 }
 
 // New returns a server over db, which must stay open until after [Server.Close]. Ctx bounds New alone.
@@ -65,7 +66,7 @@ func New(ctx context.Context, db Database, options Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, keys.Close())
 	}
-	return &Server{db: db, logger: options.Logger, writer: writer, keys: keys}, nil
+	return &Server{db: db, logger: options.Logger, writer: writer, keys: keys, known: newKeyCache(db.Changes)}, nil
 }
 
 // Close waits for the records that are being stored. Records that come later are refused. It does not close the database.

@@ -111,8 +111,8 @@ func (s *Server) Tokens(ctx context.Context) ([]APIKey, error) {
 	return keys, nil
 }
 
-// RevokeToken makes the token with that id worthless from now on. Revoking it again changes nothing. An id that no
-// token has is [ErrUnknownToken].
+// RevokeToken makes the token with that id worthless: for this server from now on, for others on the same database after
+// 100 ms at most. Revoking it again changes nothing. An id that no token has is [ErrUnknownToken].
 func (s *Server) RevokeToken(ctx context.Context, id string) error {
 	if !isTokenID(id) {
 		// It is not repeated: it may be a whole token, with its secret.
@@ -120,6 +120,7 @@ func (s *Server) RevokeToken(ctx context.Context, id string) error {
 	}
 	result, err := s.db.Writer.ExecContext(ctx,
 		`UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`, time.Now().UnixMicro(), id)
+	s.known.forgetAll()
 	if err != nil {
 		return fmt.Errorf("revoke token %q: %w", id, err)
 	}

@@ -3,11 +3,13 @@ package sqlite_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -21,6 +23,7 @@ import (
 const (
 	recordUntilKilled = "record-until-killed"
 	createToken       = "create-token"
+	revokeTokens      = "revoke-tokens"
 )
 
 // recordInto stores records for ever. It prints the id of each once it is acknowledged.
@@ -43,6 +46,18 @@ func recordInto(path string) {
 func createTokenIn(path string) {
 	exitWith(withServer(context.Background(), path, func(server *aibridgedserver.Server) error {
 		_, _, err := server.CreateToken(context.Background(), aibridgedserver.TokenParams{Username: "alice"})
+		return err
+	}))
+}
+
+// revokeTokensIn revokes all tokens there are.
+func revokeTokensIn(path string) {
+	ctx := context.Background()
+	exitWith(withServer(ctx, path, func(server *aibridgedserver.Server) error {
+		keys, err := server.Tokens(ctx)
+		for _, key := range keys {
+			err = errors.Join(err, server.RevokeToken(ctx, key.ID))
+		}
 		return err
 	}))
 }
@@ -107,6 +122,39 @@ func TestConcurrentProcesses(t *testing.T) {
 	}
 	if n := countTokens(t, open(t, path)); n != len(commands) {
 		t.Errorf("%d tokens, want %d", n, len(commands))
+	}
+}
+
+// A token that another process revokes is refused 100 ms later, by a server that has just let it in.
+func TestFault047RevokedByAnotherProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "control.db")
+	err := withServer(t.Context(), path, func(server *aibridgedserver.Server) error {
+		for range 5 {
+			token, key, err := server.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "alice"})
+			if err != nil {
+				return err
+			}
+			requests := []*proto.IsAuthorizedRequest{{Key: token}, {KeyId: key.ID}}
+			for _, request := range requests {
+				if _, err := server.IsAuthorized(t.Context(), request); err != nil {
+					return err
+				}
+			}
+			if output, err := exec.CommandContext(t.Context(), os.Args[0], revokeTokens, path).CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, output)
+			}
+			<-time.After(100 * time.Millisecond)
+			for _, request := range requests {
+				if answer, err := server.IsAuthorized(t.Context(), request); err == nil || err.Error() != "unauthorized" {
+					t.Errorf("got %v, %v", answer, err)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -9,8 +9,8 @@
 // Several processes may have the file open at the same time, for example a gateway and a command that revokes a token.
 // It must not lie on a network file system.
 //
-// What is stored survives the end of the process, however sudden. A power failure can take back the last commits, but
-// leaves the file consistent.
+// What is stored when a call returns outlives the process and the machine: each transaction is synced to the disk. So a
+// queue may forget a record, and a person may be shown a token, once the call that stores it has returned.
 package sqlite
 
 import (
@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -33,6 +32,8 @@ import (
 const (
 	// busyTimeout is how long a statement waits for another process to finish its transaction.
 	busyTimeout = 5 * time.Second
+	// busyPause is how long to wait before another look at whether another process is done.
+	busyPause = 10 * time.Millisecond
 	// readers bounds the queries that run at the same time; further ones wait.
 	readers = 8
 )
@@ -57,7 +58,8 @@ func open(ctx context.Context, path string) (db aibridgedserver.Database, err er
 	}
 	writer, err := connect(path, 1, url.Values{
 		"_journal_mode": {"WAL"},
-		"_synchronous":  {"NORMAL"},
+		// NORMAL would sync a transaction only when it is moved from the log into the main file, perhaps hours later.
+		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"on"},
 		"_txlock":       {"immediate"},
 	})
@@ -67,24 +69,49 @@ func open(ctx context.Context, path string) (db aibridgedserver.Database, err er
 	if err := migrate(ctx, writer); err != nil {
 		return db, errors.Join(explain(err), writer.Close())
 	}
+	if err := settle(ctx, writer); err != nil {
+		return db, errors.Join(explain(err), writer.Close())
+	}
 	reader, err := connect(path, readers, url.Values{"_query_only": {"on"}})
 	if err != nil {
 		return db, errors.Join(err, writer.Close())
 	}
-	return aibridgedserver.Database{Writer: writer, Reader: reader, Fault: fault}, nil
+	looker, err := connect(path, 1, url.Values{"_query_only": {"on"}})
+	if err != nil {
+		return db, errors.Join(err, reader.Close(), writer.Close())
+	}
+	return aibridgedserver.Database{Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker}}, nil
 }
 
-// makeFile makes the file before the engine does: the engine would make it readable for everyone. The engine's own two
-// files beside it take over its mode.
-func makeFile(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("make its directory: %w; make the directory yourself or choose another path", err)
+// settle syncs the engine's log. A process that was killed between the write and the sync of a transaction leaves it
+// there, and whoever opens the file next reads it: without a sync, a record could be taken for stored, and given up by its
+// queue, that a power failure takes back.
+//
+// The engine syncs its log before it moves what is in there into the main file, so that is what it is told to do. A disk
+// without room for that has room for the sync, which was first.
+func settle(ctx context.Context, writer *sql.DB) error {
+	for deadline := time.Now().Add(busyTimeout); ; {
+		var busy bool
+		var frames, moved int
+		err := writer.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &frames, &moved)
+		if failure, ok := errors.AsType[*sqlite.Error](err); ok && primary(failure) == sqlitelib.SQLITE_FULL {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("sync its log: %w", err)
+		}
+		if !busy {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("sync its log: another process has been at that for %v, try again when it is done", busyTimeout)
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("%w; let this user write to the file and its directory, or choose another path", err)
-	}
-	return file.Close()
 }
 
 // connect returns a pool of at most size connections, which stay open while they idle.

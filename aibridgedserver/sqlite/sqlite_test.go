@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 		createTokenIn(command[1])
 		return
 	}
+	if command := os.Args[1:]; len(command) == 2 && command[0] == revokeTokens {
+		revokeTokensIn(command[1])
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -60,7 +64,7 @@ func TestOpen(t *testing.T) {
 		name, want string
 	}{
 		{db.Writer, "journal_mode", "wal"},
-		{db.Writer, "synchronous", "1"},
+		{db.Writer, "synchronous", "2"},
 		{db.Writer, "foreign_keys", "1"},
 		{db.Writer, "busy_timeout", "5000"},
 		{db.Writer, "query_only", "0"},

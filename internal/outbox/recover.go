@@ -103,13 +103,21 @@ func (q *Queue) recoverSegment(s *segment, at mark, last bool) error {
 }
 
 // readSegment tells the owner what is in a segment, and counts the entries from an offset in its file on. Damage is set
-// aside; what is torn off at the end of the last segment is only cut off.
+// aside; what is torn off at the end of the last segment is only cut off. Then it syncs the segment: a process that was
+// killed may have left entries there without a sync, and the next head says what the owner knows from them.
 func (q *Queue) readSegment(s *segment, begin int64, last bool) error {
 	opened, err := q.files.Open(q.segmentPath(s), os.O_RDWR)
 	if err != nil {
 		return err
 	}
 	defer opened.Close()
+	if err := q.readOpened(s, opened, begin, last); err != nil {
+		return err
+	}
+	return opened.Sync()
+}
+
+func (q *Queue) readOpened(s *segment, opened file, begin int64, last bool) error {
 	limit, err := opened.Size()
 	if err != nil {
 		return err

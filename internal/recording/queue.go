@@ -60,6 +60,7 @@ type Options struct {
 	// GoOn says that where there is no room for records they are given up, and counted and logged, instead of refused.
 	GoOn   bool
 	Logger slog.Logger
+	Files  outbox.FileSystem // Where Directory is. Nil is the disk; tests have others.
 }
 
 // Open opens a queue and ends the interceptions that an earlier process left open in it. The caller closes it.
@@ -76,7 +77,7 @@ func Open(options Options) (*Queue, error) {
 			}
 		}
 	}
-	queue, err := outbox.Open(options.Directory, log)
+	queue, err := outbox.Open(options.Directory, log.On(options.Files))
 	if err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}

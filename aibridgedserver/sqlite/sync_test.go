@@ -1,0 +1,96 @@
+package sqlite_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/aibridged/aibridgedserver/sqlite"
+)
+
+// TestNewFileIsOnTheDisk has a process make a database and a token in it, and looks at what it syncs: without the names
+// of directories and file, their contents are worth nothing after a power failure. What is in the files is for
+// internal/crashtest.
+func TestNewFileIsOnTheDisk(t *testing.T) {
+	t.Parallel()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("no strace here")
+	}
+	above := t.TempDir()
+	path, log := filepath.Join(above, "new", "newer", "control.db"), filepath.Join(above, "calls")
+	command := exec.CommandContext(t.Context(), strace, "-f", "-y", "-e", "trace=fsync,fdatasync", "-o", log,
+		os.Args[0], createToken, path)
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Skipf("strace cannot trace here: %v: %s", err, output)
+	}
+	calls, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{above, filepath.Join(above, "new"), filepath.Dir(path), path, path + "-wal"} {
+		if !strings.Contains(string(calls), "<"+name+">)") {
+			t.Errorf("%s was not synced", name)
+		}
+	}
+}
+
+// TestOpenAtACheckpoint has somebody else move the log into the main file at the same time: Open waits for that, or says
+// why it does not go on.
+func TestOpenAtACheckpoint(t *testing.T) {
+	t.Parallel()
+	for name, takes := range map[string]time.Duration{"short": time.Second, "long": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { openAtACheckpoint(t, takes) })
+		})
+	}
+}
+
+func openAtACheckpoint(t *testing.T, takes time.Duration) {
+	path := filepath.Join(t.TempDir(), "control.db")
+	db, other := open(t, path), open(t, path)
+	if err := makeToken(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Writer.ExecContext(t.Context(), `PRAGMA busy_timeout = 600000`); err != nil {
+		t.Fatal(err)
+	}
+	// One that is to move all of the log waits for the writer, with the lock that all who move it need.
+	tx, err := db.Writer.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if _, err := other.Writer.ExecContext(t.Context(), `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+			t.Error(err)
+		}
+	})
+	waiting.Go(func() {
+		<-time.After(takes)
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+	})
+	<-time.After(time.Second / 2)
+
+	third, err := sqlite.Open(t.Context(), path)
+	switch {
+	case err == nil && takes > 5*time.Second:
+		t.Error("opened although the log was not synced")
+	case err != nil && takes < 5*time.Second, err != nil && !strings.Contains(err.Error(), "another process"):
+		t.Error(err)
+	}
+	if err == nil {
+		if err := third.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	waiting.Wait()
+}

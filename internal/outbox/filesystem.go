@@ -1,0 +1,16 @@
+package outbox
+
+// FileSystem is what a queue asks of the disk. Tests put one of their own in its place: see [Options.On].
+type FileSystem = fileSystem
+
+// File is an open file of a [FileSystem].
+type File = file
+
+// Disk returns the file system of the operating system, which is where queues are if they are told nothing else.
+func Disk() FileSystem { return disk{} }
+
+// On returns the options of a queue that is on another file system; nil means [Disk].
+func (o Options) On(files FileSystem) Options {
+	o.files = files
+	return o
+}
