@@ -37,7 +37,7 @@ gen-clean: ## Generating changes nothing.
 	if [ "$$before" != "$$after" ]; then echo "make gen changed what is committed: commit what it made"; exit 1; fi
 	$(GO) mod tidy -diff
 
-bench: ## The gateway against a bare ReverseProxy, as ratios; then the CPU time of a record.
+bench: ## What serve costs beside a bare ReverseProxy, in up to eight minutes; then the CPU time of a record.
 	$(GO) run ./internal/bench
 	@GOGC=400 $(GO) test -run '^$$' -bench '^BenchmarkRecord$$' -benchtime 40000x -count 3 . | grep -E 'Benchmark|^cpu'
 

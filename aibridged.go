@@ -64,6 +64,8 @@ const (
 // which it keeps up for as long as it lives. It is safe for concurrent use.
 type Server struct {
 	pool   Pooler
+	lend   acquireFunc // Of the pool, for requests that are certain to be served.
+	tools  MCPProxyBuilder
 	dialer Dialer
 	logger slog.Logger
 	tracer trace.Tracer
@@ -133,14 +135,21 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 		return nil, err
 	}
 	s := &Server{
-		pool: pool, dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
+		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
 		changed: make(chan struct{}), closed: make(chan struct{}),
 	}
+	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
 	s.dialing, s.stopDial = context.WithCancel(ctx)
 	s.serving, s.stopServe = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.attached, s.detach = context.WithCancel(context.WithoutCancel(ctx))
 	s.connected, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
 	options.Metrics.watch(records)
+	if pool, ok := pool.(recordingPool); ok {
+		pool.RecordInto(records)
+	} else if options.Records.Directory != "" {
+		s.logger.Warn(ctx, "the pool takes no recorder: its bridges record straight to the control plane, and the directory for records stays empty",
+			slog.F("dir", options.Records.Directory))
+	}
 	s.loop.Go(s.keepConnected)
 	records.Deliver(func(ctx context.Context) (proto.DRPCRecorderClient, error) { return s.clientWithin(ctx) })
 	return s, nil

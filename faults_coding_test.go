@@ -86,9 +86,13 @@ func TestFault017WrongCoding(t *testing.T) {
 				c.Write(codedAnswer(q, test.coding, test.body(q)))
 			})
 			for _, q := range test.asked {
-				s.check(t, s.request(t, q, faulty), want{status: 200, body: test.body(q)})
+				w := want{status: 200, body: test.body(q)}
+				if name == "bytes behind it" && q.stream {
+					w.usage = "12/2" // They come behind the event that ends the answer.
+				}
+				s.check(t, s.request(t, q, faulty), w)
 			}
-			if !strings.Contains(s.Log.String(), "unread=1") {
+			if !strings.Contains(s.Log.String(), "unread=") {
 				t.Error("the log does not say that an answer was not read")
 			}
 			s.serves(t)

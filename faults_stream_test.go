@@ -139,7 +139,7 @@ func (b *pausing) Read(p []byte) (int, error) {
 func TestFault009SlowDrip(t *testing.T) {
 	for _, q := range streams() {
 		synctest.Test(t, func(t *testing.T) {
-			const pause = 59 * time.Second
+			const pause, held = 59 * time.Second, 50 * time.Millisecond
 			control := &testkit.ControlPlane{}
 			server := newMemoryServer(t, controlplane.InProcess(control), upstreamFunc(func(r *http.Request) (*http.Response, error) {
 				return answerOf(r, q.contentType(), io.NopCloser(&pausing{strings.Split(q.answer(), ""), pause})), nil
@@ -153,7 +153,11 @@ func TestFault009SlowDrip(t *testing.T) {
 				if _, err := io.ReadFull(response.Body, got); err != nil || string(got) != piece {
 					t.Fatalf("byte %d: got %q, %v, want %q", i, got, err, piece)
 				}
-				if took, due := time.Since(began), time.Duration(i+1)*pause; took != due {
+				took, due := time.Since(began), time.Duration(i+1)*pause
+				if mayBeLast := strings.Contains(want[:i], `"finish_reason":"`); mayBeLast && took > due && took-due <= held {
+					continue // It is held for a moment: the records come first.
+				}
+				if took != due {
 					t.Fatalf("byte %d came after %s, want %s", i, took, due)
 				}
 			}

@@ -2,18 +2,19 @@ package aibridged
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"cdr.dev/slog/v3"
 	"github.com/google/uuid"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/xerrors"
 
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/lease"
 )
 
 // Pooler keeps the bridges of users. Its methods are safe for concurrent use.
@@ -62,23 +63,16 @@ const (
 // CachedBridgePool is a [Pooler] that keeps one bridge for each initiator and API key, for a time and up to a number.
 // Eviction, expiry, new providers and shutdown only unlink a bridge; the last request that uses it closes it.
 type CachedBridgePool struct {
-	options PoolOptions
 	logger  slog.Logger
 	metrics *aibridge.Metrics
 	tracer  trace.Tracer
-	counts  poolCounts
+	bridges *lease.Pool[poolKey, *aibridge.RequestBridge]
 
-	patience context.Context // Of builds and closings. It ends when Shutdown returns, be it for want of time.
-	hurry    context.CancelFunc
-
-	// mu guards what follows, and the fields of entries that say so. Builds and closings run outside it.
 	mu        sync.Mutex
-	providers *aibridge.ProviderSet
-	empty     bool // There are no providers.
-	entries   *simplelru.LRU[poolKey, *poolEntry]
-	live      int // Entries that are not closed yet, linked or not.
-	closed    bool
-	drained   chan struct{} // Closed once closed is set and live is zero.
+	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
+	providers *aibridge.ProviderSet // Guarded by mu; of the bridges that are built from now on.
+	empty     bool                  // Guarded by mu; there are no providers.
+	closed    bool                  // Guarded by mu.
 }
 
 var _ Pooler = (*CachedBridgePool)(nil)
@@ -110,80 +104,84 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 	if err != nil {
 		return nil, xerrors.Errorf("providers: %w", err)
 	}
-	entries, err := simplelru.NewLRU[poolKey, *poolEntry](int(options.MaxItems), nil)
+	bridges, err := lease.New[poolKey, *aibridge.RequestBridge](int(options.MaxItems), options.TTL)
 	if err != nil {
-		return nil, xerrors.Errorf("pool of %d bridges: %w", options.MaxItems, err)
+		return nil, xerrors.Errorf("pool options: %w", err)
 	}
-	p := &CachedBridgePool{
-		options: options, logger: logger, metrics: metrics, tracer: tracer,
-		providers: set, empty: len(providers) == 0, entries: entries, drained: make(chan struct{}),
-	}
-	p.patience, p.hurry = context.WithCancel(context.Background())
-	return p, nil
+	return &CachedBridgePool{
+		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, providers: set, empty: len(providers) == 0,
+	}, nil
 }
 
 // Acquire implements [Pooler].
 func (p *CachedBridgePool) Acquire(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error) {
-	ctx, span := p.tracer.Start(ctx, "CachedBridgePool.Acquire")
-	defer span.End()
-	if err := ctx.Err(); err != nil {
-		return nil, xerrors.Errorf("acquire: %w", context.Cause(ctx))
-	}
-	entry, hit, err := p.entry(bridgePlan{
-		req: req, clientFn: clientFn, mcpBootstrapper: mcpBootstrapper, parent: span.SpanContext(),
-	})
+	bridge, err := p.hold(ctx, req, clientFn, mcpBootstrapper)
 	if err != nil {
 		return nil, err
 	}
-	if hit {
-		span.AddEvent("cache_hit")
-	} else {
-		span.AddEvent("cache_miss")
-	}
-	select {
-	case <-entry.built:
-	case <-ctx.Done():
-		p.release(entry)
-		return nil, xerrors.Errorf("acquire: %w", context.Cause(ctx))
-	}
-	if entry.err != nil {
-		p.release(entry)
-		return nil, entry.err
-	}
-	return newLease(ctx, p, entry), nil
+	bridge.ReleaseAfter(ctx)
+	return bridge, nil
 }
 
-// entry returns the entry of a request, held for the caller, and whether it was there already. Where it was not, its
-// build begins.
-func (p *CachedBridgePool) entry(plan bridgePlan) (_ *poolEntry, hit bool, _ error) {
-	key := poolKey{initiator: plan.req.InitiatorID, apiKeyID: plan.req.APIKeyID, delegated: plan.req.SessionKey == ""}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil, false, xerrors.New("pool is shut down")
+// acquireFunc is the type of Acquire.
+type acquireFunc func(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error)
+
+// lenderOf returns lend of a pool of this package, which costs less than Acquire, and Acquire of any other.
+func lenderOf(pool Pooler) acquireFunc {
+	if cached, ok := pool.(*CachedBridgePool); ok {
+		return cached.lend
 	}
-	if entry, ok := p.entries.Get(key); ok {
-		entry.users++
-		p.counts.hits.Add(1)
-		return entry, true, nil
+	return pool.Acquire
+}
+
+// lend is Acquire for a caller that is certain to serve the handler: until then, the end of ctx does not take it back.
+func (p *CachedBridgePool) lend(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error) {
+	bridge, err := p.hold(ctx, req, clientFn, mcpBootstrapper)
+	if err != nil {
+		return nil, err
 	}
-	p.counts.misses.Add(1)
-	if int64(p.entries.Len()) >= p.options.MaxItems {
-		if _, oldest, ok := p.entries.GetOldest(); ok {
-			p.unlink(oldest)
-		}
+	return bridge, nil
+}
+
+// hold returns the bridge of a request, held until it is served or released.
+func (p *CachedBridgePool) hold(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (leasedBridge, error) {
+	ctx, span := p.tracer.Start(ctx, "CachedBridgePool.Acquire")
+	defer span.End()
+	if ctx.Err() != nil {
+		return leasedBridge{}, xerrors.Errorf("acquire: %w", context.Cause(ctx))
 	}
-	entry := &poolEntry{key: key, built: make(chan struct{}), users: 2} // The caller and the build.
-	entry.expiry = time.AfterFunc(p.options.TTL, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.unlink(entry)
-	})
-	p.entries.Add(key, entry)
-	p.live++
-	p.counts.added.Add(1)
-	go p.build(entry, p.providers, plan)
-	return entry, false, nil
+	key := poolKey{initiator: req.InitiatorID, apiKeyID: req.APIKeyID, delegated: req.SessionKey == ""}
+	if held := p.bridges.Get(key); held != nil {
+		span.AddEvent("cache_hit")
+		return leasedBridge{held}, nil
+	}
+	plan := bridgePlan{req: req, clientFn: clientFn, mcpBootstrapper: mcpBootstrapper, parent: span.SpanContext()}
+	held, hit, err := p.bridges.Acquire(ctx, key, p.builder(plan))
+	switch {
+	case errors.Is(err, lease.ErrClosed):
+	case hit:
+		span.AddEvent("cache_hit")
+	default:
+		span.AddEvent("cache_miss")
+	}
+	if err != nil {
+		return leasedBridge{}, xerrors.Errorf("acquire: %w", err)
+	}
+	return leasedBridge{held}, nil
+}
+
+// leasedBridge is the handler that Acquire returns.
+type leasedBridge struct {
+	*lease.Lease[poolKey, *aibridge.RequestBridge]
+}
+
+// ServeHTTP implements [http.Handler].
+func (b leasedBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !b.Use(func(bridge *aibridge.RequestBridge) { bridge.ServeHTTP(w, r) }) {
+		apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{
+			Status: http.StatusServiceUnavailable, Text: ErrAcquireRequestHandler.Error(), RetryAfter: retryConnect,
+		})
+	}
 }
 
 // ReplaceProviders implements [Pooler]. Providers of which two share a name are not taken, and none at all do not take
@@ -192,9 +190,10 @@ func (p *CachedBridgePool) entry(plan bridgePlan) (_ *poolEntry, hit bool, _ err
 func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 	before, err := p.replaceProviders(providers)
 	if err != nil {
-		p.logger.Error(p.patience, "new providers not taken, the ones before stay", slog.Error(err))
+		p.logger.Error(context.Background(), "new providers not taken, the ones before stay", slog.Error(err))
 	}
 	if before != nil {
+		p.bridges.UnlinkAll()
 		before.CloseIdleConnections()
 	}
 }
@@ -214,43 +213,29 @@ func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (befo
 		return nil, xerrors.New("no providers given")
 	}
 	before, p.providers, p.empty = p.providers, set, len(providers) == 0
-	p.unlinkAll()
 	return before, nil
+}
+
+// current returns the providers of a bridge that is built now. Those who acquire it find it only if it is not older than
+// the latest providers: these are set first, and then unlink what is there.
+func (p *CachedBridgePool) current() *aibridge.ProviderSet {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.providers
 }
 
 // Shutdown implements [Pooler].
 func (p *CachedBridgePool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
-	if !p.closed {
-		p.unlinkAll()
-		p.closed = true
-		p.drainedIfEmpty()
-	}
+	p.closed = true
 	providers := p.providers
 	p.mu.Unlock()
 	defer providers.CloseIdleConnections()
-	defer p.hurry()
-	select {
-	case <-p.drained:
-		return nil
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.live > 0 { // Otherwise both cases above were ready.
-		return xerrors.Errorf("%d bridges are not closed: %w", p.live, context.Cause(ctx))
+	if err := p.bridges.Shutdown(ctx); err != nil {
+		return xerrors.Errorf("bridges of the pool: %w", err)
 	}
 	return nil
 }
 
 // CacheMetrics returns the counts of the pool's cache.
-func (p *CachedBridgePool) CacheMetrics() PoolMetrics { return &p.counts }
-
-type poolCounts struct {
-	hits, misses, added, evicted atomic.Uint64
-}
-
-func (c *poolCounts) Hits() uint64        { return c.hits.Load() }
-func (c *poolCounts) Misses() uint64      { return c.misses.Load() }
-func (c *poolCounts) KeysAdded() uint64   { return c.added.Load() }
-func (c *poolCounts) KeysEvicted() uint64 { return c.evicted.Load() }
+func (p *CachedBridgePool) CacheMetrics() PoolMetrics { return p.bridges.Counts() }

@@ -10,6 +10,7 @@ import (
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridge/mcp"
 	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/lease"
 )
 
 // bridgePlan is what a bridge is made of, as the Acquire that found none had it.
@@ -20,21 +21,26 @@ type bridgePlan struct {
 	parent          trace.SpanContext
 }
 
-// build makes an entry's bridge. It holds the entry, so that Shutdown waits for it.
-func (p *CachedBridgePool) build(entry *poolEntry, providers *aibridge.ProviderSet, plan bridgePlan) {
-	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(p.patience, plan.parent), buildTimeout)
+// builder returns build with its plan. It is a function of its own so that a plan is only kept where one is needed.
+func (p *CachedBridgePool) builder(plan bridgePlan) lease.Build[*aibridge.RequestBridge] {
+	return func(ctx context.Context) (*aibridge.RequestBridge, func(context.Context), error) {
+		return p.build(ctx, plan)
+	}
+}
+
+// build makes a bridge, and says how its tools are closed.
+func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridge.RequestBridge, func(context.Context), error) {
+	providers := p.current()
+	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(ctx, plan.parent), buildTimeout)
 	defer cancel()
-	entry.tools, entry.err = p.buildTools(ctx, plan)
-	entry.bridge = aibridge.NewRequestBridge(providers, recorder{plan.clientFn}, aibridge.BridgeOptions{
+	tools, err := p.buildTools(ctx, plan)
+	bridge := aibridge.NewRequestBridge(providers, p.recorderOf(plan.clientFn), aibridge.BridgeOptions{
 		APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics,
 	})
-	if entry.err != nil {
-		p.mu.Lock()
-		p.unlink(entry)
-		p.mu.Unlock()
+	if tools == nil {
+		return bridge, nil, err
 	}
-	close(entry.built)
-	p.release(entry)
+	return bridge, func(ctx context.Context) { p.closeTools(ctx, tools) }, err
 }
 
 // buildTools returns the tools of a bridge. There may be some beside an error too, which are closed like others.
@@ -42,7 +48,7 @@ func (p *CachedBridgePool) buildTools(ctx context.Context, plan bridgePlan) (too
 	if plan.mcpBootstrapper == nil {
 		return nil, nil
 	}
-	err = contained(func() (err error) {
+	err = contain.Call(func() (err error) {
 		tools, err = plan.mcpBootstrapper.Build(ctx, plan.req, p.tracer)
 		return err
 	})
@@ -50,7 +56,16 @@ func (p *CachedBridgePool) buildTools(ctx context.Context, plan bridgePlan) (too
 		return tools, nil
 	}
 	if _, panicked := errors.AsType[*contain.Panic](err); panicked {
-		p.logger.Error(ctx, "building a bridge panicked", withStack(err)...)
+		p.logger.Error(ctx, "building a bridge panicked", contain.Fields(err)...)
 	}
 	return tools, xerrors.Errorf("build MCP sessions of initiator %s: %w", plan.req.InitiatorID, err)
+}
+
+// closeTools ends the sessions of a bridge.
+func (p *CachedBridgePool) closeTools(ctx context.Context, tools mcp.ServerProxier) {
+	ctx, cancel := context.WithTimeout(ctx, toolsTimeout)
+	defer cancel()
+	if err := contain.Call(func() error { return tools.Shutdown(ctx) }); err != nil {
+		p.logger.Warn(ctx, "closing MCP sessions failed", contain.Fields(err)...)
+	}
 }

@@ -2,14 +2,14 @@ package aibridged
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
-	"time"
 
 	"cdr.dev/slog/v3"
 	"golang.org/x/xerrors"
 
 	"github.com/coder/aibridged/dbpubsub"
+	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/reload"
 )
 
 // ProviderStatus is what became of a provider in a reload.
@@ -37,13 +37,6 @@ type ProviderReloader interface {
 	Reload(ctx context.Context) error
 }
 
-const (
-	// reloadPause follows each reload, so that a second of notifications is two reloads, however many they are.
-	reloadPause      = time.Second
-	reloadBackoffMin = time.Second
-	reloadBackoffMax = time.Minute
-)
-
 // SubscribeProviderReload reloads the providers whenever ps tells of [dbpubsub.ProvidersChanged], and once before it
 // returns; it listens before it reloads, so that no change falls between. Notifications that were lost count as one, and
 // a burst becomes one reload. A reload that fails or panics is logged and tried again with back-off, sooner where a
@@ -58,81 +51,35 @@ func SubscribeProviderReload(ctx context.Context, ps dbpubsub.Pubsub, reloader P
 	if reloader == nil {
 		return nil, xerrors.New("nil provider reloader given")
 	}
-	s := &providerSubscription{reloader: reloader, logger: logger, changed: make(chan struct{}, 1)}
-	unsubscribe, err := ps.SubscribeWithErr(dbpubsub.ProvidersChanged, s.notified)
+	loop := reload.New(func(ctx context.Context) bool { return reloadProviders(ctx, reloader, logger) })
+	// Any notification is a reason to look again, a failed or dropped one too.
+	unsubscribe, err := ps.SubscribeWithErr(dbpubsub.ProvidersChanged, func(ctx context.Context, _ []byte, err error) {
+		if err != nil {
+			logger.Warn(ctx, "notifications of changed providers were lost", slog.Error(err))
+		}
+		loop.Changed()
+	})
 	if err != nil {
 		return nil, xerrors.Errorf("subscribe to %s: %w", dbpubsub.ProvidersChanged, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	current := s.reload(ctx)
-	var loop sync.WaitGroup
-	loop.Go(func() {
+	loop.Reload(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
 		defer unsubscribe()
-		s.run(ctx, current)
+		loop.Run(ctx)
 	})
 	return func() {
 		cancel()
-		loop.Wait()
+		running.Wait()
 	}, nil
 }
 
-// providerSubscription turns notifications into reloads, which never overlap.
-type providerSubscription struct {
-	reloader ProviderReloader
-	logger   slog.Logger
-	changed  chan struct{} // Holds at most one: look again.
-}
-
-// notified takes any notification, a failed or dropped one too, as a reason to look again.
-func (s *providerSubscription) notified(ctx context.Context, _ []byte, err error) {
-	if err != nil {
-		s.logger.Warn(ctx, "notifications of changed providers were lost", slog.Error(err))
-	}
-	select {
-	case s.changed <- struct{}{}:
-	default: // A reload that has not begun yet will see this change too.
-	}
-}
-
-// run reloads for as long as ctx lasts. The reload before it left the providers current, or did not.
-func (s *providerSubscription) run(ctx context.Context, current bool) {
-	backoff := reloadBackoffMin
-	for {
-		var retry <-chan time.Time // Never, while the providers are current.
-		if current {
-			backoff = reloadBackoffMin
-		} else {
-			// Half of each pause is left to chance, so that many gateways do not come back at the same moment.
-			retry = time.After(backoff/2 + rand.N(backoff/2+1))
-			backoff = min(2*backoff, reloadBackoffMax)
-		}
-		select {
-		case <-s.changed:
-		case <-retry:
-		case <-ctx.Done():
-			return
-		}
-		if ctx.Err() != nil {
-			return // Select does not prefer.
-		}
-		current = s.reload(ctx)
-		select {
-		case <-time.After(reloadPause):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// reload reports whether the providers are current.
-func (s *providerSubscription) reload(ctx context.Context) bool {
-	select {
-	case <-s.changed: // What was notified until now, this reload sees.
-	default:
-	}
-	err := contained(func() error { return s.reloader.Reload(ctx) })
+// reloadProviders reports whether the providers are current afterwards.
+func reloadProviders(ctx context.Context, reloader ProviderReloader, logger slog.Logger) bool {
+	err := contain.Call(func() error { return reloader.Reload(ctx) })
 	if err != nil && ctx.Err() == nil {
-		s.logger.Error(ctx, "reloading the providers failed, the ones before stay", withStack(err)...)
+		logger.Error(ctx, "reloading the providers failed, the ones before stay", contain.Fields(err)...)
 	}
 	return err == nil
 }

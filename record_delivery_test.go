@@ -68,13 +68,8 @@ func TestRecordsLostInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		control := newAway()
 		var recorder aibridge.Recorder
-		server, err := aibridged.NewServer(t.Context(), clientPool(func(client aibridged.DRPCClient) {
-			recorder = client.(aibridge.Recorder)
-		}), controlplane.InProcess(control), aibridged.ServerOptions{})
+		server, err := aibridged.NewServer(t.Context(), recorderPool{&recorder}, controlplane.InProcess(control), aibridged.ServerOptions{})
 		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := server.GetRequestHandler(t.Context(), aibridged.Request{}); err != nil {
 			t.Fatal(err)
 		}
 		record(t, recorder, startOf(uuid.New()))

@@ -20,9 +20,7 @@ import (
 func recorderOf(tb testing.TB, options aibridged.ServerOptions, dialer aibridged.Dialer) aibridge.Recorder {
 	tb.Helper()
 	var recorder aibridge.Recorder
-	server, err := aibridged.NewServer(tb.Context(), clientPool(func(client aibridged.DRPCClient) {
-		recorder = client.(aibridge.Recorder)
-	}), dialer, options)
+	server, err := aibridged.NewServer(tb.Context(), recorderPool{&recorder}, dialer, options)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -31,25 +29,20 @@ func recorderOf(tb testing.TB, options aibridged.ServerOptions, dialer aibridged
 			tb.Error(err)
 		}
 	})
-	if _, err := server.GetRequestHandler(tb.Context(), aibridged.Request{}); err != nil {
-		tb.Fatal(err)
-	}
 	return recorder
 }
 
-// clientPool is a pool that only looks at the client that it is given.
-type clientPool func(aibridged.DRPCClient)
+// recorderPool is a pool that only notes what it is to record into.
+type recorderPool struct{ recorder *aibridge.Recorder }
 
-func (p clientPool) Acquire(_ context.Context, _ aibridged.Request, clientFn aibridged.ClientFunc, _ aibridged.MCPProxyBuilder) (http.Handler, error) {
-	client, err := clientFn()
-	if err == nil {
-		p(client)
-	}
-	return http.NotFoundHandler(), err
+func (p recorderPool) RecordInto(recorder aibridge.Recorder) { *p.recorder = recorder }
+
+func (recorderPool) Acquire(context.Context, aibridged.Request, aibridged.ClientFunc, aibridged.MCPProxyBuilder) (http.Handler, error) {
+	return http.NotFoundHandler(), nil
 }
 
-func (clientPool) ReplaceProviders([]aibridge.Provider) {}
-func (clientPool) Shutdown(context.Context) error       { return nil }
+func (recorderPool) ReplaceProviders([]aibridge.Provider) {}
+func (recorderPool) Shutdown(context.Context) error       { return nil }
 
 // BenchmarkRecord is the cost of an interception's four records, from capture to the batch at the control plane, with 32
 // interceptions at a time. Its own figure is the process's CPU time.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
@@ -68,37 +69,73 @@ func (s *Server) enter(ctx context.Context) (_ context.Context, done func(), ok 
 	}, true
 }
 
-// admit authorises a request and returns the handler of its user's bridge, and the request as that handler gets it. The
-// request it returns is never nil.
+// admit authorises a request and returns the handler of its user's bridge, and the request as that handler gets it: with
+// its [aibridge.Caller], below the gateway's root, and without the gateway's own credentials. The request it returns is
+// never nil; the one that it is given stays as it is.
 func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
-	credentials, err := credentialsOf(r)
+	presented, keyID, err := presentedBy(r)
 	if err != nil {
 		return nil, r, err
 	}
-	owner, err := s.authorize(r.Context(), credentials)
+	owner, err := s.authorize(r.Context(), &proto.IsAuthorizedRequest{Key: presented.Token, KeyId: keyID})
 	if err != nil {
 		return nil, r, err
 	}
-	request := Request{SessionKey: credentials.token, APIKeyID: owner.APIKeyID, InitiatorID: owner.ID}
-	handler, err := s.GetRequestHandler(r.Context(), request)
+	handler, err := s.requestHandler(r.Context(), Request{
+		SessionKey: presented.Token, APIKeyID: owner.APIKeyID, InitiatorID: owner.ID,
+	}, s.lend)
 	if err != nil {
 		return nil, r, err
 	}
-	ctx := aibridge.AsActor(r.Context(), aibridge.Actor{
-		ID:       owner.ID.String(),
-		Metadata: aibridge.Metadata{"Username": owner.Username},
-	})
-	return handler, credentials.strip(r.WithContext(aibridge.WithCredentialKind(ctx, credentials.kind))), nil
+	caller := aibridge.Caller{
+		Actor:      aibridge.Actor{ID: owner.ID.String(), Metadata: aibridge.Metadata{"Username": owner.Username}},
+		Credential: aibridge.CredentialCentralized,
+		Token:      presented.Token,
+	}
+	if presented.BYOK {
+		caller.Credential = aibridge.CredentialBYOK
+	}
+	target := *r.URL
+	target.Path, target.RawPath = withoutRoot(r.URL.Path), withoutRoot(r.URL.RawPath)
+	target.RawQuery = credential.Query(target.RawQuery, presented.Token)
+	r = r.WithContext(aibridge.WithCaller(r.Context(), caller))
+	r.URL, r.Header = &target, credential.WithoutToken(r.Header, presented)
+	return handler, r, nil
+}
+
+// presentedBy reads the credentials of a request, and the API key id that a caller in this process vouches for, with
+// which there is no token.
+func presentedBy(r *http.Request) (presented credential.Presented, keyID string, err error) {
+	keyID, delegated := aibridge.DelegatedAPIKeyIDFromContext(r.Context())
+	if delegated {
+		presented, err = credential.Delegated(r.Header)
+	} else {
+		presented, err = credential.Present(r.Header)
+	}
+	switch {
+	case errors.Is(err, credential.ErrNone):
+		return presented, "", &apierror.Error{Status: http.StatusBadRequest, Text: ErrNoAuthKey.Error(), Cause: ErrNoAuthKey}
+	case errors.Is(err, credential.ErrMalformed):
+		return presented, "", unauthorized(ErrUnauthorized)
+	case err != nil:
+		return presented, "", &apierror.Error{Status: http.StatusBadRequest, Text: err.Error()}
+	}
+	return presented, keyID, nil
 }
 
 // GetRequestHandler returns the handler of a user's bridge, for a request that its caller has authorised. The handler is
 // for one request and is held for it until ctx ends. It fails with [ErrAcquireRequestHandler].
 func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handler, error) {
-	handler, err := s.acquire(ctx, req)
+	return s.requestHandler(ctx, req, s.pool.Acquire)
+}
+
+// requestHandler returns what acquire does.
+func (s *Server) requestHandler(ctx context.Context, req Request, acquire acquireFunc) (http.Handler, error) {
+	handler, err := acquire(ctx, req, s.clientNow, s.tools)
 	if err != nil && isAway(err) {
 		// The connection was lost while the bridge was built: with the next one it may be.
 		if _, waitErr := s.clientWithin(ctx); waitErr == nil {
-			handler, err = s.acquire(ctx, req)
+			handler, err = acquire(ctx, req, s.clientNow, s.tools)
 		}
 	}
 	if err == nil {
@@ -111,10 +148,6 @@ func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handl
 		refusal.Status, refusal.RetryAfter = http.StatusServiceUnavailable, retryConnect
 	}
 	return nil, refusal
-}
-
-func (s *Server) acquire(ctx context.Context, req Request) (http.Handler, error) {
-	return s.pool.Acquire(ctx, req, s.pooledClient, NewMCPProxyFactory(s.logger, s.tracer, s.clientNow))
 }
 
 // isAway reports whether something failed because the control plane is away, and not for what it said.
@@ -130,14 +163,14 @@ type owner struct {
 }
 
 // authorize asks the control plane who a request's token belongs to.
-func (s *Server) authorize(ctx context.Context, credentials credentials) (owner, error) {
+func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedRequest) (owner, error) {
 	client, err := s.clientFor(ctx)
 	if err != nil {
 		return owner{}, unavailable(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, authorizeTimeout)
 	defer cancel()
-	response, err := s.isAuthorized(ctx, client, &proto.IsAuthorizedRequest{Key: credentials.token, KeyId: credentials.delegatedID})
+	response, err := s.isAuthorized(ctx, client, request)
 	if err != nil {
 		if ctx.Err() == nil && isRefusal(err) {
 			return owner{}, unauthorized(err)

@@ -8,10 +8,11 @@
 //	bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
 //	bridge.ServeHTTP(w, r.WithContext(aibridge.AsActor(r.Context(), actor)))
 //
-// The relay is [net/http/httputil.ReverseProxy]; a request's exchange is its transport, and what it returns as the
-// answer's body reads along. What differs between APIs is a value of internal/wire's Format, what differs between
+// A bridged request is relayed by one function, from the first byte of its body to the last of its answer (relay.go), and
+// recorded by an interception, which knows no HTTP (interception.go). Routes that are not recorded go through
+// [net/http/httputil.ReverseProxy]. What differs between APIs is a value of internal/wire's Format, what differs between
 // providers a [Provider]: the bridge asks neither of them which one it is.
 //
-// The package authenticates nobody. Whoever mounts a bridge puts the [Actor] into the request's context and takes the
-// gateway's own credentials out of the request; package aibridged does both.
+// The package authenticates nobody. The host that mounts a bridge puts the [Actor], or the whole [Caller], into the
+// request's context and takes the gateway's own credentials out of the request; package aibridged does both.
 package aibridge

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/wire/messages"
 )
 
@@ -21,7 +22,8 @@ func NewAnthropicProvider(name string, options ProviderOptions) (Provider, error
 			{path: "/v1/models/"},
 			{path: "/api/event_logging/"},
 		},
-		setKey: setAnthropicKey,
+		setKey:    setAnthropicKey,
+		keyHeader: credential.APIKey,
 	}, name, options)
 }
 

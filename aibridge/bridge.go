@@ -51,7 +51,7 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 // ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]. Errors of the bridge's own are
 // written in the shape of the API that was called.
 func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	guarded := &deadlineWriter{ResponseWriter: w, controller: http.NewResponseController(w)}
+	guarded := newClientWriter(w)
 	defer b.contain(guarded, r)
 
 	to, err := b.destination(r)
@@ -99,7 +99,7 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 
 // contain keeps a panic within its request: it logs the stack, and tells the client with an error where nothing has
 // been sent, with a broken connection otherwise.
-func (b *RequestBridge) contain(w *deadlineWriter, r *http.Request) {
+func (b *RequestBridge) contain(w *clientWriter, r *http.Request) {
 	reason := recover()
 	if reason == nil {
 		return

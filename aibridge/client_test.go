@@ -2,9 +2,11 @@ package aibridge
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/coder/aibridged/internal/clients"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -19,6 +21,7 @@ func TestRecogniseClient(t *testing.T) {
 		{"Claude Code", "User-Agent: claude-cli/2.1.330 (external, sdk-cli)\nX-Claude-Code-Session-Id: s1", wire.Request{}, "s1"},
 		{"Claude Code", "User-Agent: Claude-CLI/2", wire.Request{UserID: `{"device_id":"d","session_id":"s2"}`}, "s2"},
 		{"Claude Code", "User-Agent: claude-cli/1", wire.Request{UserID: "user_1_account_2_session_s3"}, "s3"},
+		{"Claude Code", "User-Agent: claude-cli/2", wire.Request{UserID: `{"device_id":"d_session_x"}`}, ""},
 		{"Codex", "User-Agent: codex_exec/0.169.0 (Linux)\nSession-Id: s1", wire.Request{CacheKey: "other"}, "s1"},
 		{"Codex", "User-Agent: codex\nSession_id: s2", wire.Request{}, "s2"},
 		{"Codex", "User-Agent: other\nOriginator: Codex_vscode", wire.Request{CacheKey: "s3"}, "s3"},
@@ -64,8 +67,8 @@ func TestRecogniseClient(t *testing.T) {
 			header.Add(name, strings.TrimPrefix(value, " "))
 		}
 		client := recogniseClient(header, test.request)
-		if client.name != test.name {
-			t.Errorf("%q: %s, want %s", test.header, client.name, test.name)
+		if client.Name != test.name {
+			t.Errorf("%q: %s, want %s", test.header, client.Name, test.name)
 		}
 		if session := client.session(header, test.request); session != test.session {
 			t.Errorf("%q: session %q, want %q", test.header, session, test.session)
@@ -98,14 +101,12 @@ func TestTyped(t *testing.T) {
 		{"Unknown", []string{reminder}, reminder},
 		{"Unknown", []string{"  kept as typed \n"}, "  kept as typed \n"},
 	} {
-		client := client{name: unknownClient}
-		for _, known := range knownClients {
-			if known.name == test.client {
-				client = known
-			}
+		c := &client{Name: clients.Unknown}
+		if i := slices.IndexFunc(clients.Known, func(known clients.Client) bool { return known.Name == test.client }); i >= 0 {
+			c = (*client)(&clients.Known[i])
 		}
 		request := wire.Request{Prompt: test.parts, PromptIsString: len(test.parts) == 1}
-		if got := strings.Join(client.typed(request), "\n"); got != test.want {
+		if got := strings.Join(c.typed(request), "\n"); got != test.want {
 			t.Errorf("%s, %q: %q, want %q", test.client, test.parts, got, test.want)
 		}
 	}

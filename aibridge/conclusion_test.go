@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/coder/aibridged/aibridge"
 )
@@ -137,3 +138,90 @@ func TestCommits(t *testing.T) {
 }
 
 const unrecordedText = `{"type":"error","error":{"type":"api_error","message":"the request could not be recorded"}}`
+
+const (
+	chatText   = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n"
+	chatFinish = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+	chatUsage  = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n"
+	failed     = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"no\"}}\n\n"
+)
+
+// slowly is an upstream whose pieces come a second apart.
+type slowly struct{ pieces }
+
+func (s slowly) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := append(s.pieces, "").RoundTrip(r) // More than one: a stream.
+	response.Body = struct {
+		io.Reader
+		io.Closer
+	}{&slowReader{s.pieces}, response.Body}
+	return response, err
+}
+
+type slowReader struct{ pieces []string }
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if len(r.pieces) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.pieces[0])
+	if r.pieces = r.pieces[1:]; len(r.pieces) > 0 {
+		time.Sleep(time.Second)
+	}
+	return n, nil
+}
+
+// TestCommitsWithoutAnEnd is the same for answers that no event ends for sure: of a chat stream without [DONE], and of one
+// that ends in an error, what may be the last is held until the records are safe, or until more comes, or for a moment.
+func TestCommitsWithoutAnEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		path   string
+		answer http.RoundTripper
+		before string // What the client has while the records are not safe.
+		after  string
+	}{
+		"chat, usage last":   {"/o/v1/chat/completions", pieces{chatText, chatFinish, chatUsage}, chatText + chatFinish, chatText + chatFinish + chatUsage},
+		"chat, finish last":  {"/o/v1/chat/completions", pieces{chatText, chatFinish}, chatText, chatText + chatFinish},
+		"chat, one piece":    {"/o/v1/chat/completions", pieces{chatText + chatFinish, ""}, "", chatText + chatFinish},
+		"messages, an error": {"/a/v1/messages", pieces{beginning, failed}, beginning, beginning + failed},
+		"slow upstream":      {"/o/v1/chat/completions", slowly{pieces{chatText, chatFinish, chatUsage}}, chatText + chatFinish, chatText + chatFinish + chatUsage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				anthropic, err := aibridge.NewAnthropicProvider("a", aibridge.ProviderOptions{Key: "key", Transport: test.answer})
+				if err != nil {
+					t.Fatal(err)
+				}
+				openai, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{Key: "key", Transport: test.answer})
+				if err != nil {
+					t.Fatal(err)
+				}
+				providers, err := aibridge.NewProviderSet(anthropic, openai)
+				if err != nil {
+					t.Fatal(err)
+				}
+				recorder := newHeld()
+				recorder.start <- nil
+				bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, test.path,
+					strings.NewReader(`{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}`))
+				w := httptest.NewRecorder()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					bridge.ServeHTTP(w, r)
+				}()
+				time.Sleep(10 * time.Second) // On the bubble's clock.
+				synctest.Wait()
+				if got := w.Body.String(); got != test.before {
+					t.Errorf("before the records are safe: got %q, want %q", got, test.before)
+				}
+				recorder.rest <- nil
+				<-done
+				if got := w.Body.String(); got != test.after {
+					t.Errorf("in the end: got %q, want %q", got, test.after)
+				}
+			})
+		})
+	}
+}

@@ -1,90 +1,49 @@
 package aibridge
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/credential"
 )
 
-type credentialKindKey struct{}
-
-// WithCredentialKind returns a context that says whose credential a request uses. Without it, a request that carries
-// a provider credential is taken to bring its caller's own.
-func WithCredentialKind(ctx context.Context, kind CredentialKind) context.Context {
-	return context.WithValue(ctx, credentialKindKey{}, kind)
+// upstreamCredential is what a request authenticates itself with towards the upstream.
+type upstreamCredential struct {
+	kind   CredentialKind
+	key    string // The caller's or the provider's; empty where there is none.
+	header string // Where the caller's own stands.
 }
 
-// credential is what a request authenticates itself with towards the upstream.
-type credential struct {
-	kind CredentialKind
-	key  string // The caller's or the provider's; empty where there is none.
-}
-
-// credentialOf returns the credential that a request will be sent with.
-func credentialOf(r *http.Request, provider *Provider) credential {
-	own := r.Header.Get("X-Api-Key")
-	if own == "" {
-		_, own, _ = strings.Cut(r.Header.Get("Authorization"), " ")
+// credentialFor returns the credential that a request will be sent with. It fails where there is none that can serve:
+// that is final, which 403 tells the clients that would try again in altered forms.
+func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCredential, error) {
+	kind, own := caller.Credential, credential.Own{}
+	if kind != CredentialCentralized {
+		own = credential.OwnOf(header, p.keyHeader)
 	}
-	kind, said := r.Context().Value(credentialKindKey{}).(CredentialKind)
-	if !said && own != "" {
-		kind = CredentialBYOK
+	if kind == CredentialBYOK || own.Header != "" {
+		return upstreamCredential{kind: CredentialBYOK, key: own.Key, header: own.Header}, nil
 	}
-	if kind == CredentialBYOK {
-		return credential{kind: CredentialBYOK, key: own}
-	}
-	return credential{kind: CredentialCentralized, key: provider.key}
-}
-
-// usable returns why a request cannot be sent with the credential, or nil. It is final, which 403 tells the clients
-// that would try again in altered forms.
-func (c credential) usable(provider *Provider) error {
-	if c.kind == CredentialCentralized && c.key == "" {
-		return &apierror.Error{
+	if p.key == "" {
+		return upstreamCredential{}, &apierror.Error{
 			Status: http.StatusForbidden,
-			Text:   fmt.Sprintf("provider %q has no key here: bring your own, or ask its operator for one", provider.name),
+			Text:   fmt.Sprintf("provider %q has no key here: bring your own, or ask its operator for one", p.name),
 		}
 	}
-	return nil
+	return upstreamCredential{kind: CredentialCentralized, key: p.key}, nil
 }
 
-// apply puts the provider's key where the caller's was; a caller's own credential goes as it came.
-func (c credential) apply(header http.Header, provider *Provider) {
-	if c.kind == CredentialBYOK {
-		return
+// forward returns the header of a request as it goes upstream. What is set here comes last, so that no caller can take
+// it out by naming it in Connection.
+func (c upstreamCredential) forward(header http.Header, provider *Provider) http.Header {
+	out := credential.Forward(header, c.header)
+	if c.kind == CredentialCentralized {
+		provider.setKey(out, c.key)
 	}
-	header.Del("Authorization")
-	header.Del("X-Api-Key")
-	provider.setKey(header, c.key)
+	return out
 }
 
-// hint tells keys apart without telling them: the first and last characters, fewer of them the shorter the key.
-func (c credential) hint() string {
-	length := utf8.RuneCountInString(c.key)
-	if length == 0 {
-		return ""
-	}
-	show := 0
-	switch {
-	case length >= 20:
-		show = 4
-	case length >= 10:
-		show = 2
-	case length >= 5:
-		show = 1
-	}
-	runes := []rune(c.key)
-	return string(runes[:show]) + "..." + string(runes[length-show:])
-}
+func (c upstreamCredential) hint() string { return credential.Hint(c.key) }
 
-// redact takes the credential out of a text that an upstream wrote.
-func (c credential) redact(text string) string {
-	if len(c.key) < 5 {
-		return text // Too short to be told from ordinary words.
-	}
-	return strings.ReplaceAll(text, c.key, c.hint())
-}
+func (c upstreamCredential) redact(text string) string { return credential.Redact(text, c.key) }

@@ -20,9 +20,6 @@ type Limits struct {
 	Write time.Duration
 }
 
-// answerBody is the largest JSON answer that is read along. A larger one is relayed and only noted.
-const answerBody = 64 << 20
-
 func (l Limits) withDefaults() Limits {
 	l.RequestBody = orDefault(l.RequestBody, 32<<20)
 	l.RequestBodyIdle = orDefault(l.RequestBodyIdle, 30*time.Second)

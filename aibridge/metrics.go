@@ -68,9 +68,9 @@ func (m *Metrics) began(to destination) {
 	}
 }
 
-func (m *Metrics) refused(x *exchange) {
+func (m *Metrics) refused(to destination) {
 	if m != nil {
-		m.inflight.WithLabelValues(x.to.provider.name).Dec()
+		m.inflight.WithLabelValues(to.provider.name).Dec()
 	}
 }
 
@@ -87,30 +87,30 @@ func (m *Metrics) panicked() {
 }
 
 // ended counts an interception by its outcome.
-func (m *Metrics) ended(x *exchange) {
+func (m *Metrics) ended(i *interception) {
 	if m == nil {
 		return
 	}
-	provider, model := x.to.provider.name, m.models.label(x.to.provider.name, x.request.Model)
+	provider, model := i.provider.name, m.models.label(i.provider.name, i.asks.Model)
 	status := "success"
-	if errorType := x.concluded.outcome.errorType; errorType != "" {
+	if errorType := i.concluded.outcome.errorType; errorType != "" {
 		status = string(errorType)
 	}
 	m.inflight.WithLabelValues(provider).Dec()
 	m.interceptions.WithLabelValues(provider, model, status).Inc()
-	m.duration.WithLabelValues(provider).Observe(x.concluded.took.Seconds())
-	if x.firstByte > 0 {
-		m.firstByte.WithLabelValues(provider).Observe(x.firstByte.Seconds())
-		m.overhead.WithLabelValues(provider).Observe(x.sentAfter.Seconds())
+	m.duration.WithLabelValues(provider).Observe(i.concluded.took.Seconds())
+	if i.firstByte > 0 {
+		m.firstByte.WithLabelValues(provider).Observe(i.firstByte.Seconds())
+		m.overhead.WithLabelValues(provider).Observe(i.sentAfter.Seconds())
 	}
 }
 
 // recorded counts what records say.
-func (m *Metrics) recorded(x *exchange, records []Record) {
+func (m *Metrics) recorded(i *interception, records []Record) {
 	if m == nil {
 		return
 	}
-	provider, model := x.to.provider.name, m.models.label(x.to.provider.name, x.request.Model)
+	provider, model := i.provider.name, m.models.label(i.provider.name, i.asks.Model)
 	for _, record := range records {
 		switch record := record.(type) {
 		case *PromptUsage:
@@ -158,9 +158,9 @@ func (l *modelLabels) label(provider, model string) string {
 }
 
 // spanAttributes say which provider a span is about.
-func (p *Provider) spanAttributes() trace.SpanStartOption {
+func spanAttributes(kind, name string) trace.SpanStartOption {
 	return trace.WithAttributes(
-		attribute.String("gen_ai.provider.name", p.kind),
-		attribute.String("provider_name", p.name),
+		attribute.String("gen_ai.provider.name", kind),
+		attribute.String("provider_name", name),
 	)
 }

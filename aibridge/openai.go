@@ -3,6 +3,7 @@ package aibridge
 import (
 	"net/http"
 
+	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/wire/chat"
 	"github.com/coder/aibridged/internal/wire/responses"
 )
@@ -25,7 +26,8 @@ func NewOpenAIProvider(name string, options ProviderOptions) (Provider, error) {
 			{path: "/v1/conversations/"},
 			{path: "/v1/embeddings"},
 		},
-		setKey: setBearer,
+		setKey:    setBearer,
+		keyHeader: credential.Authorization,
 	}, name, options)
 }
 

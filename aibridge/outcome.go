@@ -1,12 +1,12 @@
 package aibridge
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 
+	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -17,42 +17,48 @@ type outcome struct {
 	message   string
 }
 
-// outcome judges the exchange, which is over.
-func (x *exchange) outcome() outcome {
-	ctx := x.ctx
-	if x.panicked {
+// ending is what only the one who carries an interception knows of its end. The zero ending is that of an answer which
+// went through.
+type ending struct {
+	failure  *apierror.Error // What the client was answered in the place of the upstream's answer, or nil.
+	panicked bool
+	left     bool // The client went away.
+	ended    bool // The gateway ended the request.
+	stalled  bool // The client stopped reading.
+}
+
+// outcome judges an interception that is over.
+func (i *interception) outcome(e ending) outcome {
+	switch {
+	case e.panicked:
 		return outcome{ErrorServer, "internal error"}
-	}
-	if x.failure != nil {
-		switch {
-		case clientLeft(ctx):
-			return outcome{ErrorClientClosed, "the client left before the answer began"}
-		case len(x.answers) > 0 && x.failure.Status == http.StatusBadGateway:
-			return outcome{ErrorTruncated, x.failure.Text}
-		}
-		return outcome{errorTypeOf(x.failure.Status), x.failure.Text}
-	}
-	if len(x.answers) == 0 {
+	case e.failure != nil && e.left:
+		return outcome{ErrorClientClosed, "the client left before the answer began"}
+	case e.failure != nil && len(i.rounds) > 0 && e.failure.Status == http.StatusBadGateway:
+		return outcome{ErrorTruncated, e.failure.Text}
+	case e.failure != nil:
+		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}
+	case len(i.rounds) == 0:
 		return outcome{ErrorUnknown, "the request was not sent"}
 	}
-	last := x.answers[len(x.answers)-1]
+	last := i.rounds[len(i.rounds)-1]
 	seen := last.said()
 	switch {
 	case last.status >= http.StatusMultipleChoices:
 		return outcome{errorTypeOf(last.status), failureMessage(seen.Failure, fmt.Sprintf("the upstream answered with status %d", last.status))}
 	case seen.Failure != (wire.Failure{}):
 		return outcome{failureType(seen.Failure), failureMessage(seen.Failure, "the upstream reported an error")}
-	case seen.Terminal, seen.Complete && clientLeft(ctx):
-		return outcome{} // Whoever leaves after that has what they asked for.
-	case x.client.stalled.Load(), !last.ended && ctx.Err() == nil:
+	case seen.Terminal, seen.Complete && e.left:
+		return outcome{} // A client that leaves after that has what it asked for.
+	case e.stalled, !last.ended && !e.left && !e.ended:
 		return outcome{ErrorClientClosed, "the client stopped reading"}
 	case last.ended && last.err == nil && (seen.Complete || last.unread):
 		return outcome{}
 	case last.ended && last.err == nil:
 		return outcome{ErrorUnknown, "the upstream's answer is none of this API"}
-	case clientLeft(ctx):
+	case e.left:
 		return outcome{ErrorClientClosed, "the client left before the end of the answer"}
-	case ctx.Err() != nil:
+	case e.ended:
 		return outcome{ErrorTruncated, "the gateway ended the request"}
 	}
 	return outcome{ErrorTruncated, breakText(last.err)}
@@ -64,12 +70,6 @@ func breakText(err error) string {
 		return err.Error()
 	}
 	return upstream.Failure(err).Text
-}
-
-// clientLeft reports whether a request's context ended because its client went away. The gateway cancels requests of
-// its own accord with another cause.
-func clientLeft(ctx context.Context) bool {
-	return ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled)
 }
 
 // errorTypeOf says what a status means for records.

@@ -7,6 +7,9 @@ import (
 	"regexp"
 	"strings"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -22,7 +25,11 @@ type Provider struct {
 	routes    []route
 	key       string
 	setKey    func(header http.Header, key string)
+	keyHeader string // Where a caller's own credential stands first of all.
+	digests   bool
+	spans     trace.SpanStartOption
 	transport http.RoundTripper
+	watched   bool   // The transport asks what a request is sent for.
 	idle      func() // Closes the transport's idle connections.
 	limits    Limits
 }
@@ -35,6 +42,9 @@ type ProviderOptions struct {
 	Key string
 	// Disabled keeps the name known: every request is answered with 503 and the reason.
 	Disabled bool
+	// Digests has the SHA-256 of both bodies recorded beside their sizes, by which records can be held against bytes that
+	// were kept. It costs a third of what the relay of a large request takes.
+	Digests bool
 	// Limits bounds requests to this provider.
 	Limits Limits
 	// Transport carries the requests. Nil means a transport of the provider's own, by Limits; a given one keeps its
@@ -49,6 +59,8 @@ type providerKind struct {
 	prefix  string
 	routes  []route
 	setKey  func(header http.Header, key string)
+	// keyHeader is the header that the API prefers for a credential: where a caller brings two, this one goes upstream.
+	keyHeader string
 }
 
 // route is one path of a provider.
@@ -89,8 +101,11 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	return Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: kind.routes,
-		key: options.Key, setKey: kind.setKey,
+		key: options.Key, setKey: kind.setKey, keyHeader: kind.keyHeader,
+		digests:   options.Digests,
+		spans:     spanAttributes(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
+		watched:   observe.Watches(transport),
 		idle:      idleCloser(transport),
 		limits:    limits,
 	}, nil

@@ -13,14 +13,14 @@ import (
 type ProviderSet struct {
 	byName map[string]*Provider
 	// Shared by all requests of all bridges.
-	copies *copyBuffers
 	bodies *bodyBuffers
+	copies *copyBuffers
 }
 
 // NewProviderSet returns a set of providers. It fails where two of them share a name. A set without providers is fine:
 // it serves nothing.
 func NewProviderSet(providers ...Provider) (*ProviderSet, error) {
-	set := &ProviderSet{byName: make(map[string]*Provider, len(providers)), copies: &copyBuffers{}, bodies: newBodyBuffers()}
+	set := &ProviderSet{byName: make(map[string]*Provider, len(providers)), bodies: newBodyBuffers(), copies: &copyBuffers{}}
 	for _, provider := range providers {
 		if provider.name == "" {
 			return nil, fmt.Errorf("a provider without a name: make providers with their constructors")

@@ -55,7 +55,7 @@ func (s *Server) interception(ctx context.Context, in *proto.RecordInterceptionR
 	if err != nil {
 		return refused(err)
 	}
-	size, hash := digest(in.GetRequestBytes(), in.GetRequestSha256())
+	size, hash := bodySum(in.GetRequestBytes(), in.GetRequestSha256())
 	at := micros(in.GetStartedAt())
 	return newRecord(insertStart, id, at, []any{
 		id[:], initiator[:], in.GetApiKeyId(), in.GetProvider(), in.GetProviderName(), in.GetModel(), in.GetClient(),
@@ -74,7 +74,7 @@ func (s *Server) interceptionEnded(in *proto.RecordInterceptionEndedRequest) *re
 	if err != nil {
 		return refused(err)
 	}
-	size, hash := digest(in.GetResponseBytes(), in.GetResponseSha256())
+	size, hash := bodySum(in.GetResponseBytes(), in.GetResponseSha256())
 	at := micros(in.GetEndedAt())
 	r := newRecord(insertEnd, id, at, nil)
 	r.values = []any{
@@ -152,12 +152,16 @@ func ids(in interface {
 	return id, interception, err
 }
 
-// digest returns the size and the hash of a body, both nil where the gateway did not tell them.
-func digest(size int64, sha256 []byte) (any, any) {
-	if len(sha256) == 0 {
+// bodySum returns the size and the hash of a body, nil where the gateway did not tell them.
+func bodySum(size int64, sha256 []byte) (any, any) {
+	var hash any
+	if len(sha256) > 0 {
+		hash = sha256
+	}
+	if size == 0 && hash == nil {
 		return nil, nil
 	}
-	return size, sha256
+	return size, hash
 }
 
 // parseID returns a UUID, however it is spelled.

@@ -70,7 +70,7 @@ func (l *link) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, ou
 	if err != nil {
 		return err
 	}
-	var got answer
+	var got callResult
 	select {
 	case got = <-reply:
 	case <-limited.Done():
@@ -95,22 +95,23 @@ func (l *link) NewStream(_ context.Context, rpc string, _ drpc.Encoding) (drpc.S
 	return nil, drpcerr.WithCode(errors.New("no streaming calls to a control plane: "+rpc), drpcerr.Unimplemented)
 }
 
-type answer struct {
+// callResult is what a call has come to.
+type callResult struct {
 	message message
 	err     error
 }
 
 // begin makes a call in a goroutine of its own: a write to a connection that is stuck heeds no context. The channel has
 // room for the answer, so that nobody need be there to take it.
-func (l *link) begin(ctx context.Context, rpc string, request message) (<-chan answer, error) {
+func (l *link) begin(ctx context.Context, rpc string, request message) (<-chan callResult, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.session.IsClosed() {
 		return nil, unavailable("%s: the connection to the control plane is closed", rpc)
 	}
-	reply := make(chan answer, 1)
+	reply := make(chan callResult, 1)
 	l.calls.Go(func() {
-		var got answer
+		var got callResult
 		got.err = l.streams.Invoke(ctx, rpc, asIs{}, &request, &got.message)
 		reply <- got
 	})

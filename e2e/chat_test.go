@@ -46,11 +46,11 @@ func openAIClient(s settings) openai.Client {
 	return openai.NewClient(options...)
 }
 
-func (t *chatTalk) ask(ctx context.Context, prompt string) (answer, error) {
+func (t *chatTalk) ask(ctx context.Context, prompt string) (decodedAnswer, error) {
 	return t.send(ctx, openai.UserMessage(prompt))
 }
 
-func (t *chatTalk) reply(ctx context.Context, results ...string) (answer, error) {
+func (t *chatTalk) reply(ctx context.Context, results ...string) (decodedAnswer, error) {
 	message := t.last.Choices[0].Message
 	messages := []openai.ChatCompletionMessageParamUnion{message.ToParam()}
 	for i, call := range message.ToolCalls {
@@ -59,14 +59,14 @@ func (t *chatTalk) reply(ctx context.Context, results ...string) (answer, error)
 	return t.send(ctx, messages...)
 }
 
-func (t *chatTalk) send(ctx context.Context, messages ...openai.ChatCompletionMessageParamUnion) (answer, error) {
+func (t *chatTalk) send(ctx context.Context, messages ...openai.ChatCompletionMessageParamUnion) (decodedAnswer, error) {
 	t.params.Messages = append(t.params.Messages, messages...)
 	if !t.settings.stream {
 		// The usage of what is not streamed always comes; to ask for it is an error.
 		t.params.StreamOptions = openai.ChatCompletionStreamOptionsParam{}
 		completion, err := t.client.Chat.Completions.New(ctx, t.params)
 		if err != nil {
-			return answer{}, err
+			return decodedAnswer{}, err
 		}
 		t.last = *completion
 		t.thoughts = reasoning(completion.Choices[0].Message.JSON.ExtraFields)
@@ -79,7 +79,7 @@ func (t *chatTalk) send(ctx context.Context, messages ...openai.ChatCompletionMe
 	for stream.Next() {
 		chunk := stream.Current()
 		if !whole.AddChunk(chunk) {
-			return answer{}, errors.Join(errors.New("the SDK refused a chunk"), stream.Close())
+			return decodedAnswer{}, errors.Join(errors.New("the SDK refused a chunk"), stream.Close())
 		}
 		if chunk.JSON.Usage.Valid() {
 			usage = chunk.Usage // The accumulator forgets some of its fields.
@@ -103,10 +103,10 @@ func reasoning(extra map[string]respjson.Field) string {
 	return text
 }
 
-func (t *chatTalk) answer() answer {
+func (t *chatTalk) answer() decodedAnswer {
 	c := t.last
 	cached, written := c.Usage.PromptTokensDetails.CachedTokens, c.Usage.PromptTokensDetails.CacheWriteTokens
-	a := answer{
+	a := decodedAnswer{
 		ID: c.ID, Model: c.Model, Tier: string(c.ServiceTier),
 		Tokens: tokens{c.Usage.PromptTokens - cached - written, c.Usage.CompletionTokens, cached, written},
 		Details: map[string]int64{

@@ -78,7 +78,7 @@ func converse(t *testing.T, sdk sdk, stream bool, scenario scenario) {
 		t.Fatal(err)
 	}
 	scenario.check(t, sdk, said)
-	answers := []answer{said}
+	answers := []decodedAnswer{said}
 	if scenario.results != nil {
 		said, err := talk.reply(t.Context(), scenario.results...)
 		if err != nil {
@@ -107,7 +107,7 @@ func converse(t *testing.T, sdk sdk, stream bool, scenario scenario) {
 }
 
 // check compares an answer with what the upstream was told to say.
-func (s scenario) check(t *testing.T, sdk sdk, said answer) {
+func (s scenario) check(t *testing.T, sdk sdk, said decodedAnswer) {
 	t.Helper()
 	got, want := said, said
 	got.Calls = nil
@@ -132,7 +132,7 @@ func (s scenario) check(t *testing.T, sdk sdk, said answer) {
 }
 
 // compare compares a record with the answer that an SDK decoded.
-func compare(t *testing.T, recorded interception, said answer) {
+func compare(t *testing.T, recorded interception, said decodedAnswer) {
 	t.Helper()
 	said.Text = ""
 	if got, want := indented(recorded.answer(t, said)), indented(said); got != want {

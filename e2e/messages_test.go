@@ -41,11 +41,11 @@ func anthropicClient(s settings) anthropic.Client {
 	return anthropic.NewClient(options...)
 }
 
-func (t *messagesTalk) ask(ctx context.Context, prompt string) (answer, error) {
+func (t *messagesTalk) ask(ctx context.Context, prompt string) (decodedAnswer, error) {
 	return t.send(ctx, anthropic.NewTextBlock(prompt))
 }
 
-func (t *messagesTalk) reply(ctx context.Context, results ...string) (answer, error) {
+func (t *messagesTalk) reply(ctx context.Context, results ...string) (decodedAnswer, error) {
 	t.params.Messages = append(t.params.Messages, t.last.ToParam())
 	var blocks []anthropic.ContentBlockParamUnion
 	for i, call := range t.calls() {
@@ -54,12 +54,12 @@ func (t *messagesTalk) reply(ctx context.Context, results ...string) (answer, er
 	return t.send(ctx, blocks...)
 }
 
-func (t *messagesTalk) send(ctx context.Context, blocks ...anthropic.ContentBlockParamUnion) (answer, error) {
+func (t *messagesTalk) send(ctx context.Context, blocks ...anthropic.ContentBlockParamUnion) (decodedAnswer, error) {
 	t.params.Messages = append(t.params.Messages, anthropic.NewUserMessage(blocks...))
 	if !t.settings.stream {
 		message, err := t.client.Messages.New(ctx, t.params)
 		if err != nil {
-			return answer{}, err
+			return decodedAnswer{}, err
 		}
 		t.last = *message
 		return t.answer(), nil
@@ -85,9 +85,9 @@ func (t *messagesTalk) calls() []anthropic.ToolUseBlock {
 	return calls
 }
 
-func (t *messagesTalk) answer() answer {
+func (t *messagesTalk) answer() decodedAnswer {
 	m := t.last
-	a := answer{
+	a := decodedAnswer{
 		ID: m.ID, Model: m.Model, Tier: string(m.Usage.ServiceTier),
 		Tokens: tokens{m.Usage.InputTokens, m.Usage.OutputTokens, m.Usage.CacheReadInputTokens, m.Usage.CacheCreationInputTokens},
 		Details: map[string]int64{

@@ -25,12 +25,12 @@ func openResponses(s settings) talk {
 	return t
 }
 
-func (t *responsesTalk) ask(ctx context.Context, prompt string) (answer, error) {
+func (t *responsesTalk) ask(ctx context.Context, prompt string) (decodedAnswer, error) {
 	t.params.Input.OfString = openai.String(prompt)
 	return t.send(ctx)
 }
 
-func (t *responsesTalk) reply(ctx context.Context, results ...string) (answer, error) {
+func (t *responsesTalk) reply(ctx context.Context, results ...string) (decodedAnswer, error) {
 	t.params.PreviousResponseID = openai.String(t.last.ID)
 	t.params.Input = responses.ResponseNewParamsInputUnion{}
 	for i, call := range t.answer().Calls {
@@ -41,11 +41,11 @@ func (t *responsesTalk) reply(ctx context.Context, results ...string) (answer, e
 	return t.send(ctx)
 }
 
-func (t *responsesTalk) send(ctx context.Context) (answer, error) {
+func (t *responsesTalk) send(ctx context.Context) (decodedAnswer, error) {
 	if !t.settings.stream {
 		response, err := t.client.Responses.New(ctx, t.params)
 		if err != nil {
-			return answer{}, err
+			return decodedAnswer{}, err
 		}
 		t.last = *response
 		return t.answer(), nil
@@ -65,10 +65,10 @@ func (t *responsesTalk) send(ctx context.Context) (answer, error) {
 	return t.answer(), errors.Join(failed, stream.Err(), stream.Close())
 }
 
-func (t *responsesTalk) answer() answer {
+func (t *responsesTalk) answer() decodedAnswer {
 	r := t.last
 	cached, written := r.Usage.InputTokensDetails.CachedTokens, r.Usage.InputTokensDetails.CacheWriteTokens
-	a := answer{
+	a := decodedAnswer{
 		ID: r.ID, Model: r.Model, Tier: string(r.ServiceTier), Text: r.OutputText(),
 		Tokens: tokens{r.Usage.InputTokens - cached - written, r.Usage.OutputTokens, cached, written},
 		Details: map[string]int64{

@@ -55,13 +55,13 @@ func (s settings) saw() {
 // talk is a conversation that an SDK holds. What it returns is as the SDK decoded it, also beside an error.
 type talk interface {
 	// ask sends what a person types.
-	ask(ctx context.Context, prompt string) (answer, error)
+	ask(ctx context.Context, prompt string) (decodedAnswer, error)
 	// reply sends the results of all calls of the last answer, in their order.
-	reply(ctx context.Context, results ...string) (answer, error)
+	reply(ctx context.Context, results ...string) (decodedAnswer, error)
 }
 
-// answer is an upstream's answer, as an SDK decoded it or as the gateway recorded it.
-type answer struct {
+// decodedAnswer is an upstream's answer, as an SDK decoded it or as the gateway recorded it.
+type decodedAnswer struct {
 	ID       string
 	Model    string // That answered.
 	Tier     string
@@ -103,13 +103,13 @@ func refused(t *testing.T, err error) refusal {
 }
 
 // answer returns what was recorded of the one upstream answer that an interception had, with the details that want has.
-func (i interception) answer(t *testing.T, want answer) answer {
+func (i interception) answer(t *testing.T, want decodedAnswer) decodedAnswer {
 	t.Helper()
 	if len(i.TokenUsages) != 1 {
 		t.Fatalf("one answer left %d token usages:\n%s", len(i.TokenUsages), indented(i))
 	}
 	usage := i.TokenUsages[0]
-	got := answer{
+	got := decodedAnswer{
 		ID:      usage.MsgID,
 		Tokens:  tokens{usage.InputTokens, usage.OutputTokens, usage.CacheReadInputTokens, usage.CacheWriteInputTokens},
 		Details: map[string]int64{},

@@ -6,11 +6,11 @@ import "slices"
 type merged struct {
 	from   [][]Tool // The snapshots that it was made of, one for each server.
 	tools  []Tool   // Sorted by ID.
-	routes map[string]route
+	routes map[string]toolRoute
 }
 
-// route is where a call goes.
-type route struct {
+// toolRoute is where a call goes.
+type toolRoute struct {
 	server ServerProxier
 	toolID string // By which the server knows the tool.
 }
@@ -37,12 +37,12 @@ func sameSnapshot(a, b []Tool) bool {
 func newMerged(servers []ServerProxier, from [][]Tool) *merged {
 	all := slices.Concat(from...)
 	ids := toolIDs(all)
-	m := &merged{from: from, tools: make([]Tool, 0, len(all)), routes: make(map[string]route, len(all))}
+	m := &merged{from: from, tools: make([]Tool, 0, len(all)), routes: make(map[string]toolRoute, len(all))}
 	i := 0
 	for at, tools := range from {
 		for _, tool := range tools {
 			if id := ids[i]; id != "" {
-				m.routes[id] = route{server: servers[at], toolID: tool.ID}
+				m.routes[id] = toolRoute{server: servers[at], toolID: tool.ID}
 				tool.ID = id
 				m.tools = append(m.tools, tool)
 			}

@@ -90,8 +90,8 @@ func configFromEnvironment() config {
 	return c
 }
 
-// provider makes the provider that a configuration describes, on a transport made by transport.
-func (p providerConfig) provider(limits aibridge.Limits, transport transportFunc) (aibridge.Provider, error) {
+// provider makes the provider that a configuration describes. Shared is what it has in common with all others.
+func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Provider, error) {
 	constructor, ok := constructors()[p.Type]
 	if !ok {
 		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is not known: use anthropic or openai", p.Name, p.Type)
@@ -100,9 +100,8 @@ func (p providerConfig) provider(limits aibridge.Limits, transport transportFunc
 	if err != nil {
 		return aibridge.Provider{}, fmt.Errorf("provider %q: keys: %w", p.Name, err)
 	}
-	return constructor(p.Name, aibridge.ProviderOptions{
-		BaseURL: p.BaseURL, Key: key, Disabled: p.Disabled, Limits: limits, Transport: transport(p.Name),
-	})
+	shared.BaseURL, shared.Key, shared.Disabled = p.BaseURL, key, p.Disabled
+	return constructor(p.Name, shared)
 }
 
 var variable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)

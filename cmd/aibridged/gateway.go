@@ -21,9 +21,6 @@ import (
 	"github.com/coder/aibridged/controlplane"
 )
 
-// transportFunc makes a provider's transport, or returns nil for the provider's own.
-type transportFunc func(provider string) http.RoundTripper
-
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
 type gateway struct {
 	control   *store
@@ -68,7 +65,9 @@ type gatewayOptions struct {
 	observers   observerOptions
 	records     aibridged.RecordOptions // Without a directory: in the data directory.
 	keepRecords time.Duration           // Zero: for ever.
+	digests     bool                    // Of bodies, in the records; there are some in any case where exchanges are kept.
 	logger      slog.Logger
+	metrics     []prometheus.Collector // More of them, under the program's prefix.
 }
 
 // newGateway assembles a gateway. It serves nothing before its handler is given requests.
@@ -93,7 +92,9 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	outcomes := make([]aibridged.ProviderOutcome, 0, len(c.Providers))
 	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
 	for _, configured := range c.Providers {
-		provider, err := configured.provider(limits, g.observers.of)
+		provider, err := configured.provider(aibridge.ProviderOptions{
+			Limits: limits, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +108,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
+	own.MustRegister(options.metrics...)
 	metrics := aibridged.NewMetrics(own)
 	metrics.RecordReloadAttempt()
 	metrics.RecordReloadSuccess(outcomes)

@@ -21,7 +21,10 @@ func main() {
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "aibridged:", err)
+		// Through a buffer, so that a standard error that hangs does not keep the process from ending.
+		last := newLineBuffer(os.Stderr, lineBufferOptions{})
+		fmt.Fprintln(last, "aibridged:", err)
+		last.close()
 		os.Exit(1)
 	}
 }

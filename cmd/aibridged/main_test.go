@@ -17,7 +17,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// programVariable has this binary be the program, for tests that need a process of its own.
+const programVariable = "AIBRIDGED_TEST_IS_THE_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(programVariable) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // run runs the program as a shell would, and returns what it prints and how it ends.
 func run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
@@ -85,6 +94,7 @@ func TestFault118(t *testing.T) {
 		"kept in a file":     {"", []string{"serve", "--listen", "127.0.0.1:0", "--keep-exchanges", file}, `^make directory of kept exchanges: .*not a directory$`},
 		"kept for no time":   {"", []string{"serve", "--keep-exchanges", "x", "--keep-exchanges-for", "0s"}, `must be above zero$`},
 		"durability":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--durability", "paper"}, `^records: durability "paper": use sync, kernel or memory$`},
+		"log format":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--log-format", "xml"}, `^--log-format "xml": use text or json$`},
 		"when full":          {"", []string{"serve", "--listen", "127.0.0.1:0", "--records-when-full", "x"}, `^records: "x" when full: use refuse or go-on$`},
 		"nothing to resend":  {"", []string{"records", "resend"}, `no gateway has used the data directory .* yet: start`},
 		"unknown command":    {"", []string{"srve"}, `unknown command "srve"`},

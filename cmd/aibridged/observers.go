@@ -7,6 +7,7 @@ import (
 	"cdr.dev/slog/v3"
 
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
 )
 
@@ -21,8 +22,8 @@ type observerOptions struct {
 type observers struct {
 	transport http.RoundTripper // Nil: nothing is to be written, and each provider has a transport of its own.
 	network   *http.Transport
-	dumper    *upstream.Dumper
-	keeper    *upstream.Keeper
+	dumper    *observe.Dumper
+	keeper    *observe.Keeper
 }
 
 func newObservers(options observerOptions, limits aibridge.Limits, logger slog.Logger) (*observers, error) {
@@ -36,13 +37,13 @@ func newObservers(options observerOptions, limits aibridge.Limits, logger slog.L
 	o.transport = o.network
 	if options.keepDir != "" {
 		var err error
-		if o.keeper, err = upstream.Keep(o.transport, options.keepDir, options.keepFor, logger.Named("keep")); err != nil {
+		if o.keeper, err = observe.Keep(o.transport, options.keepDir, options.keepFor, logger.Named("keep")); err != nil {
 			return nil, err
 		}
 		o.transport = o.keeper
 	}
 	if options.dumpDir != "" {
-		o.dumper = upstream.Dump(o.transport, options.dumpDir, logger.Named("dump"))
+		o.dumper = observe.Dump(o.transport, options.dumpDir, logger.Named("dump"))
 		o.transport = o.dumper
 	}
 	return o, nil

@@ -7,13 +7,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
 
 	"cdr.dev/slog/v3"
-	"cdr.dev/slog/v3/sloggers/sloghuman"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/coder/aibridged"
@@ -23,8 +24,9 @@ const defaultListen = "127.0.0.1:4001"
 
 func newServeCommand(s *settings) *cobra.Command {
 	var (
-		options serveOptions
-		verbose bool
+		options   serveOptions
+		verbose   bool
+		logFormat string
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -48,19 +50,28 @@ func newServeCommand(s *settings) *cobra.Command {
 			if verbose {
 				level = slog.LevelDebug
 			}
-			options.logger = slog.Make(sloghuman.Sink(cmd.ErrOrStderr())).Leveled(level)
+			log, err := newProgramLog(cmd.ErrOrStderr(), logFormat)
+			if err != nil {
+				return err
+			}
+			defer log.close()
+			options.logger, options.metrics = log.logger(level), []prometheus.Collector{log.metric()}
+			// Without this, a write to a pipe whose reader has gone would end the gateway.
+			signal.Ignore(syscall.SIGPIPE)
 			return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, options)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on")
 	flags.BoolVar(&verbose, "verbose", false, "log more")
+	flags.StringVar(&logFormat, "log-format", "", "text, for people, or json, one object a line (default: text on a terminal, json elsewhere)")
 	records := &options.records
 	flags.StringVar((*string)(&records.Durability), "durability", string(aibridged.DurabilitySync),
 		"what records outlive before the database has them: sync (the machine), kernel (the process; the machine after 100 ms) or memory")
 	flags.Int64Var(&records.MaxBytes, "records-limit", 0, "how many `bytes` of records may wait for the database; 0 is 1 GiB, or 64 MiB in memory")
 	flags.StringVar((*string)(&records.WhenFull), "records-when-full", string(aibridged.WhenFullRefuse),
 		"refuse requests, or go-on without records")
+	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 is for ever")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response there, credentials redacted")

@@ -6,14 +6,21 @@ import (
 	"io"
 
 	"github.com/coder/aibridged/internal/rederive"
+	"github.com/coder/aibridged/internal/verify"
 )
+
+// verdictWriter writes what came of interceptions.
+type verdictWriter interface {
+	verdict(verify.Verdict) error
+	sums(verify.Sums) error
+}
 
 // verdictText writes one line for each difference, and one at the end.
 type verdictText struct{ out io.Writer }
 
 func newVerdictText(out io.Writer) verdictWriter { return verdictText{out} }
 
-func (w verdictText) verdict(v verdict) error {
+func (w verdictText) verdict(v verify.Verdict) error {
 	for _, d := range v.Differences {
 		text := d.Problem
 		if text == "" {
@@ -27,7 +34,7 @@ func (w verdictText) verdict(v verdict) error {
 	return nil
 }
 
-func (w verdictText) sums(s sums) error {
+func (w verdictText) sums(s verify.Sums) error {
 	inPart := ""
 	if s.InPart > 0 {
 		inPart = fmt.Sprintf(" (%d in part)", s.InPart)
@@ -53,9 +60,9 @@ func newVerdictJSON(out io.Writer) verdictWriter {
 	return verdictJSON{encoder}
 }
 
-func (w verdictJSON) verdict(v verdict) error { return w.encoder.Encode(v) }
+func (w verdictJSON) verdict(v verify.Verdict) error { return w.encoder.Encode(v) }
 
-func (w verdictJSON) sums(s sums) error { return w.encoder.Encode(map[string]any{"sums": s}) }
+func (w verdictJSON) sums(s verify.Sums) error { return w.encoder.Encode(map[string]any{"sums": s}) }
 
 const (
 	// longestShown is how much of a value a line shows, in characters.

@@ -424,7 +424,7 @@ func age(t *testing.T, exchanges string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := time.Now().Add(-late - time.Second)
+		at := time.Now().Add(-2*time.Minute - time.Second)
 		if err := os.Chtimes(file.Path, at, at); err != nil {
 			t.Fatal(err)
 		}

@@ -15,9 +15,9 @@ const module = "github.com/coder/aibridged"
 // floors lists the packages from the ground up. A package imports packages of lower floors only, and none of its own.
 func floors() [][]string {
 	return [][]string{
-		{"proto", "dbpubsub", "internal/apierror", "internal/contain", "internal/contentcoding", "internal/jsonedit", "internal/kept", "internal/outbox", "internal/rpcstatus", "internal/sse", "internal/storable"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
-		{"internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/mcp", "internal/recording"},
 		{"."},
@@ -39,11 +39,22 @@ func forTests() []string {
 // apart are packages that must not import each other although their floors would allow it: a rule, and why.
 func apart() map[string][]string {
 	return map[string][]string{
-		"aibridgedserver":        {".", "aibridge"},                                          // A gateway and its control plane meet in proto.
-		"aibridgedserver/sqlite": {".", "aibridge"},                                          // The same.
-		"aibridge/mcp":           {"aibridge"},                                               // Sessions know nothing of bridges.
-		"internal/rederive":      {"internal/jsonedit", "internal/sse", "internal/storable"}, // It is held against what uses these: a second opinion.
-		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"},         // A second opinion on the formats is worth something only if it is one.
+		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
+		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
+		"aibridge/mcp":           {"aibridge"},                                       // Sessions know nothing of bridges.
+		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // A second opinion on the formats is worth something only if it is one.
+	}
+}
+
+// alone are packages that import these of ours and no others: a rule, and why.
+func alone() map[string][]string {
+	return map[string][]string{
+		// It is held against what reads along, as a second opinion: they share data, and what undoes a content coding.
+		"internal/rederive": {"internal/clients", "internal/contentcoding"},
+		// It knows what was kept and what the second decoder makes of it, and nothing of what wrote and recorded that.
+		"internal/verify": {"internal/kept", "internal/rederive"},
+		// It is data.
+		"internal/clients": {},
 	}
 }
 
@@ -60,15 +71,16 @@ func light() (packages, banned []string) {
 // only says which packages alone may import a module directly.
 func only() map[string][]string {
 	return map[string][]string{
-		"github.com/mark3labs/mcp-go":   {"aibridge/mcp"},
-		"github.com/hashicorp/yamux":    {"controlplane"},
-		"modernc.org/sqlite":            {"aibridgedserver/sqlite"},
-		"github.com/pressly/goose/v3":   {"aibridgedserver/sqlite"},
-		"github.com/spf13/cobra":        {"cmd/aibridged"},
-		"github.com/goccy/go-yaml":      {"cmd/aibridged"},
-		"github.com/tidwall/gjson":      {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/klauspost/compress": {"internal/contentcoding", "internal/kept"},
-		"github.com/andybalholm/brotli": {"internal/contentcoding"},
+		"github.com/mark3labs/mcp-go":     {"aibridge/mcp"},
+		"github.com/hashicorp/yamux":      {"controlplane"},
+		"modernc.org/sqlite":              {"aibridgedserver/sqlite"},
+		"github.com/pressly/goose/v3":     {"aibridgedserver/sqlite"},
+		"github.com/spf13/cobra":          {"cmd/aibridged"},
+		"github.com/goccy/go-yaml":        {"cmd/aibridged"},
+		"github.com/tidwall/gjson":        {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		"github.com/hashicorp/golang-lru": {"internal/lease"},
+		"github.com/klauspost/compress":   {"internal/contentcoding", "internal/kept"},
+		"github.com/andybalholm/brotli":   {"internal/contentcoding"},
 	}
 }
 
@@ -136,6 +148,9 @@ func TestFloors(t *testing.T) {
 			}
 			if slices.Contains(apart()[name], below) {
 				t.Errorf("%s imports %s: they are to be apart", name, below)
+			}
+			if few, ok := alone()[name]; ok && !slices.Contains(few, below) {
+				t.Errorf("%s imports %s, which is none of %q", name, below, few)
 			}
 		}
 	}

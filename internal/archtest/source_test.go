@@ -99,7 +99,7 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 // constants are package variables that no code changes: compiled expressions, tables and embedded files.
 func constants() []string {
 	return []string{
-		"aibridge.bodySizes", "aibridge.knownClients", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable",
+		"aibridge.bodySizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
 		"aibridgedserver/sqlite.migrations",
 	}
 }

@@ -1,9 +1,14 @@
-// Command bench measures what the gateway costs, as ratios to a bare ReverseProxy with the same transport settings in
-// the same run. Upstream, proxies and load are processes of their own, and each proxy reports its own CPU time and
-// memory, so that nobody pays for the work of another. Rounds go in turn, bare, gateway, bare, gateway, because machines
-// drift; what is printed are medians.
+// Command bench measures what the gateway costs as users run it. It builds the program and runs `aibridged serve` as a
+// process: with a data directory of its own, SQLite, records synced to the disk, its log in a file, and metrics on.
+// Beside it run, as processes too, a bare httputil.ReverseProxy with the same transport settings and the same GOGC, the
+// gateway once more with its records in memory, nginx where it is installed, and a scripted upstream. Load comes from
+// this process. CPU time and memory of each process are those that the kernel has for it, so none pays for another.
 //
-//	go run ./internal/bench
+// Each workload goes to all of them in turn, for several rounds, because machines drift: what is printed are medians,
+// and ratios are taken within a round. A request that fails, an answer with one byte more or less than the upstream
+// sent, or a stream without its end, ends the measurement with an error.
+//
+//	go run ./internal/bench [-rounds 5] [-only KEYS] [-short]
 package main
 
 import (
@@ -12,23 +17,27 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
+	"syscall"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	role := flag.String("role", "", "run as one of the processes: upstream, bare, library or gateway")
-	upstream := flag.String("upstream", "", "base URL that a proxy's requests go to")
-	rounds := flag.Int("rounds", 5, "rounds of each measurement")
-	flag.Parse()
-	var err error
-	if *role != "" {
-		err = serveRole(ctx, *role, *upstream)
-	} else {
-		err = run(ctx, *rounds)
+	if role := os.Getenv(roleVariable); role != "" {
+		exitWith(serveRole(ctx, role))
 	}
+	rounds := flag.Int("rounds", 0, "how often each workload is measured (default: 5, with -short 1)")
+	only := flag.String("only", "", "measure only these workloads, separated by commas: "+strings.Join(workloadKeys(), ", "))
+	short := flag.Bool("short", false, "see that everything works, in seconds: the figures mean little")
+	flag.Parse()
+	exitWith(bench(ctx, os.Stdout, benchOptions{rounds: *rounds, only: *only, short: *short}))
+}
+
+func exitWith(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }

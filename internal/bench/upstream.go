@@ -1,89 +1,110 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
-// The stream of a measurement: this many events, so far apart that each is sent by itself.
-const (
-	streamEvents = 200
-	streamPace   = 5 * time.Millisecond
-)
+// scripted is the upstream. It works on bare connections and writes answers that are made once: it is to cost little
+// beside what it is there to measure.
+type scripted struct {
+	mu      sync.Mutex
+	answers map[answerKey]*answer
+}
 
-const blockingAnswer = `{"id":"msg_1","type":"message","role":"assistant","model":"bench","content":[{"type":"text","text":"%s"}],` +
-	`"stop_reason":"end_turn","usage":{"input_tokens":100,"output_tokens":200,"cache_read_input_tokens":300}}`
+type answerKey struct {
+	path  string
+	shape shape
+}
 
-// briefPause is the middle of a brief stream: long enough for its start to be on any disk before its end comes.
-const briefPause = 3 * time.Millisecond
-
-// serveUpstream answers as the Messages API does. What it is to do is in the model's name and in stream: one event and
-// then silence, one event and after a pause the rest, many events, or a blocking answer.
-func serveUpstream(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
+// serveUpstream serves on a free port, which it prints, until ctx ends.
+func serveUpstream(ctx context.Context) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return
+		return err
 	}
-	switch {
-	case strings.Contains(string(body[:min(len(body), 100)]), `"model":"idle"`):
-		serveStream(w, r, 0)
-		<-r.Context().Done()
-	case strings.Contains(string(body[:min(len(body), 100)]), `"model":"brief"`):
-		serveBrief(w)
-	case strings.Contains(string(body[:min(len(body), 100)]), `"stream":true`):
-		serveStream(w, r, streamEvents)
-	default:
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, blockingAnswer, strings.Repeat("word ", 200))
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer stop()
+	fmt.Printf("http://%s\n", listener.Addr())
+	u := &scripted{answers: map[answerKey]*answer{}}
+	for {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil // The process ends, and its connections with it.
+		}
+		if err != nil {
+			return err
+		}
+		go u.serve(conn)
 	}
 }
 
-func serveStream(w http.ResponseWriter, r *http.Request, events int) {
-	send := beginStream(w)
-	if events == 0 {
-		return
-	}
-	send("content_block_start", `{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`)
-	ticker := time.NewTicker(streamPace)
-	defer ticker.Stop()
-	for range events {
-		select {
-		case <-ticker.C:
-			send("content_block_delta", `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" some words of it"}}`)
-		case <-r.Context().Done():
+// serve answers the requests of a connection. What is wrong with one is in the answer, where the load finds it.
+func (u *scripted) serve(conn net.Conn) {
+	defer conn.Close()
+	reader := bufio.NewReaderSize(conn, 16<<10)
+	for {
+		request, err := http.ReadRequest(reader)
+		if err != nil {
 			return
 		}
+		if _, err := io.Copy(io.Discard, request.Body); err != nil {
+			return
+		}
+		a, s, err := u.answerTo(request)
+		if err != nil {
+			_, _ = fmt.Fprintf(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(err.Error()), err)
+			return
+		}
+		if err := a.send(conn, s); err != nil {
+			return // The client left, as those of idle streams do.
+		}
 	}
-	send("content_block_stop", `{"type":"content_block_stop","index":0}`)
-	send("message_delta", messageDelta)
-	send("message_stop", messageStop)
 }
 
-const (
-	messageDelta = `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":200}}`
-	messageStop  = `{"type":"message_stop"}`
-)
+var errPath = errors.New("no such path")
 
-// beginStream sends the first event, and returns what sends further ones.
-func beginStream(w http.ResponseWriter) func(kind, data string) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	controller := http.NewResponseController(w)
-	send := func(kind, data string) {
-		fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, data)
-		_ = controller.Flush() // A client that left is noticed by the one who sends.
+func (u *scripted) answerTo(request *http.Request) (*answer, shape, error) {
+	s, err := parseShape(request.Header.Get(shapeHeader))
+	if err != nil {
+		return nil, s, err
 	}
-	send("message_start", `{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"bench","content":[],"usage":{"input_tokens":100,"output_tokens":1}}}`)
-	return send
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	key := answerKey{request.URL.Path, s}
+	if a, ok := u.answers[key]; ok {
+		return a, s, nil
+	}
+	for _, f := range formats() {
+		if strings.HasSuffix(key.path, f.path) {
+			u.answers[key] = f.answer(s)
+			return u.answers[key], s, nil
+		}
+	}
+	return nil, s, fmt.Errorf("%q: %w", key.path, errPath)
 }
 
-// serveBrief tells in a comment of its last event when that was sent: what lies between is the way to the client.
-func serveBrief(w http.ResponseWriter) {
-	send := beginStream(w)
-	<-time.After(briefPause)
-	send("message_delta", messageDelta)
-	fmt.Fprintf(w, ":%d\n", time.Now().UnixNano())
-	send("message_stop", messageStop)
+// send writes an answer in its pace.
+func (a *answer) send(conn net.Conn, s shape) error {
+	for i, piece := range a.pieces {
+		isLast := i == len(a.pieces)-1
+		if i > 0 && s.pace > 0 && (!isLast || s.stamped) {
+			time.Sleep(s.pace)
+		}
+		if isLast && s.stamped {
+			piece = stamp(piece, time.Now())
+		}
+		if _, err := conn.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/coder/aibridged/internal/contain"
@@ -35,4 +36,33 @@ func recoverFrom(f func()) (err error) {
 	}()
 	f()
 	return nil
+}
+
+// TestCall is about what a call ends with, and what of that a log gets.
+func TestCall(t *testing.T) {
+	failure := errors.New("no")
+	for name, test := range map[string]struct {
+		f      func() error
+		text   string // Empty: no error.
+		fields []string
+	}{
+		"well":  {func() error { return nil }, "", nil},
+		"error": {func() error { return failure }, "no", []string{"error"}},
+		"panic": {func() error { panic("boom") }, "panic: boom", []string{"error", "stack"}},
+	} {
+		err := contain.Call(test.f)
+		if err == nil != (test.text == "") || err != nil && err.Error() != test.text {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			continue
+		}
+		var names []string
+		for _, field := range contain.Fields(err) {
+			names = append(names, field.Name)
+		}
+		if !slices.Equal(names, test.fields) {
+			t.Errorf("%s: fields %v, want %v", name, names, test.fields)
+		}
+	}
 }

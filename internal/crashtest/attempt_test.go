@@ -29,19 +29,19 @@ type attempt struct {
 	ended time.Time
 
 	outcome  outcome
-	received digest
+	received bodySum
 	detail   string // Of an outcome other than whole.
 }
 
-// digest is the size and the SHA-256 of a body.
-type digest struct {
+// bodySum is the size and the SHA-256 of a body.
+type bodySum struct {
 	bytes  int64
 	sha256 string
 }
 
-func digestOf(body []byte) digest {
+func sumOf(body []byte) bodySum {
 	sum := sha256.Sum256(body)
-	return digest{int64(len(body)), hex.EncodeToString(sum[:])}
+	return bodySum{int64(len(body)), hex.EncodeToString(sum[:])}
 }
 
 // ledger is what is known of a test apart from the records: what clients sent and got, and what the upstream served. It

@@ -68,7 +68,7 @@ func (c *client) try(abort context.Context, a *attempt) time.Duration {
 	case response.StatusCode == http.StatusServiceUnavailable && err == nil:
 		return c.refused(a, response, body)
 	case response.StatusCode == http.StatusOK && a.isWhole(body):
-		a.outcome, a.received = whole, digestOf(body)
+		a.outcome, a.received = whole, sumOf(body)
 		return upTo(c.rng, 5*time.Millisecond)
 	case err != nil:
 		return c.broke(ctx, a, err)

@@ -34,7 +34,7 @@ func newExample() *example {
 			{began: at(0), ready: at(1), killed: at(10), ended: at(11)}, {began: at(12), ready: at(15), ended: at(30)},
 		},
 	}}
-	e.add(wholeModel, attempt{outcome: whole, began: at(2), ended: at(4), received: digest{7, "abc"}})
+	e.add(wholeModel, attempt{outcome: whole, began: at(2), ended: at(4), received: bodySum{7, "abc"}})
 	e.add(cutModel, attempt{outcome: broken, began: at(8), ended: at(11)})
 	e.add(absentModel, attempt{outcome: broken, began: at(12), ended: at(13)})
 	e.add(refusedModel, attempt{outcome: unavailable, began: at(20), ended: at(21)})
@@ -64,7 +64,7 @@ func (e *example) serve(model string) fakellm.Served {
 
 func (e *example) record(model string, started, ended time.Time) *aibridgedserver.Interception {
 	a := e.attempts[model]
-	request := digestOf([]byte(a.body()))
+	request := sumOf([]byte(a.body()))
 	return &aibridgedserver.Interception{
 		ID: "interception of " + model, Model: model, Initiator: user, StartedAt: started, EndedAt: &ended,
 		RequestBytes: &request.bytes, RequestSHA256: &request.sha256,

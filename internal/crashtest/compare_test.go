@@ -112,8 +112,8 @@ func (c *comparison) checkInterception(i *aibridgedserver.Interception) {
 		c.complain(i.Model, "interception %s is of no request that was sent", i.ID)
 		return
 	}
-	want := digestOf([]byte(a.body()))
-	if got := digestIn(i.RequestBytes, i.RequestSHA256); got != want {
+	want := sumOf([]byte(a.body()))
+	if got := sumIn(i.RequestBytes, i.RequestSHA256); got != want {
 		c.complain(i.Model, "the request is recorded as %v, and was %v", got, want)
 	}
 	switch {
@@ -138,12 +138,12 @@ func errorOf(i *aibridgedserver.Interception) string {
 	return text
 }
 
-// digestIn is a digest as it is recorded.
-func digestIn(bytes *int64, sha256 *string) digest {
+// sumIn is a sum as it is recorded.
+func sumIn(bytes *int64, sha256 *string) bodySum {
 	if bytes == nil || sha256 == nil {
-		return digest{}
+		return bodySum{}
 	}
-	return digest{*bytes, *sha256}
+	return bodySum{*bytes, *sha256}
 }
 
 // checkWhole is about an interception that is recorded as a success, whether its client still got that or not.
@@ -156,7 +156,7 @@ func (c *comparison) checkWhole(a attempt, i *aibridgedserver.Interception) {
 	if got, want := recordedFacts(i), servedFacts(served[0]); got != want {
 		c.complain(i.Model, "recorded: %s\n\tserved:   %s", got, want)
 	}
-	if got := digestIn(i.ResponseBytes, i.ResponseSHA256); a.outcome == whole && got != a.received {
+	if got := sumIn(i.ResponseBytes, i.ResponseSHA256); a.outcome == whole && got != a.received {
 		c.complain(i.Model, "the answer is recorded as %v, and its client received %v", got, a.received)
 	}
 }
@@ -224,7 +224,7 @@ func promptFact(prompt string) string {
 	if len(prompt) <= shown {
 		return "prompt " + prompt
 	}
-	return fmt.Sprintf("prompt %s… (%v)", prompt[:shown/2], digestOf([]byte(prompt)))
+	return fmt.Sprintf("prompt %s… (%v)", prompt[:shown/2], sumOf([]byte(prompt)))
 }
 
 func usageFact(answer string, input, output, cacheRead, cacheWrite int64) string {

@@ -63,7 +63,7 @@ func chatCall(c ToolCall, _ tool, id func(string) string) (ToolCall, error) {
 	return c, nil
 }
 
-func chatBody(request ask, a answer) object {
+func chatBody(request ask, a reply) object {
 	message := object{"role": "assistant", "content": nil, "refusal": nil, "annotations": []object{}}
 	if a.text != "" || len(a.calls) == 0 {
 		message["content"] = a.text
@@ -87,14 +87,14 @@ func chatBody(request ask, a answer) object {
 }
 
 // chatObject returns what chunks and whole answers have in common.
-func chatObject(request ask, a answer, kind string) object {
+func chatObject(request ask, a reply, kind string) object {
 	return object{
 		"id": a.id, "object": kind, "created": a.created, "model": request.model,
 		"service_tier": "default", "system_fingerprint": "fp_fakellm",
 	}
 }
 
-func chatFinish(a answer) string {
+func chatFinish(a reply) string {
 	if len(a.calls) > 0 {
 		return "tool_calls"
 	}
@@ -119,7 +119,7 @@ func chatUsage(u Usage) object {
 // chatStream collects chunks.
 type chatStream struct {
 	request ask
-	answer  answer
+	answer  reply
 	events  []event
 }
 
@@ -136,7 +136,7 @@ func (s *chatStream) chunk(choices []object, usage any) {
 	s.events = append(s.events, event{data: encode(data)})
 }
 
-func chatEvents(request ask, a answer) []event {
+func chatEvents(request ask, a reply) []event {
 	s := chatStream{request: request, answer: a}
 	s.delta(object{"role": "assistant", "content": "", "refusal": nil}, nil)
 	for _, piece := range pieces(strings.Join(a.thoughts, "\n")) {

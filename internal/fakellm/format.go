@@ -16,9 +16,9 @@ type format struct {
 	// call completes a scripted tool call, or fails where the format cannot express it.
 	call func(c ToolCall, declared tool, id func(prefix string) string) (ToolCall, error)
 	// events returns the whole stream. Its last event is the terminal one.
-	events func(ask, answer) []event
+	events func(ask, reply) []event
 	// body returns the blocking answer: the same in one piece.
-	body func(ask, answer) object
+	body func(ask, reply) object
 	// failure returns the event of an error in mid-stream, after sequence other events.
 	failure func(f failure, sequence int) event
 	// refusal returns the body of an error that comes before any answer.

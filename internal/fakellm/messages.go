@@ -82,7 +82,7 @@ func messagesCall(c ToolCall, _ tool, id func(string) string) (ToolCall, error) 
 }
 
 // messagesContent returns the blocks of a whole answer.
-func messagesContent(a answer) []object {
+func messagesContent(a reply) []object {
 	content := []object{}
 	for _, thought := range a.thoughts {
 		content = append(content, object{"type": "thinking", "thinking": thought, "signature": signature(thought)})
@@ -101,11 +101,11 @@ func signature(thought string) string {
 	return base64.StdEncoding.EncodeToString([]byte("fakellm:" + firstWords(thought, 8)))
 }
 
-func messagesBody(request ask, a answer) object {
+func messagesBody(request ask, a reply) object {
 	return messagesMessage(request, a, messagesContent(a), messagesStop(a), a.usage.Output)
 }
 
-func messagesMessage(request ask, a answer, content []object, stop any, output int64) object {
+func messagesMessage(request ask, a reply, content []object, stop any, output int64) object {
 	usage := messagesUsage(a.usage, output)
 	usage["cache_creation"] = object{
 		"ephemeral_5m_input_tokens": a.usage.CacheWrite, "ephemeral_1h_input_tokens": 0,
@@ -117,7 +117,7 @@ func messagesMessage(request ask, a answer, content []object, stop any, output i
 	}
 }
 
-func messagesStop(a answer) string {
+func messagesStop(a reply) string {
 	if len(a.calls) > 0 {
 		return "tool_use"
 	}
@@ -151,7 +151,7 @@ func (s *messagesStream) block(index int, start object, deltas []object) {
 	s.add("content_block_stop", object{"index": index})
 }
 
-func messagesEvents(request ask, a answer) []event {
+func messagesEvents(request ask, a reply) []event {
 	var s messagesStream
 	// The output of the first event is preliminary, as is the real API's.
 	s.add("message_start", object{"message": messagesMessage(request, a, []object{}, nil, 1)})

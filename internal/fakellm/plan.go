@@ -14,11 +14,11 @@ type plan struct {
 	newID  func(prefix string, item int) string
 	ask    ask
 	turn   turn
-	answer answer
+	answer reply
 }
 
-// answer is what a request is answered with, in no format yet: first the thoughts, then the text, then the calls.
-type answer struct {
+// reply is what a request is answered with, in no format yet: first the thoughts, then the text, then the calls.
+type reply struct {
 	newID    func(prefix string, item int) string
 	id       string
 	created  int64 // In seconds.
@@ -65,7 +65,7 @@ func read(f format, w http.ResponseWriter, r *http.Request) (ask, error) {
 
 // compose fills in the answer, where plain is the prompt without directives.
 func (p *plan) compose(plain string) error {
-	made := answer{
+	made := reply{
 		newID: p.newID, id: p.newID(p.format.answerID, 0), created: time.Now().Unix(), thoughts: p.turn.thoughts,
 	}
 	if len(p.ask.tools) > 0 {
@@ -118,7 +118,7 @@ func firstWords(text string, n int) string {
 }
 
 // usageOf counts words, but for what is scripted.
-func usageOf(a ask, made answer, scripted map[string]int64) Usage {
+func usageOf(a ask, made reply, scripted map[string]int64) Usage {
 	u := Usage{Input: a.words(), Thinking: countWords(made.thoughts...)}
 	u.Output = u.Thinking + countWords(made.text)
 	for _, call := range made.calls {

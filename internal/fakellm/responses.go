@@ -112,12 +112,12 @@ func responsesCall(c ToolCall, declared tool, id func(string) string) (ToolCall,
 	return c, nil
 }
 
-func responsesBody(request ask, a answer) object {
+func responsesBody(request ask, a reply) object {
 	return responsesObject(request, a, "completed", responsesOutput(a))
 }
 
 // responsesOutput returns the items of a whole answer.
-func responsesOutput(a answer) []object {
+func responsesOutput(a reply) []object {
 	output := []object{}
 	for i, thought := range a.thoughts {
 		output = append(output, reasoningItem(a, i, []object{{"type": "summary_text", "text": thought}}))
@@ -131,11 +131,11 @@ func responsesOutput(a answer) []object {
 	return output
 }
 
-func reasoningItem(a answer, number int, summary []object) object {
+func reasoningItem(a reply, number int, summary []object) object {
 	return object{"id": a.newID("rs_", number), "type": "reasoning", "summary": summary}
 }
 
-func messageItem(a answer, status string, content []object) object {
+func messageItem(a reply, status string, content []object) object {
 	return object{
 		"id": a.newID("msg_", 0), "type": "message", "status": status, "role": "assistant", "content": content,
 	}
@@ -159,7 +159,7 @@ func callItem(c ToolCall, status, input string) object {
 }
 
 // responsesObject returns the response object. Much of it only repeats the request.
-func responsesObject(request ask, a answer, status string, output []object) object {
+func responsesObject(request ask, a reply, status string, output []object) object {
 	response := object{
 		"id": a.id, "object": "response", "created_at": a.created, "status": status, "model": request.model,
 		"output": output, "error": nil, "incomplete_details": nil, "background": false, "service_tier": "default",

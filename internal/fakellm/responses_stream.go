@@ -22,7 +22,7 @@ func (s *responsesStream) item(added, done object, between func(add func(kind st
 	s.index++
 }
 
-func responsesEvents(request ask, a answer) []event {
+func responsesEvents(request ask, a reply) []event {
 	var s responsesStream
 	s.add("response.created", object{"response": responsesObject(request, a, "in_progress", []object{})})
 	s.add("response.in_progress", object{"response": responsesObject(request, a, "in_progress", []object{})})

@@ -25,15 +25,20 @@ func (q *Queue) begin() (*segment, error) {
 	q.active = s
 	q.mu.Unlock()
 	q.requestSync()
+	q.syncNow()
 	return s, nil
 }
 
-// seal ends the active segment: the next Append begins another. The caller has q.appending.
+// seal ends the active segment, where its frames do: the next Append begins another. The caller has q.appending.
 func (q *Queue) seal() {
-	q.mu.Lock()
 	s := q.active
+	cut := s != nil && q.cutAhead(s)
+	q.mu.Lock()
 	q.active = nil
 	var clean file
+	if cut && !slices.Contains(q.unsynced, s) {
+		q.unsynced = append(q.unsynced, s)
+	}
 	if s != nil && s.file != nil && !slices.Contains(q.unsynced, s) {
 		clean, s.file = s.file, nil
 	}

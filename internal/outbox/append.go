@@ -126,7 +126,9 @@ func (q *Queue) write(a *addition) (*segment, []byte, error) {
 		return nil, frames, nil
 	}
 	offset := s.offset(s.end())
+	q.writeAhead(s, a.size)
 	if _, err := s.file.WriteAt(frames, offset); err != nil {
+		s.ahead = ahead{off: true}
 		// Part of it may be there. A segment that cannot be cut back to what it was, or whose disk fails, is not used again.
 		if cutErr := s.file.Truncate(offset); cutErr != nil || !noRoom(err) {
 			q.seal()

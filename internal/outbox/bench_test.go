@@ -5,6 +5,7 @@ package outbox
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -92,6 +93,68 @@ func BenchmarkAppendToSend(b *testing.B) {
 				b.Errorf("told of %d entries of %d", told, b.N)
 			}
 		})
+	}
+}
+
+// BenchmarkInterceptions appends as a gateway does: two entries when a request begins and two when it ends, with work of
+// 100 microseconds on the processor around them, as the rest of a request is. A whole answer waits once, at its end; a
+// streamed one before its first byte too. It tells how many syncs an interception takes, and what it costs beyond its
+// own work.
+func BenchmarkInterceptions(b *testing.B) {
+	for _, streamed := range []bool{false, true} {
+		for _, clients := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("streamed=%v/clients=%d", streamed, clients), func(b *testing.B) {
+				interceptions(b, clients, streamed)
+			})
+		}
+	}
+}
+
+func interceptions(b *testing.B, clients int, streamed bool) {
+	files := &countingFiles{fileSystem: disk{}}
+	q := mustOpen(b, b.TempDir(), Options{files: files})
+	stop := deliver(b, q, DeliverOptions{Linger: 10 * time.Millisecond}, func(context.Context, [][]byte) ([]Failure, error) { return nil, nil })
+	entry := bytes.Repeat([]byte("r"), 400)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	syncs, cpu := files.syncs.Load(), processTime(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var working sync.WaitGroup
+	for range clients {
+		working.Go(func() {
+			for left.Add(-1) >= 0 {
+				work(40 * time.Microsecond)
+				begun, err := q.Append(entry, entry)
+				work(40 * time.Microsecond)
+				if err == nil && streamed {
+					err = begun.Wait(b.Context())
+				}
+				if err != nil {
+					b.Error(err)
+				}
+				ended, err := q.AppendReserved(entry, entry)
+				if err == nil {
+					err = ended.Wait(b.Context())
+				}
+				if err != nil {
+					b.Error(err)
+				}
+				work(20 * time.Microsecond)
+			}
+		})
+	}
+	working.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(processTime(b)-cpu)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(files.syncs.Load()-syncs)/float64(b.N), "syncs/op")
+	stop()
+	mustClose(b, q)
+}
+
+// work takes the processor for about so long.
+func work(d time.Duration) {
+	for began := time.Now(); time.Since(began) < d; {
 	}
 }
 

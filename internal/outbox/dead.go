@@ -119,11 +119,15 @@ func (q *Queue) writeFile(path string, contents []byte) (err error) {
 	return nil
 }
 
-// giveUpForDead gives up some of the reserve for a dead entry, which may be all that keeps its segment from going. What
-// is for heads goes only once the next head is written.
+// giveUpForDead gives up what was written ahead, or else some of the reserve, for a dead entry, which may be all that
+// keeps its segment from going. What is for heads goes only once the next head is written.
 func (q *Queue) giveUpForDead(bytes int64) bool {
 	q.appending.Lock()
 	defer q.appending.Unlock()
+	if s := q.active; s != nil && q.cutAhead(s) {
+		s.ahead.off = true
+		return true
+	}
 	last := q.reserve.forHeads()
 	if q.active != nil && q.active.size == 0 {
 		last = 0

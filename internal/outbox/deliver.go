@@ -42,7 +42,8 @@ type DeliverOptions struct {
 	// 2 MiB and 500.
 	BatchBytes   int
 	BatchEntries int
-	// Linger is how long an entry that finds the consumer idle waits for others, to be sent together with them.
+	// Linger is how long entries that are fewer than one Send may be given wait for others, to be sent together with them.
+	// They do not wait while somebody waits in [Queue.Flushed].
 	Linger time.Duration
 }
 
@@ -62,9 +63,22 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 	defer c.reader.close()
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
-	for {
-		idle := c.deliver(ctx)
-		if !idle {
+	for idle := false; ; {
+		if idle {
+			select {
+			case <-q.wake:
+			case <-look.C:
+				q.lookAround(ctx)
+			case <-ctx.Done():
+				return ended(ctx)
+			}
+		}
+		c.linger(ctx, options.Linger)
+		q.mu.Lock()
+		end := q.end.entry
+		q.mu.Unlock()
+		for more := true; more; more = !idle && c.reader.at.entry < end {
+			idle = c.deliver(ctx)
 			select {
 			case <-look.C:
 				q.lookAround(ctx)
@@ -72,29 +86,32 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 				return ended(ctx)
 			default:
 			}
-			continue
-		}
-		select {
-		case <-q.wake:
-			linger(ctx, options.Linger)
-		case <-look.C:
-			q.lookAround(ctx)
-		case <-ctx.Done():
-			return ended(ctx)
 		}
 	}
 }
 
-// linger waits, as long as ctx lasts.
-func linger(ctx context.Context, d time.Duration) {
+// linger waits for more entries, as long as ctx lasts, where there are some but not enough for a whole batch.
+func (c *consumer) linger(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		runtime.Gosched() // Others who append at the same time come into the same batch.
+		return
+	}
+	select {
+	case <-c.q.hurry: // From a time when nothing lingered.
+	default:
+	}
+	c.q.mu.Lock()
+	entries, bytes := c.q.end.entry-c.reader.at.entry, c.q.end.position-c.reader.at.position
+	enough := entries == 0 || entries >= uint64(c.maxEntries) || bytes >= int64(c.maxBytes) || c.q.flushing > 0
+	c.q.mu.Unlock()
+	if enough {
 		return
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-c.q.hurry:
 	case <-ctx.Done():
 	}
 }

@@ -72,14 +72,20 @@ func isFrame(b []byte) bool {
 }
 
 // FuzzDamage holds that overwriting a stretch of a directory's files costs the entries and heads that it hit, and no
-// other: neither the receiver nor the owner.
+// other: neither the receiver nor the owner. The last file may end in zeros.
 func FuzzDamage(f *testing.F) {
 	l, frames := writtenFrames(f)
-	f.Add(uint(0), uint(20), []byte("damage"))
-	f.Add(uint(1), uint(0), make([]byte, 200))
-	f.Add(uint(1), uint(30), []byte{1})
-	f.Add(uint(2), uint(segmentHeaderBytes), []byte("head"))
-	f.Fuzz(func(t *testing.T, segment, at uint, damage []byte) {
+	killed, _ := withZeros(l)
+	f.Add(uint(0), uint(20), []byte("damage"), false)
+	f.Add(uint(1), uint(0), make([]byte, 200), true)
+	f.Add(uint(1), uint(30), []byte{1}, false)
+	f.Add(uint(2), uint(segmentHeaderBytes), []byte("head"), true)
+	f.Add(uint(2), uint(200), []byte("among zeros"), true)
+	f.Fuzz(func(t *testing.T, segment, at uint, damage []byte, zeros bool) {
+		l := l
+		if zeros {
+			l = killed
+		}
 		name := l.segments[segment%uint(len(l.segments))]
 		content := bytes.Clone(l.content[name])
 		begin := int(at % uint(len(content)))

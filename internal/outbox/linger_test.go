@@ -45,3 +45,62 @@ func TestLinger(t *testing.T) {
 		mustClose(t, q)
 	})
 }
+
+// TestLingerFull holds that a whole batch does not wait, and that one that is less is not kept waiting twice.
+func TestLingerFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := mustOpen(t, "", Options{Durability: Memory})
+		mustAppend(t, q, numbered(0, 7)...)
+		began := time.Now()
+		var sizes []int
+		var at []time.Duration
+		stop := deliver(t, q, DeliverOptions{Linger: time.Second, BatchEntries: 3}, func(_ context.Context, entries [][]byte) ([]Failure, error) {
+			sizes, at = append(sizes, len(entries)), append(at, time.Since(began))
+			return nil, nil
+		})
+		synctest.Wait()
+		if want := []int{3, 3, 1}; !slices.Equal(sizes, want) || at[2] != 0 {
+			t.Errorf("sent %v at %v", sizes, at)
+		}
+		// While one batch is sent others come: these are fewer, and wait.
+		mustAppend(t, q, numbered(7, 9)...)
+		time.Sleep(time.Second - 1)
+		mustAppend(t, q, numbered(9, 13)...)
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if want := []int{3, 3, 1, 3, 3}; !slices.Equal(sizes, want) || at[3] != time.Second || at[4] != time.Second {
+			t.Errorf("sent %v at %v", sizes, at)
+		}
+		stop()
+		mustClose(t, q)
+	})
+}
+
+// TestLingerFlushed holds that nothing lingers while somebody waits for all to be delivered.
+func TestLingerFlushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := mustOpen(t, "", Options{Durability: Memory})
+		var r receiver
+		stop := deliver(t, q, DeliverOptions{Linger: time.Hour}, r.send)
+		synctest.Wait()
+		began := time.Now()
+		for n := range 3 {
+			mustAppend(t, q, numbered(n, n+1)...)
+			if n == 1 {
+				synctest.Wait() // It lingers already.
+			}
+			flush(t, q)
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited for %v", waited)
+		}
+		checkEntries(t, r.entries(), numbered(0, 3))
+		mustAppend(t, q, "later") // Nobody waits any more.
+		time.Sleep(time.Minute)
+		if n := len(r.entries()); n != 3 {
+			t.Errorf("%d entries", n)
+		}
+		stop()
+		mustClose(t, q)
+	})
+}

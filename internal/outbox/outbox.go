@@ -2,8 +2,8 @@
 // one consumer, until whoever they are for has taken them. An entry is a slice of bytes; the queue never looks into it.
 //
 //	queue, err := outbox.Open(dir, outbox.Options{Logger: logger})
-//	commit, err := queue.Append(start)           // Written.
-//	err = commit.Wait(ctx)                       // Durable; the sync ran meanwhile, shared with others.
+//	commit, err := queue.Append(start)           // Written, and to be synced within a few milliseconds.
+//	err = commit.Wait(ctx)                       // Durable, by a sync that all share who wait at the same time.
 //	go queue.Deliver(ctx, outbox.DeliverOptions{}, send)
 //
 // An entry can be delivered more than once, after a crash or a lost answer: the receiver recognises what it has. The
@@ -20,7 +20,8 @@
 // # On disk
 //
 // The directory has a log in segments, NNNNNNNNNNNN-SSSSSSSS.log: a number, and a salt that ties frames to their
-// segment (see [MaxEntryBytes] and frame.go for the format). A segment of an earlier life is never appended to. One that
+// segment (see [MaxEntryBytes] and frame.go for the format). The last one may end in zeros, which are written ahead of its
+// frames and taken back when it is left. A segment of an earlier life is never appended to. One that
 // all entries have been delivered from is removed, but not before a later one is on the disk with its head. The file
 // "cursor" says where delivery goes on, "lock" belongs to the process that has the queue open, and "reserve" holds
 // nothing but room. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved back, damaged/ the
@@ -28,7 +29,8 @@
 //
 // # Damage
 //
-// What is torn off at the end of the last segment was never acknowledged and is passed over in silence. Anything else
+// What is torn off at the end of the last segment was never acknowledged and is passed over in silence: zeros, or the
+// first sectors of a frame and then nothing but zeros. Anything else
 // that is not as it was written costs the entries it hit: it is logged, counted, set aside, and the rest is delivered.
 // A segment of a newer version is left alone, and [Open] fails.
 package outbox
@@ -130,9 +132,12 @@ type Queue struct {
 	opened  time.Time       // With the monotonic clock, which all times are counted by: see now.
 
 	wake   chan struct{} // Something was appended. Has room for one.
-	dirty  chan struct{} // Something is to be synced. Has room for one.
+	hurry  chan struct{} // Somebody waits until all is delivered. Has room for one.
+	asked  chan struct{} // Somebody waits for a sync. Has room for one.
 	closed chan struct{}
 	synced chan struct{} // Closed when the syncer has returned.
+	timer  *time.Timer   // The syncer's. Set under mu.
+	delay  time.Duration // Of a sync that nobody asks for.
 
 	// Appending is held while entries are written, and by whoever puts another segment in place of the active one. It is
 	// taken before mu.
@@ -151,6 +156,7 @@ type Queue struct {
 	read       place // Up to where entries have been delivered or set aside.
 	oldest     int64 // When the first entry after read was appended, as far as known.
 	emptied    chan struct{}
+	flushing   int                  // How many wait in Flushed.
 	full       bool                 // The disk had no room at the last try, or not for all of the reserve.
 	freed      bool                 // A segment was removed since the reserve was to be made whole.
 	complained map[string]time.Time // When a failure was logged last, by the message.
@@ -159,6 +165,7 @@ type Queue struct {
 	unnamed   bool       // A segment's name is to be synced.
 	durable   place      // Up to where entries have been synced, or given up.
 	gathering *group     // Who waits for the next sync.
+	due       bool       // The timer runs: something is to be synced.
 
 	graves     []grave // Dead entries that are in no file: in Memory, and while the disk takes none.
 	graveBytes int
@@ -189,13 +196,17 @@ func newQueue(dir string, options Options) *Queue {
 	options.SegmentBytes = or(options.SegmentBytes, defaultSegmentBytes)
 	q := &Queue{
 		dir: dir, files: options.files, logger: options.Logger, opened: time.Now(),
-		wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		closed: make(chan struct{}), synced: make(chan struct{}),
+		timer: stoppedTimer(), delay: syncDelay,
 		recent: recent{limit: recentBytes}, taken: make(map[string]bool), complained: make(map[string]time.Time),
 	}
 	if options.Durability == Memory {
 		options.MaxBytes = or(options.MaxBytes, defaultMaxMemoryBytes)
 		q.recent.limit = 0
+	}
+	if options.Durability == Kernel {
+		q.delay = kernelInterval
 	}
 	options.MaxBytes = or(options.MaxBytes, defaultMaxBytes)
 	options.ReserveBytes = min(or(options.ReserveBytes, defaultReserveBytes), options.MaxBytes/4)
@@ -204,6 +215,12 @@ func newQueue(dir string, options Options) *Queue {
 		q.files = disk{}
 	}
 	return q
+}
+
+func stoppedTimer() *time.Timer {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return timer
 }
 
 // or returns value, or otherwise if that is zero.
@@ -260,6 +277,18 @@ func (q *Queue) start() (err error) {
 // Flushed waits until nothing is pending. It returns the context's error if that ends before: what is left then stays
 // where it is. Something must deliver meanwhile.
 func (q *Queue) Flushed(ctx context.Context) error {
+	q.mu.Lock()
+	q.flushing++
+	q.mu.Unlock()
+	select {
+	case q.hurry <- struct{}{}:
+	default:
+	}
+	defer func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.flushing--
+	}()
 	for {
 		q.mu.Lock()
 		if q.read.entry == q.end.entry {
@@ -294,6 +323,7 @@ func (q *Queue) Close() error {
 	q.mu.Unlock()
 
 	q.appending.Lock() // An Append that is under way ends; no other begins.
+	q.seal()
 	commit := q.requestSync()
 	q.appending.Unlock()
 	close(q.closed)

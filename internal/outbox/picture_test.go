@@ -193,7 +193,7 @@ func stopAtStep(t *testing.T, dir string, step int, rng *rand.Rand) (after strin
 	}
 	err := filepath.WalkDir(now, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
-			files.named[path], files.synced[path] = true, int64(len(readFile(t, path)))
+			files.named[path], files.synced[path] = true, readFile(t, path)
 		}
 		return err
 	})

@@ -129,11 +129,16 @@ func (q *Queue) readSegment(s *segment, begin int64, last bool) error {
 		f, found := scan.next(limit)
 		switch {
 		case !found:
-			if !last || !scan.torn(expected, limit) || scan.unreadable {
-				q.setAsideFrom(s, scan, begin, expected, limit)
+			torn, end := scan.torn(expected, limit)
+			if !last {
+				torn, end = false, limit
 			}
-			if !s.keep {
-				_ = opened.Truncate(expected) // Else the next Open finds it again, which does no harm.
+			if !torn || scan.unreadable {
+				q.setAsideFrom(s, scan, begin, expected, end)
+			}
+			if !s.keep && opened.Truncate(expected) == nil {
+				// Where one of them fails the next Open may find it again, and call it damage.
+				_ = opened.Sync()
 			}
 			return nil
 		case f.offset > expected:

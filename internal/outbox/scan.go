@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -10,6 +11,8 @@ const (
 	// scanBytes is how much of a segment is read at a time, where no frame is larger.
 	scanBytes = 256 << 10
 	pageBytes = 4 << 10
+	// sectorBytes is what a disk writes whole or not at all.
+	sectorBytes = 512
 )
 
 // scanner reads the frames of a segment in their order and passes over what is damaged. It never hands out an entry
@@ -124,32 +127,40 @@ func (s *scanner) read(p []byte, offset int64) int {
 	return n
 }
 
-// torn reports whether what a segment ends with is what the end of a process or of its machine leaves behind: nothing
-// but zeros, or the beginning of a frame.
-func (s *scanner) torn(offset, limit int64) bool {
+// torn reports whether what a segment ends with is what the end of a process or of its machine leaves behind, and where
+// the last of it is that is not zero. That is the beginning of a frame: up to where the file ends, or up to where one of
+// the frame's sectors begins and zeros from there on. Where zeros begin elsewhere, the frame was whole once.
+func (s *scanner) torn(offset, limit int64) (torn bool, end int64) {
+	end = s.lastByte(offset, limit)
+	whole := offset + frameHeaderBytes
 	header := s.window(offset, frameHeaderBytes, limit)
-	if len(header) < 8 {
-		return true
+	if len(header) < 8 || end == offset {
+		return true, end
 	}
 	if _, length, ok := parseLength(header, s.salt); ok {
-		return offset+frameHeaderBytes+int64(length) > limit
+		whole += int64(length)
+	} else if end >= offset+8 {
+		return false, end
 	}
-	return s.zeros(offset, limit)
+	sector := (whole - 1) / sectorBytes * sectorBytes // The last one that the frame reaches into.
+	return whole > limit || end <= sector && sector > offset, end
 }
 
-// zeros reports whether a stretch holds nothing but zeros.
-func (s *scanner) zeros(offset, limit int64) bool {
+// lastByte returns the end of a stretch without the zeros that it ends with.
+func (s *scanner) lastByte(offset, limit int64) int64 {
+	end := offset
 	for offset < limit {
 		window := s.window(offset, scanBytes, limit)
-		for _, b := range window {
-			if b != 0 {
-				return false
-			}
-		}
 		if len(window) == 0 {
-			return true
+			break
+		}
+		if rest := bytes.TrimRight(window, "\x00"); len(rest) > 0 {
+			end = offset + int64(len(rest))
 		}
 		offset += int64(len(window))
 	}
-	return true
+	return end
 }
+
+// zeros reports whether a stretch holds nothing but zeros.
+func (s *scanner) zeros(offset, limit int64) bool { return s.lastByte(offset, limit) == offset }

@@ -18,8 +18,9 @@ const (
 	formatVersion      = 1
 )
 
-// segment is one file of the log: a header, perhaps a head, and the frames of entries. Number, salt, head, base and
-// first never change; the queue's mutex guards the other fields.
+// segment is one file of the log: a header, perhaps a head, and the frames of entries; and zeros behind these, while it
+// is the active one. Number, salt, head, base and first never change; the queue's mutex guards the other fields, but for
+// those that say otherwise.
 type segment struct {
 	number uint64
 	salt   uint32
@@ -32,6 +33,7 @@ type segment struct {
 	lasting bool // It has been synced, with its name and head, since it was begun: what came before can go.
 
 	file    file               // To write to; nil once it is sealed and synced.
+	ahead   ahead              // Of the active one. Guarded by appending.
 	damaged map[int64]struct{} // Where stretches begin that have been set aside.
 	keep    bool               // It has bytes that nobody could read or copy: it is set aside whole, not removed.
 }

@@ -8,11 +8,19 @@ import (
 	"time"
 )
 
-// kernelInterval is how long Kernel entries are at the mercy of the machine.
-const kernelInterval = 100 * time.Millisecond
+const (
+	// syncDelay is how long written entries wait for their sync where nobody asks for it. It is shorter than nearly every
+	// upstream thinks, and longer than one that answers at once: such an answer shares its sync with its start.
+	syncDelay = 4 * time.Millisecond
+	// kernelInterval is how long Kernel entries are at the mercy of the machine.
+	kernelInterval = 100 * time.Millisecond
+)
 
 // Commit is what an Append still has to wait for. The zero Commit waits for nothing.
-type Commit struct{ group *group }
+type Commit struct {
+	queue *Queue
+	group *group
+}
 
 // group are all who wait for the same sync.
 type group struct {
@@ -21,8 +29,9 @@ type group struct {
 }
 
 // Wait returns when what was appended is as durable as the queue makes it: in Sync, when a sync that began after the
-// write has succeeded; otherwise at once. It fails with [ErrFailed] if that cannot be had, and with the context's
-// error. May be called any number of times, from any goroutine.
+// write has succeeded; otherwise at once. The first Wait makes that sync begin, if it has not begun by itself. It fails
+// with [ErrFailed] if the entries cannot be made durable, and with the context's error. It may be called any number of
+// times, from any goroutine.
 func (c Commit) Wait(ctx context.Context) error {
 	if c.group == nil {
 		return nil
@@ -32,6 +41,7 @@ func (c Commit) Wait(ctx context.Context) error {
 		return c.group.err
 	default:
 	}
+	c.queue.ask(c.group)
 	select {
 	case <-c.group.done:
 		return c.group.err
@@ -40,56 +50,70 @@ func (c Commit) Wait(ctx context.Context) error {
 	}
 }
 
-// requestSync makes the syncer sync what has been written, if that is to be synced at all.
+// ask makes the sync that a group waits for begin at once, unless it has begun.
+func (q *Queue) ask(g *group) {
+	q.mu.Lock()
+	gathering := q.gathering == g
+	q.mu.Unlock()
+	if gathering {
+		q.syncNow()
+	}
+}
+
+// syncNow wakes the syncer.
+func (q *Queue) syncNow() {
+	select {
+	case q.asked <- struct{}{}:
+	default:
+	}
+}
+
+// requestSync has what was written synced after a while, and returns what waits for that.
 func (q *Queue) requestSync() Commit {
 	if q.options.Durability == Memory {
 		return Commit{}
 	}
-	var commit Commit
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.due {
+		q.due = true
+		q.timer.Reset(q.delay)
+	}
 	// Where nobody is to wait, the one who closes the queue does.
-	if q.options.Durability == Sync || q.closing {
-		if q.gathering == nil {
-			q.gathering = &group{done: make(chan struct{})}
-		}
-		commit.group = q.gathering
+	if q.options.Durability != Sync && !q.closing {
+		return Commit{}
 	}
-	q.mu.Unlock()
-	select {
-	case q.dirty <- struct{}{}:
-	default:
+	if q.gathering == nil {
+		q.gathering = &group{done: make(chan struct{})}
 	}
-	return commit
+	return Commit{q, q.gathering}
 }
 
-// syncLoop syncs on request until the queue is closed, and then once more. While one sync runs, all who append gather
+// syncLoop syncs what is due until the queue is closed, and then once more. While one sync runs, all who append gather
 // for the next.
 func (q *Queue) syncLoop() {
 	defer close(q.synced)
+	defer q.timer.Stop()
 	for {
 		select {
-		case <-q.dirty:
+		case <-q.asked:
 			runtime.Gosched() // Those whom the last sync released come with their next entries: one sync for all.
+		case <-q.timer.C:
 		case <-q.closed:
 			q.sync()
 			return
-		}
-		if q.options.Durability == Kernel {
-			select {
-			case <-time.After(kernelInterval):
-			case <-q.closed:
-			}
 		}
 		q.sync()
 	}
 }
 
-// sync makes durable what has been written up to now.
+// sync makes durable what has been written up to now. The caller is the syncer.
 func (q *Queue) sync() {
 	q.mu.Lock()
 	group, end, unnamed := q.gathering, q.end, q.unnamed
 	unsynced := slices.Clone(q.unsynced)
-	q.gathering, q.unnamed = nil, false
+	q.gathering, q.unnamed, q.due = nil, false, false
+	q.timer.Stop()
 	q.mu.Unlock()
 
 	err := q.syncFiles(unsynced, unnamed)

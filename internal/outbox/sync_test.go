@@ -73,6 +73,60 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
+// TestSyncDelay has entries that nobody waits for synced by themselves after a while, and at once where somebody does:
+// what is appended in two steps within that while takes one sync.
+func TestSyncDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := newFaultyFiles()
+		q := mustOpen(t, t.TempDir(), Options{files: files})
+		synctest.Wait()
+		before := files.count("sync")
+		check := func(after time.Duration, want int) {
+			t.Helper()
+			<-time.After(after)
+			synctest.Wait()
+			if n := files.count("sync") - before; n != want {
+				t.Errorf("%d syncs, want %d", n, want)
+			}
+		}
+		check(time.Hour, 0)
+		start, err := q.Append([]byte("start"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(syncDelay-1, 0)
+		check(1, 1)
+		if err := start.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		check(time.Hour, 1)
+
+		if start, err = q.Append([]byte("start")); err != nil {
+			t.Fatal(err)
+		}
+		check(syncDelay-1, 1)
+		began := time.Now()
+		mustAppend(t, q, "end")
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited for %v: a sync is to begin at once", waited)
+		}
+		if err := start.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		check(time.Hour, 2)
+
+		// The delay counts from the first entry that is not synced, not from the last.
+		for range 4 {
+			if _, err := q.Append([]byte("start")); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(syncDelay / 4)
+		}
+		check(0, 3)
+		mustClose(t, q)
+	})
+}
+
 // TestKernelSyncs has Kernel entries synced after 100 ms, all at once, and never while nothing is written.
 func TestKernelSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

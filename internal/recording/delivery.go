@@ -31,39 +31,44 @@ type delivery struct {
 // attempt is one call of send.
 type attempt struct {
 	client   proto.DRPCRecorderClient
-	records  []*proto.Record
+	entries  [][]byte
+	next     int // The first entry that is in no batch yet.
 	failures []outbox.Failure
 	unclear  []int // Of the failures, those that may be the record's fault or the control plane's.
 	taken    int   // How many records the control plane has taken.
 	lost     bool  // It is of no use to go on: the rest is among the failures.
 }
 
-// send hands records over in their order. It returns those that the control plane did not take, by their index in
-// records; an error says that nothing is known of any.
-func (d *delivery) send(ctx context.Context, client proto.DRPCRecorderClient, records []*proto.Record) ([]outbox.Failure, error) {
-	batches := [][]*proto.Record{records}
-	if client.DRPCConn() != nil {
-		batches = splitRecords(records)
-	}
-	a := &attempt{client: client, records: records}
-	for offset := 0; len(batches) > 0 && !a.lost; batches = batches[1:] {
-		if err := d.sendBatch(ctx, a, offset, batches[0]); err != nil {
-			if offset == 0 {
+// send hands the records of entries over in their order. It returns those that the control plane did not take, by their
+// index in entries; an error says that nothing is known of any.
+func (d *delivery) send(ctx context.Context, client proto.DRPCRecorderClient, entries [][]byte) ([]outbox.Failure, error) {
+	a := &attempt{client: client, entries: entries}
+	for first := true; a.next < len(entries) && !a.lost; first = false {
+		b := a.batch()
+		if len(b.indexes) == 0 {
+			continue // Nothing in it can be read.
+		}
+		if err := d.sendBatch(ctx, a, b); err != nil {
+			if first {
 				d.refusing = time.Time{}
 				return nil, err
 			}
-			a.fail(offset, err)
+			a.fail(b.indexes[0], err)
 		}
-		offset += len(batches[0])
 	}
 	d.judge(a)
 	return a.failures, nil
 }
 
-// fail notes that all records from one on are to be sent again.
+// refuse notes that an entry is not to be sent again.
+func (a *attempt) refuse(index int, err error) {
+	a.failures = append(a.failures, outbox.Failure{Index: index, Err: err, Permanent: true})
+}
+
+// fail notes that all entries from one on are to be sent again.
 func (a *attempt) fail(from int, err error) {
 	a.lost = true
-	for i := from; i < len(a.records); i++ {
+	for i := from; i < len(a.entries); i++ {
 		a.failures = append(a.failures, outbox.Failure{Index: i, Err: err})
 	}
 }
@@ -85,36 +90,41 @@ func (d *delivery) judge(a *attempt) {
 	}
 }
 
-// sendBatch hands the records from an offset on over in one call, or one by one to a control plane that knows no batches
-// or does not like this one.
-func (d *delivery) sendBatch(ctx context.Context, a *attempt, offset int, batch []*proto.Record) error {
+// sendBatch hands a batch over in one call, or one by one to a control plane that knows no batches or does not like this
+// one.
+func (d *delivery) sendBatch(ctx context.Context, a *attempt, b batch) error {
 	call, cancel := context.WithTimeout(ctx, deliverTimeout)
 	defer cancel()
-	response, err := a.client.RecordBatch(call, &proto.RecordBatchRequest{Records: batch})
+	response, err := b.send(call, a.client)
 	switch {
 	case err == nil:
 	case isRefusal(err):
-		a.sendSingly(ctx, offset, batch)
+		a.sendSingly(ctx, b)
 		return nil
 	default:
 		return err
 	}
 	for _, f := range response.GetFailures() {
 		index := int(f.GetIndex())
-		if index < 0 || index >= len(batch) {
-			return fmt.Errorf("control plane names record %d of %d as failed: %s", index, len(batch), f.GetError())
+		if index < 0 || index >= len(b.indexes) {
+			return fmt.Errorf("control plane names record %d of %d as failed: %s", index, len(b.indexes), f.GetError())
 		}
-		a.failures = append(a.failures, outbox.Failure{Index: offset + index, Err: errors.New(f.GetError()), Permanent: f.GetPermanent()})
+		a.failures = append(a.failures, outbox.Failure{Index: b.indexes[index], Err: errors.New(f.GetError()), Permanent: f.GetPermanent()})
 	}
 	d.duplicates += int64(response.GetDuplicates())
-	a.taken += len(batch) - len(response.GetFailures())
+	a.taken += len(b.indexes) - len(response.GetFailures())
 	return nil
 }
 
 // sendSingly hands records over one by one. Where the control plane is lost on the way, all that follows fails.
-func (a *attempt) sendSingly(ctx context.Context, offset int, batch []*proto.Record) {
-	for i, record := range batch {
-		err := sendOne(ctx, a.client, record)
+func (a *attempt) sendSingly(ctx context.Context, b batch) {
+	for _, index := range b.indexes {
+		record, err := a.record(index)
+		if err != nil {
+			a.refuse(index, err)
+			continue
+		}
+		err = sendOne(ctx, a.client, record)
 		switch {
 		case err == nil, drpcerr.Code(err) == rpcstatus.AlreadyExists:
 			a.taken++
@@ -123,9 +133,9 @@ func (a *attempt) sendSingly(ctx context.Context, offset int, batch []*proto.Rec
 			if !isClear {
 				a.unclear = append(a.unclear, len(a.failures))
 			}
-			a.failures = append(a.failures, outbox.Failure{Index: offset + i, Err: err, Permanent: isClear})
+			a.failures = append(a.failures, outbox.Failure{Index: index, Err: err, Permanent: isClear})
 		default:
-			a.fail(offset+i, err)
+			a.fail(index, err)
 			return
 		}
 	}

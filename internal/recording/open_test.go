@@ -17,7 +17,7 @@ func TestOpenInterceptions(t *testing.T) {
 		ids[i] = uuid.Must(uuid.NewV7())
 	}
 	entry := func(record aibridge.Record) []byte {
-		entries, err := encodeEntries(recordsToProto([]aibridge.Record{record}))
+		entries, err := new(encoder).encode([]aibridge.Record{record})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,9 +26,13 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// deliveryLinger is how long a record waits for others that go to the control plane in the same batch. It is a call and a
-// transaction for each batch, and most of what a short request costs besides.
-const deliveryLinger = 10 * time.Millisecond
+const (
+	// deliveryLinger is how long records wait for others that go to the control plane in the same batch. A batch is a call
+	// and, in the store, a transaction that is synced; reports may be behind by that much.
+	deliveryLinger = 50 * time.Millisecond
+	// deliveryBatch is how many records go together at most: four to an interception, 5,000 interceptions a second.
+	deliveryBatch = 1000
+)
 
 // flushGrace is how long delivery may go on when a server's patience is over, for what ends with the process.
 const flushGrace = 5 * time.Second
@@ -40,7 +44,7 @@ type Queue struct {
 	goOn   bool // Without records, where there is no room for them.
 	memory bool
 
-	fresh      freshRecords
+	encoders   encoders
 	dropped    atomic.Int64 // Records that there was no room for.
 	duplicates atomic.Int64
 
@@ -91,16 +95,16 @@ func (q *Queue) endCut(cut []uuid.UUID) error {
 	if len(cut) == 0 {
 		return nil
 	}
-	ends := make([]*proto.Record, len(cut))
+	ends := make([]aibridge.Record, len(cut))
 	for i, id := range cut {
 		record, err := uuid.NewV7()
 		if err != nil {
 			return err
 		}
-		ends[i] = recordToProto(&aibridge.InterceptionEnd{
+		ends[i] = &aibridge.InterceptionEnd{
 			RecordID: record, InterceptionID: id, EndedAt: time.Now(),
 			ErrorType: aibridge.ErrorTruncated, ErrorMessage: "the gateway's process ended before the answer did",
-		})
+		}
 	}
 	if _, err := q.append(ends); err != nil {
 		return fmt.Errorf("records: end the interceptions that were cut: %w", err)
@@ -112,11 +116,6 @@ func (q *Queue) endCut(cut []uuid.UUID) error {
 
 // Record implements [aibridge.Recorder].
 func (q *Queue) Record(ctx context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
-	return q.Take(ctx, recordsToProto(records))
-}
-
-// Take is Record for records that are messages of the contract already, of which there is at least one.
-func (q *Queue) Take(ctx context.Context, records []*proto.Record) (aibridge.Commit, error) {
 	commit, err := q.append(records)
 	switch {
 	case err == nil && q.goOn:
@@ -170,21 +169,17 @@ func (q *Queue) drop(ctx context.Context, records int, err error) {
 }
 
 // append puts records into the queue. What belongs to interceptions that have begun may use the room in reserve.
-func (q *Queue) append(records []*proto.Record) (outbox.Commit, error) {
-	entries, err := encodeEntries(records)
+func (q *Queue) append(records []aibridge.Record) (outbox.Commit, error) {
+	encoder := q.encoders.get()
+	defer q.encoders.put(encoder) // The queue does not keep the entries.
+	entries, err := encoder.encode(records)
 	if err != nil {
 		return outbox.Commit{}, err
 	}
-	q.fresh.add(entries, records)
-	add := q.queue.AppendReserved
-	if head, _ := readHead(entries[0]); head.kind == entryStart {
-		add = q.queue.Append
+	if entries[0][0] == entryStart {
+		return q.queue.Append(entries...)
 	}
-	commit, err := add(entries...)
-	if err != nil {
-		q.fresh.take(entries)
-	}
-	return commit, err
+	return q.queue.AppendReserved(entries...)
 }
 
 // Deliver begins to hand records to the control plane, until Close. It is called once. ClientFn waits for a client as
@@ -195,46 +190,15 @@ func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient
 	q.delivering.Go(func() {
 		var delivery delivery
 		// It ends with the context or the queue, which is no error of anyone's.
-		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: deliveryLinger}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
+		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: deliveryLinger, BatchEntries: deliveryBatch}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
 			client, err := clientFn(ctx)
 			if err != nil {
 				return nil, err
 			}
 			defer func() { q.duplicates.Store(delivery.duplicates) }()
-			return q.sendEntries(ctx, &delivery, client, entries)
+			return delivery.send(ctx, client, entries)
 		})
 	})
-}
-
-// sendEntries hands over what entries hold.
-func (q *Queue) sendEntries(ctx context.Context, d *delivery, client proto.DRPCRecorderClient, entries [][]byte) ([]outbox.Failure, error) {
-	records := q.fresh.take(entries)
-	indexes := make([]int, 0, len(entries)) // Of the entries that can be read.
-	var failures []outbox.Failure
-	for i, entry := range entries {
-		if records[i] == nil {
-			record, err := decodeEntry(entry)
-			if err != nil {
-				failures = append(failures, outbox.Failure{Index: i, Err: err, Permanent: true})
-				continue
-			}
-			records[i] = record
-		}
-		records[len(indexes)] = records[i]
-		indexes = append(indexes, i)
-	}
-	if len(indexes) == 0 {
-		return failures, nil
-	}
-	failed, err := d.send(ctx, client, records[:len(indexes)])
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range failed {
-		f.Index = indexes[f.Index]
-		failures = append(failures, f)
-	}
-	return failures, nil
 }
 
 // Close delivers what there is for as long as ctx lasts, and a little longer what would be lost, and closes the queue.

@@ -42,8 +42,8 @@ func chatFigures() figureNames {
 }
 
 // chatStream reads a stream of the Chat Completions API.
-func chatStream(events []event) answer {
-	a := answer{figureNames: chatFigures()}
+func chatStream(events []event) reading {
+	a := reading{figureNames: chatFigures()}
 	open := chatOpen{}
 	for _, event := range events {
 		if a.ended() {
@@ -66,15 +66,15 @@ func chatStream(events []event) answer {
 
 // chatBody reads an answer of the Chat Completions API that came in one piece: it is like a chunk that has messages in
 // the place of deltas.
-func chatBody(body object) answer {
-	a := answer{figureNames: chatFigures()}
+func chatBody(body object) reading {
+	a := reading{figureNames: chatFigures()}
 	a.chunk(body, chatOpen{})
 	a.failure = readFailure(body, body.text("type"))
 	a.foreign = body.text("object") != "chat.completion" && body.objects("choices") == nil
 	return a
 }
 
-func (a *answer) chunk(chunk object, open chatOpen) {
+func (a *reading) chunk(chunk object, open chatOpen) {
 	a.id, a.model = cmp.Or(a.id, chunk.text("id")), cmp.Or(a.model, chunk.text("model"))
 	a.tier = cmp.Or(chunk.text("service_tier"), a.tier)
 	for _, choice := range chunk.objects("choices") {
@@ -103,7 +103,7 @@ type chatPart struct {
 }
 
 // chatMessage notes a choice's message, or a piece of one.
-func (a *answer) chatMessage(choice int64, message object, open chatOpen) {
+func (a *reading) chatMessage(choice int64, message object, open chatOpen) {
 	// Some servers have another name for it, and some send it under both.
 	if reasoning := cmp.Or(message.text("reasoning_content"), message.text("reasoning")); reasoning != "" {
 		place := chatPlace{choice: choice, what: "reasoning"}
@@ -130,7 +130,7 @@ func (a *answer) chatMessage(choice int64, message object, open chatOpen) {
 
 // chatCall notes a call, or a piece of one. At one place, another id together with a name begins another call: some
 // servers give all calls the same index. Other servers make up an id for each piece, but do not repeat the name.
-func (a *answer) chatCall(open chatOpen, place chatPlace, id string, function object, input string) {
+func (a *reading) chatCall(open chatOpen, place chatPlace, id string, function object, input string) {
 	name := function.text("name")
 	part := open[place]
 	if part == nil || name != "" && id != "" && part.call.id != "" && part.call.id != id {

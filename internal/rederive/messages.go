@@ -39,8 +39,8 @@ func messagesFigures() figureNames {
 }
 
 // messagesStream reads a stream of the Messages API.
-func messagesStream(events []event) answer {
-	a := answer{figureNames: messagesFigures(), preliminary: true}
+func messagesStream(events []event) reading {
+	a := reading{figureNames: messagesFigures(), preliminary: true}
 	open := map[int64]messagesBlock{}
 	for _, event := range events {
 		if a.ended() {
@@ -72,8 +72,8 @@ func messagesStream(events []event) answer {
 }
 
 // messagesBody reads an answer of the Messages API that came in one piece.
-func messagesBody(body object) answer {
-	a := answer{figureNames: messagesFigures()}
+func messagesBody(body object) reading {
+	a := reading{figureNames: messagesFigures()}
 	if body.text("type") != "message" {
 		a.failure = readFailure(body, body.text("type"))
 		a.foreign = true
@@ -86,12 +86,12 @@ func messagesBody(body object) answer {
 	return a
 }
 
-func (a *answer) message(message object) {
+func (a *reading) message(message object) {
 	a.id, a.model = cmp.Or(a.id, message.text("id")), cmp.Or(a.model, message.text("model"))
 	a.messagesUsage(message.object("usage"))
 }
 
-func (a *answer) messagesUsage(usage object) {
+func (a *reading) messagesUsage(usage object) {
 	a.figures.add(usage)
 	a.tier = cmp.Or(usage.text("service_tier"), a.tier)
 }
@@ -103,7 +103,7 @@ type messagesBlock struct {
 }
 
 // block notes a content block, as it starts or in whole.
-func (a *answer) block(content object) messagesBlock {
+func (a *reading) block(content object) messagesBlock {
 	switch content.text("type") {
 	case "tool_use", "server_tool_use", "mcp_tool_use":
 		made := call{id: content.text("id"), tool: content.text("name"), withoutInput: "{}"}

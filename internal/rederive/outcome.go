@@ -36,7 +36,7 @@ func word(o object, name string) string {
 }
 
 // outcome returns how an exchange ended: in one word, and in the upstream's own.
-func (a *answer) outcome(exchange Exchange) (errorType, message string) {
+func (a *reading) outcome(exchange Exchange) (errorType, message string) {
 	told := cmp.Or(a.failure, &failure{})
 	switch {
 	case exchange.Status == 0 && exchange.ClientLeft:

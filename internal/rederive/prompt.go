@@ -25,7 +25,7 @@ func (c client) prompt(asked request) *Prompt {
 	if asked.besideResults {
 		metadata["beside_tool_results"] = true
 	}
-	for _, beginning := range c.own {
+	for _, beginning := range c.Own {
 		if strings.HasPrefix(asked.opening, beginning) || strings.HasPrefix(text, beginning) {
 			metadata["client_generated"] = true
 		}
@@ -35,7 +35,7 @@ func (c client) prompt(asked request) *Prompt {
 
 // isWrapper reports whether a part is, whole, one block of the client's.
 func (c client) isWrapper(part string) bool {
-	for _, tag := range c.wrappers {
+	for _, tag := range c.Wrappers {
 		inner, opened := strings.CutPrefix(strings.TrimSpace(part), "<"+tag+">")
 		before, closed := strings.CutSuffix(inner, "</"+tag+">")
 		if opened && closed && !strings.Contains(before, "</"+tag+">") {
@@ -47,7 +47,7 @@ func (c client) isWrapper(part string) bool {
 
 // unwrap takes the client's blocks off both ends of a text. Between them, all is the person's.
 func (c client) unwrap(text string) string {
-	for _, tag := range c.wrappers {
+	for _, tag := range c.Wrappers {
 		opening, closing := "<"+tag+">", "</"+tag+">"
 		if _, rest, ok := strings.Cut(text, closing); ok && strings.HasPrefix(strings.TrimSpace(text), opening) {
 			return c.unwrap(strings.TrimLeft(rest, "\r\n"))
@@ -60,12 +60,12 @@ func (c client) unwrap(text string) string {
 }
 
 func (c client) withoutLeadingLine(text string) string {
-	if c.leading == "" {
+	if c.Leading == "" {
 		return text
 	}
 	first, rest, _ := strings.Cut(text, "\n")
 	first = strings.TrimSpace(first)
-	if strings.HasPrefix(first, "<"+c.leading+">") && strings.HasSuffix(first, "</"+c.leading+">") {
+	if strings.HasPrefix(first, "<"+c.Leading+">") && strings.HasSuffix(first, "</"+c.Leading+">") {
 		return strings.TrimLeft(rest, "\r\n")
 	}
 	return text
@@ -74,12 +74,12 @@ func (c client) withoutLeadingLine(text string) string {
 // isItsOwn reports whether a text beside the results of tools is one of the client's.
 func (c client) isItsOwn(part string) bool {
 	part = strings.TrimSpace(part)
-	for _, beginning := range c.fixed {
+	for _, beginning := range c.FixedBeginnings {
 		if strings.HasPrefix(part, beginning) {
 			return true
 		}
 	}
-	for _, text := range c.exact {
+	for _, text := range c.FixedTexts {
 		if part == text {
 			return true
 		}

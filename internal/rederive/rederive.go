@@ -1,7 +1,7 @@
 // Package rederive says what an exchange between a client and an upstream was, from its bytes alone and after the fact.
 //
 // It is a second opinion: written from the specification, on encoding/json, over whole bodies, without anything of what
-// the gateway reads along with. What the gateway recorded of an exchange must equal what [Derive] makes of its bytes.
+// the gateway reads along with but the table of clients, which is data. What the gateway recorded of an exchange must equal what [Derive] makes of its bytes.
 // Speed does not matter here, plainness does.
 //
 //	derived, err := rederive.Derive(exchange)
@@ -135,11 +135,11 @@ func Derive(exchange Exchange) (Facts, error) {
 	answer := readAnswer(exchange, format, string(fields["stream"]) == "true")
 
 	facts := Facts{
-		Model:                 storable(fields.text("model")),
-		Client:                client.name,
-		ClientSessionID:       storable(client.session(exchange.RequestHeader, fields)),
-		UserAgent:             storable(exchange.RequestHeader.Get("User-Agent")),
-		CorrelatingToolCallID: storable(asked.toolResultID),
+		Model:                 name(fields.text("model")),
+		Client:                client.Name,
+		ClientSessionID:       name(client.session(exchange.RequestHeader, fields)),
+		UserAgent:             name(exchange.RequestHeader.Get("User-Agent")),
+		CorrelatingToolCallID: name(asked.toolResultID),
 		Prompt:                client.prompt(asked),
 		TokenUsages:           answer.tokenUsages(),
 		ToolUsages:            answer.toolUsages(),
@@ -153,8 +153,8 @@ func Derive(exchange Exchange) (Facts, error) {
 // format is what differs between formats.
 type format struct {
 	request func(object) request
-	stream  func([]event) answer
-	body    func(object) answer
+	stream  func([]event) reading
+	body    func(object) reading
 }
 
 func formats() map[string]format {
@@ -166,24 +166,31 @@ func formats() map[string]format {
 }
 
 // readAnswer reads what the upstream sent, as far as it came.
-func readAnswer(exchange Exchange, format format, askedForStream bool) answer {
+func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
 	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
-	if exchange.Whole && (err != nil || tooLarge) {
-		return answer{unreadable: true}
+	isUnreadable := exchange.Whole && (err != nil || tooLarge)
+	if isUnreadable && !stream {
+		return unreadable()
 	}
 	if stream {
 		answer := format.stream(events(body, !exchange.Abandoned))
 		answer.streamed = true
+		if isUnreadable && !answer.terminated { // What comes behind the end is none of the answer, whatever it is.
+			return unreadable()
+		}
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole)
 		return answer
 	}
 	if !exchange.Whole {
-		return answer{broken: true}
+		return reading{broken: true}
 	}
 	return format.body(asObject(body))
 }
+
+// unreadable is an answer whose content coding cannot be undone.
+func unreadable() reading { return reading{unreadable: true} }
 
 // codingOf returns the content coding of a message, which may be told in several lines.
 func codingOf(header http.Header) string {

@@ -46,8 +46,8 @@ func responsesFigures() figureNames {
 }
 
 // responsesStream reads a stream of the Responses API.
-func responsesStream(events []event) answer {
-	a := answer{figureNames: responsesFigures()}
+func responsesStream(events []event) reading {
+	a := reading{figureNames: responsesFigures()}
 	var items responsesItems
 	for _, event := range events {
 		if a.ended() {
@@ -79,8 +79,8 @@ func responsesStream(events []event) answer {
 }
 
 // responsesBody reads an answer of the Responses API that came in one piece.
-func responsesBody(body object) answer {
-	a := answer{figureNames: responsesFigures()}
+func responsesBody(body object) reading {
+	a := reading{figureNames: responsesFigures()}
 	if body.text("object") != "response" {
 		a.failure = readFailure(body, body.text("type"))
 		a.foreign = true
@@ -91,7 +91,7 @@ func responsesBody(body object) answer {
 }
 
 // response notes what a response object says, which is as much of the answer as there is.
-func (a *answer) response(response object, items *responsesItems) {
+func (a *reading) response(response object, items *responsesItems) {
 	a.id, a.model = cmp.Or(response.text("id"), a.id), cmp.Or(response.text("model"), a.model)
 	a.tier = cmp.Or(response.text("service_tier"), a.tier)
 	a.figures.add(response.object("usage"))
@@ -154,7 +154,7 @@ func (s responsesItems) at(place int64) *responsesItem {
 }
 
 // begin notes an item that begins, with what there is of it.
-func (s *responsesItems) begin(a *answer, at int64, item object) {
+func (s *responsesItems) begin(a *reading, at int64, item object) {
 	if s.find(-1, item) != nil {
 		return
 	}
@@ -164,7 +164,7 @@ func (s *responsesItems) begin(a *answer, at int64, item object) {
 }
 
 // new notes an item that is not known yet. It returns nil where it is neither a call nor a thought.
-func (s *responsesItems) new(a *answer, at int64, item object) *responsesItem {
+func (s *responsesItems) new(a *reading, at int64, item object) *responsesItem {
 	begun := &responsesItem{kind: item.text("type"), id: item.text("id"), callID: item.text("call_id"), place: at}
 	switch {
 	case slices.Contains([]string{"function_call", "custom_tool_call", "mcp_call"}, begun.kind):
@@ -181,7 +181,7 @@ func (s *responsesItems) new(a *answer, at int64, item object) *responsesItem {
 }
 
 // thought returns the thought at a place in an item.
-func (i *responsesItem) thought(a *answer, at int64) *thought {
+func (i *responsesItem) thought(a *reading, at int64) *thought {
 	if i.thoughts == nil {
 		i.thoughts = map[int64]*thought{}
 	}
@@ -196,7 +196,7 @@ func (i *responsesItem) thought(a *answer, at int64) *thought {
 }
 
 // finish notes an item that is whole. What was told at last counts, unless it is nothing.
-func (s *responsesItems) finish(a *answer, at int64, item object) {
+func (s *responsesItems) finish(a *reading, at int64, item object) {
 	known := s.find(at, item)
 	if known == nil {
 		known = s.new(a, at, item)
@@ -227,7 +227,7 @@ func (s *responsesItems) finish(a *answer, at int64, item object) {
 }
 
 // add notes a piece of an item.
-func (s responsesItems) add(a *answer, kind string, data object) {
+func (s responsesItems) add(a *reading, kind string, data object) {
 	known := s.at(place(data))
 	for _, item := range s {
 		if id := data.text("item_id"); id != "" && item.id == id {

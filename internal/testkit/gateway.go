@@ -85,13 +85,13 @@ func NewGateway(t testing.TB, upstreamURL string, options GatewayOptions) *Gatew
 func Providers(t testing.TB, upstreamURL string, limits aibridge.Limits) []aibridge.Provider {
 	t.Helper()
 	anthropic, err := aibridge.NewAnthropicProvider("anthropic", aibridge.ProviderOptions{
-		BaseURL: upstreamURL, Key: ProviderKey, Limits: limits,
+		BaseURL: upstreamURL, Key: ProviderKey, Limits: limits, Digests: true,
 	})
 	if err != nil {
 		t.Fatalf("anthropic: %v", err)
 	}
 	openai, err := aibridge.NewOpenAIProvider("openai", aibridge.ProviderOptions{
-		BaseURL: upstreamURL + "/v1", Key: ProviderKey, Limits: limits,
+		BaseURL: upstreamURL + "/v1", Key: ProviderKey, Limits: limits, Digests: true,
 	})
 	if err != nil {
 		t.Fatalf("openai: %v", err)

@@ -206,3 +206,24 @@ func TestCancelStaysVisible(t *testing.T) {
 		})
 	}
 }
+
+// TestBodyFromMemory is about how a body in memory is written: whole, in pieces with a limit each, and no further than
+// the request says that it goes.
+func TestBodyFromMemory(t *testing.T) {
+	body := strings.Repeat("0123456789", 100<<10)
+	for _, length := range []int64{0, 10, pieceBytes, int64(len(body)), int64(len(body)) + 10} {
+		near, far := net.Pipe()
+		got := make(chan string)
+		go func() {
+			all, _ := io.ReadAll(far)
+			got <- string(all)
+		}()
+		limited := &io.LimitedReader{R: io.NopCloser(strings.NewReader(body)), N: length}
+		n, err := (&stallConn{Conn: near, limit: time.Minute}).ReadFrom(limited)
+		_ = near.Close()
+		want := body[:min(length, int64(len(body)))]
+		if written := <-got; err != nil || n != int64(len(want)) || written != want || limited.N != length-n {
+			t.Errorf("of %d bytes: wrote %d of %d, left %d, %v", length, n, len(want), limited.N, err)
+		}
+	}
+}

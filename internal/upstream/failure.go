@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -21,26 +20,19 @@ const (
 	textCanceled    = "upstream request canceled"
 	textRedirect    = "upstream answered with a redirect"
 	textInvalid     = "upstream gave an invalid answer"
-
-	textBodyTooLarge = "request body too large"
-	textBodyTimeout  = "request body did not arrive in time"
-	textBodyFailed   = "request body could not be read"
 )
 
 // Failure returns what a client may know of err, which a RoundTripper or the body of its response returned. The error's
 // text is one of a few constant phrases; its cause wraps err, so that [context.Canceled] and [ErrIdle] stay visible to
 // errors.Is, and is short enough for a log. An [*apierror.Error] in err's chain is returned as it is.
 //
-// The status is 504 where time ran out, 502 otherwise, and from the 4xx where the failure was the client's own: a body
-// that broke off, or was too large, says nothing about the upstream.
+// The status is 504 where time ran out, and 502 otherwise.
 func Failure(err error) *apierror.Error {
 	if e, ok := errors.AsType[*apierror.Error](err); ok {
 		return e
 	}
 	status, text := http.StatusBadGateway, textFailed
 	switch {
-	case isBodyError(err):
-		status, text = bodyFailure(err)
 	case errors.Is(err, context.Canceled):
 		text = textCanceled
 	case isName(err):
@@ -70,21 +62,6 @@ func (c *cause) Error() string {
 
 func (c *cause) Unwrap() error { return c.err }
 
-func isBodyError(err error) bool {
-	_, ok := errors.AsType[*bodyError](err)
-	return ok
-}
-
-func bodyFailure(err error) (status int, text string) {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return http.StatusRequestEntityTooLarge, textBodyTooLarge
-	}
-	if isTimeout(err) {
-		return http.StatusRequestTimeout, textBodyTimeout
-	}
-	return http.StatusBadRequest, textBodyFailed
-}
-
 // isName reports whether a name could not be resolved. That is no timeout, though a resolver may have been too slow:
 // the upstream itself was never asked.
 func isName(err error) bool {
@@ -112,22 +89,4 @@ func isConnect(err error) bool {
 	}
 	_, ok := errors.AsType[tls.RecordHeaderError](err) // Not TLS at all.
 	return ok
-}
-
-// bodyError is a failure to read the body of a request.
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return "read request body: " + e.err.Error() }
-
-func (e *bodyError) Unwrap() error { return e.err }
-
-// clientBody marks the errors of a body that is read from a client.
-type clientBody struct{ io.ReadCloser }
-
-func (b clientBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = &bodyError{err}
-	}
-	return n, err
 }

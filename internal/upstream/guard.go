@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"strings"
 
@@ -23,8 +21,7 @@ const maxHeaderValues = 1000
 // Of answers: a redirect (301, 302, 303, 307, 308) is neither followed nor passed on, so that no key ever goes to an
 // address that an upstream named; a switch of protocols, a status that HTTP does not have, too many header values and
 // control characters in one are refused. All of that is a 502, and the refused body is closed. Set-Cookie is removed,
-// in headers and trailers: its cookies would be the gateway's. An informational answer loses all of its headers, since
-// nothing checks them on their way to the client.
+// in headers and trailers: its cookies would be the gateway's.
 //
 // Of requests: what a client sent is sent once (see [sendOnce]).
 func Guard(next http.RoundTripper) http.RoundTripper { return &guard{next: next} }
@@ -34,9 +31,9 @@ type guard struct{ next http.RoundTripper }
 // RoundTrip implements [http.RoundTripper].
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	resp, err := g.next.RoundTrip(sendOnce(r.WithContext(httptrace.WithClientTrace(ctx, bareInformational()))))
+	resp, err := g.next.RoundTrip(sendOnce(r.WithContext(ctx)))
 	if err != nil {
-		return nil, Failure(withContext(ctx, err))
+		return nil, Failure(WithContextError(ctx, err))
 	}
 	resp.Request = r
 	if err := inspect(resp); err != nil {
@@ -50,22 +47,13 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// withContext makes the end of a request's context visible in an error that it caused: net/http may report its cause,
-// or what broke first.
-func withContext(ctx context.Context, err error) error {
+// WithContextError returns err, which the sending of a request failed with, and wraps the error of the request's context
+// too if that has ended: net/http may report the context's cause, or what broke first.
+func WithContextError(ctx context.Context, err error) error {
 	if done := ctx.Err(); done != nil && !errors.Is(err, done) {
 		return fmt.Errorf("%w: %w", done, err)
 	}
 	return err
-}
-
-// bareInformational returns a trace that empties the headers of an informational answer. It runs before the trace of
-// whoever forwards such answers, httputil.ReverseProxy for one.
-func bareInformational() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
-		clear(header)
-		return nil
-	}}
 }
 
 // inspect returns why a client may not have resp, or nil. The causes quote no value of a header: it could be anything.

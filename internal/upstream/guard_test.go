@@ -153,7 +153,7 @@ func TestFault019Informational(t *testing.T) {
 			return nil
 		},
 	}))
-	resp, body := answer(t, guarded(t), r)
+	resp, body := answer(t, BareInformational(guarded(t)), r)
 	if resp.StatusCode != http.StatusOK || body != "ok" || resp.Header.Get("Link") != "" {
 		t.Errorf("got %d %v %q", resp.StatusCode, resp.Header, body)
 	}

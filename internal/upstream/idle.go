@@ -39,47 +39,80 @@ func (i *idle) RoundTrip(r *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return resp, nil
 	}
-	resp.Body = &idleBody{body: resp.Body, limit: i.limit, cancel: cancel}
+	body := &idleBody{body: resp.Body, limit: i.limit, cancel: cancel, began: time.Now()}
+	body.armed.Store(true)
+	body.timer = time.AfterFunc(i.limit, body.look)
+	resp.Body = body
 	return resp, nil
 }
 
-// idleBody is a response body with a timer that runs while a Read waits. It needs no goroutine: the timer's function
-// cancels the request, and that ends the Read.
+// idleBody is a response body that is watched while a Read waits. It needs no goroutine: the timer's function cancels
+// the request, and that ends the Read. The timer is not set anew for each Read, of which there are thousands in a
+// stream: when it fires, it looks since when one has been waiting, and sets itself for the rest.
 type idleBody struct {
 	body   io.ReadCloser
 	limit  time.Duration
 	cancel context.CancelCauseFunc
-	timer  *time.Timer // Made by the first Read, stopped between two.
-	silent atomic.Bool
+
+	began   time.Time    // By which waiting is told.
+	waiting atomic.Int64 // Since when a Read has been waiting, in nanoseconds after began and one; 0: none is.
+	armed   atomic.Bool  // The timer will fire.
+	timer   *time.Timer
+	silent  atomic.Bool
 }
 
 func (b *idleBody) Read(p []byte) (int, error) {
-	if b.timer == nil {
-		b.timer = time.AfterFunc(b.limit, b.fire)
-	} else {
-		b.timer.Reset(b.limit)
+	b.waiting.Store(int64(time.Since(b.began)) + 1)
+	if !b.armed.Load() {
+		b.arm(b.limit)
 	}
 	n, err := b.body.Read(p)
-	b.timer.Stop()
+	b.waiting.Store(0)
 	if err == nil {
 		return n, nil
 	}
-	b.cancel(nil) // Nothing more will be read.
+	b.end() // Nothing more will be read.
 	if err != io.EOF && b.silent.Load() {
 		err = ErrIdle
 	}
 	return n, err
 }
 
-func (b *idleBody) fire() {
+func (b *idleBody) arm(d time.Duration) {
+	b.armed.Store(true)
+	b.timer.Reset(d)
+}
+
+// look is what the timer does.
+func (b *idleBody) look() {
+	since := b.waiting.Load()
+	if since == 0 {
+		b.armed.Store(false)
+		if since = b.waiting.Load(); since == 0 {
+			return // The next Read sets the timer.
+		}
+	}
+	if left := b.limit - (time.Since(b.began) - time.Duration(since-1)); left > 0 {
+		b.arm(left)
+		return
+	}
 	b.silent.Store(true)
 	b.cancel(ErrIdle)
 }
 
-// Close closes the body and ends the request's context, in this order: a body closed first can still hand its
-// connection back. It may be called while a Read waits.
-func (b *idleBody) Close() error {
-	err := b.body.Close()
+// end stops the timer and ends the request's context.
+func (b *idleBody) end() {
+	b.timer.Stop()
 	b.cancel(nil)
+}
+
+// Close closes the body and ends the request's context, in this order: a body closed first can still hand its
+// connection back. Where a Read waits, it is ended first.
+func (b *idleBody) Close() error {
+	if b.waiting.Load() != 0 {
+		b.cancel(context.Canceled)
+	}
+	err := b.body.Close()
+	b.end()
 	return err
 }

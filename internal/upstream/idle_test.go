@@ -303,3 +303,19 @@ func TestIdleReadsAreFree(t *testing.T) {
 		t.Errorf("%v allocations a Read", n)
 	}
 }
+
+// failingBody is a body that ends in an error.
+type failingBody struct {
+	io.Reader
+	err error
+}
+
+func (b failingBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		err = b.err
+	}
+	return n, err
+}
+
+func (failingBody) Close() error { return nil }

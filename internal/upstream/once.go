@@ -18,9 +18,6 @@ func sendOnce(r *http.Request) *http.Request {
 		hideIdempotencyKey(r)
 		return r
 	}
-	if r.GetBody == nil {
-		r.Body = clientBody{r.Body} // What can be got again is in memory: its reads do not fail.
-	}
 	r.GetBody = nil
 	return r
 }

@@ -1,5 +1,5 @@
-// Package upstream is the way to a provider: the transport, what guards the gateway and its clients from the answers,
-// and the dumps of what went over the wire.
+// Package upstream is the way to a provider: the transport, what guards the gateway and its clients from the answers, and
+// what a client may know of a failure. Package observe looks on from above the transport.
 //
 //	transport := upstream.NewTransport(upstream.Limits{})
 //	next := upstream.Idle(upstream.Guard(transport), time.Minute)
@@ -12,6 +12,8 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -89,16 +91,71 @@ func dialer(limit, stall time.Duration) dialFunc {
 	}
 }
 
-// stallConn is a connection whose writes have a deadline each. net/http writes some kilobytes at a time: a slow
-// upstream moves the deadline, only one that reads nothing at all meets it.
+// stallConn is a connection whose writes have a deadline each. They are of pieces: a slow upstream moves the deadline,
+// only one that reads nothing at all meets it.
 type stallConn struct {
 	net.Conn
 	limit time.Duration
 }
 
-func (c *stallConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
-		return 0, err
+// pieceBytes is the most that has to be taken within one limit.
+const pieceBytes = 256 << 10
+
+// Write implements [net.Conn].
+func (c *stallConn) Write(p []byte) (written int, err error) {
+	for {
+		piece := p[:min(len(p), pieceBytes)]
+		if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(piece)
+		written += n
+		if p = p[n:]; err != nil || len(p) == 0 {
+			return written, err
+		}
 	}
-	return c.Conn.Write(p)
+}
+
+// ReadFrom implements [io.ReaderFrom], through which net/http sends a request's body. One that is in memory is written
+// from there, instead of through a buffer.
+func (c *stallConn) ReadFrom(r io.Reader) (int64, error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		return io.Copy(writerOnly{c}, r)
+	}
+	body, ok := limited.R.(io.WriterTo)
+	if !ok {
+		return io.Copy(writerOnly{c}, r)
+	}
+	n, err := body.WriteTo(&limitedWriter{c, limited.N})
+	limited.N -= n
+	if errors.Is(err, errLimit) {
+		err = nil
+	}
+	return n, err
+}
+
+// writerOnly hides ReadFrom.
+type writerOnly struct{ io.Writer }
+
+// errLimit says that a body is longer than it was said to be: what is too much is not written.
+var errLimit = errors.New("end of the body")
+
+type limitedWriter struct {
+	w    io.Writer
+	left int64
+}
+
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) <= l.left {
+		n, err := l.w.Write(p)
+		l.left -= int64(n)
+		return n, err
+	}
+	n, err := l.w.Write(p[:l.left])
+	l.left -= int64(n)
+	if err == nil {
+		err = errLimit
+	}
+	return n, err
 }

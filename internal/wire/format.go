@@ -63,6 +63,9 @@ type Tracker interface {
 	// Ended reports whether the event was seen that ends a stream as it should: what comes after it says nothing. It is
 	// cheap enough to ask after each event.
 	Ended() bool
+	// MayEnd reports whether what was seen can be all there is, without that event or with an error in its place. It is
+	// as cheap.
+	MayEnd() bool
 	// Answer returns what has been seen so far. The caller owns the result.
 	Answer() Answer
 }

@@ -96,6 +96,8 @@ func keepFirst(field *string, value gjson.Result) {
 
 func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
 
+func (t *tracker) MayEnd() bool { return t.answer.Complete || t.answer.Terminal }
+
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer
 	if answer.Usage = t.usage.total(t.tier); answer.Usage != nil {

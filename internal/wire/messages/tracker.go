@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
 
@@ -29,13 +30,20 @@ type block struct {
 
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
-	if data != nil {
+	if data != nil && !isUsualText(data) {
 		kind := wire.Kind(event, data)
 		unread = !isText(kind, data) && !(wire.IsSound(data) && t.read(kind, data))
 	}
 	if t.gathering.Lost() || unread {
 		t.answer.Unread++
 	}
+}
+
+// isUsualText is isText for an event written as Anthropic writes them. It looks at the first bytes only: events of text
+// come by the thousand.
+func isUsualText(data []byte) bool {
+	rest, ok := bytes.CutPrefix(data, []byte(`{"type":"content_block_delta","index":`))
+	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, "0123456789"), []byte(`,"delta":{"type":"text_delta",`))
 }
 
 // isText reports whether an event brings text, which is most of what comes, and nobody's business.
@@ -131,6 +139,8 @@ func (t *tracker) extend(event gjson.Result) {
 }
 
 func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
+
+func (t *tracker) MayEnd() bool { return t.answer.Terminal }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer

@@ -1,6 +1,7 @@
 package responses
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
 
@@ -22,13 +23,19 @@ type tracker struct {
 
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
-	if data != nil {
+	if data != nil && !t.isUsualText(data) {
 		kind := wire.Kind(event, data)
 		unread = !t.isText(kind) && !(wire.IsSound(data) && t.read(kind, data))
 	}
 	if t.items.gathering.Lost() || unread {
 		t.answer.Unread++
 	}
+}
+
+// isUsualText is isText for an event written as OpenAI writes them. It looks at the first bytes only: events of text come
+// by the thousand.
+func (t *tracker) isUsualText(data []byte) bool {
+	return t.items.commentaries == 0 && bytes.HasPrefix(data, []byte(`{"type":"response.output_text.delta",`))
 }
 
 // isText reports whether an event brings text that is no commentary, which is most of what comes, and nobody's
@@ -146,6 +153,8 @@ func position(event gjson.Result) int64 {
 }
 
 func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
+
+func (t *tracker) MayEnd() bool { return t.answer.Terminal }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer

@@ -1,0 +1,52 @@
+package aibridge
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// copyAnswerHeader adds the header of an answer to the client's, less what is for the hop to the upstream alone, and
+// announces the trailers that the upstream did.
+func copyAnswerHeader(client http.Header, answer *http.Response) {
+	for _, value := range answer.Header["Connection"] {
+		for name := range strings.SplitSeq(value, ",") {
+			answer.Header.Del(textproto.TrimString(name))
+		}
+	}
+	for name, values := range answer.Header {
+		switch name {
+		case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+			"Transfer-Encoding", "Upgrade": // RFC 9110, section 7.6.1.
+		default:
+			client[name] = append(client[name], values...)
+		}
+	}
+	for name := range answer.Trailer {
+		client.Add("Trailer", name)
+	}
+}
+
+// copyTrailer adds the trailers of an answer that has come to its end. Those that were not announced are marked, so that
+// net/http sends them all the same.
+func copyTrailer(client http.Header, answer *http.Response) {
+	if len(answer.Trailer) == 0 {
+		return
+	}
+	announced := client["Trailer"]
+	for name, values := range answer.Trailer {
+		if !contains(announced, name) {
+			name = http.TrailerPrefix + name
+		}
+		client[name] = append(client[name], values...)
+	}
+}
+
+func contains(names []string, name string) bool {
+	for _, candidate := range names {
+		if strings.EqualFold(candidate, name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,18 @@
+package aibridge
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestAnthropicKey is about what tells a key from an OAuth token: its prefix.
+func TestAnthropicKey(t *testing.T) {
+	for key, want := range map[string]string{"sk-ant-api03-x": "X-Api-Key", "sk-ant-oat01-x": "Authorization"} {
+		header := http.Header{}
+		setAnthropicKey(header, key)
+		if len(header) != 1 || !strings.HasSuffix(header.Get(want), key) {
+			t.Errorf("%s: %v", key, header)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package aibridge
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/coder/aibridged/internal/credential"
+)
+
+// Actor is who a request is made for: a user that the control plane vouched for.
+type Actor struct {
+	// ID is the owner's UUID. The records call it the initiator.
+	ID string
+	// Metadata describes the actor in records, for example by a user name. Nothing sensitive belongs here.
+	Metadata Metadata
+}
+
+// Caller is what the gateway knows of who sends a request. It is made once, where the request is authorised, and handed
+// on as this value. The zero Caller is nobody.
+type Caller struct {
+	// Actor is who the request is made for.
+	Actor Actor
+	// Credential says whose credential goes upstream. Empty means the caller's own where the request has one, and the
+	// provider's key where it has none.
+	Credential CredentialKind
+	// Token is the gateway's own, which must not go upstream in any place. Empty where there is none.
+	Token string
+}
+
+type callerKey struct{}
+
+// WithCaller returns a context whose requests are the caller's.
+func WithCaller(ctx context.Context, caller Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, &caller)
+}
+
+// CallerFromContext returns the caller that WithCaller or [AsActor] put into ctx, the zero Caller where there is none.
+func CallerFromContext(ctx context.Context) Caller {
+	if caller, ok := ctx.Value(callerKey{}).(*Caller); ok {
+		return *caller
+	}
+	return Caller{}
+}
+
+// AsActor returns a context whose requests are made for actor. What else ctx says of the caller stays.
+func AsActor(ctx context.Context, actor Actor) context.Context {
+	caller := CallerFromContext(ctx)
+	caller.Actor = actor
+	return WithCaller(ctx, caller)
+}
+
+// ActorFromContext returns the actor that AsActor or WithCaller put into ctx, and whether there was one.
+func ActorFromContext(ctx context.Context) (Actor, bool) {
+	caller, ok := ctx.Value(callerKey{}).(*Caller)
+	if !ok {
+		return Actor{}, false
+	}
+	return caller.Actor, true
+}
+
+// The names of the headers that a request's token is read from, in their order. See [ExtractAuthToken].
+const (
+	HeaderGovernanceToken = "X-Coder-AI-Governance-Token"
+	HeaderAuthorization   = "Authorization"
+	HeaderAPIKey          = "X-Api-Key"
+)
+
+// ExtractAuthToken returns the gateway's token that a request presents: that of the governance header, else a bearer
+// token, else X-Api-Key; or nothing. Blanks around it are trimmed.
+func ExtractAuthToken(header http.Header) string { return credential.Token(header) }
+
+// IsBYOK reports whether a caller brings a provider credential of their own: the governance header is there.
+func IsBYOK(header http.Header) bool { return len(header.Values(HeaderGovernanceToken)) > 0 }

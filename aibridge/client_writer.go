@@ -1,0 +1,78 @@
+package aibridge
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"time"
+)
+
+// deadlineStep is how much longer than its limit a write may take, so that its deadline need not be set anew for each.
+const deadlineStep = time.Second
+
+// clientWriter gives each write a time limit, so that a client which stops reading frees its request while one that
+// reads slowly keeps its stream. It also knows whether the answer has begun. It is for the handler's goroutine alone.
+type clientWriter struct {
+	http.ResponseWriter
+
+	controller *http.ResponseController
+	limit      time.Duration // Zero: no limit.
+	renewed    time.Time     // When the deadline was set last.
+	started    bool
+	stalled    bool  // A write met its deadline.
+	failed     error // Why the client takes no more.
+}
+
+func newClientWriter(w http.ResponseWriter) *clientWriter {
+	return &clientWriter{ResponseWriter: w, controller: http.NewResponseController(w)}
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *clientWriter) WriteHeader(status int) {
+	w.started = w.started || status >= http.StatusOK
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter]. Its deadline serves the flush that follows too.
+func (w *clientWriter) Write(p []byte) (int, error) {
+	w.started = true
+	w.renew()
+	n, err := w.ResponseWriter.Write(p)
+	w.note(err)
+	return n, err
+}
+
+// FlushError is what [http.ResponseController.Flush] calls: most writes reach the network here, with the deadline that
+// they were given.
+func (w *clientWriter) FlushError() error {
+	if w.renewed.IsZero() {
+		w.renew()
+	}
+	err := w.controller.Flush()
+	w.note(err)
+	return err
+}
+
+// renew moves the deadline, at most once a step.
+func (w *clientWriter) renew() {
+	if w.limit <= 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(w.renewed) >= deadlineStep {
+		w.renewed = now
+		// A writer without deadlines is one without a network behind it.
+		_ = w.controller.SetWriteDeadline(now.Add(w.limit + deadlineStep))
+	}
+}
+
+func (w *clientWriter) note(err error) {
+	if w.failed == nil {
+		w.failed = err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.stalled = true
+	}
+}
+
+// Unwrap lets [http.ResponseController] reach the writer below.
+func (w *clientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

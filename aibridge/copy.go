@@ -1,0 +1,221 @@
+package aibridge
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"sync"
+
+	"github.com/coder/aibridged/internal/upstream"
+)
+
+const (
+	// mostRead is how much of a JSON answer, or of a coded one without its coding, is read along, in bytes. What is larger
+	// is relayed and only noted.
+	mostRead = 64 << 20
+	// copyBytes is how much of a stream is copied at a time. The transport reads no more at once, and most streams wait
+	// most of the time.
+	copyBytes = 4 << 10
+)
+
+// copyBuffers lends what streams are copied through. The zero value is ready. It is safe for concurrent use.
+type copyBuffers struct{ pool sync.Pool }
+
+// Get implements [net/http/httputil.BufferPool].
+func (b *copyBuffers) Get() []byte {
+	if buffer, ok := b.pool.Get().(*[copyBytes]byte); ok {
+		return buffer[:]
+	}
+	return new([copyBytes]byte)[:]
+}
+
+// Put implements [net/http/httputil.BufferPool].
+func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)) }
+
+// isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.
+func (x *relay) isStream(answer *http.Response) bool {
+	contentType := answer.Header.Get("Content-Type")
+	switch contentType {
+	case "":
+		return x.asks.Stream && answer.StatusCode < http.StatusBadRequest
+	case "text/event-stream":
+		return true
+	case "application/json":
+		return false
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == "text/event-stream"
+}
+
+// copyStream copies a stream as it comes: each piece is noted, then written and flushed. The records are safe before the
+// piece that ends the answer goes out, and before the stream ends.
+func (x *relay) copyStream(answer *http.Response, round *round) error {
+	var pass passing
+	if !isCoded(round.coding) {
+		pass.withhold = x.asks.Withhold
+	}
+	if pass.withhold != nil {
+		answer.Header.Del("Content-Length")
+	}
+	if err := x.writeHead(answer); err != nil {
+		return err
+	}
+	if err := x.client.FlushError(); err != nil {
+		return err
+	}
+	buffer := x.bridge.providers.copies.Get()
+	defer x.bridge.providers.copies.Put(buffer)
+	var held []byte // What may be the last of the answer.
+	for {
+		var n int
+		var err error
+		if len(held) == 0 {
+			n, err = answer.Body.Read(buffer)
+		} else if held, n, err = x.readHolding(answer.Body, buffer, held); x.client.failed != nil {
+			return x.client.failed
+		}
+		x.arrived(buffer[:n])
+		pass.add(buffer[:n], round.follow(buffer[:n]))
+		if err != nil {
+			pass.add(nil, round.rest(isEnd(err)))
+			err = round.finish(err)
+		}
+		isOver := err != nil || round.isOver()
+		if isOver {
+			if lost := x.conclude(x.ctx, x.ending()); lost != nil {
+				return lost
+			}
+		}
+		if failed := x.write(held); failed != nil {
+			return failed
+		}
+		held = held[:0]
+		if !isOver && round.mayEnd() {
+			held = append(held, pass.take()...)
+			continue
+		}
+		if failed := x.write(pass.take()); failed != nil {
+			return failed
+		}
+		switch {
+		case err == nil:
+		case isEnd(err):
+			copyTrailer(x.client.Header(), answer)
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// write sends a piece of an answer at once.
+func (x *relay) write(piece []byte) error {
+	if len(piece) == 0 {
+		return nil
+	}
+	if _, err := x.client.Write(piece); err != nil {
+		return err
+	}
+	return x.client.FlushError()
+}
+
+// copyWhole copies an answer that is no stream once all of it has come: half of a JSON value is of no use to anyone, so
+// that one which breaks off becomes an error. Only the white space in front of it, with which an upstream keeps a
+// connection alive, goes on at once.
+func (x *relay) copyWhole(answer *http.Response, round *round) error {
+	buffers := x.bridge.providers.bodies
+	whole := buffers.lend(answer.ContentLength + 1) // One more, to see the end without growing.
+	defer func() { buffers.takeBack(whole) }()
+	sent := 0
+	for {
+		if len(whole) == cap(whole) {
+			whole = append(whole, 0)[:len(whole)]
+		}
+		n, err := answer.Body.Read(whole[len(whole):cap(whole)])
+		whole = whole[:len(whole)+n]
+		x.arrived(whole[len(whole)-n:])
+		switch {
+		case isEnd(err):
+			round.read(whole)
+			_ = round.finish(err)
+			return x.sendWhole(answer, whole[sent:])
+		case err != nil:
+			_ = round.finish(err)
+			return upstream.Failure(err)
+		case len(whole) > mostRead:
+			round.unread = true
+			return x.copyLarge(answer, round, whole[sent:])
+		case !isCoded(round.coding) && isBlank(whole[sent:]):
+			if err := x.writeHeadOnce(answer); err != nil {
+				return err
+			}
+			if err := x.write(whole[sent:]); err != nil {
+				return err
+			}
+			sent = len(whole)
+		}
+	}
+}
+
+// isBlank reports whether a piece of JSON is nothing but white space.
+func isBlank(piece []byte) bool {
+	for _, c := range piece {
+		if c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return false
+		}
+	}
+	return true
+}
+
+// sendWhole sends what is left of an answer, once the records of it are safe.
+func (x *relay) sendWhole(answer *http.Response, rest []byte) error {
+	if err := x.conclude(x.ctx, x.ending()); err != nil {
+		return unrecorded(err)
+	}
+	if err := x.writeHeadOnce(answer); err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		if _, err := x.client.Write(rest); err != nil {
+			return err
+		}
+	}
+	copyTrailer(x.client.Header(), answer)
+	return nil
+}
+
+// copyLarge copies an answer that is too large to be read along. What came last is held until there is more, so that
+// nobody has the last of it before its records are safe.
+func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) error {
+	if err := x.writeHeadOnce(answer); err != nil {
+		return err
+	}
+	next := make([]byte, 64<<10)
+	for {
+		n, err := answer.Body.Read(next)
+		x.arrived(next[:n])
+		if err == nil {
+			if failed := x.write(held); failed != nil {
+				return failed
+			}
+			held = append(held[:0], next[:n]...)
+			continue
+		}
+		err = round.finish(err)
+		if lost := x.conclude(x.ctx, x.ending()); lost != nil {
+			return lost
+		}
+		if failed := errors.Join(x.write(held), x.write(next[:n])); failed != nil {
+			return failed
+		}
+		if !isEnd(err) {
+			return err
+		}
+		copyTrailer(x.client.Header(), answer)
+		return nil
+	}
+}
+
+// isEnd reports whether an error is the end of a body in good order.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) }

@@ -1,0 +1,221 @@
+package aibridge
+
+import (
+	"encoding/json"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/internal/storable"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+const (
+	// longestErrorMessage is what a record keeps of one, in bytes.
+	longestErrorMessage = 1024
+	// longestName is what a record keeps of a text that a client or an upstream chooses to name something by, in bytes:
+	// a model, a session, an agent, a tool, an id.
+	longestName = 1024
+)
+
+// naming makes texts that name something fit for a record. The zero naming is ready.
+type naming struct {
+	cut bool // A name was too long.
+}
+
+// name returns a text as a record keeps it. Most names it returns as they are.
+func (n *naming) name(text string) string {
+	text = storable.Text(text)
+	kept := storable.Cut(text, longestName)
+	n.cut = n.cut || len(kept) < len(text)
+	return kept
+}
+
+// flag returns metadata that says that a name was cut, where one was. The metadata that it is given stays as it is.
+func (n *naming) flag(metadata Metadata) Metadata {
+	if !n.cut {
+		return metadata
+	}
+	flagged := Metadata{"truncated": true}
+	maps.Copy(flagged, metadata)
+	return flagged
+}
+
+// start returns the record of the interception's start.
+func (i *interception) start(of beginning) *InterceptionStart {
+	var names naming
+	start := &InterceptionStart{
+		ID:                    i.id,
+		InitiatorID:           of.caller.Actor.ID,
+		APIKeyID:              i.bridge.options.APIKeyID,
+		Provider:              i.provider.kind,
+		ProviderName:          i.provider.name,
+		Model:                 names.name(i.asks.Model),
+		Metadata:              of.caller.Actor.Metadata,
+		StartedAt:             i.started,
+		Client:                of.client.Name,
+		ClientSessionID:       names.name(of.session),
+		UserAgent:             names.name(of.userAgent),
+		CorrelatingToolCallID: names.name(i.asks.ToolResultID),
+		CredentialKind:        i.credential.kind,
+		CredentialHint:        storable.Text(i.credential.hint()),
+		RequestBytes:          of.body.bytes,
+		RequestSHA256:         of.body.sha256(),
+	}
+	start.Metadata = names.flag(start.Metadata)
+	return start
+}
+
+// prompt returns the record of what a person typed, or nil where nobody typed anything. It is kept whole.
+func (i *interception) prompt(client *client) *PromptUsage {
+	typed := client.typed(i.asks)
+	if len(typed) == 0 {
+		return nil
+	}
+	text := strings.Join(typed, "\n")
+	metadata := Metadata{}
+	if i.asks.BesideToolResults {
+		metadata["beside_tool_results"] = true
+	}
+	if client.generates(i.asks, text) {
+		metadata["client_generated"] = true
+	}
+	prompt := storable.Text(text)
+	return &PromptUsage{
+		RecordID:       newRecordID(),
+		InterceptionID: i.id,
+		Prompt:         prompt,
+		Metadata:       flagged(metadata, prompt != text),
+		CreatedAt:      i.started,
+	}
+}
+
+// rest returns all records but the start and the prompt: what each round left, and the end.
+func (i *interception) rest(c *conclusion) []Record {
+	var records []Record
+	for _, round := range i.rounds {
+		records = append(records, i.roundRecords(round)...)
+	}
+	return append(records, &InterceptionEnd{
+		RecordID:       newRecordID(),
+		InterceptionID: i.id,
+		EndedAt:        i.started.Add(c.took),
+		CredentialHint: storable.Text(i.credential.hint()),
+		ErrorType:      c.outcome.errorType,
+		ErrorMessage:   c.outcome.message,
+		ResponseBytes:  i.received.bytes,
+		ResponseSHA256: i.received.sha256(),
+	})
+}
+
+// roundRecords returns what the answer of one round leaves: its usage, then the calls and the thoughts in their order.
+func (i *interception) roundRecords(round *round) []Record {
+	seen := round.said()
+	now := i.started.Add(time.Since(i.started))
+	records := make([]Record, 0, 2+len(seen.ToolCalls)+len(seen.Thoughts))
+	if seen.Usage != nil {
+		var names naming
+		metadata := usageMetadata(seen, round, &names)
+		id := names.name(seen.ID)
+		records = append(records, &TokenUsage{
+			RecordID:              newRecordID(),
+			InterceptionID:        i.id,
+			MessageID:             id,
+			InputTokens:           seen.Usage.Input,
+			OutputTokens:          seen.Usage.Output,
+			CacheReadInputTokens:  seen.Usage.CacheRead,
+			CacheWriteInputTokens: seen.Usage.CacheWrite,
+			Metadata:              names.flag(metadata),
+			CreatedAt:             now,
+		})
+	}
+	for _, call := range seen.ToolCalls {
+		var names naming
+		input, changed := toolInput(call.Input)
+		usage := &ToolUsage{
+			RecordID:       newRecordID(),
+			InterceptionID: i.id,
+			MessageID:      names.name(seen.ID),
+			ToolCallID:     names.name(call.ID),
+			ItemID:         names.name(call.ItemID),
+			Tool:           names.name(call.Name),
+			Input:          input,
+			CreatedAt:      now,
+		}
+		usage.Metadata = names.flag(flagged(nil, changed))
+		records = append(records, usage)
+	}
+	for _, thought := range seen.Thoughts {
+		content := storable.Text(thought.Content)
+		metadata := flagged(Metadata{"source": thought.Source}, content != thought.Content)
+		if thought.Redacted {
+			metadata["redacted"] = true
+		}
+		records = append(records, &ModelThought{
+			RecordID: newRecordID(), InterceptionID: i.id, Content: content, Metadata: metadata, CreatedAt: now,
+		})
+	}
+	return records
+}
+
+// usageMetadata holds what of a usage has no field of its own.
+func usageMetadata(seen wire.Answer, round *round, names *naming) Metadata {
+	metadata := make(Metadata, len(seen.Usage.Extra)+3)
+	for kind, count := range seen.Usage.Extra {
+		metadata[kind] = count
+	}
+	if seen.Usage.ServiceTier != "" {
+		metadata["service_tier"] = names.name(seen.Usage.ServiceTier)
+	}
+	if seen.Model != "" {
+		metadata["model"] = names.name(seen.Model)
+	}
+	if seen.Usage.Inconsistent {
+		metadata["inconsistent"] = true
+	}
+	if n := round.unreadEvents(); n > 0 {
+		metadata["unread"] = int64(n)
+	}
+	broken := !round.ended || round.err != nil
+	if broken && !seen.Terminal || seen.Usage.Preliminary {
+		metadata["partial"] = true
+	}
+	return metadata
+}
+
+// toolInput returns the model's arguments as the JSON that a record holds: the model's own bytes, or where these are no
+// JSON, a JSON string of them. It also reports whether they had to be changed.
+func toolInput(raw string) (string, bool) {
+	input := storable.Text(raw)
+	if json.Valid([]byte(input)) {
+		return input, input != raw
+	}
+	quoted, err := json.Marshal(input)
+	if err != nil {
+		return `""`, true // A valid string always marshals.
+	}
+	return string(quoted), input != raw
+}
+
+// flagged notes that a text was changed to be storable.
+func flagged(metadata Metadata, changed bool) Metadata {
+	if !changed {
+		return metadata
+	}
+	if metadata == nil {
+		metadata = Metadata{}
+	}
+	metadata["sanitized"] = true
+	return metadata
+}
+
+// newRecordID returns an id of ours, never the provider's.
+func newRecordID() uuid.UUID {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return uuid.New() // Both read the same source, which on Linux does not fail.
+	}
+	return id
+}

@@ -1,0 +1,230 @@
+package aibridge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/observe"
+)
+
+// relay is one bridged request on its way. It belongs to the handler's goroutine, which alone writes to the client.
+type relay struct {
+	*interception
+
+	ctx     context.Context // The request's, with the interception's span.
+	client  *clientWriter
+	request *http.Request
+	to      destination
+	plain   bool  // The body goes upstream without the content coding that it came in.
+	sent    *body // What goes upstream.
+	asked   *body // What the client sent; held until it has been sent on.
+	failure *apierror.Error
+}
+
+// intercept serves one bridged request, from the first byte of its body to the last of its answer.
+func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destination) {
+	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spans)
+	defer span.End()
+	b.options.Metrics.began(to)
+	x := &relay{
+		interception: &interception{bridge: b, provider: to.provider, format: to.route.format, started: time.Now(), span: span},
+		ctx:          ctx, client: w, request: r, to: to,
+	}
+	defer x.letGo()
+	caller := CallerFromContext(ctx)
+	if err := x.read(caller); err != nil {
+		x.refuse(err)
+		return
+	}
+	if err := x.begin(ctx, x.beginning(caller)); err != nil {
+		x.refuse(err)
+		return
+	}
+	defer x.close()
+	answer, err := x.send(caller)
+	if err == nil {
+		err = x.answer(answer)
+	}
+	if err != nil {
+		x.fail(err)
+	}
+}
+
+// read reads and inspects the request.
+func (x *relay) read(caller Caller) error {
+	limits := x.provider.limits
+	var err error
+	if x.asked, err = readBody(x.client, x.request, limits, x.bridge.providers.bodies); err != nil {
+		return err
+	}
+	plain, err := decodeRequest(x.request.Header, x.asked.bytes, limits.RequestBody)
+	if err != nil {
+		return err
+	}
+	object, err := jsonedit.Parse(plain)
+	if err != nil {
+		return &apierror.Error{Status: http.StatusBadRequest, Text: "request body: " + err.Error()}
+	}
+	if x.asks, err = x.format.Inspect(object); err != nil {
+		return err
+	}
+	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
+		return err
+	}
+	if len(x.asks.Edits) == 0 {
+		x.asked.hold()
+		x.sent = x.asked
+		return nil
+	}
+	edited, err := jsonedit.Splice(plain, x.asks.Edits...)
+	// What is edited goes upstream without its coding: to encode it again would make other bytes anyway.
+	x.sent, x.plain = newBody(edited, nil), true
+	return err
+}
+
+// beginning returns what the start says of the request.
+func (x *relay) beginning(caller Caller) beginning {
+	client := recogniseClient(x.request.Header, x.asks)
+	sum := newBodySum(x.provider.digests)
+	sum.add(x.asked.bytes)
+	x.received = newBodySum(x.provider.digests)
+	return beginning{
+		caller: caller, client: client, session: client.session(x.request.Header, x.asks), userAgent: x.request.UserAgent(), body: sum,
+	}
+}
+
+// refuse answers a request that never became an interception.
+func (x *relay) refuse(err error) {
+	refusal := apierror.From(err)
+	x.bridge.options.Metrics.refused(x.to)
+	x.bridge.options.Logger.Info(x.ctx, "request refused",
+		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(err))
+	x.format.Shape.Write(x.client, x.request, refusal)
+}
+
+// send sends the request upstream, and returns when the answer begins.
+func (x *relay) send(caller Caller) (*http.Response, error) {
+	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
+	sending := sending{client: x.client, body: x.sent}
+	out := x.upstreamRequest(sending.follow(ctx), caller)
+	sent := time.Now()
+	x.sentAfter = sent.Sub(x.started)
+	response, err := x.roundTrip(out)
+	x.upstreamWait = time.Since(sent)
+	sending.answered()
+	if err != nil {
+		span.End()
+		return nil, err
+	}
+	x.letGo() // There is one round: a stream that lasts for minutes does not hold its request.
+	x.answered(answerHead{
+		status: response.StatusCode, coding: codingOf(response.Header), isStream: x.isStream(response), span: span,
+	})
+	return response, nil
+}
+
+// roundTrip sends a request, and tells those who look on what it is sent for.
+func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
+	if !x.provider.watched {
+		return x.provider.transport.RoundTrip(out)
+	}
+	return observe.Send(x.provider.transport, out, observe.Interception{
+		ID: x.id, Round: len(x.rounds), Format: x.format.Name, Header: x.request.Header, Body: x.asked.bytes,
+	})
+}
+
+// upstreamRequest returns the request that goes upstream.
+func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Request {
+	header := x.credential.forward(x.request.Header, x.provider)
+	delete(header, "Accept-Encoding") // What is coded can only be read along with an effort.
+	if x.plain {
+		delete(header, "Content-Encoding")
+	}
+	if _, ok := header["User-Agent"]; !ok {
+		header["User-Agent"] = []string{""} // Else net/http sends its own.
+	}
+	out := &http.Request{
+		Method: x.request.Method, Header: header,
+		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, caller.Token)),
+		Body: x.sent.reader(), ContentLength: int64(len(x.sent.bytes)),
+	}
+	return out.WithContext(ctx)
+}
+
+// letGo lets go of the request's bodies. What the transport is still sending, it holds itself, until the end.
+func (x *relay) letGo() {
+	for _, body := range [...]**body{&x.asked, &x.sent} {
+		if *body != nil {
+			(*body).release()
+			*body = nil
+		}
+	}
+}
+
+// answer copies an answer to the client, and notes it. An error is one that the client can still be told of; where it is
+// too late for that, the connection is broken off.
+func (x *relay) answer(answer *http.Response) error {
+	defer answer.Body.Close()
+	round := x.rounds[len(x.rounds)-1]
+	if round.isStream {
+		return x.copyStream(answer, round)
+	}
+	return x.copyWhole(answer, round)
+}
+
+// writeHeadOnce is writeHead, unless the head has been written.
+func (x *relay) writeHeadOnce(answer *http.Response) error {
+	if x.client.started {
+		return nil
+	}
+	return x.writeHead(answer)
+}
+
+// writeHead writes the head of an answer, once the start of the interception is safe.
+func (x *relay) writeHead(answer *http.Response) error {
+	if err := x.awaitStart(x.ctx); err != nil {
+		return err
+	}
+	copyAnswerHeader(x.client.Header(), answer)
+	x.client.WriteHeader(answer.StatusCode)
+	return nil
+}
+
+// fail answers a request in the place of its upstream, where nothing of the answer has been sent yet.
+func (x *relay) fail(err error) {
+	if x.client.started {
+		abort(x.client, x.request)
+	}
+	x.failure = apierror.From(err)
+	if err := x.conclude(x.ctx, x.ending()); err != nil {
+		x.failure = unrecorded(err)
+	}
+	x.format.Shape.Write(x.client, x.request, x.failure)
+}
+
+// ending says how the request ended, as far as only its carrier knows.
+func (x *relay) ending() ending {
+	left := x.ctx.Err() != nil && errors.Is(context.Cause(x.ctx), context.Canceled)
+	return ending{
+		failure: x.failure, left: left, ended: x.ctx.Err() != nil && !left, stalled: x.client.stalled,
+	}
+}
+
+// close ends the interception, whatever happened: it runs deferred, also while a panic passes.
+func (x *relay) close() {
+	reason := recover()
+	ending := x.ending()
+	ending.panicked = reason != nil && reason != http.ErrAbortHandler
+	_ = x.conclude(x.ctx, ending) // Says so itself where it fails.
+	x.end(x.ctx, x.failure)
+	if reason != nil {
+		panic(reason) // The one who logs it still finds the stack below this.
+	}
+}

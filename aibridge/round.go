@@ -1,0 +1,182 @@
+package aibridge
+
+import (
+	"errors"
+	"io"
+	"iter"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/coder/aibridged/internal/contentcoding"
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// errTruncated is how an answer ends for its client when the upstream left out the event that ends one.
+var errTruncated = errors.New("upstream ended its answer without the event that ends one")
+
+// answerHead is what is known of an answer before its first byte.
+type answerHead struct {
+	status   int
+	coding   string // Its Content-Encoding.
+	isStream bool
+	span     trace.Span // Ends with the answer's last byte.
+}
+
+// round is what one upstream answer has said so far. It passes nothing on: it only notes.
+type round struct {
+	answerHead
+
+	tracker wire.Tracker
+	events  sse.Splitter
+	decoder *contentcoding.Stream // Of a stream that is coded.
+
+	unread bool // It was too large or coded in an unknown way, and only relayed.
+	ended  bool
+	err    error        // How it ended; nil in good order.
+	seen   *wire.Answer // What it said, once that was asked for.
+}
+
+func newRound(head answerHead, tracker wire.Tracker) *round {
+	r := &round{answerHead: head, tracker: tracker}
+	if head.isStream && isCoded(head.coding) {
+		var err error
+		if r.decoder, err = contentcoding.NewStream(head.coding, mostRead); err != nil {
+			r.unread = true
+		}
+	}
+	return r
+}
+
+func isCoded(coding string) bool { return coding != "" && coding != "identity" }
+
+// said returns what the answer has said. It is for when nothing more will be read.
+func (r *round) said() wire.Answer {
+	if r.seen == nil {
+		seen := r.tracker.Answer()
+		if r.unread && r.decoder != nil && !seen.Terminal {
+			seen = wire.Answer{} // What is not in the coding that it claims may be anything.
+		}
+		r.seen = &seen
+	}
+	return *r.seen
+}
+
+// isOver reports whether the event was seen that ends the answer: what comes after it says nothing.
+func (r *round) isOver() bool { return r.tracker.Ended() }
+
+// mayEnd reports whether the bytes that came last may be the last ones.
+func (r *round) mayEnd() bool { return r.tracker.MayEnd() }
+
+// follow notes the bytes of a stream that came next, and yields the events that they complete. Those of a coded stream
+// are not yielded: the client gets it as it is.
+func (r *round) follow(p []byte) iter.Seq[sse.Event] {
+	return func(yield func(sse.Event) bool) {
+		switch {
+		case !isCoded(r.coding):
+			r.note(r.events.Feed(p), yield)
+			return
+		case r.decoder == nil:
+			return // In a coding that nobody knows.
+		}
+		for plain := range r.decoder.Feed(p) {
+			r.note(r.events.Feed(plain), nothing)
+		}
+	}
+}
+
+// rest is follow for when no byte comes any more: it yields what no blank line ended. Clean says that the upstream ended
+// the answer in good order.
+func (r *round) rest(clean bool) iter.Seq[sse.Event] {
+	return func(yield func(sse.Event) bool) {
+		switch {
+		case !isCoded(r.coding):
+			r.note(r.events.Flush(), yield)
+			return
+		case r.decoder == nil:
+			return
+		}
+		for plain := range r.decoder.End() {
+			r.note(r.events.Feed(plain), nothing)
+		}
+		r.note(r.events.Flush(), nothing)
+		r.unread = r.unread || clean && r.decoder.Err() != nil
+	}
+}
+
+func nothing(sse.Event) bool { return true }
+
+// note shows events to the tracker, up to the one that ends the answer, and passes all of them on.
+func (r *round) note(events iter.Seq[sse.Event], pass func(sse.Event) bool) {
+	for event := range events {
+		if !r.tracker.Ended() {
+			r.tracker.Observe(event)
+		}
+		if !pass(event) {
+			return
+		}
+	}
+}
+
+// read notes an answer that is no stream, from its bytes: all of them, or those that came before it broke off.
+func (r *round) read(body []byte) {
+	plain, err := contentcoding.Decode(r.coding, body, mostRead)
+	if err != nil {
+		r.unread = true
+		return
+	}
+	r.tracker.Observe(sse.Event{Data: plain})
+}
+
+// finish notes that the upstream ended the answer, with io.EOF or as it should not have. It returns how the client is
+// to be told: io.EOF is a clean end.
+func (r *round) finish(err error) error {
+	if r.ended {
+		return err
+	}
+	r.ended = true
+	r.span.End()
+	if !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	seen := r.said()
+	switch {
+	case seen.Terminal:
+		r.err = nil // The answer was whole before its connection broke.
+	case r.err != nil || !r.isStream || r.unread || r.status >= 300:
+	case !seen.Complete:
+		r.err = errTruncated
+	}
+	if r.err != nil {
+		return r.err
+	}
+	return io.EOF
+}
+
+// abandon notes that nobody reads on, if nobody has read to the end. Of a coded stream, what came until then is decoded;
+// what has not become an event may yet have become one.
+func (r *round) abandon() {
+	if r.ended || r.decoder == nil {
+		return
+	}
+	for plain := range r.decoder.End() {
+		r.note(r.events.Feed(plain), nothing)
+	}
+}
+
+// close frees what is held for the answer, however it ended.
+func (r *round) close() {
+	r.span.End()
+	if r.decoder != nil {
+		r.decoder.Close()
+	}
+}
+
+// unreadEvents is how many events were relayed without being understood: what they said is in no record. A body that
+// could not be read whole is one.
+func (r *round) unreadEvents() int {
+	if r.unread {
+		return r.said().Unread + 1
+	}
+	return r.said().Unread
+}

@@ -1,0 +1,56 @@
+package aibridge
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync"
+)
+
+// sending is a request that a transport is sending. Informational answers (1xx) to it are passed on to the client,
+// without their headers, which nothing checks; and its body is held until the transport has let go of it.
+//
+// A transport says so by [httptrace.ClientTrace.WroteRequest]. One that never does keeps the body: its buffer is left to
+// the garbage collector, and never used again while somebody may read it.
+type sending struct {
+	client http.ResponseWriter
+	body   *body
+
+	mu    sync.Mutex // Guards what follows: a transport calls from goroutines of its own.
+	begun bool       // The answer has begun: the client is the handler's alone.
+	letGo bool       // Of the body.
+}
+
+// follow returns a context for a request with that body. The caller holds the body meanwhile, and calls answered once
+// the transport has returned.
+func (s *sending) follow(ctx context.Context) context.Context {
+	s.body.hold()
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: s.informational, WroteRequest: s.wrote,
+	})
+}
+
+func (s *sending) informational(status int, _ textproto.MIMEHeader) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.begun {
+		s.client.WriteHeader(status)
+	}
+	return nil
+}
+
+func (s *sending) wrote(httptrace.WroteRequestInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.letGo {
+		s.letGo = true
+		s.body.release()
+	}
+}
+
+func (s *sending) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
+}

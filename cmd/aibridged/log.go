@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"cdr.dev/slog/v3/sloggers/sloghuman"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/term"
+)
+
+// The values of --log-format.
+const (
+	logText = "text" // For people.
+	logJSON = "json" // One JSON object a line.
+)
+
+// programLog is the log of serve: it gives each entry its form and hands the line to a [lineBuffer], so that no request
+// waits for what takes the lines. It is a [slog.Sink], safe for concurrent use. Its owner closes it.
+type programLog struct {
+	sink  slog.Sink
+	lines *lineBuffer
+}
+
+// newProgramLog returns a log that writes to out in a format, which is [logText], [logJSON], or empty: then it is text
+// where out is a terminal, and JSON elsewhere.
+func newProgramLog(out io.Writer, format string) (*programLog, error) {
+	terminal := isTerminal(out)
+	if format == "" {
+		format = logJSON
+		if terminal {
+			format = logText
+		}
+	}
+	var form func(io.Writer) slog.Sink
+	switch format {
+	case logText:
+		form = sloghuman.Sink
+		if terminal {
+			// sloghuman asks several times a line whether it writes to a terminal, and would not find one behind the buffer.
+			// With this variable set, it colours without asking.
+			if err := os.Setenv("FORCE_COLOR", "1"); err != nil {
+				return nil, fmt.Errorf("colour the log: %w", err)
+			}
+		}
+	case logJSON:
+		form = func(w io.Writer) slog.Sink { return newJSONSink(w) }
+	default:
+		return nil, fmt.Errorf("--log-format %q: use %s or %s", format, logText, logJSON)
+	}
+	lines := newLineBuffer(out, lineBufferOptions{notice: func(dropped uint64) []byte { return dropNotice(form, dropped) }})
+	return &programLog{sink: form(lines), lines: lines}, nil
+}
+
+// isTerminal reports whether w is one.
+func isTerminal(w io.Writer) (is bool) {
+	file, ok := w.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	// Unlike Fd, this leaves a file as it is that can give up a write.
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) { is = term.IsTerminal(int(fd)) })
+	return is && err == nil
+}
+
+// dropNotice returns the line that says how many lines are missing at its place.
+func dropNotice(form func(io.Writer) slog.Sink, dropped uint64) []byte {
+	var line bytes.Buffer
+	form(&line).LogEntry(context.Background(), slog.SinkEntry{
+		Time: time.Now().UTC(), Level: slog.LevelWarn,
+		Message: "log lines were dropped: they came faster than they could be written",
+		Fields:  slog.M(slog.F("lines", dropped)),
+	})
+	return line.Bytes()
+}
+
+// LogEntry implements [slog.Sink].
+func (l *programLog) LogEntry(ctx context.Context, entry slog.SinkEntry) {
+	l.sink.LogEntry(ctx, entry)
+	if entry.Level >= slog.LevelFatal {
+		l.close() // The logger ends the process next.
+	}
+}
+
+// Sync implements [slog.Sink]. Loggers call it behind each error, in the goroutine of a request: it does not wait until
+// the lines are written, it only has them written at once.
+func (l *programLog) Sync() { l.lines.hurry() }
+
+// logger returns a logger that writes entries of that level and above.
+func (l *programLog) logger(level slog.Level) slog.Logger { return slog.Make(l).Leveled(level) }
+
+// metric counts the lines that are missing from the log.
+func (l *programLog) metric() prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "log_lines_dropped_total", Help: "Lines that are missing from the log, because they came faster than they could be written.",
+	}, func() float64 { return float64(l.lines.droppedTotal()) })
+}
+
+// close writes what is still to be written, for a second at most. Entries that come later are dropped.
+func (l *programLog) close() { l.lines.close() }

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// sink is a place for lines that tests hold up, let go, and have fail.
+type sink struct {
+	mu      sync.Mutex
+	written bytes.Buffer
+	writes  int
+	failing bool
+	most    int           // How many bytes one Write takes, if above zero: what is more fails.
+	held    chan struct{} // Not nil: a Write waits for it.
+}
+
+var errSink = errors.New("no space left")
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	if s.failing {
+		return 0, errSink
+	}
+	if s.most > 0 && len(p) > s.most {
+		n, _ := s.written.Write(p[:s.most])
+		return n, errSink
+	}
+	return s.written.Write(p)
+}
+
+func (s *sink) set(change func(*sink)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+func (s *sink) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written.String()
+}
+
+func put(t *testing.T, b *lineBuffer, line string) {
+	t.Helper()
+	if n, err := io.WriteString(b, line); n != len(line) || err != nil {
+		t.Errorf("Write(%q) = %d, %v", line, n, err)
+	}
+}
+
+func noticeOf(dropped uint64) []byte { return fmt.Appendf(nil, "%d dropped\n", dropped) }
+
+// TestLinesGatherAndAreWrittenSoon has lines that come together written together, and each within a tenth of a second.
+func TestLinesGatherAndAreWrittenSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		b := newLineBuffer(s, lineBufferOptions{})
+		defer b.close()
+		for i := range 3 {
+			put(t, b, fmt.Sprintf("a%d\n", i))
+		}
+		time.Sleep(100 * time.Millisecond)
+		put(t, b, "b\n")
+		time.Sleep(100 * time.Millisecond)
+		if got := s.text(); got != "a0\na1\na2\nb\n" || s.writes != 2 {
+			t.Errorf("%q in %d writes", got, s.writes)
+		}
+		put(t, b, "c\n")
+		b.hurry()
+		synctest.Wait()
+		if got := s.text(); !strings.HasSuffix(got, "c\n") {
+			t.Errorf("in a hurry, but not written: %q", got)
+		}
+	})
+}
+
+// TestLinesAreWrittenBeforeMuchWaits has half the limit written at once.
+func TestLinesAreWrittenBeforeMuchWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		b := newLineBuffer(s, lineBufferOptions{limit: 10})
+		defer b.close()
+		put(t, b, "1234\n")
+		put(t, b, "5\n")
+		synctest.Wait()
+		if got := s.text(); got != "1234\n5\n" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestFault116LinesAreDroppedAndCounted holds up the sink: lines wait up to the limit, what is more is dropped, and one
+// line says how many were, at their place.
+func TestFault116LinesAreDroppedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{held: make(chan struct{})}
+		b := newLineBuffer(s, lineBufferOptions{limit: 8, notice: noticeOf})
+		put(t, b, "out\n")
+		b.hurry()
+		synctest.Wait() // It is on its way out.
+		for _, line := range []string{"one\n", "two\n", "three\n", "4\n"} {
+			put(t, b, line)
+		}
+		put(t, b, "longer than what may wait\n")
+		if got := b.droppedTotal(); got != 3 {
+			t.Errorf("%d dropped", got)
+		}
+		held := s.held
+		s.set(func(s *sink) { s.held = nil })
+		close(held)
+		synctest.Wait()
+		put(t, b, "last\n")
+		b.close()
+		if got, want := s.text(), "out\none\ntwo\n3 dropped\nlast\n"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		put(t, b, "too late\n")
+		if got := b.droppedTotal(); got != 4 {
+			t.Errorf("%d dropped with one that came after the end", got)
+		}
+	})
+}
+
+// TestFault116LinesStayWhole has a disk that is full and takes a piece at a time: the lines come out whole.
+func TestFault116LinesStayWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{most: 3}
+		b := newLineBuffer(s, lineBufferOptions{})
+		put(t, b, "first line\n")
+		time.Sleep(150 * time.Millisecond)
+		put(t, b, "second line\n")
+		if got := s.text(); got != "first " {
+			t.Errorf("%q", got)
+		}
+		s.set(func(s *sink) { s.failing = true })
+		time.Sleep(time.Second)
+		s.set(func(s *sink) { s.failing, s.most = false, 0 })
+		time.Sleep(200 * time.Millisecond)
+		b.close()
+		if got := s.text(); got != "first line\nsecond line\n" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestFault116CloseIsBounded has a sink that hangs, and one that fails, when the end comes.
+func TestFault116CloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, s := range map[string]*sink{"hangs": {held: make(chan struct{})}, "fails": {failing: true}} {
+			b := newLineBuffer(s, lineBufferOptions{})
+			put(t, b, "line\n")
+			began := time.Now()
+			b.close()
+			if took := time.Since(began); took != linePatience {
+				t.Errorf("%s: closed after %v", name, took)
+			}
+			if s.held != nil {
+				close(s.held)
+			}
+			<-b.done
+		}
+	})
+}
+
+// TestLinesFromManyGoroutines holds what comes out against what went in: all of it, each line whole, those of one
+// goroutine in their order.
+func TestLinesFromManyGoroutines(t *testing.T) {
+	const writers, each = 16, 500
+	s := &sink{}
+	b := newLineBuffer(s, lineBufferOptions{})
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			for i := range each {
+				put(t, b, fmt.Sprintf("%d %d %s\n", w, i, strings.Repeat("x", i%50)))
+			}
+		})
+	}
+	group.Wait()
+	b.close()
+	next := make([]int, writers)
+	for line := range strings.Lines(s.text()) {
+		var w, i int
+		var rest string
+		if _, err := fmt.Sscanf(line, "%d %d%s", &w, &i, &rest); err != nil && i%50 != 0 {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if w >= writers || i != next[w] || rest != strings.Repeat("x", i%50) {
+			t.Fatalf("%q after %d", line, next[w])
+		}
+		next[w]++
+	}
+	for w, n := range next {
+		if n != each {
+			t.Errorf("%d lines of writer %d", n, w)
+		}
+	}
+	if dropped := b.droppedTotal(); dropped != 0 {
+		t.Errorf("%d dropped", dropped)
+	}
+}
+
+// TestFault116Pipe is a real pipe that nobody reads, and then somebody does: no line is torn, and those that are
+// missing are as many as are said to be.
+func TestFault116Pipe(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	b := newLineBuffer(writer, lineBufferOptions{limit: 32 << 10, notice: noticeOf})
+	const lines = 20_000 // Some hundred kilobytes: more than a pipe and two buffers hold.
+	began := time.Now()
+	for i := range lines {
+		put(t, b, fmt.Sprintf("line %d of a log that nobody reads\n", i))
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("writing to a pipe that is full took %v", took)
+	}
+	dropped := b.droppedTotal()
+	if dropped == 0 {
+		t.Fatal("nothing was dropped")
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		b.close()
+		_ = writer.Close()
+	}()
+	seen, told := 0, uint64(0)
+	for scanner := bufio.NewScanner(reader); scanner.Scan(); {
+		var n uint64
+		if _, err := fmt.Sscanf(scanner.Text(), "line %d of a log that nobody reads", &n); err == nil {
+			seen++
+		} else if _, err := fmt.Sscanf(scanner.Text(), "%d dropped", &n); err == nil {
+			told += n
+		} else {
+			t.Fatalf("torn: %q", scanner.Text())
+		}
+	}
+	<-closed
+	if told != dropped || seen+int(dropped) != lines {
+		t.Errorf("%d lines seen, %d dropped, %d said to be, of %d", seen, dropped, told, lines)
+	}
+}
+
+// TestFault116FullDisk is a real device that has no space.
+func TestFault116FullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no device here is always full")
+	}
+	defer full.Close()
+	b := newLineBuffer(full, lineBufferOptions{limit: 1000})
+	for range 1000 {
+		put(t, b, "line\n")
+	}
+	if b.droppedTotal() == 0 {
+		t.Error("nothing was dropped")
+	}
+	b.close()
+	<-b.done
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver"
+)
+
+// TestRecordedOf is about records that no gateway of today writes: their metadata is no JSON, or their id no UUID.
+func TestRecordedOf(t *testing.T) {
+	ended, id := time.Now(), uuid.Must(uuid.NewV7())
+	i := &aibridgedserver.Interception{
+		ID: id.String(), EndedAt: &ended, Prompts: []aibridgedserver.Prompt{{Prompt: "a", Metadata: []byte("{}")}, {Prompt: "b", Metadata: []byte("{}")}},
+	}
+	recorded, err := recordedOf(i)
+	if err != nil || recorded.Unreadable != nil || recorded.ID != id || recorded.Prompts != 2 || recorded.Facts.Prompt.Text != "b" {
+		t.Errorf("%+v, %v", recorded, err)
+	}
+	i.Prompts[0].Metadata = nil
+	if recorded, err = recordedOf(i); err != nil || recorded.Unreadable == nil {
+		t.Errorf("metadata of nothing: %+v, %v", recorded, err)
+	}
+	i.ID = "1"
+	if _, err = recordedOf(i); err == nil {
+		t.Error("an id that is none")
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// child is a process that the bench started. Whoever started it stops it.
+type child struct {
+	name  string
+	cmd   *exec.Cmd
+	said  *os.File      // Its standard error.
+	ended chan struct{} // Closed when it has ended; then err is set.
+	err   error
+}
+
+const (
+	startPatience = 20 * time.Second // Until a process serves.
+	stopPatience  = 40 * time.Second // Until it has ended: the gateway drains for 30 s.
+)
+
+// childSpec is how a process is started.
+type childSpec struct {
+	name    string
+	program string
+	args    []string
+	env     []string // More variables.
+	stderr  string   // The file that gets its standard error.
+	// serves is what it prints to its standard output once it serves; its first group is an address. Empty: it prints
+	// nothing, and the caller finds out.
+	serves string
+}
+
+var errNotServing = errors.New("it does not serve")
+
+// start starts a process, waits until it serves, and returns its address.
+func (spec childSpec) start(ctx context.Context) (_ *child, address string, err error) {
+	said, err := os.Create(spec.stderr)
+	if err != nil {
+		return nil, "", err
+	}
+	c := &child{name: spec.name, cmd: exec.CommandContext(ctx, spec.program, spec.args...), said: said, ended: make(chan struct{})}
+	c.cmd.Env = append(environment(), spec.env...)
+	c.cmd.Stderr = said
+	c.cmd.SysProcAttr = diesWithParent()
+	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
+	c.cmd.WaitDelay = stopPatience
+	stdout, err := c.cmd.StdoutPipe()
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("start %s: %w", spec.name, err), said.Close())
+	}
+	address, err = awaitLine(stdout, spec.serves)
+	go func() {
+		defer close(c.ended)
+		_, _ = io.Copy(io.Discard, stdout) // The rest of what it prints is for people.
+		c.err = c.cmd.Wait()
+	}()
+	if err != nil {
+		return nil, "", fmt.Errorf("start %s: %w", spec.name, errors.Join(err, c.stop(), c.complaint()))
+	}
+	return c, address, nil
+}
+
+// environment is that of this process, without what would change what Go does with memory.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains([]string{"GOGC", "GOMEMLIMIT", "GODEBUG", roleVariable}, name)
+	})
+}
+
+// awaitLine reads until a line matches pattern, and returns the first group of the match.
+func awaitLine(from io.Reader, pattern string) (string, error) {
+	if pattern == "" {
+		return "", nil
+	}
+	wanted, found := regexp.MustCompile(pattern), make(chan string, 1)
+	go func() {
+		defer close(found)
+		for lines := bufio.NewReader(from); ; {
+			line, err := lines.ReadString('\n')
+			if match := wanted.FindStringSubmatch(line); match != nil {
+				found <- match[1]
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case address, ok := <-found:
+		if !ok {
+			return "", errNotServing
+		}
+		return address, nil
+	case <-time.After(startPatience):
+		return "", errNotServing
+	}
+}
+
+// complaint is the end of what the process wrote to its standard error, as an error.
+func (c *child) complaint() error {
+	text, err := os.ReadFile(c.said.Name())
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s said: %s", c.name, bytes.TrimSpace(text[max(0, len(text)-2000):]))
+}
+
+// stop ends the process and waits until it has ended. An end of its own, or one that is not orderly, is an error.
+func (c *child) stop() error {
+	defer c.said.Close()
+	select {
+	case <-c.ended:
+		return errors.Join(fmt.Errorf("%s ended by itself: %w", c.name, c.err), c.complaint())
+	default:
+	}
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop %s: %w", c.name, err)
+	}
+	select {
+	case <-c.ended:
+	case <-time.After(stopPatience):
+		_ = c.cmd.Process.Kill() // It had its time.
+		<-c.ended
+	}
+	if c.err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", c.name, c.err), c.complaint())
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+)
+
+// table is what the bench prints.
+type table struct {
+	rows [][]string
+}
+
+// newTable returns a table with a column for each target, and one that compares the gateway with the bare proxy.
+func newTable(targets []target) *table {
+	t := &table{}
+	head := []string{"workload", targets[bare].name, targets[gateway].name, "gateway/bare"}
+	for _, other := range targets[gateway+1:] {
+		head = append(head, other.name)
+	}
+	rule := make([]string, len(head))
+	for i := range rule {
+		rule[i] = "--:"
+	}
+	rule[0] = "---"
+	t.rows = append(t.rows, head, rule)
+	return t
+}
+
+// add adds the rows of a workload, of whose figures it takes the medians.
+func (t *table) add(w workload, figures [][][]float64) {
+	for i, r := range w.rows {
+		cells := []string{r.name, r.cell(median(figures[bare][i])), r.cell(median(figures[gateway][i])), r.compare(figures[bare][i], figures[gateway][i])}
+		for _, other := range figures[gateway+1:] {
+			cells = append(cells, r.cell(median(other[i])))
+		}
+		t.rows = append(t.rows, cells)
+	}
+}
+
+// compare returns the median over the rounds of the ratio or the difference within a round.
+func (r row) compare(bare, gateway []float64) string {
+	each := make([]float64, len(bare))
+	for i := range each {
+		if each[i] = gateway[i] / bare[i]; r.isDifference {
+			each[i] = gateway[i] - bare[i]
+		}
+	}
+	if r.isDifference {
+		return fmt.Sprintf("%+.2f %s", median(each), r.unit)
+	}
+	return fmt.Sprintf("%.2f", median(each))
+}
+
+// cell returns a figure with three digits that say something.
+func (r row) cell(value float64) string {
+	decimals := 0
+	for size := math.Abs(value); size < 100 && decimals < 2; size *= 10 {
+		decimals++
+	}
+	return fmt.Sprintf("%.*f %s", decimals, value, r.unit)
+}
+
+var errFigure = errors.New("a figure is none")
+
+// write writes the table, or returns an error where it lacks a figure.
+func (t *table) write(out io.Writer, remark string) error {
+	writer := tabwriter.NewWriter(out, 0, 4, 1, ' ', 0)
+	for _, row := range t.rows {
+		for _, cell := range row {
+			if strings.Contains(cell, "NaN") || strings.Contains(cell, "Inf") {
+				return fmt.Errorf("%s: %w", row[0], errFigure)
+			}
+		}
+		fmt.Fprintf(writer, "| %s |\n", strings.Join(row, "\t| "))
+	}
+	if err := writer.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\n%s\n", remark)
+	return err
+}
+
+// machine says what the figures come from.
+func machine() string {
+	return fmt.Sprintf("%d CPUs, %s on %s/%s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}

@@ -1,0 +1,55 @@
+package credential
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// Forward returns a copy of a request's header as it goes upstream: less what is for this hop alone, what is the host's
+// or the gateway's own, what the edge in front tells of the client's address, and all provider credentials but the one
+// in the header own. Where own is empty, what belongs to a credential goes with it: the organisation and the project
+// that a key of the gateway's has nothing to do with.
+func Forward(header http.Header, own string) http.Header {
+	out := make(http.Header, len(header)+1) // One more: the provider's key will come in.
+	for name, values := range header {
+		if name == own || !stays(name, own != "") {
+			out[name] = values
+		}
+	}
+	for _, value := range header["Connection"] {
+		for name := range strings.SplitSeq(value, ",") {
+			out.Del(textproto.TrimString(name))
+		}
+	}
+	return out
+}
+
+// stays reports whether a header ends at the gateway, whatever its value. BYOK says that the credential that goes
+// upstream is the caller's.
+func stays(name string, byok bool) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Expect": // For this hop: RFC 9110, section 7.6.1.
+		return true
+	case "Cookie", "Coder-Session-Token": // For the host.
+		return true
+	case Authorization, APIKey, "Api-Key", "X-Goog-Api-Key": // Credentials, of which the caller's own may go.
+		return true
+	case "Openai-Organization", "Openai-Project", "Chatgpt-Account-Id", "X-Goog-User-Project": // They belong to a credential.
+		return !byok
+	case "Forwarded", "Via", "Cdn-Loop", "True-Client-Ip", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip",
+		"X-Amzn-Trace-Id", "X-Original-Forwarded-For", "X-Original-Host", "X-Azure-Clientip", "X-Azure-Socketip", "Fastly-Client-Ip": // Of the edge.
+		return true
+	}
+	for _, prefix := range [...]string{"X-Forwarded-", "Cf-", "Fly-", "X-Envoy-", "X-Coder-Ai-Governance-", "X-Ai-Bridge-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	if !strings.Contains(name, "_") {
+		return false
+	}
+	// Some servers read an underscore as a hyphen: what would be judged under its real name must not pass as a twin.
+	return stays(http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")), byok)
+}

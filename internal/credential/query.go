@@ -1,0 +1,60 @@
+package credential
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Query returns a query without the parameters that APIs read keys from, without those that hold the gateway's token,
+// and without those that cannot be read in one way alone. The rest stays as it is, byte for byte.
+func Query(query, token string) string {
+	if query == "" {
+		return ""
+	}
+	parameters := strings.Split(query, "&")
+	kept := parameters[:0]
+	for _, parameter := range parameters {
+		if goesOn(parameter, token) {
+			kept = append(kept, parameter)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+func goesOn(parameter, token string) bool {
+	if strings.Contains(parameter, ";") { // Some servers read it as an ampersand.
+		return false
+	}
+	plain, err := url.QueryUnescape(parameter)
+	if err != nil || token != "" && (strings.Contains(plain, token) || strings.Contains(parameter, token)) {
+		return false
+	}
+	escaped, _, _ := strings.Cut(parameter, "=")
+	name, err := url.QueryUnescape(escaped)
+	return err == nil && !namesCredential(name)
+}
+
+// namesCredential reports whether a parameter of that name holds a key, by the names that APIs have for one.
+func namesCredential(name string) bool {
+	const longest = len("authorization") + 8 // With the hyphens and underscores that it may have.
+	if len(name) > longest {
+		return false
+	}
+	var plain [longest]byte
+	n := 0
+	for _, c := range []byte(name) {
+		if c == '-' || c == '_' {
+			continue
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		plain[n] = c
+		n++
+	}
+	switch string(plain[:n]) {
+	case "key", "apikey", "xapikey", "accesstoken", "token", "authorization":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,20 @@
+package lease
+
+import "sync/atomic"
+
+// Counts tells how a pool has fared since it was made. It is safe for concurrent use.
+type Counts struct {
+	hits, misses, added, evicted atomic.Uint64
+}
+
+// Hits counts the calls of Get and Acquire that found a value, or one being built.
+func (c *Counts) Hits() uint64 { return c.hits.Load() }
+
+// Misses counts the Acquires that had one built.
+func (c *Counts) Misses() uint64 { return c.misses.Load() }
+
+// KeysAdded counts the values that entered the pool, those among them whose build failed too.
+func (c *Counts) KeysAdded() uint64 { return c.added.Load() }
+
+// KeysEvicted counts those that left it, for whatever reason.
+func (c *Counts) KeysEvicted() uint64 { return c.evicted.Load() }

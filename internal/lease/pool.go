@@ -1,0 +1,169 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// ErrClosed is what Acquire fails with once Shutdown was called.
+var ErrClosed = errors.New("pool is shut down")
+
+// Build makes a value, and says how it is closed: end, which is called once, or nil where there is nothing to close. Beside
+// an error there may be an end too. It runs in a goroutine of its own, as end does, and neither may panic. Their contexts
+// end when Shutdown returns: a caller of Acquire that gives up does not fail the others.
+type Build[V any] func(ctx context.Context) (value V, end func(context.Context), err error)
+
+// Pool shares values, each under its key. Eviction, expiry, UnlinkAll and Shutdown take a value out of the pool; whoever
+// uses it goes on, and the last one closes it. It is safe for concurrent use. It must be shut down.
+type Pool[K comparable, V any] struct {
+	most   int
+	ttl    time.Duration
+	counts Counts
+
+	patience context.Context // Of builds and closings. It ends when Shutdown returns, be it for want of time.
+	hurry    context.CancelFunc
+
+	// mu guards what follows, and the fields of entries that say so. Builds and closings run outside it.
+	mu      sync.Mutex
+	entries *simplelru.LRU[K, *entry[K, V]]
+	live    int // Entries that are not closed yet, linked or not.
+	closed  bool
+	drained chan struct{} // Closed once closed is set and live is zero.
+}
+
+// New returns an empty pool of at most so many values, of which the one that was not acquired for the longest time leaves
+// first, and in which each stays for ttl, used or not. It fails where one of these is not positive.
+func New[K comparable, V any](most int, ttl time.Duration) (*Pool[K, V], error) {
+	if ttl <= 0 {
+		return nil, fmt.Errorf("pool whose values stay for %s", ttl)
+	}
+	entries, err := simplelru.NewLRU[K, *entry[K, V]](most, nil)
+	if err != nil {
+		return nil, fmt.Errorf("pool of %d values: %w", most, err)
+	}
+	p := &Pool[K, V]{most: most, ttl: ttl, entries: entries, drained: make(chan struct{})}
+	p.patience, p.hurry = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// Get returns a lease of the value of key, which the caller must use or release, or nil where there is none or it is still
+// being built. It is what [Pool.Acquire] does for a value that is there, without a build to be made for it.
+func (p *Pool[K, V]) Get(key K) *Lease[K, V] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e, ok := p.entries.Get(key)
+	if !ok || !e.ready {
+		return nil
+	}
+	e.users++
+	p.counts.hits.Add(1)
+	return &Lease[K, V]{pool: p, entry: e}
+}
+
+// Acquire returns a lease of the value of key, which the caller must use or release. Where there is none, it is built, and
+// all who acquire it meanwhile wait for the same build; hit reports whether it was there or on its way. A build that fails
+// fails all of these with its own error, and is not kept. When ctx ends first, Acquire fails with its cause.
+func (p *Pool[K, V]) Acquire(ctx context.Context, key K, build Build[V]) (_ *Lease[K, V], hit bool, _ error) {
+	if ctx.Err() != nil {
+		return nil, false, context.Cause(ctx)
+	}
+	e, hit, ready, err := p.hold(key, build)
+	if err != nil {
+		return nil, false, err
+	}
+	if !ready {
+		select {
+		case <-e.built:
+		case <-ctx.Done():
+			p.release(e)
+			return nil, hit, context.Cause(ctx)
+		}
+	}
+	if e.err != nil {
+		p.release(e)
+		return nil, hit, e.err
+	}
+	return &Lease[K, V]{pool: p, entry: e}, hit, nil
+}
+
+// hold returns the entry of a key, held for the caller, and whether it was there already, and whether it is built. Where it
+// was not there, its build begins.
+func (p *Pool[K, V]) hold(key K, build Build[V]) (_ *entry[K, V], hit, ready bool, _ error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, false, false, ErrClosed
+	}
+	if e, ok := p.entries.Get(key); ok {
+		e.users++
+		p.counts.hits.Add(1)
+		return e, true, e.ready, nil
+	}
+	p.counts.misses.Add(1)
+	if p.entries.Len() >= p.most {
+		if _, oldest, ok := p.entries.GetOldest(); ok {
+			p.unlink(oldest)
+		}
+	}
+	e := &entry[K, V]{key: key, built: make(chan struct{}), users: 2} // The caller and the build.
+	e.expiry = time.AfterFunc(p.ttl, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.unlink(e)
+	})
+	p.entries.Add(key, e)
+	p.live++
+	p.counts.added.Add(1)
+	go p.build(e, build)
+	return e, false, false, nil
+}
+
+// UnlinkAll takes all values out of the pool: an Acquire that comes later builds anew.
+func (p *Pool[K, V]) UnlinkAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unlinkAll()
+}
+
+func (p *Pool[K, V]) unlinkAll() {
+	for _, e := range p.entries.Values() {
+		p.unlink(e)
+	}
+}
+
+// Shutdown refuses further Acquires and returns once all values are closed, each after the last of its users. When ctx
+// ends first it fails: what is in use by then is still closed by its last user. Further calls wait for the same.
+func (p *Pool[K, V]) Shutdown(ctx context.Context) error {
+	defer p.hurry()
+	p.beginShutdown()
+	select {
+	case <-p.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live > 0 { // Otherwise both cases above were ready.
+		return fmt.Errorf("%d values are not closed: %w", p.live, context.Cause(ctx))
+	}
+	return nil
+}
+
+func (p *Pool[K, V]) beginShutdown() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.unlinkAll()
+	p.closed = true
+	p.drainedIfEmpty()
+}
+
+// Counts returns the counts of the pool.
+func (p *Pool[K, V]) Counts() *Counts { return &p.counts }

@@ -1,0 +1,160 @@
+package observe
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"cdr.dev/slog/v3"
+)
+
+const (
+	// maxDumpBody is how much of one body a dump holds.
+	maxDumpBody = 8 << 20
+	// maxDumpHeld is how much all dumps together may hold of bodies that are not on disk yet.
+	maxDumpHeld = 256 << 20
+	// dumpQueue is how many finished exchanges may wait for the disk.
+	dumpQueue = 64
+)
+
+// Dumper is a RoundTripper that writes what passes through it to files, for whoever must see what a provider really got
+// and really said. An exchange becomes two files, NAME.request and NAME.response, of mode 0600; NAME is the time and a
+// random id. Headers and query parameters that look like credentials are redacted. Bodies are not: prompts are what a
+// dump is for. It is safe for concurrent use.
+//
+// A dump is never in a request's way. Bodies are copied while they pass, a goroutine writes them once the response body
+// is closed, and where it falls behind, or the disk fails, dumps are dropped, with a log line at most once a minute.
+type Dumper struct {
+	next   http.RoundTripper
+	budget *budget
+	writer *background[exchangeDump]
+	losses *losses
+}
+
+// Dump returns a Dumper in front of next. It creates dir, of mode 0700, when there is something to write. The caller
+// must call Close.
+func Dump(next http.RoundTripper, dir string, logger slog.Logger) *Dumper {
+	losses := &losses{logger: logger, message: "dropped dumps of upstream requests", dir: dir}
+	w := dumpWriter{dir: dir, losses: losses}
+	return &Dumper{
+		next:   next,
+		budget: &budget{left: maxDumpHeld},
+		writer: newBackground(dumpQueue, w.write, losses.tellNow),
+		losses: losses,
+	}
+}
+
+// Close writes the dumps that are finished and waits for that. Requests that end later pass without a dump. It can be
+// called more than once.
+func (d *Dumper) Close() { d.writer.close() }
+
+// watches reports whether what stands behind the dumper does: a dump needs no more than the request itself.
+func (d *Dumper) watches() bool { return Watches(d.next) }
+
+// RoundTrip implements [http.RoundTripper].
+func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.writer.closed() {
+		return d.next.RoundTrip(r)
+	}
+	e := &exchangeTap{
+		dumper:   d,
+		began:    time.Now(),
+		head:     requestHead(r),
+		request:  tap{budget: d.budget},
+		response: tap{budget: d.budget},
+	}
+	sent := r.WithContext(r.Context()) // A copy: the caller's request stays as it is.
+	if sent.Body != nil && sent.Body != http.NoBody {
+		e.request.body.end = errUnread
+		sent.Body = &tappedBody{ReadCloser: sent.Body, note: e.request.note}
+	}
+	resp, err := d.next.RoundTrip(sent)
+	if err != nil {
+		e.finish(errorHead(err))
+		return nil, err
+	}
+	resp.Request = r
+	head := responseHead(resp)
+	if resp.Body == http.NoBody {
+		e.finish(head)
+		return resp, nil
+	}
+	e.response.body.end = errUnread
+	resp.Body = &tappedBody{ReadCloser: resp.Body, note: e.response.note, closed: func() { e.finish(head) }}
+	return resp, nil
+}
+
+// exchangeTap is one exchange under way.
+type exchangeTap struct {
+	dumper   *Dumper
+	began    time.Time
+	head     []byte // The request's.
+	request  tap
+	response tap
+	once     sync.Once
+}
+
+// finish hands what was copied to the writer, or drops it. The transport may still be sending the request.
+func (e *exchangeTap) finish(responseHead []byte) {
+	e.once.Do(func() {
+		dump := exchangeDump{
+			began:    e.began,
+			request:  message{head: e.head, body: e.request.take()},
+			response: message{head: responseHead, body: e.response.take()},
+			budget:   e.dumper.budget,
+		}
+		select {
+		case e.dumper.writer.queue <- dump:
+		default:
+			dump.release()
+			e.dumper.losses.add()
+		}
+	})
+}
+
+// errUnread is the end of a body until its reader finds another.
+var errUnread = errors.New("not read to its end")
+
+// body is what a tap has copied.
+type body struct {
+	bytes []byte
+	cut   int64 // How many bytes more there were.
+	end   error // What ended it, nil where there is none.
+}
+
+// tap holds the beginning of a body. It is safe for concurrent use: a transport may send the request's body beyond the
+// end of the exchange.
+type tap struct {
+	budget *budget
+
+	mu    sync.Mutex // guards what follows.
+	body  body
+	taken bool
+}
+
+func (t *tap) note(p []byte, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.taken {
+		return
+	}
+	keep := 0
+	if t.body.cut == 0 { // What follows a cut is not the beginning any more.
+		keep = t.budget.take(min(len(p), maxDumpBody-len(t.body.bytes)))
+	}
+	t.body.bytes = append(t.body.bytes, p[:keep]...)
+	t.body.cut += int64(len(p) - keep)
+	if err != nil && errors.Is(t.body.end, errUnread) {
+		t.body.end = err
+	}
+}
+
+// take returns what was copied, and ends the copying.
+func (t *tap) take() body {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := t.body
+	t.body, t.taken = body{}, true
+	return taken
+}

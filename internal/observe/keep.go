@@ -1,0 +1,128 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/internal/kept"
+)
+
+const (
+	// maxKeeping is how many exchanges may be on their way to the disk at the same time, those under way included.
+	maxKeeping = 1 << 14
+	// maxKeepHeld is how much all of them together may hold that is not on disk yet.
+	maxKeepHeld = 256 << 20
+	// keepPiece is how much of an answer is held before it is handed to the writer.
+	keepPiece = 64 << 10
+)
+
+// Keeper is a RoundTripper that keeps the exchanges of interceptions, so that their records can be held against the
+// bytes that they were made from: the client's request and the upstream's answer, both whole, in one file for each
+// upstream request that comes through [Send]. Package kept says what a file looks like. Its mode is 0600; credentials in
+// its headers are redacted, bodies are not. It is safe for concurrent use.
+//
+// Keeping is never in a request's way. Bodies are copied while they pass, and a goroutine compresses and writes them; a
+// file grows while its exchange goes on, under another name. Where the writer falls behind, or the disk fails, the
+// exchange is dropped, and its file removed, with a log line at most once a minute. Files are not synced: the end of
+// the process, however sudden, leaves what was written, that of the machine may not.
+type Keeper struct {
+	next   http.RoundTripper
+	dir    string
+	budget *budget
+	// keeping counts the exchanges that were let in and that the writer is not done with: no more than its queue has
+	// room for, so that none waits for that.
+	keeping atomic.Int64
+	writer  *background[*keeping]
+	losses  *losses
+
+	stopSweeping context.CancelFunc
+	sweeper      sync.WaitGroup
+}
+
+// Keep returns a Keeper in front of next, which removes the files that are older than age, at once and from time to
+// time. It makes dir, of mode 0700, and fails where it cannot. The caller must call Close.
+func Keep(next http.RoundTripper, dir string, age time.Duration, logger slog.Logger) (*Keeper, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of kept exchanges: %w", err)
+	}
+	encoder, err := kept.NewEncoder()
+	if err != nil {
+		return nil, err
+	}
+	losses := &losses{logger: logger, message: "exchanges were not kept", dir: dir}
+	w := keepWriter{encoder: encoder, losses: losses}
+	ctx, stop := context.WithCancel(context.Background())
+	k := &Keeper{
+		next:         next,
+		dir:          dir,
+		budget:       &budget{left: maxKeepHeld},
+		writer:       newBackground(maxKeeping, w.write, losses.tellNow),
+		losses:       losses,
+		stopSweeping: stop,
+	}
+	k.sweeper.Go(func() { sweep(ctx, dir, age, logger) })
+	return k, nil
+}
+
+// Close writes what has been copied and waits for that. Of requests that end later nothing more is kept: their files
+// have their beginning. It can be called more than once.
+func (k *Keeper) Close() {
+	k.stopSweeping()
+	k.sweeper.Wait()
+	k.writer.close()
+}
+
+func (*Keeper) watches() bool { return true }
+
+// RoundTrip implements [http.RoundTripper].
+func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) {
+	interception, ok := told(r)
+	if !ok || k.writer.closed() {
+		return k.next.RoundTrip(r)
+	}
+	e := k.begin(r.Context(), interception)
+	resp, err := k.next.RoundTrip(r)
+	switch {
+	case e == nil:
+	case err != nil:
+		e.failed(err)
+	case resp.Body == http.NoBody:
+		e.answered(resp)
+		e.note(nil, io.EOF)
+	default:
+		e.answered(resp)
+		resp.Body = &tappedBody{ReadCloser: resp.Body, note: e.note, closed: e.left}
+	}
+	return resp, err
+}
+
+// sweepEvery returns how long to pause between two sweeps.
+func sweepEvery(age time.Duration) time.Duration { return max(time.Minute, min(age/10, time.Hour)) }
+
+// sweep removes old files until ctx ends.
+func sweep(ctx context.Context, dir string, age time.Duration, logger slog.Logger) {
+	ticker := time.NewTicker(sweepEvery(age))
+	defer ticker.Stop()
+	for {
+		removed, err := kept.Sweep(ctx, dir, time.Now().Add(-age))
+		if err != nil {
+			logger.Warn(ctx, "old exchanges were not removed", slog.F("dir", dir), slog.Error(err))
+		}
+		if removed > 0 {
+			logger.Debug(ctx, "old exchanges were removed", slog.F("dir", dir), slog.F("removed", removed))
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package observe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/upstream"
+)
+
+// keeping is one exchange under way. Who relays it adds to it, and the writer takes what there is.
+type keeping struct {
+	keeper *Keeper
+	// ctx is the request's: it tells who gave the request up.
+	ctx             context.Context
+	finished, until string // The names of its file.
+
+	mu       sync.Mutex // guards what follows.
+	sections []kept.Section
+	response []byte // The piece that grows.
+	held     int    // The bytes of both, taken from the budget.
+	received int64  // Of the response, so far.
+	queued   bool   // The writer will come.
+	over     bool   // Nothing is added any more: it has ended, or is lost.
+	lost     bool
+
+	written bool // There is a file. It is the writer's alone.
+}
+
+// begin lets an exchange in. It returns nil where it is dropped.
+func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
+	head, err := kept.HeadSection(kept.Head{
+		Interception: of.ID, Round: of.Round, Format: of.Format, At: time.Now().UTC(),
+		Header: redactedHeader(of.Header), RequestBytes: int64(len(of.Body)),
+	})
+	held := head.Size() + len(of.Body)
+	if err != nil || !k.admit(held) {
+		k.losses.add()
+		return nil
+	}
+	e := &keeping{
+		keeper: k, ctx: ctx, held: held,
+		// A copy: the client's may be used again once the request is sent.
+		sections: []kept.Section{head, kept.RequestSection(bytes.Clone(of.Body))},
+	}
+	e.finished, e.until = kept.Path(k.dir, of.ID, of.Round)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.handIn()
+	return e
+}
+
+// admit reports whether one more exchange can be kept that begins with that many bytes.
+func (k *Keeper) admit(held int) bool {
+	if k.keeping.Add(1) <= maxKeeping && k.budget.takeAll(held) {
+		return true
+	}
+	k.keeping.Add(-1)
+	return false
+}
+
+// redactedHeader returns a header as it may be kept.
+func redactedHeader(header http.Header) http.Header {
+	shown := make(http.Header, len(header))
+	for name, values := range header {
+		for _, value := range values {
+			if isCredential(name) {
+				value = redacted
+			}
+			shown[name] = append(shown[name], strings.ToValidUTF8(value, "\uFFFD"))
+		}
+	}
+	return shown
+}
+
+// answered notes that the upstream begins to answer.
+func (e *keeping) answered(resp *http.Response) {
+	answer, err := kept.AnswerSection(kept.Answer{
+		At: time.Now().UTC(), Status: resp.StatusCode, Header: redactedHeader(resp.Header),
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.add(answer, err)
+}
+
+// note notes what a Read of the answer's body returned.
+func (e *keeping) note(p []byte, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return
+	}
+	if !e.keeper.budget.takeAll(len(p)) {
+		e.drop()
+		return
+	}
+	e.held += len(p)
+	e.received += int64(len(p))
+	e.response = append(e.response, p...)
+	switch {
+	case errors.Is(err, io.EOF):
+		e.end(kept.Whole, nil)
+	case err != nil:
+		e.end(kept.Broken, err)
+	case len(e.response) >= keepPiece:
+		e.cut()
+		e.handIn()
+	}
+}
+
+// failed notes that the upstream did not answer.
+func (e *keeping) failed(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.end(kept.Broken, upstream.WithContextError(e.ctx, err))
+}
+
+// left notes that the answer's body was closed, if that was before its end.
+func (e *keeping) left() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.end(kept.Left, nil)
+}
+
+// end adds the last section and hands in what there is. It is called with mu held, like all that follow.
+func (e *keeping) end(ending kept.Ending, err error) {
+	if e.over {
+		return
+	}
+	e.cut()
+	end := kept.End{At: time.Now().UTC(), ResponseBytes: e.received, Ending: ending, Cancelled: e.cancelled()}
+	if err != nil {
+		if errors.Is(context.Cause(e.ctx), upstream.ErrIdle) {
+			err = upstream.ErrIdle // All that is seen here is that the request was cancelled.
+		}
+		failure := upstream.Failure(err)
+		end.Failure, end.FailureStatus = failure.Text, failure.Status
+		if failure.Cause != nil {
+			end.Failure = failure.Cause.Error()
+		}
+	}
+	section, failed := kept.EndSection(end)
+	if e.add(section, failed); !e.over {
+		e.over = true
+		e.handIn()
+	}
+}
+
+// cancelled says who has given the request up, by the rule that its outcome is judged by.
+func (e *keeping) cancelled() kept.Cancelled {
+	cause := context.Cause(e.ctx)
+	switch {
+	case cause == nil, errors.Is(cause, upstream.ErrIdle):
+		return ""
+	case errors.Is(cause, context.Canceled):
+		return kept.CancelledByClient
+	}
+	return kept.CancelledByGateway
+}
+
+// add adds a section, whose making may have failed.
+func (e *keeping) add(section kept.Section, err error) {
+	switch {
+	case e.over:
+	case err != nil, !e.keeper.budget.takeAll(section.Size()):
+		e.drop()
+	default:
+		e.held += section.Size()
+		e.sections = append(e.sections, section)
+	}
+}
+
+// cut makes a section of the piece that grows.
+func (e *keeping) cut() {
+	if len(e.response) > 0 {
+		e.sections = append(e.sections, kept.ResponseSection(e.response))
+		e.response = nil
+	}
+}
+
+// handIn asks the writer to come. The queue has room for every exchange that was let in.
+func (e *keeping) handIn() {
+	if !e.queued {
+		e.queued = true
+		e.keeper.writer.queue <- e
+	}
+}
+
+// drop gives the exchange up. The writer comes to remove its file.
+func (e *keeping) drop() {
+	if e.giveUp() {
+		e.keeper.losses.add()
+	}
+	e.handIn()
+}
+
+// giveUp forgets what was copied. It reports whether that is news.
+func (e *keeping) giveUp() bool {
+	news := !e.lost
+	e.keeper.budget.release(e.held)
+	e.sections, e.response, e.held = nil, nil, 0
+	e.over, e.lost = true, true
+	return news
+}

@@ -1,0 +1,216 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/rederive"
+)
+
+// The error types that this package tells apart.
+const (
+	truncated    = "truncated"
+	clientClosed = "client_closed"
+	serverError  = "server_error"
+	overloaded   = "overloaded"
+)
+
+// account is what was recorded of an interception, beside the bytes of its exchanges, of which there is at least one.
+type account struct {
+	recorded Recorded
+	rounds   []*kept.Exchange
+}
+
+func (a account) last() *kept.Exchange { return a.rounds[len(a.rounds)-1] }
+
+// hasRequest reports whether the client's request is there to its last byte.
+func (a account) hasRequest() bool {
+	return int64(len(a.rounds[0].Request)) == a.rounds[0].Head.RequestBytes
+}
+
+// state says how much can be compared.
+func (a account) state() Kept {
+	goesOn := func(e *kept.Exchange) bool { return e.End == nil }
+	if slices.ContainsFunc(a.rounds, goesOn) || a.answerIsLost() {
+		return KeptInPart
+	}
+	return KeptWhole
+}
+
+// answerIsLost reports whether the gateway was killed before the records of the answer were safe. The end is then one
+// that its next life has recorded, which knows of no answer.
+func (a account) answerIsLost() bool {
+	return a.keptLength() > 0 && a.recorded.Response.Bytes == nil && a.recorded.Facts.ErrorType == truncated
+}
+
+// differences returns what is recorded otherwise than the bytes say.
+func (a account) differences() []Difference {
+	if err := a.recorded.Unreadable; err != nil {
+		return []Difference{{Field: "metadata", Problem: err.Error()}}
+	}
+	recorded := a.recorded.Facts
+	differences := a.requestDigest()
+	isWhole := a.state() == KeptWhole
+	limit := a.answerLength()
+	derived, err := a.derive(limit)
+	if err != nil {
+		return append(differences, Difference{Field: "kept exchange", Problem: err.Error()})
+	}
+	if isWhole {
+		differences = append(differences, a.responseDigest(limit, derived.Ended)...)
+		a.leaveOpen(&derived, recorded)
+	} else {
+		derived.TokenUsages, derived.ToolUsages, derived.Thoughts = recorded.TokenUsages, recorded.ToolUsages, recorded.Thoughts
+		derived.ErrorType, derived.ErrorMessage = recorded.ErrorType, recorded.ErrorMessage
+	}
+	for _, d := range derived.Diff(recorded) {
+		differences = append(differences, Difference{Field: d.Field, Recorded: d.Other, Bytes: d.One})
+	}
+	if n := a.recorded.Prompts; n > 1 {
+		differences = append(differences, Difference{Field: "prompts", Problem: fmt.Sprintf("there are %d", n)})
+	}
+	return differences
+}
+
+// answerLength returns how many bytes of all answers count: those that were recorded. What an upstream sends after the
+// event that ends a stream is kept, but not waited for by the records.
+func (a account) answerLength() int64 {
+	if a.recorded.Response.Bytes == nil {
+		return a.keptLength()
+	}
+	return min(*a.recorded.Response.Bytes, a.keptLength())
+}
+
+func (a account) keptLength() (length int64) {
+	for _, exchange := range a.rounds {
+		length += int64(len(exchange.Response))
+	}
+	return length
+}
+
+// derive returns what the first so many bytes of the answers say.
+func (a account) derive(limit int64) (facts rederive.Facts, err error) {
+	for i, exchange := range a.rounds {
+		response := exchange.Response[:max(0, min(limit, int64(len(exchange.Response))))]
+		limit -= int64(len(response))
+		round, err := rederive.Derive(exchangeOf(exchange, response))
+		if err != nil {
+			return rederive.Facts{}, fmt.Errorf("round %d: %w", i, err)
+		}
+		round.TokenUsages = append(facts.TokenUsages, round.TokenUsages...)
+		round.ToolUsages = append(facts.ToolUsages, round.ToolUsages...)
+		round.Thoughts = append(facts.Thoughts, round.Thoughts...)
+		facts = round
+	}
+	normalise(&facts)
+	return facts, nil
+}
+
+// exchangeOf returns an exchange as it was kept, with as much of its answer as counts.
+func exchangeOf(e *kept.Exchange, response []byte) rederive.Exchange {
+	exchange := rederive.Exchange{
+		Format: e.Head.Format, RequestHeader: e.Head.Header, Request: e.Request, Response: response,
+	}
+	if e.Answer != nil {
+		exchange.Status, exchange.ResponseHeader = e.Answer.Status, e.Answer.Header
+	}
+	if end := e.End; end != nil {
+		exchange.Whole = end.Ending == kept.Whole
+		exchange.Abandoned = end.Ending == kept.Left
+		exchange.ClientLeft = end.Cancelled == kept.CancelledByClient || exchange.Abandoned && end.Cancelled == ""
+		exchange.Failure = end.FailureStatus
+	}
+	return exchange
+}
+
+// leaveOpen takes out of derived facts what the bytes cannot tell.
+func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
+	end, is := a.last().End, recorded.ErrorType
+	isCutShort := derived.ErrorType == truncated || derived.ErrorType == clientClosed
+	gatewaysReasons := []string{clientClosed, truncated, serverError, overloaded}
+	switch {
+	case end.Ending == kept.Left && isCutShort && slices.Contains(gatewaysReasons, is),
+		end.Ending == kept.Left && is == clientClosed && derived.ErrorType == "" && !derived.Ended,
+		end.Ending == kept.Broken && is == clientClosed && derived.ErrorType != "",
+		isCutShort && is == clientClosed:
+		derived.ErrorType = recorded.ErrorType
+	}
+	// A key that an upstream repeats has been replaced by its hint.
+	if hint := a.recorded.CredentialHint; hint != "" && strings.Contains(recorded.ErrorMessage, hint) {
+		derived.ErrorMessage = ""
+	}
+}
+
+// requestDigest compares the size and the hash of the client's body.
+func (a account) requestDigest() []Difference {
+	request := a.rounds[0].Request
+	sum := sha256.Sum256(request)
+	return a.bodyDifferences("request", a.recorded.Request, bodyOf(int64(len(request)), sum[:]))
+}
+
+// responseDigest compares the size and the hash of the first so many bytes of the answers. There may be more of them
+// only behind the event that ends a stream.
+func (a account) responseDigest(limit int64, ended bool) []Difference {
+	if a.recorded.Response.Bytes == nil && a.keptLength() == 0 {
+		return nil // Nothing came.
+	}
+	length := limit
+	if !ended {
+		length = a.keptLength()
+	}
+	sum, rest := sha256.New(), length
+	for _, exchange := range a.rounds {
+		piece := exchange.Response[:min(rest, int64(len(exchange.Response)))]
+		sum.Write(piece)
+		rest -= int64(len(piece))
+	}
+	return a.bodyDifferences("response", a.recorded.Response, bodyOf(length, sum.Sum(nil)))
+}
+
+func bodyOf(bytes int64, sum []byte) Body {
+	text := hex.EncodeToString(sum)
+	return Body{&bytes, &text}
+}
+
+// bodyDifferences compares a body's size and, where the gateway was asked for hashes and has recorded one of either body,
+// its hash.
+func (a account) bodyDifferences(body string, recorded, derived Body) (differences []Difference) {
+	if recorded.Bytes == nil || *recorded.Bytes != *derived.Bytes {
+		differences = append(differences, Difference{Field: body + "_bytes", Recorded: recorded.Bytes, Bytes: derived.Bytes})
+	}
+	if isHashed := a.recorded.Request.SHA256 != nil || a.recorded.Response.SHA256 != nil; !isHashed {
+		return differences
+	}
+	if recorded.SHA256 == nil || *recorded.SHA256 != *derived.SHA256 {
+		differences = append(differences, Difference{Field: body + "_sha256", Recorded: recorded.SHA256, Bytes: derived.SHA256})
+	}
+	return differences
+}
+
+// normalise makes the numbers in metadata what the contract with a control plane has for them.
+func normalise(facts *rederive.Facts) {
+	var all []map[string]any
+	if facts.Prompt != nil {
+		all = append(all, facts.Prompt.Metadata)
+	}
+	for _, u := range facts.TokenUsages {
+		all = append(all, u.Metadata)
+	}
+	for _, u := range facts.ToolUsages {
+		all = append(all, u.Metadata)
+	}
+	for _, thought := range facts.Thoughts {
+		all = append(all, thought.Metadata)
+	}
+	for _, metadata := range all {
+		for name, value := range metadata {
+			if count, ok := value.(int64); ok {
+				metadata[name] = float64(count)
+			}
+		}
+	}
+}
