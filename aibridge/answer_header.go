@@ -19,7 +19,10 @@ func copyAnswerHeader(client http.Header, answer *http.Response) {
 		case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
 			"Transfer-Encoding", "Upgrade": // RFC 9110, section 7.6.1.
 		default:
-			client[name] = append(client[name], values...)
+			if before := client[name]; len(before) > 0 {
+				values = append(before, values...)
+			}
+			client[name] = values
 		}
 	}
 	for name := range answer.Trailer {
