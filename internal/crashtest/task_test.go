@@ -140,11 +140,11 @@ func (do task) serveGateway(ctx context.Context) error {
 
 func (do task) newGateway(logger slog.Logger, registry *prometheus.Registry) (*aibridged.Server, error) {
 	const key = "the key that no upstream looks at"
-	anthropic, err := aibridge.NewAnthropicProvider("anthropic", aibridge.ProviderOptions{BaseURL: do.Upstream, Key: key})
+	anthropic, err := aibridge.NewAnthropicProvider("anthropic", aibridge.ProviderOptions{BaseURL: do.Upstream, Key: key, Digests: true})
 	if err != nil {
 		return nil, err
 	}
-	openai, err := aibridge.NewOpenAIProvider("openai", aibridge.ProviderOptions{BaseURL: do.Upstream + "/v1", Key: key})
+	openai, err := aibridge.NewOpenAIProvider("openai", aibridge.ProviderOptions{BaseURL: do.Upstream + "/v1", Key: key, Digests: true})
 	if err != nil {
 		return nil, err
 	}
