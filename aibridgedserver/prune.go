@@ -8,10 +8,11 @@ import (
 )
 
 const (
-	// pruneHold is how long one transaction of Prune should keep others from writing.
+	// pruneHold is how long one transaction of Prune should keep others from writing, but for its commit: that takes as long
+	// as the disk does, however little is deleted.
 	pruneHold = 10 * time.Millisecond
-	// firstPruned and mostPruned are how many rows the first transaction deletes, and any.
-	firstPruned = 64
+	// leastPruned and mostPruned bound the rows that a transaction deletes.
+	leastPruned = 64
 	mostPruned  = 1024
 )
 
@@ -27,7 +28,7 @@ func childTables() [4]string {
 // It works in many short transactions, and leaves others as much time to write as it takes. Where ctx ends, or one of
 // the transactions fails, what it has deleted stays deleted, and is counted beside the error.
 func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
-	p := pruning{server: s, before: before.UnixMicro(), rows: firstPruned}
+	p := pruning{server: s, before: before.UnixMicro(), rows: leastPruned}
 	for _, started := range []bool{true, false} {
 		for done := false; !done; {
 			var n int64
@@ -80,8 +81,10 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 		which[0] = 1
 	}
 	var began time.Time
+	var held time.Duration
 	err = inTurn(ctx, p.server.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
 		began = time.Now() // The wait for one's turn holds nobody up.
+		defer func() { held = time.Since(began) }()
 		room := int64(p.rows)
 		for _, table := range childTables() {
 			n, err := affected(tx.ExecContext(ctx, deleteFromOldest(table), append(which, room)...))
@@ -101,9 +104,9 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 	}
 	p.took = time.Since(began)
 	switch {
-	case p.took > pruneHold:
-		p.rows = max(p.rows/2, 1)
-	case p.took < pruneHold/2:
+	case held > pruneHold:
+		p.rows = max(p.rows/2, leastPruned)
+	case held < pruneHold/2:
 		p.rows = min(2*p.rows, mostPruned)
 	}
 	return deleted, done, nil

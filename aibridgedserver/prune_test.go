@@ -42,25 +42,25 @@ func shifted(id string, at int) []*proto.Record {
 func TestPruneDeletesWhatIsOlder(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
-	const n = 500
+	const n = 200
 	var records []*proto.Record
 	for i := range n {
 		records = append(records, shifted(newID(), i)...)
 	}
 	c.mustStore(t, records...)
 	c.mustPrune(t, 0, 0)
-	c.mustPrune(t, 300, 300)
-	c.mustPrune(t, 300, 0)
+	c.mustPrune(t, 60, 60)
+	c.mustPrune(t, 60, 0)
 	all := c.report(t, aibridgedserver.InterceptionFilter{})
-	if len(all) != n-300 || !all[0].StartedAt.Equal(second(300).AsTime()) {
+	if len(all) != n-60 || !all[0].StartedAt.Equal(second(60).AsTime()) {
 		t.Errorf("%d are left, the first of %v", len(all), all[0].StartedAt)
 	}
 	for table, rows := range c.rowsLeft(t) {
-		if rows != n-300 {
+		if rows != n-60 {
 			t.Errorf("%s has %d rows", table, rows)
 		}
 	}
-	c.mustPrune(t, 10*n, n-300)
+	c.mustPrune(t, 10*n, n-60)
 	for table, rows := range c.rowsLeft(t) {
 		if rows != 0 {
 			t.Errorf("in the end %s has %d rows", table, rows)
@@ -138,12 +138,12 @@ func TestPruneStopsWithItsContext(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
 	var records []*proto.Record
-	for i := range 5000 {
+	for i := range 1000 {
 		records = append(records, start(newID(), newID(), i%100))
 	}
 	c.mustStore(t, records...)
 	errGone := errors.New("gone")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errGone)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Millisecond, errGone)
 	defer cancel()
 	deleted, err := c.Prune(ctx, second(1000).AsTime())
 	if !errors.Is(err, errGone) && !errors.Is(err, context.DeadlineExceeded) {
@@ -161,14 +161,12 @@ func TestPruneBesideWriters(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
 	elsewhere := openControlPlane(t, c.path, aibridgedserver.Options{})
-	const old = 1000
-	for range old / 500 {
-		var records []*proto.Record
-		for i := range 500 {
-			records = append(records, shifted(newID(), i)...)
-		}
-		c.mustStore(t, records...)
+	const old = 600
+	var records []*proto.Record
+	for i := range old {
+		records = append(records, shifted(newID(), i)...)
 	}
+	c.mustStore(t, records...)
 	ctx, stop := context.WithCancel(t.Context())
 	var writing sync.WaitGroup
 	written := make([]int, 2)
