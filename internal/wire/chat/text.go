@@ -6,12 +6,49 @@ import (
 	"github.com/coder/aibridged/internal/sse"
 )
 
+// textChunk is a chunk that brought nothing but text, around that text. The chunks of an answer differ in little else: one
+// that has the same bytes around another text brings nothing but text too.
+type textChunk struct {
+	before, after []byte // After begins with the quote that ends the text. Empty: there was no such chunk yet.
+}
+
+// fits reports whether data is the chunk with another text.
+func (c *textChunk) fits(data []byte) bool {
+	text := len(data) - len(c.before) - len(c.after)
+	return len(c.after) > 0 && text >= 0 && bytes.HasPrefix(data, c.before) && bytes.HasSuffix(data, c.after) &&
+		isInside(data[len(c.before):len(c.before)+text])
+}
+
+// isInside reports whether text can stand within a JSON string, so that the string goes on behind it.
+func isInside(text []byte) bool {
+	return bytes.IndexByte(text, '"') < 0 && !bytes.HasSuffix(text, []byte(`\`))
+}
+
+// learn remembers data, which brings nothing but text.
+func (c *textChunk) learn(data []byte) {
+	const name = `"content":"`
+	at := bytes.Index(data, []byte(name))
+	if at < 0 {
+		return
+	}
+	begin := at + len(name)
+	end := bytes.IndexByte(data[begin:], '"')
+	if end < 0 || !isInside(data[begin:begin+end]) {
+		return
+	}
+	c.before = append(c.before[:0], data[:begin]...)
+	c.after = append(c.after[:0], data[begin+end:]...)
+}
+
 // isText reports whether a chunk brings nothing but text, which is most of what comes, and nobody's business. It looks
 // at the bytes only, for to walk each chunk would cost several times as much: a member whose name is nowhere in them is
 // not there, unless the name is written with escapes. Chunks that look like text are not checked to be JSON.
 func (t *tracker) isText(event sse.Event, data []byte) bool {
 	if t.answer.ID == "" || t.answer.Model == "" || len(event.Type) > 0 {
 		return false
+	}
+	if t.text.fits(data) {
+		return true
 	}
 	isChunk := false
 	for i, c := range data[:len(data)-1] {
@@ -22,6 +59,9 @@ func (t *tracker) isText(event sse.Event, data []byte) bool {
 		case c == '"' && rest[0] == 'c' && bytes.HasPrefix(rest, []byte(`choices"`)):
 			isChunk = true
 		}
+	}
+	if isChunk {
+		t.text.learn(data)
 	}
 	return isChunk
 }

@@ -22,6 +22,7 @@ type tracker struct {
 	gathering wire.Gathering
 	calls     map[callKey]*wire.Call
 	thoughts  map[int64]*wire.Thinking // One a choice.
+	text      textChunk
 }
 
 func (t *tracker) Observe(event sse.Event) {
