@@ -13,7 +13,7 @@ type bodyBuffers struct {
 // bodySizes are the sizes of the buffers. Larger bodies are read into memory of their own.
 var bodySizes = [...]int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20}
 
-const keptBytes = 4 << 20
+const keptBytes = 16 << 20
 
 func newBodyBuffers() *bodyBuffers {
 	b := &bodyBuffers{}

@@ -43,7 +43,7 @@ func IsDone(event sse.Event) bool { return string(bytes.TrimSpace(event.Data)) =
 // Kind returns the type of an event with an object for data, which need not be sound. Where the object and the event's
 // own line differ, the object is right: it is what SDKs go by.
 func Kind(event sse.Event, object []byte) string {
-	if kind := gjson.GetBytes(object, "type"); kind.Type == gjson.String {
+	if kind := View(object).Get("type"); kind.Type == gjson.String {
 		return kind.Str
 	}
 	return string(event.Type)

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"net/http"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -33,7 +34,7 @@ func ReadRequest(body jsonedit.Object) (Request, error) {
 		return Request{}, Invalid("stream: a boolean is required")
 	}
 	if metadata, ok := body.Get("metadata"); ok {
-		request.UserID = String(gjson.GetBytes(metadata, "user_id"))
+		request.UserID = Kept(View(metadata).Get("user_id"))
 	}
 	return request, nil
 }
@@ -61,7 +62,7 @@ func IsArray(raw []byte) bool { return bytes.HasPrefix(raw, []byte("[")) }
 func LastMessage(messages [][]byte) gjson.Result {
 	for i := len(messages) - 1; i >= 0; i-- {
 		if !isSystem(messages[i]) {
-			return gjson.ParseBytes(messages[i])
+			return View(messages[i])
 		}
 	}
 	return gjson.Result{}
@@ -73,8 +74,8 @@ func LeadingSystem(messages [][]byte) gjson.Result {
 	for _, message := range messages {
 		switch {
 		case isSystem(message):
-			return gjson.GetBytes(message, "content")
-		case gjson.GetBytes(message, "role").Exists():
+			return View(message).Get("content")
+		case View(message).Get("role").Exists():
 			return gjson.Result{}
 		}
 	}
@@ -94,19 +95,19 @@ const longestOpening = 1024
 // Opening returns the beginning of the first message that is the user's, of whose parts the first text counts.
 func Opening(messages [][]byte) string {
 	for _, message := range messages {
-		if gjson.GetBytes(message, "role").Str != "user" {
+		if View(message).Get("role").Str != "user" {
 			continue
 		}
 		if len(message) > longestOpening {
 			return ""
 		}
-		return Head(gjson.GetBytes(message, "content"))
+		return Head(View(message).Get("content"))
 	}
 	return ""
 }
 
 func isSystem(message []byte) bool {
-	role := gjson.GetBytes(message, "role").Str
+	role := View(message).Get("role").Str
 	return role == "system" || role == "developer"
 }
 
@@ -115,14 +116,14 @@ func isSystem(message []byte) bool {
 func Texts(content gjson.Result) []string {
 	texts := []string{}
 	if content.Type == gjson.String {
-		return append(texts, String(content))
+		return append(texts, Kept(content))
 	}
 	if !content.IsArray() {
 		return texts
 	}
 	content.ForEach(func(_, part gjson.Result) bool {
 		if text, ok := partText(part); ok {
-			texts = append(texts, text)
+			texts = append(texts, strings.Clone(text))
 		}
 		return true
 	})
@@ -140,7 +141,7 @@ func Head(content gjson.Result) string {
 			return !ok
 		})
 	}
-	return storable.Cut(head, headLimit)
+	return strings.Clone(storable.Cut(head, headLimit))
 }
 
 func partText(part gjson.Result) (string, bool) {

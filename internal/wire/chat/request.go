@@ -21,7 +21,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	case "user":
 		request.ReadPrompt(last.Get("content"))
 	case "tool":
-		request.ToolResultID = last.Get("tool_call_id").Str
+		request.ToolResultID = wire.Kept(last.Get("tool_call_id"))
 	}
 	if request.Stream {
 		askForUsage(body, &request)

@@ -41,7 +41,7 @@ func (t *tracker) Observe(event sse.Event) {
 
 // read reports whether it understood the event. It walks the object once: chunks come by the thousand.
 func (t *tracker) read(event sse.Event, data []byte) bool {
-	object := gjson.ParseBytes(data)
+	object := wire.View(data)
 	var kind string
 	var understood, whole, suspect bool
 	object.ForEach(func(name, value gjson.Result) bool {

@@ -16,7 +16,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 		return wire.Request{}, wire.Invalid("messages: an array is required")
 	}
 	if system, ok := body.Get("system"); ok {
-		request.System = wire.Head(gjson.ParseBytes(system))
+		request.System = wire.Head(wire.View(system))
 	}
 	messages := body.Elements("messages")
 	request.Opening = wire.Opening(messages)
@@ -31,7 +31,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	content.ForEach(func(_, part gjson.Result) bool {
 		if part.Get("type").Str == "tool_result" {
 			request.BesideToolResults = request.Prompt != nil
-			request.ToolResultID = part.Get("tool_use_id").Str
+			request.ToolResultID = wire.Kept(part.Get("tool_use_id"))
 		}
 		return true
 	})

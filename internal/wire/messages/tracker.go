@@ -48,32 +48,32 @@ func isUsualText(data []byte) bool {
 
 // isText reports whether an event brings text, which is most of what comes, and nobody's business.
 func isText(kind string, data []byte) bool {
-	return kind == "content_block_delta" && gjson.GetBytes(data, "delta.type").Str == "text_delta"
+	return kind == "content_block_delta" && wire.View(data).Get("delta.type").Str == "text_delta"
 }
 
 // read reports whether it understood the event.
 func (t *tracker) read(kind string, data []byte) bool {
 	switch kind {
 	case "content_block_delta":
-		t.extend(gjson.ParseBytes(data))
+		t.extend(wire.View(data))
 	case "ping", "content_block_stop":
 	case "message_start":
-		t.begin(gjson.GetBytes(data, "message"))
+		t.begin(wire.View(data).Get("message"))
 	case "message":
-		t.begin(gjson.ParseBytes(data))
+		t.begin(wire.View(data))
 		t.usage.final = true
 		t.answer.Terminal = true
 	case "content_block_start":
-		start := gjson.ParseBytes(data)
+		start := wire.View(data)
 		t.beginBlock(start.Get("index").Int(), start.Get("content_block"))
 	case "message_delta":
-		t.usage.read(gjson.GetBytes(data, "usage"))
+		t.usage.read(wire.View(data).Get("usage"))
 		t.usage.final = true
 	case "message_stop":
 		t.usage.final = true
 		t.ended, t.answer.Terminal = true, true
 	default:
-		failure, ok := wire.ReadFailure(kind, gjson.ParseBytes(data))
+		failure, ok := wire.ReadFailure(kind, wire.View(data))
 		if !ok {
 			return false
 		}
@@ -85,12 +85,25 @@ func (t *tracker) read(kind string, data []byte) bool {
 
 // begin reads a message: the one of message_start has no content yet, a JSON body has all of it.
 func (t *tracker) begin(message gjson.Result) {
-	t.answer.ID = cmp.Or(t.answer.ID, strings.Clone(message.Get("id").Str))
-	t.answer.Model = cmp.Or(t.answer.Model, strings.Clone(message.Get("model").Str))
-	t.usage.read(message.Get("usage"))
+	message.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "id":
+			t.answer.ID = cmp.Or(t.answer.ID, strings.Clone(value.Str))
+		case "model":
+			t.answer.Model = cmp.Or(t.answer.Model, strings.Clone(value.Str))
+		case "usage":
+			t.usage.read(value)
+		case "content":
+			t.beginBlocks(value)
+		}
+		return true
+	})
+}
+
+func (t *tracker) beginBlocks(content gjson.Result) {
 	var index int64
-	message.Get("content").ForEach(func(_, content gjson.Result) bool {
-		t.beginBlock(index, content)
+	content.ForEach(func(_, block gjson.Result) bool {
+		t.beginBlock(index, block)
 		index++
 		return true
 	})

@@ -28,18 +28,31 @@ func (u *usage) read(object gjson.Result) {
 		return
 	}
 	u.told = true
-	u.input.Read(object.Get("input_tokens"))
-	u.output.Read(object.Get("output_tokens"))
-	u.cacheRead.Read(object.Get("cache_read_input_tokens"))
-	u.cacheWrite.Read(object.Get("cache_creation_input_tokens"))
-	u.write5m.Read(object.Get("cache_creation.ephemeral_5m_input_tokens"))
-	u.write1h.Read(object.Get("cache_creation.ephemeral_1h_input_tokens"))
-	u.thinking.Read(object.Get("output_tokens_details.thinking_tokens"))
-	u.searches.Read(object.Get("server_tool_use.web_search_requests"))
-	u.fetches.Read(object.Get("server_tool_use.web_fetch_requests"))
-	if tier := object.Get("service_tier"); tier.Type == gjson.String {
-		u.tier = strings.Clone(tier.Str)
-	}
+	object.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "input_tokens":
+			u.input.Read(value)
+		case "output_tokens":
+			u.output.Read(value)
+		case "cache_read_input_tokens":
+			u.cacheRead.Read(value)
+		case "cache_creation_input_tokens":
+			u.cacheWrite.Read(value)
+		case "cache_creation":
+			u.write5m.Read(value.Get("ephemeral_5m_input_tokens"))
+			u.write1h.Read(value.Get("ephemeral_1h_input_tokens"))
+		case "output_tokens_details":
+			u.thinking.Read(value.Get("thinking_tokens"))
+		case "server_tool_use":
+			u.searches.Read(value.Get("web_search_requests"))
+			u.fetches.Read(value.Get("web_fetch_requests"))
+		case "service_tier":
+			if value.Type == gjson.String {
+				u.tier = strings.Clone(value.Str)
+			}
+		}
+		return true
+	})
 }
 
 // total returns what is known so far, or nil if nothing was told.

@@ -17,7 +17,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	}
 	input, _ := body.Get("input")
 	items := body.Elements("input")
-	if text := gjson.ParseBytes(input); text.Type == gjson.String {
+	if text := wire.View(input); text.Type == gjson.String {
 		request.ReadPrompt(text)
 		request.Opening = wire.Head(text)
 	} else if !wire.IsArray(input) && len(input) > 0 && string(input) != "null" {
@@ -28,7 +28,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 		readLast(wire.LastMessage(items), &request)
 	}
 	instructions, _ := body.Get("instructions")
-	request.System = cmp.Or(wire.Head(gjson.ParseBytes(instructions)), wire.Head(wire.LeadingSystem(items)))
+	request.System = cmp.Or(wire.Head(wire.View(instructions)), wire.Head(wire.LeadingSystem(items)))
 	return request, nil
 }
 
@@ -41,6 +41,6 @@ func readLast(item gjson.Result, request *wire.Request) {
 			request.ReadPrompt(item.Get("content"))
 		}
 	case strings.HasSuffix(kind, "_output"):
-		request.ToolResultID = item.Get("call_id").Str
+		request.ToolResultID = wire.Kept(item.Get("call_id"))
 	}
 }

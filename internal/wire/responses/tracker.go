@@ -48,28 +48,28 @@ func (t *tracker) isText(kind string) bool {
 func (t *tracker) read(kind string, data []byte) bool {
 	switch kind {
 	case "response.output_text.delta":
-		t.items.addToThought("message", gjson.ParseBytes(data))
+		t.items.addToThought("message", wire.View(data))
 	case "response.reasoning_summary_text.delta":
-		t.items.addToThought("reasoning", gjson.ParseBytes(data))
+		t.items.addToThought("reasoning", wire.View(data))
 	case "response.function_call_arguments.delta", "response.custom_tool_call_input.delta",
 		"response.mcp_call_arguments.delta":
-		t.items.addToCall(gjson.ParseBytes(data))
+		t.items.addToCall(wire.View(data))
 	case "response.output_item.added":
-		event := gjson.ParseBytes(data)
+		event := wire.View(data)
 		t.items.begin(position(event), event.Get("item"))
 	case "response.output_item.done":
-		event := gjson.ParseBytes(data)
+		event := wire.View(data)
 		t.items.finish(position(event), event.Get("item"))
 	case "response.created", "response.queued", "response.in_progress":
-		t.readResponse(gjson.GetBytes(data, "response"))
+		t.readResponse(wire.View(data).Get("response"))
 	case "response.completed", "response.incomplete", "response.failed":
-		t.readResponse(gjson.GetBytes(data, "response"))
+		t.readResponse(wire.View(data).Get("response"))
 		t.ended, t.answer.Terminal = true, true
 		if kind == "response.failed" {
 			t.fail(wire.Failure{Type: "failed"}) // Unless it said why.
 		}
 	default:
-		return t.readOther(kind, gjson.ParseBytes(data))
+		return t.readOther(kind, wire.View(data))
 	}
 	return true
 }
