@@ -27,9 +27,11 @@ import (
 )
 
 const (
-	// deliveryLinger is how long records wait for others that go to the control plane in the same batch. A batch is a call
-	// and, in the store, a transaction that is synced; reports may be behind by that much.
-	deliveryLinger = 50 * time.Millisecond
+	// diskLinger is how long records that are on the disk wait for others that go to the control plane in the same batch. A
+	// batch is a call and a transaction, which costs as much as many records do: where few requests come, it is most of what
+	// each of them costs. memoryLinger is the same for records that a sudden end of the process would lose.
+	diskLinger   = 200 * time.Millisecond
+	memoryLinger = 10 * time.Millisecond
 	// deliveryBatch is how many records go together at most: four to an interception, 5,000 interceptions a second.
 	deliveryBatch = 1000
 )
@@ -188,10 +190,14 @@ func (q *Queue) append(records []aibridge.Record) (outbox.Commit, error) {
 func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	q.stop = cancel
+	linger := diskLinger
+	if q.memory {
+		linger = memoryLinger
+	}
 	q.delivering.Go(func() {
 		var delivery delivery
 		// It ends with the context or the queue, which is no error of anyone's.
-		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: deliveryLinger, BatchEntries: deliveryBatch}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
+		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: linger, BatchEntries: deliveryBatch}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
 			client, err := clientFn(ctx)
 			if err != nil {
 				return nil, err
