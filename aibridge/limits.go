@@ -14,7 +14,7 @@ type Limits struct {
 	// ResponseHeader is how long an upstream may take to begin its answer: 10 minutes, since a blocking answer begins
 	// when it is complete.
 	ResponseHeader time.Duration
-	// Idle is how long an upstream may be silent within its answer: 60 s. Pings count as life.
+	// Idle is how long an upstream may be silent within its answer: 5 minutes, which is how long clients wait. Any byte counts.
 	Idle time.Duration
 	// Write is how long a client may take to accept a write: 30 s.
 	Write time.Duration
@@ -26,7 +26,7 @@ func (l Limits) withDefaults() Limits {
 	l.Dial = orDefault(l.Dial, 10*time.Second)
 	l.TLSHandshake = orDefault(l.TLSHandshake, 10*time.Second)
 	l.ResponseHeader = orDefault(l.ResponseHeader, 10*time.Minute)
-	l.Idle = orDefault(l.Idle, time.Minute)
+	l.Idle = orDefault(l.Idle, 5*time.Minute)
 	l.Write = orDefault(l.Write, 30*time.Second)
 	return l
 }

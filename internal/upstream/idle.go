@@ -14,11 +14,11 @@ var ErrIdle = errors.New("upstream silent for too long")
 
 // Idle returns a RoundTripper whose response bodies fail with [ErrIdle], and whose request is then cancelled, when a
 // Read has waited for limit without a byte. Only the time within a Read counts: a client that reads slowly does not
-// make its upstream a silent one. A limit of zero is 60 s.
+// make its upstream a silent one. A limit of zero is 5 minutes.
 //
 // The body must be closed or read to its end, as any response body; that also ends the context of the request.
 func Idle(next http.RoundTripper, limit time.Duration) http.RoundTripper {
-	return &idle{next: next, limit: or(limit, time.Minute)}
+	return &idle{next: next, limit: or(limit, 5*time.Minute)}
 }
 
 type idle struct {
