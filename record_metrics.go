@@ -8,7 +8,7 @@ import (
 	"github.com/coder/aibridged/internal/recording"
 )
 
-// recordMetrics tells how the records of a server fare, by looking when somebody asks. It is safe for concurrent use.
+// recordMetrics reads the state of a server's records whenever it is collected. It is safe for concurrent use.
 type recordMetrics struct {
 	queue atomic.Pointer[recording.Queue] // Nil: no server uses these metrics.
 
@@ -33,7 +33,7 @@ func newRecordMetrics() *recordMetrics {
 	}
 }
 
-// watch makes the metrics tell of a queue.
+// watch makes the metrics report on a queue.
 func (m *Metrics) watch(queue *recording.Queue) {
 	if m != nil {
 		m.records.queue.Store(queue)
