@@ -9,8 +9,8 @@ import (
 	"github.com/coder/aibridged/internal/fakellm"
 )
 
-// example is a short test as it should have gone: one answer received whole, one cut by the kill of the first gateway,
-// one request that came while there was none, and one that was refused.
+// example is a short test without faults in its records: one answer received whole, one cut by the kill of the first
+// gateway, one request that came while there was no gateway, and one that was refused.
 type example struct {
 	comparison
 
@@ -72,7 +72,7 @@ func (e *example) record(model string, started, ended time.Time) *aibridgedserve
 	}
 }
 
-// TestComparison spoils the example in one way at a time: each must be noticed.
+// TestComparison spoils the example in one way at a time: the comparison must notice each.
 func TestComparison(t *testing.T) {
 	t.Parallel()
 	type spoil func(e *example)
