@@ -1,5 +1,5 @@
-// Package storable makes text fit for any store: valid UTF-8 without NUL, and no longer than a store takes. A batch must not
-// fail for a text that a client or an upstream made up.
+// Package storable makes text fit for any store: valid UTF-8 without NUL, and no longer than a limit. A batch of
+// records must not fail because of a text that a client or an upstream chose.
 package storable
 
 import (
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns text with U+FFFD in the place of NUL and of what is no UTF-8; most text it returns as it is.
+// Text returns text with U+FFFD in place of NUL and of invalid UTF-8; most text it returns unchanged.
 func Text(text string) string {
 	if strings.Contains(text, "\x00") {
 		text = strings.ReplaceAll(text, "\x00", "\uFFFD")

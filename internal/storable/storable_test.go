@@ -23,8 +23,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// FuzzCut holds Cut against its own words: a prefix, no longer than the limit, and within a character only where there is
-// no character.
+// FuzzCut checks that Cut returns a prefix within the limit, which ends within a character only where the text is not
+// valid UTF-8.
 func FuzzCut(f *testing.F) {
 	f.Add("Grüße ☃ 🎿", 5)
 	f.Add("\xff\xff\xff", 2)
