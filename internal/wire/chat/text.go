@@ -6,9 +6,9 @@ import (
 	"github.com/coder/aibridged/internal/sse"
 )
 
-// isText reports whether a chunk brings nothing but text, which is most of what comes, and nobody's business. It looks
-// at the bytes only, for to walk each chunk would cost several times as much: a member whose name is nowhere in them is
-// not there, unless the name is written with escapes. Chunks that look like text are not checked to be JSON.
+// isText reports whether a chunk holds nothing but text, as most chunks do; text is not recorded. It looks only at the
+// bytes, since parsing each chunk would cost several times as much: a member whose name is nowhere in the bytes is not
+// there, unless the name is written with escapes. Chunks that look like text are not checked to be JSON.
 func (t *tracker) isText(event sse.Event, data []byte) bool {
 	if t.answer.ID == "" || t.answer.Model == "" || len(event.Type) > 0 {
 		return false
@@ -26,11 +26,11 @@ func (t *tracker) isText(event sse.Event, data []byte) bool {
 	return isChunk
 }
 
-// tells reports whether text, which follows a quote, may be the name of a member that tells of more than text.
+// tells reports whether text, which follows a quote, may be the name of a member that means more than text.
 func tells(text []byte) bool {
 	switch text[0] {
 	case 'c':
-		return bytes.HasPrefix(text, []byte(`chat.completion"`)) // A whole answer.
+		return bytes.HasPrefix(text, []byte(`chat.completion"`)) // The chunk is a whole answer.
 	case 'e':
 		return bytes.HasPrefix(text, []byte(`error"`))
 	case 'f':
@@ -47,7 +47,7 @@ func tells(text []byte) bool {
 	return false
 }
 
-// hasValue reports whether text begins with a name and its closing quote, unless null is its value.
+// hasValue reports whether text begins with a name and its closing quote, unless the value is null.
 func hasValue(text []byte, name string) bool {
 	text, found := bytes.CutPrefix(text, []byte(name))
 	if !found {
