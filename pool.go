@@ -193,7 +193,7 @@ func (b leasedBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 	before, err := p.replaceProviders(providers)
 	if err != nil {
-		p.logger.Error(context.Background(), "new providers not taken, the ones before stay", slog.Error(err))
+		p.logger.Error(context.Background(), "the new providers were not taken, the previous ones go on serving", slog.Error(err))
 	}
 	if before != nil {
 		p.bridges.UnlinkAll()

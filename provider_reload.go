@@ -79,7 +79,7 @@ func SubscribeProviderReload(ctx context.Context, ps dbpubsub.Pubsub, reloader P
 func reloadProviders(ctx context.Context, reloader ProviderReloader, logger slog.Logger) bool {
 	err := contain.Call(func() error { return reloader.Reload(ctx) })
 	if err != nil && ctx.Err() == nil {
-		logger.Error(ctx, "reloading the providers failed, the ones before stay", contain.Fields(err)...)
+		logger.Error(ctx, "reloading the providers failed, the previous ones go on serving", contain.Fields(err)...)
 	}
 	return err == nil
 }

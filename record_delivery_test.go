@@ -23,7 +23,7 @@ import (
 // go on.
 func TestAllRefused(t *testing.T) {
 	for name, test := range map[string]struct {
-		away, back, heals time.Duration // It is away from `away` to `back`, and refuses all records before and after that until `heals`.
+		away, back, heals time.Duration // Away from away to back; otherwise it refuses until heals.
 		stored, dead      int
 	}{
 		"for a while":            {heals: 4 * time.Minute, stored: 4, dead: 0},

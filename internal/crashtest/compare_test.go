@@ -70,7 +70,7 @@ func (c *comparison) checkAttempt(a attempt) {
 			c.complain(a.model, "its client noticed something although no gateway was killed: %s", a.detail)
 		}
 	default:
-		c.complain(a.model, "its client got what none should get, or nothing: %s", a.detail)
+		c.complain(a.model, "its client got a wrong answer, or none: %s", a.detail)
 	}
 }
 
@@ -110,7 +110,7 @@ func (c *comparison) checkServed(model string, served []fakellm.Served) {
 func (c *comparison) checkInterception(i *aibridgedserver.Interception) {
 	a, sent := c.attempts[i.Model]
 	if !sent {
-		c.complain(i.Model, "interception %s is of no request that was sent", i.ID)
+		c.complain(i.Model, "interception %s belongs to no request that was sent", i.ID)
 		return
 	}
 	want := sumOf([]byte(a.body()))

@@ -40,7 +40,7 @@ type Pool[K comparable, V any] struct {
 // for ttl, whether it is used or not. New fails where most or ttl is not positive.
 func New[K comparable, V any](most int, ttl time.Duration) (*Pool[K, V], error) {
 	if ttl <= 0 {
-		return nil, fmt.Errorf("pool whose values stay for %s", ttl)
+		return nil, fmt.Errorf("pool with a TTL of %s: it must be positive", ttl)
 	}
 	entries, err := simplelru.NewLRU[K, *entry[K, V]](most, nil)
 	if err != nil {
