@@ -11,8 +11,8 @@
 // aibridgedserver is one over a SQL database. Providers are values of package aibridge. A host's own code reaches the
 // gateway without a network through [NewTransportFactory].
 //
-// Records wait for the control plane in memory, or in a directory that [NewServer] is given, and are delivered for as long
-// as it takes.
+// Records wait for the control plane in memory, or in a directory that [NewServer] is given. The server tries to
+// deliver them until the control plane has taken them.
 //
 // The package opens no listener and reads no environment.
 package aibridged
@@ -33,7 +33,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// The errors that a [Server] answers requests with. Their texts are all that a client learns.
+// The errors with which a [Server] answers requests. The client learns nothing but their texts.
 var (
 	// ErrNoAuthKey means that a request carries no token: 400.
 	ErrNoAuthKey = xerrors.New("no authentication key provided")
@@ -41,12 +41,12 @@ var (
 	ErrConnect = xerrors.New("could not connect to coderd")
 	// ErrUnauthorized means that the control plane refused the token: 403.
 	ErrUnauthorized = xerrors.New("unauthorized")
-	// ErrAcquireRequestHandler means that there was no bridge to be had for the user: 500, or 503 where the control plane
-	// was lost meanwhile.
+	// ErrAcquireRequestHandler means that the pool had no bridge for the user: 500, or 503 where the connection to the
+	// control plane was lost meanwhile.
 	ErrAcquireRequestHandler = xerrors.New("failed to acquire request handler")
 )
 
-// errClosed is why a server that is shutting down gives no client and takes no request.
+// errClosed is the reason why a server that is shutting down gives no client and takes no request.
 var errClosed = xerrors.New("server is shut down")
 
 const (
@@ -55,23 +55,23 @@ const (
 
 	dialBackoffMin = 50 * time.Millisecond
 	dialBackoffMax = 10 * time.Second
-	// steady is how long a connection lasts at least that is no failed dial in disguise, and the longest pause after one
-	// that did not.
+	// steady is how long a connection must last before the next dial starts from the shortest pause. It is also the
+	// longest pause after a connection that lasted less.
 	steady = time.Second
 )
 
-// Server is the gateway: an [http.Handler] for /api/v2/aibridged/<provider>/…, and the connection to its control plane,
-// which it keeps up for as long as it lives. It is safe for concurrent use.
+// Server is the gateway: an [http.Handler] for /api/v2/aibridged/<provider>/…. It keeps a connection to its control
+// plane up for as long as it lives. It is safe for concurrent use.
 type Server struct {
 	pool   Pooler
-	lend   acquireFunc // Of the pool, for requests that are certain to be served.
+	lend   acquireFunc // The pool's, for requests that are certain to be served.
 	tools  MCPProxyBuilder
 	dialer Dialer
 	logger slog.Logger
 	tracer trace.Tracer
 
-	// Dialing ends with New's context, the others on the way to shutdown: serving the requests, attached the connection.
-	// Connected ends with the dial loop: there will be no control plane any more.
+	// dialing ends with New's context or in Shutdown. serving, under which requests run, and attached, under which the
+	// connection stays open, end in Shutdown. connected ends with the dial loop: after that there is no control plane.
 	dialing    context.Context
 	stopDial   context.CancelFunc
 	serving    context.Context
@@ -95,22 +95,21 @@ type Server struct {
 	closeErr error         // Set before closed is.
 }
 
-// ServerOptions is what a server can do without. The zero value works.
+// ServerOptions are the optional settings of a server. The zero value works.
 type ServerOptions struct {
-	// Logger is told what happens. The zero Logger says nothing.
+	// Logger gets the log. The zero Logger writes nothing.
 	Logger slog.Logger
 	// Tracer gets the spans. Nil means none.
 	Tracer trace.Tracer
-	// Metrics tell how the records fare. Nil means nobody asks.
+	// Metrics count the records that wait, are delivered or are lost. Nil means none.
 	Metrics *Metrics
-	// Records is where records are kept until the control plane has them.
+	// Records says where records are kept until the control plane has them.
 	Records RecordOptions
 }
 
-// New returns a server that serves through pool, and begins to dial the control plane: for ever, until
-// [Server.Shutdown] or the end of ctx, after which a connection that is there stays until Shutdown. The pool is the
-// server's from then on: Shutdown shuts it down. Records wait for the control plane in memory; [NewServer] keeps them
-// on disk.
+// New returns a server that serves through pool, and begins to dial the control plane. It dials until [Server.Shutdown]
+// or the end of ctx; a connection that is open when ctx ends stays open until Shutdown. The server owns the pool from
+// then on: Shutdown shuts it down. Records wait for the control plane in memory; [NewServer] can keep them on disk.
 func New(ctx context.Context, pool Pooler, rpcDialer Dialer, logger slog.Logger, tracer trace.Tracer) (*Server, error) {
 	if tracer == nil {
 		return nil, xerrors.New("nil tracer given")
@@ -118,8 +117,9 @@ func New(ctx context.Context, pool Pooler, rpcDialer Dialer, logger slog.Logger,
 	return NewServer(ctx, pool, rpcDialer, ServerOptions{Logger: logger, Tracer: tracer})
 }
 
-// NewServer is [New] with what New has no parameters for. It fails too where the records' directory cannot be used, and
-// says why in one line. Interceptions that an earlier server on the directory was killed in are recorded as ended.
+// NewServer is [New] with options. It also fails where the records' directory cannot be used, and says why in one line.
+// If an earlier server on the same directory was killed, NewServer records the interceptions that were running then as
+// ended.
 func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options ServerOptions) (*Server, error) {
 	switch {
 	case pool == nil:
@@ -158,7 +158,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 // keepConnected dials, waits for the connection to close, and dials again.
 func (s *Server) keepConnected() {
 	defer s.disconnect()
-	defer s.stopDial() // Whoever waits for a client waits in vain from here on.
+	defer s.stopDial() // Waiting for a client is in vain from here on.
 	defer s.setClient(nil)
 	for backoff := dialBackoffMin; s.dialing.Err() == nil; {
 		client := s.dial()
@@ -170,7 +170,7 @@ func (s *Server) keepConnected() {
 		s.logger.Debug(s.dialing, "connected to the control plane")
 		conn := client.DRPCConn()
 		if conn == nil {
-			<-s.attached.Done() // A control plane in this process is never away.
+			<-s.attached.Done() // A control plane in this process cannot be lost.
 			return
 		}
 		select {
@@ -208,8 +208,8 @@ func (s *Server) dial() DRPCClient {
 	return nil
 }
 
-// pause waits for a time of which half is left to chance, so that many gateways do not come back at the same moment. It
-// returns early when the server ends.
+// pause waits for a random time between half of longest and longest, so that many gateways do not come back at the same
+// moment. It returns early when the server ends.
 func (s *Server) pause(longest time.Duration) {
 	timer := time.NewTimer(longest/2 + rand.N(longest/2+1))
 	defer timer.Stop()
@@ -228,8 +228,8 @@ func (s *Server) setClient(client DRPCClient) {
 	s.changed = make(chan struct{})
 }
 
-// Client returns a client of the control plane. While there is none it waits for one, for as long as the server lives;
-// then it fails with [ErrConnect].
+// Client returns a client of the control plane. While there is none, it waits for one until the server ends; then it
+// fails with [ErrConnect].
 func (s *Server) Client() (DRPCClient, error) {
 	return s.clientWithin(s.serving)
 }
@@ -253,7 +253,7 @@ func (s *Server) clientWithin(ctx context.Context) (DRPCClient, error) {
 	}
 }
 
-// clientNow returns the client of this moment, or [ErrConnect].
+// clientNow returns the current client, or [ErrConnect] while there is no connection.
 func (s *Server) clientNow() (DRPCClient, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,11 +263,11 @@ func (s *Server) clientNow() (DRPCClient, error) {
 	return s.client, nil
 }
 
-// Shutdown refuses new requests, lets those in flight finish and their records be delivered, shuts the pool down and
-// closes the connection to the control plane. When ctx ends first, the requests are cancelled; their ends are recorded
-// all the same. Records that are not delivered by then stay in their directory for the next server; those in memory get
-// five seconds more, and what is lost then is an error. A call after the first waits for the first one's result, no
-// longer than its own ctx lasts.
+// Shutdown refuses new requests, waits until those in flight have finished and their records are delivered, shuts the
+// pool down and closes the connection to the control plane. When ctx ends first, it cancels the requests; their ends
+// are recorded all the same. Records that are not delivered by then stay in their directory for the next server.
+// Records in memory get five seconds more; if any are lost then, Shutdown returns an error. A later call waits for the
+// result of the first, but no longer than its own ctx lasts.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closing
@@ -286,7 +286,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close is Shutdown with five seconds of patience.
+// Close is Shutdown with a limit of five seconds.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()

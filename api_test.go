@@ -22,8 +22,8 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// This file is the contract with the hosts that import this module, once more: a change of it does not compile here, or
-// fails the test below. What is added to the API is not noticed, and need not be, but for methods of interfaces that
+// This file repeats the contract with the hosts that import this module: where the API changes, this file does not
+// compile or the test below fails. Additions to the API go unnoticed, and may, except for methods of interfaces that
 // hosts implement.
 
 // The functions and methods.
@@ -91,8 +91,8 @@ var (
 	_ aibridge.Actor
 )
 
-// The interfaces, as they are documented. Each must be exactly that of the same name: a method more breaks the hosts
-// that implement it, a method less those that call it.
+// The interfaces, as they are documented. Each must be exactly that of the same name: an additional method breaks the
+// hosts that implement it, a missing one those that call it.
 type (
 	documentedDRPCClient interface {
 		proto.DRPCRecorderClient
@@ -151,7 +151,7 @@ var (
 	_ documentedPubsub           = dbpubsub.Pubsub(nil)
 )
 
-// What implements them.
+// The types that implement them.
 var (
 	_ http.Handler              = (*aibridged.Server)(nil)
 	_ http.Handler              = (*aibridge.RequestBridge)(nil)

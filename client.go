@@ -8,22 +8,22 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// Dialer connects to a control plane. The [Server] calls it again whenever the connection that it returned is closed;
-// the client's connection is the caller's to close.
+// Dialer connects to a control plane. The [Server] calls it again whenever the connection that it returned is closed.
+// The caller of the Dialer closes the client's connection.
 type Dialer func(ctx context.Context) (DRPCClient, error)
 
-// ClientFunc returns a client of the control plane, or an error where there is none to be had.
+// ClientFunc returns a client of the control plane, or an error where it has none.
 type ClientFunc func() (DRPCClient, error)
 
-// DRPCClient is what a gateway asks of its control plane. Its DRPCConn is nil where the control plane is a value in the
-// same process; such a client is never closed.
+// DRPCClient holds the calls that a gateway makes to its control plane. DRPCConn returns nil where the control plane is
+// a value in the same process; such a client is never closed.
 type DRPCClient interface {
 	proto.DRPCRecorderClient
 	proto.DRPCMCPConfiguratorClient
 	proto.DRPCAuthorizerClient
 }
 
-// DRPCServer is what a control plane answers.
+// DRPCServer holds the calls that a control plane answers.
 type DRPCServer interface {
 	proto.DRPCRecorderServer
 	proto.DRPCMCPConfiguratorServer

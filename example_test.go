@@ -22,8 +22,8 @@ import (
 	"github.com/coder/aibridged/internal/fakellm"
 )
 
-// A gateway whose records wait on disk while its control plane is away, also through the end of the process: the next one
-// on the same directory delivers them.
+// A gateway keeps its records on disk while its control plane is away. When the process ends, the next gateway on the
+// same directory delivers them.
 func ExampleNewServer() {
 	directory, err := os.MkdirTemp("", "aibridged-example-")
 	if err != nil {
@@ -37,7 +37,7 @@ func ExampleNewServer() {
 		return
 	}
 	dialer := controlplane.Network(func(ctx context.Context) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1") // Nobody is there.
+		return (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1") // Nobody listens there.
 	}, controlplane.NetworkOptions{})
 	server, err := aibridged.NewServer(context.Background(), pool, dialer, aibridged.ServerOptions{
 		Records: aibridged.RecordOptions{Directory: directory, Durability: aibridged.DurabilitySync, WhenFull: aibridged.WhenFullRefuse},
@@ -51,7 +51,7 @@ func ExampleNewServer() {
 	// <nil>
 }
 
-// A whole gateway within a program: a control plane over SQLite, a provider, and a request by a user of its.
+// A whole gateway within a program: a control plane over SQLite, a provider, and a request by one of its users.
 func Example() {
 	ctx := context.Background()
 	upstream := httptest.NewServer(fakellm.New(fakellm.Options{})) // In place of https://api.anthropic.com.

@@ -13,7 +13,7 @@ import (
 	"github.com/coder/aibridged/internal/testkit"
 )
 
-// encoded returns text in a content coding, or in several, one after another.
+// encoded returns text in a content coding, or in several, applied one after another.
 func encoded(t *testing.T, codings, text string) string {
 	t.Helper()
 	data := []byte(text)
@@ -28,8 +28,8 @@ func codedAnswer(q question, coding, body string) string {
 	return q.head("Content-Encoding", coding, "Content-Length", strconv.Itoa(len(body))) + body
 }
 
-// TestFault017CodedAnswer is fault 17: an answer that is coded, though nobody asked for that, reaches the client as it
-// is, under its name, and is recorded like any other.
+// TestFault017CodedAnswer is fault 17: an upstream codes an answer although nobody asked for that. The answer reaches
+// the client as it came, with its Content-Encoding, and is recorded like any other.
 func TestFault017CodedAnswer(t *testing.T) {
 	t.Parallel()
 	for _, coding := range []string{"gzip", "deflate", "br", "zstd", "gzip, br"} {
@@ -63,8 +63,8 @@ func TestFault017CodedAnswer(t *testing.T) {
 	}
 }
 
-// TestFault017WrongCoding is the rest of fault 17: what is not in the coding that it claims, or would be too large
-// without it, is passed on, and not read. That is no error of the answer's, but the log says it.
+// TestFault017WrongCoding is the rest of fault 17: an answer that is not in the coding it claims, or would be too large
+// when decoded, is passed on and not read. That is no error of the interception, but the log says it.
 func TestFault017WrongCoding(t *testing.T) {
 	t.Parallel()
 	const tooLarge = 64<<20 + 1
@@ -81,14 +81,14 @@ func TestFault017WrongCoding(t *testing.T) {
 		"bomb":            {"zstd", func(question) string { return bomb }, streams()[:1]},
 		"bomb in a bomb":  {"zstd, gzip", func(question) string { return encoded(t, "gzip", bomb) }, questions()[1:2]},
 	} {
-		t.Run(name, func(t *testing.T) { // One after another: what bombs take, they take once.
+		t.Run(name, func(t *testing.T) { // One after another: the decompression bombs need their memory only once then.
 			s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, q question) {
 				c.Write(codedAnswer(q, test.coding, test.body(q)))
 			})
 			for _, q := range test.asked {
 				w := want{status: 200, body: test.body(q)}
 				if name == "bytes behind it" && q.stream {
-					w.usage = "12/2" // They come behind the event that ends the answer.
+					w.usage = "12/2" // The bytes that are no coding come after the event that ends the answer.
 				}
 				s.check(t, s.request(t, q, faulty), w)
 			}
@@ -100,7 +100,8 @@ func TestFault017WrongCoding(t *testing.T) {
 	}
 }
 
-// TestFault017CutCodedStream is faults 6 and 17 together: of a coded stream that breaks off, what came is recorded.
+// TestFault017CutCodedStream is faults 6 and 17 together: where a coded stream breaks off, the part that came is
+// recorded.
 func TestFault017CutCodedStream(t *testing.T) {
 	t.Parallel()
 	q := question{messagesFormat(), true}

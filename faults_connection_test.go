@@ -20,7 +20,7 @@ import (
 	"github.com/coder/aibridged/internal/testkit"
 )
 
-// dial returns a bare connection to the gateway, for what no HTTP client would send.
+// dial returns a bare connection to the gateway, for requests that no HTTP client would send.
 func (s *site) dial(t *testing.T) (*net.TCPConn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.HTTP.Listener.Addr().String())
@@ -41,7 +41,8 @@ func (s *site) raw(q question, model string) string {
 		aibridge.RootPath, q.format.path, s.agent(), testkit.Token, len(body), body)
 }
 
-// TestFault036Targets is fault 36: what is no request for a path here is refused, and nothing is forwarded.
+// TestFault036Targets is fault 36: a request whose target is no path of the gateway is refused, and nothing is
+// forwarded.
 func TestFault036Targets(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
@@ -51,7 +52,7 @@ func TestFault036Targets(t *testing.T) {
 		"CONNECT elsewhere.example:443":                       405,
 		"TRACE /anthropic/v1/messages":                        405,
 		"BREW /anthropic/v1/messages":                         405,
-		"OPTIONS *":                                           200, // net/http's own answer; nothing behind it is asked.
+		"OPTIONS *":                                           200, // net/http answers this itself; no handler is asked.
 	} {
 		conn, reader := s.dial(t)
 		if _, err := io.WriteString(conn, line+rest); err != nil {
@@ -71,8 +72,8 @@ func TestFault036Targets(t *testing.T) {
 	}
 }
 
-// TestFault039Smuggling is fault 39: a request that two servers could read differently is refused or read one way, and the
-// bytes behind it are never a second request upstream.
+// TestFault039Smuggling is fault 39: a request that two servers could read differently is refused, or read in one way,
+// and the bytes after it never become a second request upstream.
 func TestFault039Smuggling(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
@@ -119,8 +120,8 @@ func TestFault039Smuggling(t *testing.T) {
 	}
 }
 
-// TestFault051Disconnect is fault 51: when a client leaves, before the answer or within it, the upstream is told at once,
-// and what was known is recorded.
+// TestFault051Disconnect is fault 51: when a client leaves, before the answer or within it, the upstream request is
+// cancelled at once, and what is known by then is recorded.
 func TestFault051Disconnect(t *testing.T) {
 	t.Parallel()
 	for name, sent := range map[string]int{"before the answer": 0, "within it": 2} {
@@ -170,8 +171,8 @@ func TestFault051Disconnect(t *testing.T) {
 	}
 }
 
-// TestFault052HalfClose is fault 52: a client that closes its sending side cannot be told from one that has left, by
-// net/http's rules and so by ours: its request ends as one of a client that is gone.
+// TestFault052HalfClose is fault 52: net/http cannot tell a client that closes its sending side from one that has left,
+// and so neither can the gateway: the request ends as client_closed.
 func TestFault052HalfClose(t *testing.T) {
 	t.Parallel()
 	began, release := make(chan struct{}), make(chan struct{})
@@ -197,8 +198,8 @@ func TestFault052HalfClose(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault053StalledReader is fault 53: a client that stops reading is given up after the write limit, and its upstream
-// with it.
+// TestFault053StalledReader is fault 53: when a client stops reading, the gateway cancels it and its upstream request
+// at the write limit.
 func TestFault053StalledReader(t *testing.T) {
 	t.Parallel()
 	left := make(chan struct{})
@@ -249,7 +250,7 @@ func TestFault054SlowBody(t *testing.T) {
 	}
 }
 
-// TestFault056Expect is fault 56: Expect: 100-continue is honoured, and what else is expected is refused.
+// TestFault056Expect is fault 56: Expect: 100-continue is honoured, and any other expectation is refused.
 func TestFault056Expect(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
@@ -305,8 +306,8 @@ func TestFault057Pipelined(t *testing.T) {
 	}
 }
 
-// TestFault057BrokenStream is the rest of fault 57: behind a stream that broke off there is no answer to a request that
-// came early; nobody could tell where it begins.
+// TestFault057BrokenStream is the rest of fault 57: after a stream that broke off, an early request on the same
+// connection gets no answer, since the client could not tell where it begins.
 func TestFault057BrokenStream(t *testing.T) {
 	t.Parallel()
 	s, up := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, q question) {
@@ -336,8 +337,8 @@ func TestFault057BrokenStream(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault027EarlyRefusal is fault 27 on a bare connection: a body that says that it is too large, or has become so, is
-// refused before it has come.
+// TestFault027EarlyRefusal is fault 27 on a bare connection: a body whose Content-Length is too large, or that has
+// grown too large, is refused before all of it has come.
 func TestFault027EarlyRefusal(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{Limits: aibridge.Limits{RequestBody: 4096}})
@@ -380,7 +381,7 @@ func (p *pipes) Close() error { close(p.closed); return nil }
 func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // TestFault054RefusedBody is the rest of fault 54: a client that is refused before its body was read gets its answer,
-// though it never sends the body. The clock is the bubble's.
+// even if it never sends the body. The test runs on the clock of a synctest bubble.
 func TestFault054RefusedBody(t *testing.T) {
 	const root = "POST " + aibridge.RootPath
 	for line, want := range map[string]int{

@@ -23,7 +23,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// remoteControl is a control plane behind a connection, which can be taken away and come back at the same address.
+// remoteControl is a control plane behind a connection, which the test can stop and start again at the same address.
 type remoteControl struct {
 	*testkit.ControlPlane
 
@@ -40,7 +40,7 @@ func newRemoteControl(t *testing.T) *remoteControl {
 	return r
 }
 
-// start serves the control plane, after the first time at the address that it had.
+// start serves the control plane. After the first time it listens on the same address again.
 func (r *remoteControl) start() {
 	r.t.Helper()
 	listener, err := net.Listen("tcp", r.address)
@@ -63,15 +63,15 @@ func (r *remoteControl) start() {
 	}
 }
 
-// dialer dials the control plane wherever it is.
+// dialer dials the control plane at the address that it has then.
 func (r *remoteControl) dialer(options controlplane.NetworkOptions) aibridged.Dialer {
 	return controlplane.Network(func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", r.address)
 	}, options)
 }
 
-// TestFault062DiesMidAuthorisation is fault 62: a control plane that dies while it is asked has refused nobody, and is
-// asked again when it is back.
+// TestFault062DiesMidAuthorisation is fault 62: a control plane that dies during an authorisation has refused nobody;
+// the gateway asks it again when it is back.
 func TestFault062DiesMidAuthorisation(t *testing.T) {
 	t.Parallel()
 	control := newRemoteControl(t)
@@ -102,8 +102,8 @@ func TestFault062DiesMidAuthorisation(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault063ControlPlaneDiesMidStream is fault 63: a stream does not notice that the control plane is gone, and its end
-// is recorded once that is back.
+// TestFault063ControlPlaneDiesMidStream is fault 63: a stream goes on while the control plane is gone, and its end is
+// recorded when the control plane is back.
 func TestFault063ControlPlaneDiesMidStream(t *testing.T) {
 	t.Parallel()
 	control := newRemoteControl(t)
@@ -128,7 +128,7 @@ func TestFault063ControlPlaneDiesMidStream(t *testing.T) {
 		if _, err := io.ReadFull(response.Body, got); err != nil || string(got) != q.answer() {
 			t.Errorf("%v, without a control plane: got %q, %v", q, got, err)
 		}
-		// The clean end of a stream follows its records, and these the control plane.
+		// The clean end of a stream waits for its records, and the records wait for the control plane.
 		control.start()
 		want := answered(q)
 		want.body = ""
@@ -138,8 +138,8 @@ func TestFault063ControlPlaneDiesMidStream(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault064SlowControlPlane is fault 64, with 62: a control plane that does not answer in time costs its own requests
-// a 503, and those in flight nothing.
+// TestFault064SlowControlPlane is fault 64, with 62: while a control plane does not answer in time, new requests get a
+// 503, and those in flight go on.
 func TestFault064SlowControlPlane(t *testing.T) {
 	t.Parallel()
 	control := newRemoteControl(t)
@@ -179,7 +179,7 @@ func TestFault064SlowControlPlane(t *testing.T) {
 	s.serves(t)
 }
 
-// closedConn is a connection that is closed as soon as it is there.
+// closedConn is a connection that is closed from the start.
 type closedConn struct{ drpc.Conn }
 
 func (closedConn) Closed() <-chan struct{} {
@@ -188,8 +188,8 @@ func (closedConn) Closed() <-chan struct{} {
 	return closed
 }
 
-// TestFault068ClosesAtOnce is faults 66 and 68: a control plane that takes connections and closes them at once is not
-// dialed in a tight loop, and is found soon when it has come to its senses.
+// TestFault068ClosesAtOnce is faults 66 and 68: a control plane that closes each connection at once is not dialed in a
+// tight loop. Once it keeps them open, the gateway is soon connected.
 func TestFault068ClosesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dials, well atomic.Int64
@@ -216,8 +216,8 @@ func TestFault068ClosesAtOnce(t *testing.T) {
 	})
 }
 
-// TestFault068Flapping is fault 68: a control plane that comes and goes costs at most the requests that meet it away, and
-// leaves nothing behind; the package's leak check sees goroutines that grew.
+// TestFault068Flapping is fault 68: a control plane that comes and goes fails at most the requests that come while it
+// is away. No goroutine is left over: the package's leak check would see it.
 func TestFault068Flapping(t *testing.T) {
 	t.Parallel()
 	control := newRemoteControl(t)
@@ -257,7 +257,7 @@ func TestFault068Flapping(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault070ControlPlanePanics is fault 70: a panic of the control plane fails the call that it was in.
+// TestFault070ControlPlanePanics is fault 70: a panic in the control plane fails only the call that it happened in.
 func TestFault070ControlPlanePanics(t *testing.T) {
 	t.Parallel()
 	remote := newRemoteControl(t)
@@ -292,8 +292,8 @@ func TestFault070ControlPlanePanics(t *testing.T) {
 	}
 }
 
-// TestFault069And072SharedLink is faults 69 and 72: 64 questions share a connection to the control plane and are answered
-// in another order than they came; one caller leaves. All others get their own answers.
+// TestFault069And072SharedLink is faults 69 and 72: 64 requests share a connection to the control plane, which answers
+// them in another order than they came; one caller leaves. All others get their own answers.
 func TestFault069And072SharedLink(t *testing.T) {
 	t.Parallel()
 	const callers = 64
@@ -347,7 +347,8 @@ func TestFault069And072SharedLink(t *testing.T) {
 	asking.Wait()
 }
 
-// TestFault071LargeStart is fault 71 for a name: a model's that no message can carry is cut, and holds up nothing.
+// TestFault071LargeStart is fault 71 for names: a model's name that is too long for a message is cut, and the records
+// after it are delivered.
 func TestFault071LargeStart(t *testing.T) {
 	t.Parallel()
 	remote := newRemoteControl(t)
@@ -367,8 +368,8 @@ func TestFault071LargeStart(t *testing.T) {
 	}
 }
 
-// TestFault071LargePrompt is fault 71: a prompt that no message can carry is cut, with a flag, and the connection lives;
-// in one process there are no messages, and it is whole.
+// TestFault071LargePrompt is fault 71: a prompt that is too long for a message is cut and marked as cut, and the
+// connection stays open. Within one process there are no messages, and the prompt stays whole.
 func TestFault071LargePrompt(t *testing.T) {
 	t.Parallel()
 	remote := newRemoteControl(t)

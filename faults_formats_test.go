@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// format is an exchange in one wire format: a prompt, and an answer of 12 tokens for 2, streamed or as JSON.
+// format is an exchange in one wire format: a prompt, and an answer with 12 input and 2 output tokens, streamed or as
+// JSON.
 type format struct {
 	name   string
 	path   string
-	ask    string   // Of the model, whether to stream, and the prompt.
+	ask    string   // A format string, for the model, whether to stream, and the prompt.
 	events []string // The answer as a stream.
 	json   string   // The answer as JSON.
 }
@@ -76,7 +77,7 @@ type question struct {
 	stream bool
 }
 
-// questions returns all there are.
+// questions returns every combination of format and streaming.
 func questions() []question {
 	var all []question
 	for _, f := range formats() {
@@ -122,7 +123,7 @@ func (q question) contentType() string {
 	return "application/json"
 }
 
-// response returns the answer with its header, in the framing that is usual for it.
+// response returns the answer with its header, framed as upstreams usually frame it.
 func (q question) response() string {
 	if q.stream {
 		return q.chunkedHead() + chunk(q.answer()) + "0\r\n\r\n"
@@ -130,7 +131,7 @@ func (q question) response() string {
 	return q.head("Content-Length", fmt.Sprint(len(q.answer()))) + q.answer()
 }
 
-// head returns a status of 200 and a header, which the names and values are added to.
+// head returns a status line of 200 and a header with the given names and values.
 func (q question) head(header ...string) string {
 	return head(200, append([]string{"Content-Type", q.contentType()}, header...)...)
 }

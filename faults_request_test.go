@@ -25,7 +25,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// newFine returns a gateway whose upstream answers everything in good order.
+// newFine returns a gateway whose upstream answers every request without a fault.
 func newFine(t *testing.T, options testkit.GatewayOptions) (*site, *scripted) {
 	t.Helper()
 	up := newScripted(t, nil)
@@ -58,7 +58,7 @@ func TestFault022Nesting(t *testing.T) {
 			if response.StatusCode != 400 || !strings.Contains(string(text), "nested too deeply") {
 				t.Errorf("%d deep: %d %s", depth, response.StatusCode, text)
 			}
-			// A bound that only runaway work exceeds: the scan itself takes milliseconds.
+			// The limit is far above what the scan needs, which is milliseconds.
 			if took := time.Since(began); took > testkit.Patience {
 				t.Errorf("%d deep: refused after %s", depth, took)
 			}
@@ -85,7 +85,7 @@ func TestFault027BodyOverLimit(t *testing.T) {
 	up.checkRequests(t, 0)
 }
 
-// TestFault030OddText is fault 30: the upstream gets the bytes as they are; the record holds what any store can.
+// TestFault030OddText is fault 30: the upstream gets the bytes unchanged; the record holds text that any store takes.
 func TestFault030OddText(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
@@ -149,8 +149,8 @@ func encoders(t *testing.T) map[string]func([]byte) []byte {
 	}
 }
 
-// TestFault031CodedRequests is fault 31: coded bodies are understood and go upstream as they came, unless an edit is due,
-// which goes plain; a bomb stops at the limit.
+// TestFault031CodedRequests is fault 31: the gateway reads coded bodies and sends them upstream as they came. Where an
+// edit is due, the body goes uncoded. A decompression bomb stops at the limit.
 func TestFault031CodedRequests(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{Limits: aibridge.Limits{RequestBody: 1 << 20}})
@@ -175,7 +175,7 @@ func TestFault031CodedRequests(t *testing.T) {
 		r.Header.Set("Content-Encoding", coding)
 		want := answered(edited)
 		events := edited.format.events
-		want.body = strings.Join(append(append([]string{}, events[:3]...), events[4]), "") // Less the usage that we asked for.
+		want.body = strings.Join(append(append([]string{}, events[:3]...), events[4]), "") // Without the usage that we asked for.
 		s.check(t, r, want)
 		requests = up.requests()
 		last := requests[len(requests)-1]
@@ -189,7 +189,7 @@ func TestFault031CodedRequests(t *testing.T) {
 	}
 }
 
-// TestFault038Queries is fault 38: a query goes upstream in one reading, without credentials, which no log holds either.
+// TestFault038Queries is fault 38: a query goes upstream in one reading and without credentials; no log holds it.
 func TestFault038Queries(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
@@ -217,7 +217,8 @@ func TestFault038Queries(t *testing.T) {
 	s.check(t, r, refused(400, "query has too many parameters"))
 }
 
-// TestFault041ManyHeaders is fault 41: headers that are many or long pass, or are too large; they harm nobody.
+// TestFault041ManyHeaders is fault 41: many or long headers pass, or are refused as too large; other requests are
+// served.
 func TestFault041ManyHeaders(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
@@ -244,7 +245,7 @@ func TestFault041ManyHeaders(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault047RevokedKey is fault 47: a key that is revoked is refused at the next request.
+// TestFault047RevokedKey is fault 47: a key that was revoked is refused at the next request.
 func TestFault047RevokedKey(t *testing.T) {
 	t.Parallel()
 	var revoked atomic.Bool
@@ -265,7 +266,7 @@ func TestFault047RevokedKey(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault048SimilarTokens is fault 48: tokens that begin alike are two identities.
+// TestFault048SimilarTokens is fault 48: tokens with the same beginning are two identities.
 func TestFault048SimilarTokens(t *testing.T) {
 	t.Parallel()
 	owners := map[string]string{}
@@ -293,8 +294,8 @@ func TestFault048SimilarTokens(t *testing.T) {
 	}
 }
 
-// TestFault058SameKeyTwice is fault 58: a client that sends the same idempotency key twice is sent upstream twice, once
-// each: nothing here guesses what it meant.
+// TestFault058SameKeyTwice is fault 58: two requests with the same idempotency key are sent upstream once each: the
+// gateway does not guess whether the second repeats the first.
 func TestFault058SameKeyTwice(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
@@ -309,8 +310,9 @@ func TestFault058SameKeyTwice(t *testing.T) {
 	}
 }
 
-// TestFault059HTTP2Client is fault 59, as far as the gateway goes: a client on HTTP/2 gets its stream, and one stream that
-// it resets disturbs no other on the connection; a stream that breaks off breaks off here too.
+// TestFault059HTTP2Client is fault 59, as far as the gateway goes: a client on HTTP/2 gets its stream. A stream that
+// the client resets disturbs no other on the connection. Where the upstream breaks off, the client's stream breaks off
+// too.
 func TestFault059HTTP2Client(t *testing.T) {
 	t.Parallel()
 	s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, q question) {

@@ -20,14 +20,14 @@ import (
 	"github.com/coder/aibridged/internal/testkit"
 )
 
-// TestFault006BrokenStream is fault 6, with 10, 11 and 12 in the middle of a stream: however an upstream's stream breaks
-// off, its client's breaks off after the bytes that came, with nothing of ours behind them, and what was counted so far
+// TestFault006BrokenStream is fault 6, with 10, 11 and 12 in the middle of a stream: however an upstream's stream
+// breaks off, the client's stream breaks off after the same bytes, the gateway adds none, and what was counted so far
 // is recorded.
 func TestFault006BrokenStream(t *testing.T) {
 	t.Parallel()
 	const length = "99999"
 	for name, test := range map[string]struct {
-		header []string // That frames the answer.
+		header []string // The framing of the answer.
 		fault  func(c *rawserver.Conn)
 	}{
 		"reset":                  {[]string{"Transfer-Encoding", "chunked"}, (*rawserver.Conn).Reset},
@@ -49,7 +49,7 @@ func TestFault006BrokenStream(t *testing.T) {
 					text = chunk(text)
 				}
 				c.Write(q.head(test.header...) + text)
-				<-arrived // What has been sent is not lost to a reset once it is there.
+				<-arrived // Once the client has the bytes, a reset cannot lose them.
 				test.fault(c)
 			})
 			for _, q := range streams() {
@@ -67,7 +67,7 @@ func TestFault006BrokenStream(t *testing.T) {
 	}
 }
 
-// checkBreak asks for a stream that breaks off after two events, and has the fault happen once these have arrived.
+// checkBreak asks for a stream that breaks off after two events, and causes the fault when these have arrived.
 func (s *site) checkBreak(t *testing.T, q question, fault func()) {
 	t.Helper()
 	r := s.request(t, q, faulty)
@@ -86,8 +86,8 @@ func (s *site) checkBreak(t *testing.T, q question, fault func()) {
 	s.checkRecords(t, r, want)
 }
 
-// TestFault007SilentUpstream is fault 7: an upstream that falls silent in the middle, with its connection open, is given
-// up when the idle limit is reached, and its stream ends as in fault 6. A JSON answer that stops is a 504.
+// TestFault007SilentUpstream is fault 7: an upstream falls silent in the middle, with its connection open. The gateway
+// cancels at the idle limit, and the stream ends as in fault 6. A JSON answer that stops is a 504.
 func TestFault007SilentUpstream(t *testing.T) {
 	t.Parallel()
 	limits := aibridge.Limits{Idle: 100 * time.Millisecond}
@@ -107,7 +107,8 @@ func TestFault007SilentUpstream(t *testing.T) {
 	up.checkRequests(t, len(questions()))
 }
 
-// newMemoryServer returns a gateway without ports, whose upstream is a function: it runs in synctest bubbles.
+// newMemoryServer returns a gateway without ports, whose upstream is a function, so that it can run in synctest
+// bubbles.
 func newMemoryServer(t *testing.T, dialer aibridged.Dialer, upstream http.RoundTripper) *aibridged.Server {
 	t.Helper()
 	providers := providersOver(t, "http://upstream.invalid", upstream)
@@ -118,7 +119,7 @@ func newMemoryServer(t *testing.T, dialer aibridged.Dialer, upstream http.RoundT
 	return newServer(t, pool, dialer)
 }
 
-// pausing is a body that takes a pause before each piece of it.
+// pausing is a body that pauses before each of its pieces.
 type pausing struct {
 	pieces []string
 	pause  time.Duration
@@ -134,8 +135,8 @@ func (b *pausing) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestFault009SlowDrip is fault 9: a stream of a byte every 59 seconds goes on for hours, and each byte reaches the client
-// when it comes. The clock is the bubble's.
+// TestFault009SlowDrip is fault 9: a stream of one byte every 59 seconds goes on for hours, and each byte reaches the
+// client when it comes. The test runs on the clock of a synctest bubble.
 func TestFault009SlowDrip(t *testing.T) {
 	for _, q := range streams() {
 		synctest.Test(t, func(t *testing.T) {
@@ -155,7 +156,7 @@ func TestFault009SlowDrip(t *testing.T) {
 				}
 				took, due := time.Since(began), time.Duration(i+1)*pause
 				if mayBeLast := strings.Contains(want[:i], `"finish_reason":"`); mayBeLast && took > due && took-due <= held {
-					continue // It is held for a moment: the records come first.
+					continue // The gateway holds it for a moment: the records come first.
 				}
 				if took != due {
 					t.Fatalf("byte %d came after %s, want %s", i, took, due)
@@ -176,7 +177,7 @@ func TestFault009SlowDrip(t *testing.T) {
 	}
 }
 
-// answerInProcess asks a gateway that has no port.
+// answerInProcess sends a question to a gateway that has no port.
 func answerInProcess(t *testing.T, server *aibridged.Server, q question) *http.Response {
 	t.Helper()
 	name, path, _ := strings.Cut(strings.TrimPrefix(q.format.path, "/"), "/")
@@ -203,8 +204,8 @@ func largeLine(f format, n int) question {
 	return question{f, true}
 }
 
-// TestFault015LargeLine is fault 15: lines of any size are passed on whole, and what comes behind them is recorded. Of an
-// event that is too large to be understood, the records say that it was not read.
+// TestFault015LargeLine is fault 15: lines of any size are passed on whole, and what comes after them is recorded.
+// Where an event is too large to be understood, the record says that it was not read.
 func TestFault015LargeLine(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -217,7 +218,7 @@ func TestFault015LargeLine(t *testing.T) {
 		{"20 MB, of another format", largeLine(responsesFormat(), 20<<20), true},
 		{"40 MB", largeLine(messagesFormat(), 40<<20), true},
 	} {
-		t.Run(test.name, func(t *testing.T) { // One after another: each takes a multiple of its size.
+		t.Run(test.name, func(t *testing.T) { // One after another: each needs several times its size in memory.
 			up := rawserver.New(t, func(c *rawserver.Conn) {
 				if r, _ := c.ReadRequest(); r != nil {
 					c.Write(test.q.response())
@@ -235,8 +236,8 @@ func TestFault015LargeLine(t *testing.T) {
 	}
 }
 
-// TestFault016EveryCut is fault 16, with fault 13: wherever a stream is cut in two on its way, within an event, a line
-// end or a character, the client gets the same bytes and the same is recorded.
+// TestFault016EveryCut is fault 16, with fault 13: at every byte where a stream can be cut in two, also within an
+// event, a line end or a character, the client gets the same bytes and the record is the same.
 func TestFault016EveryCut(t *testing.T) {
 	t.Parallel()
 	withheld := chatFormat()
@@ -291,8 +292,8 @@ func TestFault016EveryCut(t *testing.T) {
 	}
 }
 
-// TestFault022DeepAnswer is fault 22 from the other side: an answer that is nested so deeply that a parser could die of
-// it is passed on as it is, and not read.
+// TestFault022DeepAnswer is fault 22 for answers: one that is nested so deeply that a parser could crash is passed on
+// unchanged, and not read.
 func TestFault022DeepAnswer(t *testing.T) {
 	t.Parallel()
 	for depth, f := range map[int]format{10_000: messagesFormat(), 1_000_000: chatFormat(), 6_000_000: responsesFormat()} {

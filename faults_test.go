@@ -19,16 +19,16 @@ import (
 
 // Tests named TestFaultNNN show what a client of the whole gateway sees of a fault, and what is recorded of it. Beside
 // its own rule, each of them checks that errors have the shape of the API that was called, that every interception has
-// one start and one end, that no credential and no prompt is in an error or in the log, and, where a [site] is asked
-// whether it still serves, that the next request on the same gateway is served as if nothing had been.
+// one start and one end, and that no error and no log line holds a credential or a prompt. Tests that call
+// [site.serves] also check that the next request on the same gateway is served as if the fault had not happened.
 
-// canaryPrompt is what the requests ask. It belongs upstream and into the record of the prompt, nowhere else.
+// canaryPrompt is the prompt of the requests. Only the upstream and the record of the prompt may hold it.
 const canaryPrompt = "canary of a prompt: what is in the attic?"
 
 // The models that requests are for.
 const (
 	faulty = "faulty" // The upstream plays its fault.
-	fine   = "fine"   // The upstream answers in good order.
+	fine   = "fine"   // The upstream answers without a fault.
 )
 
 // site is a gateway under test. It is safe for concurrent use.
@@ -36,12 +36,12 @@ type site struct {
 	*testkit.Gateway
 
 	client   *http.Client
-	upstream string // Its host and port, which no client may learn.
+	upstream string // The upstream's host and port, which no client may learn.
 	requests atomic.Int64
 }
 
-// newSite returns a gateway whose providers are at upstreamURL. What must hold of all its log and of all its records is
-// checked once it has been shut down.
+// newSite returns a gateway whose providers are at upstreamURL. When the gateway has been shut down, the test checks
+// its log and its records.
 func newSite(t *testing.T, upstreamURL string, options testkit.GatewayOptions) *site {
 	t.Helper()
 	s := &site{client: testkit.NewClient(t), upstream: strings.TrimPrefix(upstreamURL, "http://")}
@@ -66,7 +66,7 @@ func newFaulty(t *testing.T, options testkit.GatewayOptions, play func(c *rawser
 	return newSite(t, up.URL(), options), up
 }
 
-// request returns a request that its user agent tells from all others.
+// request returns a request with a user agent that no other request has.
 func (s *site) request(t *testing.T, q question, model string) *http.Request {
 	t.Helper()
 	r := s.Request(t, http.MethodPost, q.format.path, q.body(model))
@@ -76,36 +76,36 @@ func (s *site) request(t *testing.T, q question, model string) *http.Request {
 
 func (s *site) agent() string { return "fault/" + strconv.FormatInt(s.requests.Add(1), 10) }
 
-// want is what must come of a request, for its client and in its records.
+// want says what the client gets for a request, and what is recorded of it.
 type want struct {
 	status int
-	body   string // Byte for byte; of an error of the gateway's own, its text.
-	own    bool   // It is an error of the gateway's own.
+	body   string // Byte for byte; for an error of the gateway's own, the error's text.
+	own    bool   // The answer is an error of the gateway's own.
 	cut    bool   // The connection breaks off after the body.
 
-	unrecorded bool // No interception began.
+	unrecorded bool // The request began no interception.
 	ended      aibridge.ErrorType
-	usage      string // As usageOf has it.
+	usage      string // In the form of usageOf.
 }
 
-// answered is what must come of a request that goes well.
+// answered returns the want of a request that succeeds.
 func answered(q question) want { return want{status: http.StatusOK, body: q.answer(), usage: "12/2"} }
 
-// broken is what must come of a stream that breaks off after its first n events.
+// broken returns the want of a stream that breaks off after its first n events.
 func broken(q question, n int) want {
 	w := want{status: http.StatusOK, body: strings.Join(q.format.events[:n], ""), cut: true, ended: aibridge.ErrorTruncated}
 	if q.format.name == "messages" {
-		w.usage = "12/1 partial" // The other formats tell their usage at the end only.
+		w.usage = "12/1 partial" // The other formats report usage at the end only.
 	}
 	return w
 }
 
-// failed is what must come of an interception that ends in an error of the gateway's own.
+// failed returns the want of an interception that ends in an error of the gateway's own.
 func failed(status int, text string, ended aibridge.ErrorType) want {
 	return want{status: status, body: text, own: true, ended: ended}
 }
 
-// refused is what must come of a request that never becomes an interception.
+// refused returns the want of a request that never becomes an interception.
 func refused(status int, text string) want {
 	return want{status: status, body: text, own: true, unrecorded: true}
 }
@@ -122,7 +122,7 @@ func (s *site) check(t *testing.T, r *http.Request, want want) {
 	s.checkRecords(t, r, want)
 }
 
-// checkAnswer compares what is left of an answer.
+// checkAnswer reads the rest of an answer and compares it.
 func (s *site) checkAnswer(t *testing.T, r *http.Request, response *http.Response, want want) {
 	t.Helper()
 	body, err := io.ReadAll(response.Body)
@@ -162,7 +162,7 @@ func (s *site) checkRecords(t *testing.T, r *http.Request, want want) {
 	}
 }
 
-// serves fails the test unless requests on the same gateway are served in good order: a fault spoils nothing else.
+// serves fails the test unless further requests on the same gateway succeed: a fault spoils no other request.
 func (s *site) serves(t *testing.T) {
 	t.Helper()
 	for _, q := range questions() {
@@ -182,7 +182,7 @@ func (s *site) interception(t *testing.T, agent string) []*proto.Record {
 	}
 }
 
-// checkSecrets fails the test if text has something in it that only upstreams and records may hold.
+// checkSecrets fails the test if text contains anything that only upstreams and records may hold.
 func (s *site) checkSecrets(t *testing.T, where, text string) {
 	t.Helper()
 	secrets := []string{testkit.ProviderKey, testkit.Token, canaryPrompt}
@@ -231,7 +231,7 @@ func interceptionID(record *proto.Record) string {
 	return ""
 }
 
-// usageOf returns the usage of an interception as input/output, and whether it is partial; nothing where there is none.
+// usageOf returns the usage of an interception as input/output, and whether it is partial; "" where there is none.
 func usageOf(records []*proto.Record) string {
 	var rows []string
 	for _, record := range records {
@@ -256,8 +256,8 @@ func promptOf(records []*proto.Record) *proto.RecordPromptUsageRequest {
 	return nil
 }
 
-// scripted is an upstream that plays a fault to requests for the model [faulty] and answers all others in good order. A
-// connection goes on unless the fault closes it.
+// scripted is an upstream that plays a fault for requests that name the model [faulty], and answers all others without
+// one. It keeps a connection open unless the fault closes it.
 type scripted struct {
 	*rawserver.Server
 
@@ -289,7 +289,7 @@ func newScripted(t *testing.T, play func(c *rawserver.Conn, q question)) *script
 			q := questionOf(request, body)
 			if strings.Contains(string(body), `"`+faulty+`"`) {
 				play(c, q)
-				continue // Where the connection is closed, no request comes.
+				continue // If the connection is closed, no further request comes.
 			}
 			c.Write(q.response())
 		}
@@ -297,14 +297,14 @@ func newScripted(t *testing.T, play func(c *rawserver.Conn, q question)) *script
 	return u
 }
 
-// requests returns what the upstream was asked, in order.
+// requests returns the requests that the upstream got, in order.
 func (u *scripted) requests() []testkit.Message {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return append([]testkit.Message(nil), u.sent...)
 }
 
-// checkRequests fails the test unless the upstream was asked n times for the model [faulty].
+// checkRequests fails the test unless the upstream got n requests for the model [faulty].
 func (u *scripted) checkRequests(t *testing.T, n int) {
 	t.Helper()
 	got := 0
@@ -318,10 +318,10 @@ func (u *scripted) checkRequests(t *testing.T, n int) {
 	}
 }
 
-// questionOf returns what a request to an upstream asks.
+// questionOf returns the question that a request to an upstream asks.
 func questionOf(r *http.Request, body []byte) question {
 	var asks struct{ Stream bool }
-	_ = json.Unmarshal(body, &asks) // What is coded is not streamed.
+	_ = json.Unmarshal(body, &asks) // A coded body is taken for one that asks for no stream.
 	for _, f := range formats() {
 		if strings.HasSuffix(f.path, r.URL.Path) {
 			return question{f, asks.Stream}

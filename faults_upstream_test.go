@@ -22,7 +22,7 @@ import (
 	"github.com/coder/aibridged/internal/testkit"
 )
 
-// What a client reads of an upstream that failed.
+// The texts that a client gets where its upstream failed.
 const (
 	textUnreachable = "upstream unreachable"
 	textFailed      = "upstream connection failed"
@@ -31,7 +31,8 @@ const (
 	textRedirect    = "upstream answered with a redirect"
 )
 
-// eachQuestion has the same come of every question about the faulty model, with requests that go well before and after.
+// eachQuestion checks that every question about the faulty model ends as wanted, and that requests before and after
+// succeed.
 func eachQuestion(t *testing.T, s *site, want want) {
 	t.Helper()
 	for _, q := range questions() {
@@ -40,8 +41,8 @@ func eachQuestion(t *testing.T, s *site, want want) {
 	s.serves(t)
 }
 
-// TestFault001ConnectionRefused is fault 1: where nobody listens, the client gets 502 in its API's shape, at once. An
-// upstream that comes back is found by the next request.
+// TestFault001ConnectionRefused is fault 1: where nobody listens, the client gets 502 in its API's shape, at once. When
+// the upstream is back, the next request reaches it.
 func TestFault001ConnectionRefused(t *testing.T) {
 	t.Parallel()
 	up := newScripted(t, nil)
@@ -61,7 +62,7 @@ func TestFault001ConnectionRefused(t *testing.T) {
 	s.serves(t)
 }
 
-// providersOver returns the providers of a gateway, which use a transport of the test's own.
+// providersOver returns the providers of a gateway, with a transport of the test's own.
 func providersOver(t *testing.T, url string, transport http.RoundTripper) []aibridge.Provider {
 	t.Helper()
 	if closer, ok := transport.(interface{ CloseIdleConnections() }); ok {
@@ -82,8 +83,8 @@ func providersOver(t *testing.T, url string, transport http.RoundTripper) []aibr
 	return []aibridge.Provider{anthropic, openai}
 }
 
-// TestFault002And003NotReached is faults 2 and 3: a name that does not resolve is a 502, an address that swallows what is
-// sent a 504. Each is tried once.
+// TestFault002And003NotReached is faults 2 and 3: a name that does not resolve is a 502; an address that never answers
+// is a 504. Each is tried once.
 func TestFault002And003NotReached(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -122,7 +123,8 @@ func TestFault002And003NotReached(t *testing.T) {
 	}
 }
 
-// TestFault004UntrustedUpstream is fault 4: an upstream that cannot prove who it is gets nothing of the request.
+// TestFault004UntrustedUpstream is fault 4: nothing of the request is sent to an upstream whose certificate is not
+// trusted.
 func TestFault004UntrustedUpstream(t *testing.T) {
 	t.Parallel()
 	up := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -147,7 +149,7 @@ func TestFault005ResetOnReuse(t *testing.T) {
 	for _, q := range questions() {
 		s.check(t, s.request(t, q, fine), answered(q)) // Leaves a connection for the next one.
 		r := s.request(t, q, faulty)
-		r.Header.Set("Idempotency-Key", "an invitation to send it again") // Fault 58.
+		r.Header.Set("Idempotency-Key", "an invitation to send it again") // Asks for a retry. Fault 58.
 		s.check(t, r, failed(502, textFailed, aibridge.ErrorServer))
 	}
 	s.serves(t)
@@ -167,7 +169,7 @@ func TestFault008SlowHeader(t *testing.T) {
 	}
 }
 
-// TestFault011HalfAnAnswer is fault 11: half a JSON value is of no use to anyone, however it came to be half.
+// TestFault011HalfAnAnswer is fault 11: a JSON answer that breaks off is a 502, in whatever way it breaks off.
 func TestFault011HalfAnAnswer(t *testing.T) {
 	t.Parallel()
 	for name, play := range map[string]func(q question) string{
@@ -193,7 +195,7 @@ func TestFault011HalfAnAnswer(t *testing.T) {
 	}
 }
 
-// TestFault012Garbage is fault 12: what is not HTTP is a 502.
+// TestFault012Garbage is fault 12: an answer that is not HTTP is a 502.
 func TestFault012Garbage(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
@@ -217,8 +219,8 @@ func TestFault012Garbage(t *testing.T) {
 	}
 }
 
-// TestFault019Informational is fault 19: answers before the answer are passed on without their headers, which nobody
-// checked, and a switch of protocols that nobody asked for is a 502.
+// TestFault019Informational is fault 19: informational answers are passed on without their headers, which nobody
+// checked. A switch of protocols that nobody asked for is a 502.
 func TestFault019Informational(t *testing.T) {
 	t.Parallel()
 	hints := "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nSet-Cookie: a=b\r\n\r\n"
@@ -267,8 +269,8 @@ func TestFault020Redirects(t *testing.T) {
 	}
 }
 
-// TestFault021ErrorsPass is fault 21: the upstream's errors reach the client as they are, with whatever Retry-After says,
-// and are never tried again.
+// TestFault021ErrorsPass is fault 21: the upstream's errors reach the client unchanged, and are never tried again,
+// whatever Retry-After says.
 func TestFault021ErrorsPass(t *testing.T) {
 	t.Parallel()
 	ended := map[int]aibridge.ErrorType{
@@ -299,8 +301,8 @@ func TestFault021ErrorsPass(t *testing.T) {
 	}
 }
 
-// TestFault023Headers is fault 23: a header that is too much, or that has in it what must not be there, is a 502. A
-// cookie of the upstream's never reaches a client.
+// TestFault023Headers is fault 23: an answer whose header is too large, or contains bytes that are not allowed, is a
+// 502. The upstream's cookies never reach a client.
 func TestFault023Headers(t *testing.T) {
 	t.Parallel()
 	for name, header := range map[string]string{
@@ -372,8 +374,8 @@ func TestFault024Trailers(t *testing.T) {
 	}
 }
 
-// TestFault026EarlyAnswer is fault 26: an upstream that answers before it has read the request is heard, and nobody
-// waits for the rest to be sent.
+// TestFault026EarlyAnswer is fault 26: an upstream may answer before it has read the request. Its answer is passed on
+// without waiting for the rest of the request to be sent.
 func TestFault026EarlyAnswer(t *testing.T) {
 	t.Parallel()
 	const answer = `{"type":"error","error":{"type":"request_too_large","message":"no"}}`
@@ -397,8 +399,8 @@ func TestFault026EarlyAnswer(t *testing.T) {
 	}
 }
 
-// TestFault025HTTP2 is fault 25: an HTTP/2 stream that the upstream resets breaks off for its client alone; those beside
-// it on the same connection end well.
+// TestFault025HTTP2 is fault 25: when the upstream resets an HTTP/2 stream, only its client's stream breaks off; the
+// others on the same connection end normally.
 func TestFault025HTTP2(t *testing.T) {
 	t.Parallel()
 	other := make(chan struct{}) // Closed when the other stream may end.
@@ -449,8 +451,8 @@ func TestFault025HTTP2(t *testing.T) {
 	s.serves(t)
 }
 
-// TestFault113PanicBelow is fault 113: a panic fails its own request, with an error in the shape of the API, or with a
-// stream that breaks off. The log has the stack and nothing of the request; the interception ends.
+// TestFault113PanicBelow is fault 113: a panic fails only its own request, with an error in the shape of the API, or
+// with a stream that breaks off. The log has the stack and nothing of the request; the interception ends.
 func TestFault113PanicBelow(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "http://upstream.invalid", testkit.GatewayOptions{
@@ -479,7 +481,7 @@ func TestFault113PanicBelow(t *testing.T) {
 	}
 }
 
-// panics is a body that cannot be read.
+// panics is a body that panics when it is read.
 type panics struct{}
 
 func (panics) Read([]byte) (int, error) { panic("a fault in the middle") }

@@ -14,13 +14,13 @@ import (
 )
 
 // InternalMCPServerID is the id of Coder's own MCP server, which takes the user's session key. No other server may have
-// it.
+// this id.
 const InternalMCPServerID = "coder"
 
 var (
 	// ErrEmptyConfig says that the control plane's configuration of an MCP server lacks an id or a URL, or is missing.
 	ErrEmptyConfig = xerrors.New("empty config given")
-	// ErrCompileRegex says that an expression which chooses an MCP server's tools is no regular expression.
+	// ErrCompileRegex says that an expression that selects an MCP server's tools is no valid regular expression.
 	ErrCompileRegex = xerrors.New("compile tool regex")
 )
 
@@ -50,7 +50,8 @@ type MCPProxyFactory struct {
 
 var _ MCPProxyBuilder = (*MCPProxyFactory)(nil)
 
-// NewMCPProxyFactory returns a factory that asks the clients of clientFn. The tracer is for builds that bring none.
+// NewMCPProxyFactory returns a factory that asks the clients of clientFn. It uses tracer for builds that are given
+// none.
 //
 // Deprecated: hosts should let the pool build the MCP sessions.
 func NewMCPProxyFactory(logger slog.Logger, tracer trace.Tracer, clientFn ClientFunc) *MCPProxyFactory {
@@ -92,7 +93,7 @@ type mcpBuild struct {
 	servers  []mcp.ServerProxier
 }
 
-// addCoder adds Coder's own server.
+// addCoder adds Coder's own MCP server.
 func (b *mcpBuild) addCoder(ctx context.Context, config *proto.MCPServerConfig, sessionKey string) {
 	options, err := mcpOptions(config)
 	if err != nil {
@@ -104,7 +105,7 @@ func (b *mcpBuild) addCoder(ctx context.Context, config *proto.MCPServerConfig, 
 	b.add(ctx, config, options)
 }
 
-// addExternal adds the servers that take tokens of their own, which are all asked for at once.
+// addExternal adds the servers that take tokens of their own. It asks for all tokens in one call.
 func (b *mcpBuild) addExternal(ctx context.Context, client DRPCClient, configs []*proto.MCPServerConfig) error {
 	known := map[string]bool{InternalMCPServerID: true}
 	var wanted []mcp.ProxyOptions
@@ -153,12 +154,12 @@ func (b *mcpBuild) add(ctx context.Context, config *proto.MCPServerConfig, optio
 	b.servers = append(b.servers, server)
 }
 
-// leaveOut tells that a server is not used, and why.
+// leaveOut logs that a server is not used, and why.
 func (b *mcpBuild) leaveOut(ctx context.Context, config *proto.MCPServerConfig, err error) {
 	b.logger.Warn(ctx, "MCP server is left out", slog.F("mcp_server", config.GetId()), slog.Error(err))
 }
 
-// reauthorize returns what asks for a server's token once more: the control plane renews those that have expired.
+// reauthorize returns a function that asks for a server's token once more: the control plane renews expired tokens.
 func (b *mcpBuild) reauthorize(id string) func(context.Context) (map[string]string, error) {
 	clientFn, user := b.clientFn, b.user
 	return func(ctx context.Context) (map[string]string, error) {
@@ -178,7 +179,7 @@ func (b *mcpBuild) reauthorize(id string) func(context.Context) (map[string]stri
 	}
 }
 
-// mcpOptions returns what config says of a server.
+// mcpOptions returns the options that config has for a server.
 func mcpOptions(config *proto.MCPServerConfig) (mcp.ProxyOptions, error) {
 	if config.GetId() == "" || config.GetUrl() == "" {
 		return mcp.ProxyOptions{}, ErrEmptyConfig
@@ -206,7 +207,7 @@ func toolRegex(which, text string) (*regexp.Regexp, error) {
 	return expression, nil
 }
 
-// accessTokens asks for the user's tokens for the servers of these ids.
+// accessTokens asks for the user's tokens for the servers with these ids.
 func accessTokens(ctx context.Context, client DRPCClient, user string, ids []string) (
 	*proto.GetMCPServerAccessTokensBatchResponse, error,
 ) {
@@ -219,7 +220,8 @@ func accessTokens(ctx context.Context, client DRPCClient, user string, ids []str
 	return tokens, nil
 }
 
-// tokenOf returns a server's token, which is empty for a server that asks for none. An error beside a token counts.
+// tokenOf returns a server's token, which is empty for a server that needs none. It fails where the answer has an error
+// for the server, even beside a token.
 func tokenOf(tokens *proto.GetMCPServerAccessTokensBatchResponse, id string) (string, error) {
 	if text, failed := tokens.GetErrors()[id]; failed {
 		return "", fmt.Errorf("%w: %s", errNoToken, text)

@@ -20,7 +20,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// mcpControlPlane is a control plane of which only the MCP part is there.
+// mcpControlPlane is a control plane that answers the calls about MCP and no others.
 type mcpControlPlane struct {
 	DRPCClient
 
@@ -36,11 +36,11 @@ func (c *mcpControlPlane) GetMCPServerAccessTokensBatch(_ context.Context, in *p
 	return c.tokens(in.GetUserId(), in.GetMcpServerConfigIds())
 }
 
-// mcpServer is an MCP server whose tool tells with what credentials it is called.
+// mcpServer is an MCP server whose tool returns the credentials it is called with.
 type mcpServer struct {
 	url     string
 	mu      sync.Mutex
-	refused string // A token.
+	refused string // A token that the server refuses.
 }
 
 func newMCPServer(t *testing.T) *mcpServer {
@@ -74,10 +74,10 @@ func (s *mcpServer) refuse(token string) {
 	s.refused = token
 }
 
-// spelled writes a credential so that it is not one any more: results do not repeat credentials.
+// spelled puts dots into a credential, so that results do not repeat credentials.
 func spelled(credential string) string { return strings.Join(strings.Split(credential, ""), ".") }
 
-// warnings gathers what is logged at that level, by server.
+// warnings collects the warnings that are logged, by server.
 type warnings struct {
 	mu    sync.Mutex
 	of    map[string]error
@@ -108,7 +108,7 @@ func (w *warnings) LogEntry(_ context.Context, entry slog.SinkEntry) {
 
 func (*warnings) Sync() {}
 
-// buildMCP builds and initialises the sessions of a user, which end with the test.
+// buildMCP builds and initialises the sessions of a user, and shuts them down at the end of the test.
 func buildMCP(t *testing.T, client DRPCClient, req Request) (mcp.ServerProxier, *warnings) {
 	t.Helper()
 	logged := &warnings{of: make(map[string]error)}
@@ -200,7 +200,7 @@ func TestBadMCPServerIsLeftOutAlone(t *testing.T) {
 					{Id: "bad-deny", Url: there.url, ToolDenyRegex: "["},
 					{Id: "command", Url: "stdio:///bin/sh"},
 					{Id: "no-token", Url: there.url},
-					{Id: "open", Url: there.url}, // Its token is empty: it asks for none.
+					{Id: "open", Url: there.url}, // Its token is empty: the server needs none.
 					{Id: "token-error", Url: there.url},
 					{Id: InternalMCPServerID, Url: there.url},
 					{Id: "good", Url: there.url},

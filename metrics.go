@@ -9,14 +9,14 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Metrics tells how the reloading of providers goes, and how the records of the [Server] fare that it is given to. All its methods are fine on a nil *Metrics, and safe for concurrent
-// use.
+// Metrics counts the reloads of providers and the records of the [Server] that it is given to. Its methods are safe for
+// concurrent use and do nothing on a nil *Metrics.
 type Metrics struct {
-	// ProviderInfo is 1 for each provider's status of the last reload, by provider_name, provider_type and status.
+	// ProviderInfo is 1 for each provider of the last reload, labelled with provider_name, provider_type and status.
 	ProviderInfo *prometheus.GaugeVec
-	// ProvidersLastReloadTimestampSeconds is when a reload was last tried, as Unix time.
+	// ProvidersLastReloadTimestampSeconds is the Unix time of the last attempt to reload.
 	ProvidersLastReloadTimestampSeconds prometheus.Gauge
-	// ProvidersLastReloadSuccessTimestampSeconds is when one last succeeded.
+	// ProvidersLastReloadSuccessTimestampSeconds is the Unix time of the last successful reload.
 	ProvidersLastReloadSuccessTimestampSeconds prometheus.Gauge
 
 	records    *recordMetrics
@@ -25,7 +25,7 @@ type Metrics struct {
 }
 
 // NewMetrics returns metrics that are registered with reg; a host that wants its own namespace wraps reg. It panics
-// where reg has metrics of these names already.
+// where reg already has metrics of these names.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
@@ -88,16 +88,16 @@ type providerSeries struct {
 	name, kind, status string
 }
 
-// WriteProviderInfoSnapshot makes info, a vector like [Metrics].ProviderInfo, say what outcomes say and nothing else. New
-// statuses are set before old ones are deleted, so that whoever reads info meanwhile misses no provider that stays. One
-// call at a time may write to an info. A nil info is fine.
+// WriteProviderInfoSnapshot makes info, a vector like [Metrics].ProviderInfo, hold exactly the outcomes. It sets new
+// statuses before it deletes old ones, so that a concurrent reader of info misses no provider that stays. Calls for the
+// same info must not overlap. A nil info is allowed.
 func WriteProviderInfoSnapshot(info *prometheus.GaugeVec, outcomes []ProviderOutcome) {
 	if info == nil {
 		return
 	}
 	fresh := make(map[providerSeries]struct{}, len(outcomes))
 	for _, outcome := range outcomes {
-		// A provider that could not be made may be named anything, but a label is valid UTF-8.
+		// The name of a provider that could not be made may be any bytes, but a label must be valid UTF-8.
 		series := providerSeries{
 			name:   strings.ToValidUTF8(outcome.Name, "\uFFFD"),
 			kind:   strings.ToValidUTF8(outcome.Type, "\uFFFD"),
@@ -113,7 +113,7 @@ func WriteProviderInfoSnapshot(info *prometheus.GaugeVec, outcomes []ProviderOut
 	}
 }
 
-// seriesOf returns the series that info has.
+// seriesOf returns the series of info.
 func seriesOf(info *prometheus.GaugeVec) []providerSeries {
 	metrics := make(chan prometheus.Metric)
 	go func() {
@@ -124,7 +124,7 @@ func seriesOf(info *prometheus.GaugeVec) []providerSeries {
 	for metric := range metrics {
 		var written dto.Metric
 		if err := metric.Write(&written); err != nil {
-			continue // A gauge always writes.
+			continue // Writing a gauge never fails.
 		}
 		var series providerSeries
 		for _, label := range written.GetLabel() {

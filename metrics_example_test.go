@@ -8,7 +8,7 @@ import (
 	"github.com/coder/aibridged"
 )
 
-// A host wraps the registerer to have names of its own.
+// A host wraps the registerer to put its own namespace before the names.
 func ExampleNewMetrics() {
 	registry := prometheus.NewRegistry()
 	metrics := aibridged.NewMetrics(prometheus.WrapRegistererWithPrefix("coder_aibridged_", registry))

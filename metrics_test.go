@@ -54,7 +54,7 @@ func outcome(name, kind string, status aibridged.ProviderStatus) aibridged.Provi
 	return aibridged.ProviderOutcome{Name: name, Type: kind, Status: status}
 }
 
-// The names are a contract with dashboards; a host's own namespace goes before them.
+// Dashboards rely on the names; a host's own namespace goes before them.
 func TestMetricsOfReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestMetricsOfReload(t *testing.T) {
 
 		metrics.Unregister()
 		checkSeries(t, registry, map[string]float64{})
-		metrics.Unregister() // Once more does nothing.
+		metrics.Unregister() // A second call does nothing.
 		aibridged.NewMetrics(prometheus.WrapRegistererWithPrefix("host_", registry))
 	})
 }
@@ -115,7 +115,7 @@ func TestMetricsTwiceInARegistry(t *testing.T) {
 	aibridged.NewMetrics(registry)
 }
 
-// After each snapshot, the metric says what the outcomes say, whatever it said before.
+// After each snapshot, the metric holds exactly the outcomes, whatever it held before.
 func TestProviderInfoSnapshot(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewPedanticRegistry()
@@ -154,7 +154,7 @@ func TestProviderInfoSnapshot(t *testing.T) {
 	}
 }
 
-// Whoever looks while snapshots are written never misses a provider that all of them have.
+// A reader that gathers while snapshots are written never misses a provider that all of them have.
 func TestProviderInfoHasNoGap(t *testing.T) {
 	t.Parallel()
 	metrics := aibridged.NewMetrics(prometheus.NewRegistry())
@@ -185,7 +185,7 @@ func TestProviderInfoHasNoGap(t *testing.T) {
 // providerNames returns the provider_name of each series.
 func providerNames(t *testing.T, info *prometheus.GaugeVec) []string {
 	t.Helper()
-	metrics := make(chan prometheus.Metric, 1000) // More than there are.
+	metrics := make(chan prometheus.Metric, 1000) // Room for all series.
 	info.Collect(metrics)
 	close(metrics)
 	var names []string
@@ -203,12 +203,12 @@ func providerNames(t *testing.T, info *prometheus.GaugeVec) []string {
 	return names
 }
 
-// Of reloads that are recorded at the same time, the metric says what one of them said.
+// Where reloads are recorded at the same time, the metric ends with the outcomes of one of them.
 func TestMetricsOfConcurrentReloads(t *testing.T) {
 	t.Parallel()
 	metrics := aibridged.NewMetrics(prometheus.NewRegistry())
 	for range 50 {
-		const providers = 200 // Enough for the recordings to meet.
+		const providers = 200 // So many that the recordings overlap.
 		var recording sync.WaitGroup
 		for _, status := range []aibridged.ProviderStatus{aibridged.ProviderStatusEnabled, aibridged.ProviderStatusDisabled} {
 			var outcomes []aibridged.ProviderOutcome

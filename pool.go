@@ -17,44 +17,46 @@ import (
 	"github.com/coder/aibridged/internal/lease"
 )
 
-// Pooler keeps the bridges of users. Its methods are safe for concurrent use.
+// Pooler keeps users' bridges. Its methods are safe for concurrent use.
 type Pooler interface {
-	// Acquire returns the handler of a user's bridge, and makes the bridge where there is none. The handler is for one
-	// request: it is good until that has been served, or ctx has ended, whatever becomes of the bridge meanwhile.
+	// Acquire returns the handler of a user's bridge, and makes the bridge where there is none. The handler serves one
+	// request. It stays valid until that request has been served or ctx has ended, whatever becomes of the bridge
+	// meanwhile.
 	Acquire(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error)
 	// ReplaceProviders makes every later Acquire serve these providers and no others.
 	ReplaceProviders(providers []aibridge.Provider)
 	// Shutdown refuses further Acquires and returns once all bridges are closed, each after the last of its requests.
-	// When ctx ends first it fails: what is in use by then is still closed by its last request. Further calls wait for
-	// the same.
+	// When ctx ends first, it fails; bridges in use by then are still closed after their last request. Further calls
+	// wait for the same end.
 	Shutdown(ctx context.Context) error
 }
 
-// PoolOptions bounds a pool. A field that is zero has the value of [DefaultPoolOptions].
+// PoolOptions are the limits of a pool. A field that is zero has the value in [DefaultPoolOptions].
 type PoolOptions struct {
-	// MaxItems is how many bridges are kept; the one that was not used for the longest time goes first.
+	// MaxItems is how many bridges are kept; the least recently used one is evicted first.
 	MaxItems int64
-	// TTL is how long a bridge is kept, used or not.
+	// TTL is how long a bridge is kept, whether it is used or not.
 	TTL time.Duration
 }
 
-// DefaultPoolOptions are what fits most gateways.
+// DefaultPoolOptions suit most gateways.
 var DefaultPoolOptions = PoolOptions{MaxItems: 5000, TTL: 15 * time.Minute}
 
-// PoolMetrics tells how a pool's cache has fared since it was made. It is safe for concurrent use.
+// PoolMetrics are the counts of a pool's cache since it was made. It is safe for concurrent use.
 type PoolMetrics interface {
 	// Hits counts the Acquires that found a bridge, or one being built.
 	Hits() uint64
-	// Misses counts those that had one built.
+	// Misses counts the Acquires that began a build.
 	Misses() uint64
-	// KeysAdded counts the bridges that entered the cache, those among them whose build failed too.
+	// KeysAdded counts the bridges that entered the cache, including those whose build then failed.
 	KeysAdded() uint64
-	// KeysEvicted counts those that left it, for whatever reason: KeysAdded less KeysEvicted are in it.
+	// KeysEvicted counts the bridges that left the cache for any reason: KeysAdded less KeysEvicted are in it.
 	KeysEvicted() uint64
 }
 
 const (
-	// buildTimeout bounds the making of a bridge. It is the pool's own: a caller that gives up fails no other.
+	// buildTimeout bounds a build. A build runs on a context of the pool's, so that a caller that gives up fails no
+	// other.
 	buildTimeout = 5 * time.Second
 	// toolsTimeout bounds the closing of a bridge's tool sessions.
 	toolsTimeout = 5 * time.Second
@@ -70,15 +72,15 @@ type CachedBridgePool struct {
 
 	mu        sync.Mutex
 	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
-	providers *aibridge.ProviderSet // Guarded by mu; of the bridges that are built from now on.
+	providers *aibridge.ProviderSet // Guarded by mu; the set for the bridges that are built from now on.
 	empty     bool                  // Guarded by mu; there are no providers.
 	closed    bool                  // Guarded by mu.
 }
 
 var _ Pooler = (*CachedBridgePool)(nil)
 
-// poolKey is whose bridge it is. A delegated request has no session key for the host's own tools, so that its bridge
-// is another.
+// poolKey identifies the owner of a bridge. A delegated request has no session key for the host's own tools, so it gets
+// a bridge of its own.
 type poolKey struct {
 	initiator uuid.UUID
 	apiKeyID  string
@@ -86,7 +88,7 @@ type poolKey struct {
 }
 
 // NewCachedBridgePool returns an empty pool that serves providers. It fails where options are negative or two providers
-// share a name. Metrics may be nil. The pool must be shut down.
+// share a name. Metrics may be nil. The caller must shut the pool down.
 func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, logger slog.Logger, metrics *aibridge.Metrics, tracer trace.Tracer) (*CachedBridgePool, error) {
 	if options.MaxItems < 0 || options.TTL < 0 {
 		return nil, xerrors.Errorf("pool options: MaxItems %d and TTL %s must not be negative", options.MaxItems, options.TTL)
@@ -126,7 +128,8 @@ func (p *CachedBridgePool) Acquire(ctx context.Context, req Request, clientFn Cl
 // acquireFunc is the type of Acquire.
 type acquireFunc func(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error)
 
-// lenderOf returns lend of a pool of this package, which costs less than Acquire, and Acquire of any other.
+// lenderOf returns lend for a pool of this package, which costs less than Acquire; for any other pool it returns
+// Acquire.
 func lenderOf(pool Pooler) acquireFunc {
 	if cached, ok := pool.(*CachedBridgePool); ok {
 		return cached.lend
@@ -134,7 +137,7 @@ func lenderOf(pool Pooler) acquireFunc {
 	return pool.Acquire
 }
 
-// lend is Acquire for a caller that is certain to serve the handler: until then, the end of ctx does not take it back.
+// lend is Acquire for a caller that is certain to serve the handler: the end of ctx does not release the bridge.
 func (p *CachedBridgePool) lend(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error) {
 	bridge, err := p.hold(ctx, req, clientFn, mcpBootstrapper)
 	if err != nil {
@@ -143,7 +146,7 @@ func (p *CachedBridgePool) lend(ctx context.Context, req Request, clientFn Clien
 	return bridge, nil
 }
 
-// hold returns the bridge of a request, held until it is served or released.
+// hold returns the bridge for a request and holds it until the request has been served or the bridge is released.
 func (p *CachedBridgePool) hold(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (leasedBridge, error) {
 	ctx, span := p.tracer.Start(ctx, "CachedBridgePool.Acquire")
 	defer span.End()
@@ -184,13 +187,13 @@ func (b leasedBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ReplaceProviders implements [Pooler]. Providers of which two share a name are not taken, and none at all do not take
-// the place of some: that is logged, and those before go on serving. To serve none, disable them. After Shutdown it does
-// nothing.
+// ReplaceProviders implements [Pooler]. It does not take a set in which two providers share a name, nor an empty set in
+// place of one that is not empty: it logs that, and the previous providers go on serving. To serve none, disable them.
+// After Shutdown it does nothing.
 func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 	before, err := p.replaceProviders(providers)
 	if err != nil {
-		p.logger.Error(context.Background(), "new providers not taken, the ones before stay", slog.Error(err))
+		p.logger.Error(context.Background(), "the new providers were not taken, the previous ones go on serving", slog.Error(err))
 	}
 	if before != nil {
 		p.bridges.UnlinkAll()
@@ -198,7 +201,7 @@ func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 	}
 }
 
-// replaceProviders returns the set that was replaced, nil where it was not.
+// replaceProviders returns the set that was replaced, nil where none was.
 func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (before *aibridge.ProviderSet, err error) {
 	set, err := aibridge.NewProviderSet(providers...)
 	if err != nil {
@@ -216,8 +219,8 @@ func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (befo
 	return before, nil
 }
 
-// current returns the providers of a bridge that is built now. Those who acquire it find it only if it is not older than
-// the latest providers: these are set first, and then unlink what is there.
+// current returns the providers for a bridge that is built now. No Acquire gets a bridge older than the latest
+// providers: ReplaceProviders first sets the providers and then unlinks the bridges that exist.
 func (p *CachedBridgePool) current() *aibridge.ProviderSet {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"github.com/coder/aibridged/aibridge/mcp"
 )
 
-// BenchmarkPoolIdleBridges fills a pool with the bridges of 5,000 users and tells what one of them holds, in memory and
-// in goroutines, while nobody uses it.
+// BenchmarkPoolIdleBridges fills a pool with the bridges of 5,000 users and reports the memory and the goroutines that
+// one idle bridge holds.
 func BenchmarkPoolIdleBridges(b *testing.B) {
 	const users = 5000
 	for name, builder := range map[string]builderFunc{
@@ -48,7 +48,7 @@ func BenchmarkPoolIdleBridges(b *testing.B) {
 	}
 }
 
-// BenchmarkPoolAcquire is what a pool adds to a request whose bridge is there.
+// BenchmarkPoolAcquire measures what a pool adds to a request whose bridge exists.
 func BenchmarkPoolAcquire(b *testing.B) {
 	pool := benchmarkPool(b)
 	b.ReportAllocs()
@@ -73,7 +73,7 @@ func benchmarkPool(b *testing.B) *aibridged.CachedBridgePool {
 	return pool
 }
 
-// nowhere returns the request that a bridge has least to do with: one for a provider that is not there.
+// nowhere returns the cheapest request for a bridge: one for an unknown provider.
 func nowhere() *http.Request { return httptest.NewRequest(http.MethodGet, "/nowhere", nil) }
 
 func acquireAndServe(b *testing.B, pool aibridged.Pooler, request *http.Request, builder builderFunc, initiator uuid.UUID) {
@@ -94,7 +94,7 @@ func acquireAndServe(b *testing.B, pool aibridged.Pooler, request *http.Request,
 	}
 }
 
-// statusOnly is a ResponseWriter that costs nothing.
+// statusOnly is a ResponseWriter that keeps only the status.
 type statusOnly struct {
 	header http.Header
 	status int
@@ -104,10 +104,10 @@ func (w *statusOnly) Header() http.Header         { return w.header }
 func (w *statusOnly) Write(p []byte) (int, error) { return len(p), nil }
 func (w *statusOnly) WriteHeader(status int)      { w.status = status }
 
-// inUse returns the bytes of the heap and the number of goroutines.
+// inUse returns the bytes of the heap in use and the number of goroutines.
 func inUse() (bytes, goroutines float64) {
 	runtime.GC()
-	runtime.GC() // What sync.Pools hold survives one.
+	runtime.GC() // What sync.Pools hold survives one collection.
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return float64(stats.HeapAlloc), float64(runtime.NumGoroutine())

@@ -13,7 +13,7 @@ import (
 	"github.com/coder/aibridged/internal/lease"
 )
 
-// bridgePlan is what a bridge is made of, as the Acquire that found none had it.
+// bridgePlan is what a bridge is built from, taken from the Acquire that found none.
 type bridgePlan struct {
 	req             Request
 	clientFn        ClientFunc
@@ -21,14 +21,15 @@ type bridgePlan struct {
 	parent          trace.SpanContext
 }
 
-// builder returns build with its plan. It is a function of its own so that a plan is only kept where one is needed.
+// builder returns build with its plan. It is a function of its own so that the plan is allocated only where a build may
+// run.
 func (p *CachedBridgePool) builder(plan bridgePlan) lease.Build[*aibridge.RequestBridge] {
 	return func(ctx context.Context) (*aibridge.RequestBridge, func(context.Context), error) {
 		return p.build(ctx, plan)
 	}
 }
 
-// build makes a bridge, and says how its tools are closed.
+// build makes a bridge, and returns with it a function that closes its tools.
 func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridge.RequestBridge, func(context.Context), error) {
 	providers := p.current()
 	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(ctx, plan.parent), buildTimeout)
@@ -43,7 +44,7 @@ func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridg
 	return bridge, func(ctx context.Context) { p.closeTools(ctx, tools) }, err
 }
 
-// buildTools returns the tools of a bridge. There may be some beside an error too, which are closed like others.
+// buildTools returns the tools of a bridge. It may return tools beside an error; the caller closes those too.
 func (p *CachedBridgePool) buildTools(ctx context.Context, plan bridgePlan) (tools mcp.ServerProxier, err error) {
 	if plan.mcpBootstrapper == nil {
 		return nil, nil

@@ -23,7 +23,7 @@ type acquired struct {
 	err     error
 }
 
-// acquireLater acquires in a goroutine.
+// acquireLater calls Acquire in a goroutine.
 func (p *poolUnderTest) acquireLater(ctx context.Context, builder aibridged.MCPProxyBuilder) <-chan acquired {
 	returned := make(chan acquired, 1)
 	go func() {
@@ -33,11 +33,11 @@ func (p *poolUnderTest) acquireLater(ctx context.Context, builder aibridged.MCPP
 	return returned
 }
 
-// heldBuilds is a builder whose builds wait until they are let go.
+// heldBuilds is a builder whose builds wait until the test lets them go on.
 type heldBuilds struct {
 	tools   *toolsMaker
-	letGo   chan struct{} // One value, one build.
-	started int           // Read in synctest bubbles, when nothing moves.
+	letGo   chan struct{} // Each value lets one build go on.
+	started int           // Read only in synctest bubbles, while nothing runs.
 }
 
 func (b *heldBuilds) build(ctx context.Context, req aibridged.Request) (mcp.ServerProxier, error) {
@@ -83,7 +83,7 @@ func TestPoolBuildsOnce(t *testing.T) {
 
 var errBuild = errors.New("no tools today")
 
-// A build that fails is everybody's error and nobody's bridge, and what it has opened is closed.
+// When a build fails, all who waited for it get the error, its bridge is not kept, and what it opened is closed.
 func TestFault106BuildFails(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -91,7 +91,7 @@ func TestFault106BuildFails(t *testing.T) {
 		is     error
 		text   string
 		closed []int // How often the tools of the failed build were closed.
-		stack  bool  // Is in the log.
+		stack  bool  // The log has a stack.
 	}{
 		"error": {
 			fail: func(*toolsMaker, aibridged.Request) (mcp.ServerProxier, error) { return nil, errBuild },
@@ -145,7 +145,7 @@ func TestFault106BuildFails(t *testing.T) {
 				if pool.log.has("stack") != test.stack {
 					t.Errorf("a stack in the log: %t, want %t", !test.stack, test.stack)
 				}
-				pool.use(t, user(1)) // The next builds anew, and that is kept.
+				pool.use(t, user(1)) // The next Acquire builds anew, and that bridge is kept.
 				pool.use(t, user(1))
 				pool.checkCounts(t, 9+1, 2, 2, 1)
 				pool.checkClosed(t)
@@ -154,7 +154,7 @@ func TestFault106BuildFails(t *testing.T) {
 	}
 }
 
-// Whoever gives up returns at once and takes nothing from the others, be it the one who began the build or another.
+// A caller that gives up returns at once and takes nothing from the others, whether it began the build or joined it.
 func TestFault105CallerGivesUp(t *testing.T) {
 	t.Parallel()
 	for name, leaves := range map[string][]int{"the first": {0}, "the second": {1}, "all": {0, 1, 2}} {
@@ -170,7 +170,7 @@ func TestFault105CallerGivesUp(t *testing.T) {
 					defer cancel()
 					giveUp = append(giveUp, cancel)
 					callers = append(callers, pool.acquireLater(ctx, builderFunc(builds.build)))
-					synctest.Wait() // So that the first one is the first.
+					synctest.Wait() // So that the first caller begins the build.
 				}
 				for _, i := range leaves {
 					giveUp[i]()
@@ -190,7 +190,7 @@ func TestFault105CallerGivesUp(t *testing.T) {
 					served200(t, got.handler)
 				}
 				synctest.Wait()
-				pool.use(t, user(1)) // What was built is there for the next.
+				pool.use(t, user(1)) // The next Acquire finds the bridge that was built.
 				if builds.started != 1 {
 					t.Errorf("%d builds", builds.started)
 				}
@@ -200,7 +200,7 @@ func TestFault105CallerGivesUp(t *testing.T) {
 	}
 }
 
-// A caller that has gone already begins nothing.
+// An Acquire whose context has ended already begins no build.
 func TestPoolAcquireAfterTheEndOfItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -230,7 +230,7 @@ func TestPoolBuildHasATimeLimit(t *testing.T) {
 	})
 }
 
-// No MCPProxyBuilder, or one that has nothing for a user, is a bridge without tools.
+// Without an MCPProxyBuilder, or with one that has nothing for the user, the bridge has no tools.
 func TestPoolBuildsWithoutTools(t *testing.T) {
 	t.Parallel()
 	for name, builder := range map[string]aibridged.MCPProxyBuilder{
@@ -254,8 +254,8 @@ func TestPoolBuildsWithoutTools(t *testing.T) {
 	}
 }
 
-// An Acquire after ReplaceProviders sees the new set, though a build of before is still running; that one serves those
-// who waited for it and is not kept.
+// An Acquire after ReplaceProviders sees the new set, even while an older build runs. The older build serves the
+// callers that waited for it and is not kept.
 func TestPoolReplacesProvidersDuringABuild(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -277,7 +277,7 @@ func TestPoolReplacesProvidersDuringABuild(t *testing.T) {
 			t.Errorf("the build of before has provider %q", name)
 		}
 		synctest.Wait()
-		if got := pool.tools.closings(); !slices.Equal(got, []int{0, 1}) { // The new bridge's are first: they were not held.
+		if got := pool.tools.closings(); !slices.Equal(got, []int{0, 1}) { // Tools 1 are the new bridge's.
 			t.Errorf("closings %v, want those of the older build", got)
 		}
 		if got := pool.use(t, user(1)); got != "new" {
@@ -288,7 +288,7 @@ func TestPoolReplacesProvidersDuringABuild(t *testing.T) {
 	})
 }
 
-// What cannot be served does not take the place of what can.
+// ReplaceProviders does not replace good providers by ones that cannot be served.
 func TestFault109BadProvidersAreNotTaken(t *testing.T) {
 	t.Parallel()
 	for name, bad := range map[string][]aibridge.Provider{
@@ -317,7 +317,7 @@ func TestFault109BadProvidersAreNotTaken(t *testing.T) {
 	}
 }
 
-// A gateway may begin without providers, and stay so without an alarm.
+// A gateway may begin without providers, and be given none again, without an error in the log.
 func TestPoolWithoutProviders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

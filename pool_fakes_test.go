@@ -25,17 +25,17 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// builderFunc is a function as an MCPProxyBuilder.
+// builderFunc makes a function an MCPProxyBuilder.
 type builderFunc func(ctx context.Context, req aibridged.Request) (mcp.ServerProxier, error)
 
 func (f builderFunc) Build(ctx context.Context, req aibridged.Request, _ trace.Tracer) (mcp.ServerProxier, error) {
 	return f(ctx, req)
 }
 
-// toolSessions are the tools of one bridge: none, but somebody must close them.
+// toolSessions stands for the tools of one bridge: it has no tools, but must be closed.
 type toolSessions struct {
 	of    aibridged.Request
-	close func(ctx context.Context) error // Nil: nothing to it.
+	close func(ctx context.Context) error // Nil: closing succeeds at once.
 
 	mu     sync.Mutex
 	closed int // Guarded by mu: calls of Shutdown.
@@ -96,9 +96,9 @@ func (m *toolsMaker) closings() []int {
 	return closings
 }
 
-// recordsClient is a control plane that takes all records.
+// recordsClient is a control plane that accepts all records.
 type recordsClient struct {
-	aibridged.DRPCClient // Nil: nothing else is asked of it.
+	aibridged.DRPCClient // Nil: no other method is called.
 
 	mu      sync.Mutex
 	records []*proto.Record // Guarded by mu.
@@ -126,7 +126,7 @@ func (c *recordsClient) keyIDs() []string {
 	return ids
 }
 
-// logLines is a log that keeps its entries.
+// logLines is a log sink that keeps its entries.
 type logLines struct {
 	mu      sync.Mutex
 	entries []slog.SinkEntry // Guarded by mu.
@@ -140,7 +140,7 @@ func (l *logLines) LogEntry(_ context.Context, entry slog.SinkEntry) {
 
 func (*logLines) Sync() {}
 
-// messages returns the texts of the entries of a level.
+// messages returns the texts of the entries with a level.
 func (l *logLines) messages(level slog.Level) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,7 +162,7 @@ func (l *logLines) has(field string) bool {
 	})
 }
 
-// poolUnderTest is a pool with tools and a control plane that are fakes.
+// poolUnderTest is a pool with fake tools and a fake control plane.
 type poolUnderTest struct {
 	*aibridged.CachedBridgePool
 
@@ -171,7 +171,7 @@ type poolUnderTest struct {
 	log     *logLines
 }
 
-// newPool returns a pool that the test must shut down: checkClosed does.
+// newPool returns a pool that the test must shut down, for instance by checkClosed.
 func newPool(t *testing.T, options aibridged.PoolOptions, providers ...aibridge.Provider) *poolUnderTest {
 	t.Helper()
 	p := &poolUnderTest{tools: &toolsMaker{}, control: &recordsClient{}, log: &logLines{}}
@@ -187,12 +187,12 @@ func noTracer() trace.Tracer { return noop.NewTracerProvider().Tracer("test") }
 
 func (p *poolUnderTest) client() (aibridged.DRPCClient, error) { return p.control, nil }
 
-// user returns a request of the user of that number.
+// user returns a request of the user with a number.
 func user(number byte) aibridged.Request {
 	return aibridged.Request{SessionKey: "secret", APIKeyID: "key", InitiatorID: uuid.UUID{15: number}}
 }
 
-// acquire acquires, with tools of the pool's own maker.
+// acquire acquires, with tools that the pool's own maker builds.
 func (p *poolUnderTest) acquire(t *testing.T, req aibridged.Request) http.Handler {
 	t.Helper()
 	handler, err := p.Acquire(t.Context(), req, p.client, p.tools)
@@ -202,14 +202,14 @@ func (p *poolUnderTest) acquire(t *testing.T, req aibridged.Request) http.Handle
 	return handler
 }
 
-// use acquires and serves one request, which gives the bridge back. It returns the name that the bridge's provider
-// gives itself.
+// use acquires a bridge and serves one request with it, which releases the bridge. It returns the name of the upstream
+// that answered.
 func (p *poolUnderTest) use(t *testing.T, req aibridged.Request) string {
 	t.Helper()
 	return served200(t, p.acquire(t, req))
 }
 
-// touch acquires and gives the bridge back without a request.
+// touch acquires a bridge and releases it without a request.
 func (p *poolUnderTest) touch(t *testing.T, req aibridged.Request) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -232,7 +232,7 @@ func (p *poolUnderTest) checkClosed(t *testing.T) {
 	}
 }
 
-// checkCounts fails the test unless the pool counts so.
+// checkCounts fails the test unless the pool has these counts.
 func (p *poolUnderTest) checkCounts(t *testing.T, hits, misses, added, evicted uint64) {
 	t.Helper()
 	m := p.CacheMetrics()
@@ -242,12 +242,12 @@ func (p *poolUnderTest) checkCounts(t *testing.T, hits, misses, added, evicted u
 	}
 }
 
-// upstreamFunc is an upstream.
+// upstreamFunc is a function as the transport to an upstream.
 type upstreamFunc func(r *http.Request) (*http.Response, error)
 
 func (f upstreamFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// provider returns a provider "anthropic" with the key "key-of-<upstream>", whose answers are the name of upstream.
+// provider returns a provider "anthropic" with the key "key-of-<upstream>", whose upstream answers with its own name.
 func provider(t testing.TB, upstream string) aibridge.Provider {
 	t.Helper()
 	return providerAt(t, upstream, func(r *http.Request) (*http.Response, error) {
@@ -273,7 +273,7 @@ func answerOf(r *http.Request, contentType string, body io.ReadCloser) *http.Res
 	}
 }
 
-// served200 serves a request that is passed through and returns the answer's body.
+// served200 serves a pass-through request and returns the answer's body.
 func served200(t *testing.T, handler http.Handler) string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -286,7 +286,7 @@ func served200(t *testing.T, handler http.Handler) string {
 
 // streamUpstream is an upstream whose answers the test writes.
 type streamUpstream struct {
-	keys    chan string // Of the requests that came.
+	keys    chan string // The key of each request that came.
 	answers chan *io.PipeWriter
 }
 
@@ -307,10 +307,10 @@ const (
 	streamEnd = "event: message_stop\n" + `data: {"type":"message_stop"}` + "\n\n"
 )
 
-// stream is a request under way: its answer has begun.
+// stream is a request whose answer has begun.
 type stream struct {
 	upstream *io.PipeWriter
-	key      string // With which it went upstream.
+	key      string // The key that it went upstream with.
 	client   *httptest.ResponseRecorder
 	done     chan struct{}
 }
@@ -331,7 +331,7 @@ func startStream(t *testing.T, handler http.Handler, upstream *streamUpstream) *
 	case <-s.done:
 		t.Fatalf("refused with %d: %s", s.client.Code, s.client.Body)
 	}
-	if _, err := io.WriteString(s.upstream, streamBegin); err != nil { // Returns once it has been read.
+	if _, err := io.WriteString(s.upstream, streamBegin); err != nil { // Returns once the gateway has read it.
 		t.Fatal(err)
 	}
 	return s

@@ -9,8 +9,8 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// Shutdown races with everything else, 10,000 times: whoever got a handler is served, and when Shutdown returns, all
-// that was ever built has been closed, once. Under the race detector this finds more.
+// Shutdown races with everything else, 10,000 times: each handler that was acquired is served, and when Shutdown
+// returns, each bridge that was built has been closed once. The race detector makes this test stricter.
 func TestFault112ShutdownRaces(t *testing.T) {
 	t.Parallel()
 	const rounds = 10_000
@@ -24,7 +24,7 @@ func TestFault112ShutdownRaces(t *testing.T) {
 }
 
 func raceShutdown(t *testing.T, providers []aibridge.Provider) {
-	// Two users in a pool for one, so that there are evictions too.
+	// Two users in a pool that keeps one bridge, so that bridges are evicted too.
 	pool := newPool(t, aibridged.PoolOptions{MaxItems: 1}, providers...)
 	var racing sync.WaitGroup
 	for number := range byte(2) {
@@ -37,7 +37,7 @@ func raceShutdown(t *testing.T, providers []aibridge.Provider) {
 	}
 	ctx, giveUp := context.WithCancel(t.Context())
 	racing.Go(func() {
-		_, _ = pool.Acquire(ctx, user(0), pool.client, pool.tools) // Never served, if it succeeds at all.
+		_, _ = pool.Acquire(ctx, user(0), pool.client, pool.tools) // Not served, where it succeeds.
 	})
 	racing.Go(giveUp)
 	racing.Go(func() { pool.ReplaceProviders(providers) })

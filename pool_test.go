@@ -87,7 +87,8 @@ func TestPoolKey(t *testing.T) {
 	}
 }
 
-// What a bridge records is under the key that it was acquired with, also with a neighbour of the same initiator.
+// A bridge records under the API key that it was acquired with, also beside a bridge for another key of the same
+// initiator.
 func TestPoolRecordsTheKeyOfTheBridge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -105,7 +106,7 @@ func TestPoolRecordsTheKeyOfTheBridge(t *testing.T) {
 	})
 }
 
-// A bridge is kept for the TTL, however much it is used, and is closed then though nobody asks for it again.
+// A bridge is kept for the TTL, however much it is used. Then it is closed, even if nobody asks for it again.
 func TestPoolTTL(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -154,7 +155,7 @@ func TestPoolEvictsTheLeastRecentlyUsed(t *testing.T) {
 	})
 }
 
-// 5,000 users fit, and one more costs the one who was away for the longest time, and nobody else.
+// The pool keeps 5,000 users; one more evicts the least recently used one and no other.
 func TestFault107FiveThousandUsersAndOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -181,7 +182,7 @@ func TestFault107FiveThousandUsersAndOne(t *testing.T) {
 	})
 }
 
-// Every path below a disabled provider says so.
+// Every path below a disabled provider answers that it is disabled.
 func TestPoolServesDisabledProviders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -203,7 +204,7 @@ func TestPoolServesDisabledProviders(t *testing.T) {
 	})
 }
 
-// A span tells of a hit or a miss, and the build that a miss begins belongs to it.
+// A span says whether an Acquire was a hit or a miss, and the build after a miss is traced below it.
 func TestPoolSpans(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

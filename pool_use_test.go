@@ -17,8 +17,8 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// Whatever becomes of a bridge, the streams that run through it end well, and its tools are closed once, after the last
-// of them and not before.
+// Whatever happens to a bridge, its running streams end well, and its tools are closed once, after the last of the
+// streams.
 func TestFault104BridgeLeavesWhileStreaming(t *testing.T) {
 	t.Parallel()
 	const ttl = time.Hour
@@ -38,7 +38,7 @@ func TestFault104BridgeLeavesWhileStreaming(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				upstream := newStreamUpstream()
-				// An upstream that is silent for so long is not what this is about.
+				// The idle limit is not under test here, so it is set beyond the test's silence.
 				streaming, err := aibridge.NewAnthropicProvider("anthropic", aibridge.ProviderOptions{
 					BaseURL: "http://upstream.invalid", Key: "key", Transport: upstream, Limits: aibridge.Limits{Idle: 2 * ttl},
 				})
@@ -70,8 +70,7 @@ func TestFault104BridgeLeavesWhileStreaming(t *testing.T) {
 	}
 }
 
-// The host's way to a stream that is acquired with one context and served with another: the end of the first does not
-// touch it.
+// A host may acquire with one context and serve with another: the end of the first does not touch the stream.
 func TestPoolStreamOutlivesItsAcquire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -98,7 +97,7 @@ func TestPoolStreamOutlivesItsAcquire(t *testing.T) {
 	})
 }
 
-// A stream goes on with the key that it began with; whoever comes after a change of keys goes with the new one.
+// A stream goes on with the key that it began with; requests after a change of keys use the new one.
 func TestFault109KeyIsRotated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,8 +115,8 @@ func TestFault109KeyIsRotated(t *testing.T) {
 	})
 }
 
-// A handler that is never served is given back when its context ends. Used after that, when its bridge is closed, it
-// answers in the shape of the API that was called.
+// A handler that is never served is released when its context ends. Used after that, when its bridge is closed, it
+// answers with an error in the shape of the API that was called.
 func TestPoolHandlerIsNeverServed(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
@@ -158,7 +157,7 @@ func TestPoolHandlerIsNeverServed(t *testing.T) {
 	}
 }
 
-// A request that the bridge aborts gives the bridge back like any other.
+// A request that the bridge aborts releases the bridge like any other.
 func TestPoolRequestIsAborted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -206,7 +205,7 @@ func TestPoolShutdownWaitsForRequests(t *testing.T) {
 				t.Errorf("shut down: %v", err)
 			}
 		}
-		pool.checkClosed(t) // Once more.
+		pool.checkClosed(t) // A second call changes nothing.
 		if _, err := pool.Acquire(t.Context(), user(1), pool.client, pool.tools); err == nil {
 			t.Error("an Acquire after the shutdown succeeded")
 		}
@@ -215,7 +214,7 @@ func TestPoolShutdownWaitsForRequests(t *testing.T) {
 	})
 }
 
-// When ctx ends first, Shutdown fails at once. The last request still closes its bridge, without further ado.
+// When ctx ends first, Shutdown fails at once. The last request still closes its bridge.
 func TestPoolShutdownLosesPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -237,7 +236,7 @@ func TestPoolShutdownLosesPatience(t *testing.T) {
 	})
 }
 
-// It ends builds too.
+// When ctx ends first, Shutdown cancels a running build too.
 func TestPoolShutdownLosesPatienceWithABuild(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -262,7 +261,7 @@ func TestPoolShutdownLosesPatienceWithABuild(t *testing.T) {
 	})
 }
 
-// A pool with nothing left to do shuts down also where there is no time left for it.
+// A pool without bridges shuts down even with a context that has ended.
 func TestPoolShutdownWithoutTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -277,7 +276,7 @@ func TestPoolShutdownWithoutTime(t *testing.T) {
 	})
 }
 
-// Tools that are slow to close, fail at it or panic are waited for, for five seconds, and are no error of Shutdown.
+// Shutdown waits up to five seconds for tools that close slowly, and does not fail where tools fail to close or panic.
 func TestPoolShutdownWithBadTools(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

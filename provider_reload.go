@@ -12,38 +12,38 @@ import (
 	"github.com/coder/aibridged/internal/reload"
 )
 
-// ProviderStatus is what became of a provider in a reload.
+// ProviderStatus is the result of a reload for one provider.
 type ProviderStatus string
 
 // The statuses of a provider.
 const (
 	ProviderStatusEnabled  ProviderStatus = "enabled"
 	ProviderStatusDisabled ProviderStatus = "disabled"
-	// ProviderStatusError means that the provider could not be made of its settings and is not served.
+	// ProviderStatusError means that the provider could not be made from its settings and is not served.
 	ProviderStatusError ProviderStatus = "error"
 )
 
-// ProviderOutcome is one provider's part of a reload.
+// ProviderOutcome is the result of a reload for one provider.
 type ProviderOutcome struct {
 	Name, Type string
 	Status     ProviderStatus
-	Err        error // Why, where the status is [ProviderStatusError].
+	Err        error // The reason, where the status is [ProviderStatusError].
 }
 
-// ProviderReloader makes the gateway serve the providers as they are set up now.
+// ProviderReloader makes the gateway serve the providers as they are configured now.
 type ProviderReloader interface {
-	// Reload returns once the new providers are served. Where it fails, those before must go on serving. It is never
-	// called concurrently.
+	// Reload returns once the new providers are served. Where it fails, it must leave the previous ones serving. Calls
+	// never overlap.
 	Reload(ctx context.Context) error
 }
 
-// SubscribeProviderReload reloads the providers whenever ps tells of [dbpubsub.ProvidersChanged], and once before it
-// returns; it listens before it reloads, so that no change falls between. Notifications that were lost count as one, and
-// a burst becomes one reload. A reload that fails or panics is logged and tried again with back-off, sooner where a
-// notification comes; it is no error of SubscribeProviderReload.
+// SubscribeProviderReload reloads the providers whenever ps notifies of [dbpubsub.ProvidersChanged], and once before it
+// returns. It listens before that first reload, so that it misses no change. A lost notification also causes a reload,
+// and a burst causes one. A reload that fails or panics is logged and tried again with back-off, or earlier when a
+// notification comes; SubscribeProviderReload does not fail then.
 //
-// The function that it returns ends the subscription, and waits for a reload that is running. So does the end of ctx,
-// without the waiting.
+// The returned function ends the subscription, and waits for a reload that is running. The end of ctx also ends the
+// subscription, without waiting.
 func SubscribeProviderReload(ctx context.Context, ps dbpubsub.Pubsub, reloader ProviderReloader, logger slog.Logger) (func(), error) {
 	if ps == nil {
 		return nil, xerrors.New("nil pubsub given")
@@ -52,7 +52,7 @@ func SubscribeProviderReload(ctx context.Context, ps dbpubsub.Pubsub, reloader P
 		return nil, xerrors.New("nil provider reloader given")
 	}
 	loop := reload.New(func(ctx context.Context) bool { return reloadProviders(ctx, reloader, logger) })
-	// Any notification is a reason to look again, a failed or dropped one too.
+	// Any notification is a reason to reload, also a failed or dropped one.
 	unsubscribe, err := ps.SubscribeWithErr(dbpubsub.ProvidersChanged, func(ctx context.Context, _ []byte, err error) {
 		if err != nil {
 			logger.Warn(ctx, "notifications of changed providers were lost", slog.Error(err))
@@ -75,11 +75,11 @@ func SubscribeProviderReload(ctx context.Context, ps dbpubsub.Pubsub, reloader P
 	}, nil
 }
 
-// reloadProviders reports whether the providers are current afterwards.
+// reloadProviders reloads, and reports whether that succeeded.
 func reloadProviders(ctx context.Context, reloader ProviderReloader, logger slog.Logger) bool {
 	err := contain.Call(func() error { return reloader.Reload(ctx) })
 	if err != nil && ctx.Err() == nil {
-		logger.Error(ctx, "reloading the providers failed, the ones before stay", contain.Fields(err)...)
+		logger.Error(ctx, "reloading the providers failed, the previous ones go on serving", contain.Fields(err)...)
 	}
 	return err == nil
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/coder/aibridged/dbpubsub"
 )
 
-// poolReloader is a host's ProviderReloader: it makes providers of what is set up, and hands them to the pool.
+// poolReloader is a host's ProviderReloader: it makes providers from the configuration, and hands them to the pool.
 type poolReloader struct {
 	pool    aibridged.Pooler
 	metrics *aibridged.Metrics
@@ -25,7 +25,7 @@ type poolReloader struct {
 // Reload implements aibridged.ProviderReloader.
 func (r poolReloader) Reload(context.Context) error {
 	r.metrics.RecordReloadAttempt()
-	claude, err := aibridge.NewAnthropicProvider("claude", aibridge.ProviderOptions{Disabled: true}) // As a database has it.
+	claude, err := aibridge.NewAnthropicProvider("claude", aibridge.ProviderOptions{Disabled: true}) // A host reads this from its database.
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func ExampleSubscribeProviderReload() {
 		fmt.Println(err)
 		return
 	}
-	ps := dbpubsub.NewInMemory() // Whoever changes the providers publishes dbpubsub.ProvidersChanged.
+	ps := dbpubsub.NewInMemory() // The code that changes the providers publishes dbpubsub.ProvidersChanged.
 	defer ps.Close()
 	reloader := poolReloader{pool, aibridged.NewMetrics(prometheus.NewRegistry())}
 	cancel, err := aibridged.SubscribeProviderReload(ctx, ps, reloader, logger)
@@ -60,7 +60,7 @@ func ExampleSubscribeProviderReload() {
 	// Output: 503 Service Unavailable
 }
 
-// askPool has a user's bridge serve a request, and returns the status of the answer. A Server does this for hosts.
+// askPool serves a request with a user's bridge, and returns the status of the answer. A Server does this for hosts.
 func askPool(ctx context.Context, pool aibridged.Pooler) string {
 	req := aibridged.Request{SessionKey: "the user's token", APIKeyID: "id of the token", InitiatorID: uuid.New()}
 	handler, err := pool.Acquire(ctx, req, func() (aibridged.DRPCClient, error) { return nil, aibridged.ErrConnect }, nil)

@@ -16,20 +16,20 @@ import (
 	"github.com/coder/aibridged/dbpubsub"
 )
 
-// reloaderFunc is a function as a ProviderReloader.
+// reloaderFunc makes a function a ProviderReloader.
 type reloaderFunc func(ctx context.Context) error
 
 func (f reloaderFunc) Reload(ctx context.Context) error { return f(ctx) }
 
 // fakePubsub is a Pubsub with one subscription, whose listener the test calls itself.
 type fakePubsub struct {
-	dbpubsub.Pubsub // Nil: nothing else is asked of it.
+	dbpubsub.Pubsub // Nil: no other method is called.
 
-	err       error // Of SubscribeWithErr.
-	atOnce    bool  // The listener is called while it subscribes.
+	err       error // The error of SubscribeWithErr.
+	atOnce    bool  // SubscribeWithErr calls the listener before it returns.
 	event     string
 	listener  dbpubsub.ListenerWithErr
-	cancelled int // How often the subscription was.
+	cancelled int // How often the subscription was cancelled.
 }
 
 func (p *fakePubsub) SubscribeWithErr(event string, listener dbpubsub.ListenerWithErr) (func(), error) {
@@ -40,7 +40,7 @@ func (p *fakePubsub) SubscribeWithErr(event string, listener dbpubsub.ListenerWi
 	return func() { p.cancelled++ }, p.err
 }
 
-// reloads is a ProviderReloader that keeps when it was called.
+// reloads is a ProviderReloader that notes when it is called.
 type reloads struct {
 	t    *testing.T
 	made time.Time
@@ -72,14 +72,14 @@ func (r *reloads) Reload(ctx context.Context) error {
 	return r.reload(ctx, number)
 }
 
-// at returns when reloads began, since r was made.
+// at returns when the reloads began, counted from when r was made.
 func (r *reloads) at() []time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.began)
 }
 
-// subscribeReload subscribes for the length of the test, to a Pubsub in memory.
+// subscribeReload subscribes to a Pubsub in memory until the end of the test.
 func subscribeReload(t *testing.T, reload func(ctx context.Context, number int) error) (_ *reloads, log *logLines, publish func()) {
 	t.Helper()
 	ps := dbpubsub.NewInMemory()
@@ -128,7 +128,7 @@ func TestReloadRefuses(t *testing.T) {
 	}
 }
 
-// It listens first, then reloads, then returns.
+// SubscribeProviderReload listens first, then reloads, then returns.
 func TestReloadListensFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestReloadListensFirst(t *testing.T) {
 	})
 }
 
-// What it hears before the first reload, the first reload sees.
+// The first reload sees a change that was notified before it.
 func TestReloadSeesAChangeBeforeTheFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestReloadSeesAChangeDuringTheFirst(t *testing.T) {
 	})
 }
 
-// A change is seen at once, or a second after the reload before it.
+// A change causes a reload at once, or one second after the previous reload.
 func TestReloadOnEveryChange(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestReloadOnEveryChange(t *testing.T) {
 	})
 }
 
-// Whatever comes while a reload runs is one more.
+// All notifications during a reload cause one more reload.
 func TestFault108NotificationsDuringAReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestFault108NotificationsDuringAReload(t *testing.T) {
 	})
 }
 
-// 1,000 notifications in a second are two reloads, also where a reload takes no time, and also where none succeeds.
+// 1,000 notifications in a second cause two reloads, also where a reload takes no time, and where all reloads fail.
 func TestFault108NotificationsInASecond(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{"succeeding": nil, "failing": errBuild} {
@@ -265,7 +265,8 @@ func TestFault108NotificationsInASecond(t *testing.T) {
 	}
 }
 
-// A reload that fails or panics is no error of the subscription's: it is logged, and tried again ever more slowly.
+// SubscribeProviderReload does not fail when a reload fails or panics: it logs that, and tries again with growing
+// pauses.
 func TestFault109ReloadFails(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func() error{
@@ -293,13 +294,13 @@ func TestFault109ReloadFails(t *testing.T) {
 					t.Errorf("a stack in the log: %t", log.has("stack"))
 				}
 				at := r.at()
-				// The first is not followed by the pause of a second that the others are followed by.
+				// The first reload is not followed by the pause of one second that follows the others.
 				checkPause(t, at[1]-at[0], time.Second)
 				for i, backoff := 1, 2*time.Second; i < failures; i, backoff = i+1, min(2*backoff, time.Minute) {
 					checkPause(t, at[i+1]-at[i]-time.Second, backoff)
 				}
 
-				publish() // Another failure, after a success, begins with the shortest pause.
+				publish() // After a success, the next failure begins with the shortest pause.
 				time.Sleep(time.Hour)
 				if len(r.at()) != failures+3 {
 					t.Fatalf("%d reloads, want %d", len(r.at()), failures+3)
@@ -311,7 +312,7 @@ func TestFault109ReloadFails(t *testing.T) {
 	}
 }
 
-// checkPause fails the test unless pause is backoff, less up to half of it.
+// checkPause fails the test unless pause is between half of backoff and backoff.
 func checkPause(t *testing.T, pause, backoff time.Duration) {
 	t.Helper()
 	if pause < backoff/2 || pause > backoff {
@@ -319,7 +320,7 @@ func checkPause(t *testing.T, pause, backoff time.Duration) {
 	}
 }
 
-// A change is not kept waiting by the back-off of failures before it.
+// A change is not delayed by the back-off after earlier failures.
 func TestReloadOnAChangeDuringBackoff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -333,7 +334,7 @@ func TestReloadOnAChangeDuringBackoff(t *testing.T) {
 		for len(r.at()) < 10 {
 			time.Sleep(time.Second)
 		}
-		time.Sleep(2 * time.Second) // Within the back-off, of half a minute at least, and after the pause.
+		time.Sleep(2 * time.Second) // Within the back-off, which is at least half a minute, and after the pause.
 		fine.Store(true)
 		before := len(r.at())
 		publish()
@@ -348,7 +349,7 @@ func TestReloadOnAChangeDuringBackoff(t *testing.T) {
 	})
 }
 
-// Lost notifications and broken ones mean the same as those that come.
+// A lost or broken notification causes a reload like any other.
 func TestFault110NotificationsAreLost(t *testing.T) {
 	t.Parallel()
 	for name, lost := range map[string]error{"dropped": dbpubsub.ErrDroppedMessages, "other": errBuild} {
@@ -374,7 +375,7 @@ func TestFault110NotificationsAreLost(t *testing.T) {
 	}
 }
 
-// Cancel ends the context of a reload that runs and waits for it; nothing happens afterwards.
+// The returned cancel ends the context of a running reload and waits for it; nothing happens afterwards.
 func TestReloadCancelWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -395,7 +396,7 @@ func TestReloadCancelWaits(t *testing.T) {
 		}
 		ps.listener(t.Context(), nil, nil)
 		synctest.Wait()
-		ps.listener(t.Context(), nil, nil) // One more is due.
+		ps.listener(t.Context(), nil, nil) // One more reload is due.
 
 		cancelled := make(chan struct{})
 		go func() {
@@ -410,7 +411,7 @@ func TestReloadCancelWaits(t *testing.T) {
 		}
 		close(letGo)
 		<-cancelled
-		cancel() // Once more does nothing.
+		cancel() // A second call does nothing.
 		ps.listener(t.Context(), nil, nil)
 		time.Sleep(time.Hour)
 		if len(r.at()) != 2 || ps.cancelled != 1 {
@@ -422,7 +423,7 @@ func TestReloadCancelWaits(t *testing.T) {
 	})
 }
 
-// The end of the context ends everything too, wherever it meets the loop.
+// The end of the context ends the subscription, whatever the loop is doing then.
 func TestReloadEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	for name, reload := range map[string]func(ctx context.Context, number int) error{
@@ -465,7 +466,7 @@ func TestReloadEndsWithItsContext(t *testing.T) {
 // Where the context ends during the first reload, there is no second one.
 func TestReloadEndsDuringTheFirst(t *testing.T) {
 	t.Parallel()
-	for range 20 { // What is due competes with the end.
+	for range 20 { // The reload that is due races with the end of the context.
 		synctest.Test(t, func(t *testing.T) {
 			ctx, end := context.WithCancel(t.Context())
 			ps := &fakePubsub{}

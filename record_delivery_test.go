@@ -18,11 +18,12 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// TestAllRefused is about a control plane that refuses whatever it is sent and does not say why. For minutes that is
-// taken for an illness, and nothing is given up; then for the record's fault, and what comes later is not held up.
+// TestAllRefused has a control plane that refuses every record and does not say why. For minutes the queue takes that
+// for a fault of the control plane and gives up nothing. After that it takes the record for faulty, and later records
+// go on.
 func TestAllRefused(t *testing.T) {
 	for name, test := range map[string]struct {
-		away, back, heals time.Duration // It is away from the first to the second, and refuses before and after that.
+		away, back, heals time.Duration // Away from away to back; otherwise it refuses until heals.
 		stored, dead      int
 	}{
 		"for a while":            {heals: 4 * time.Minute, stored: 4, dead: 0},
@@ -62,8 +63,8 @@ func TestAllRefused(t *testing.T) {
 	}
 }
 
-// TestRecordsLostInMemory is the end of a server whose records have no disk and whose control plane is away: it says how
-// many they are.
+// TestRecordsLostInMemory shuts down a server that keeps records in memory while its control plane is away: Shutdown's
+// error says how many records are lost.
 func TestRecordsLostInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		control := newAway()

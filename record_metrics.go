@@ -8,7 +8,7 @@ import (
 	"github.com/coder/aibridged/internal/recording"
 )
 
-// recordMetrics tells how the records of a server fare, by looking when somebody asks. It is safe for concurrent use.
+// recordMetrics reads the state of a server's records whenever it is collected. It is safe for concurrent use.
 type recordMetrics struct {
 	queue atomic.Pointer[recording.Queue] // Nil: no server uses these metrics.
 
@@ -22,18 +22,18 @@ func newRecordMetrics() *recordMetrics {
 	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 	return &recordMetrics{
 		pending:      desc("records_pending", "Records that the control plane does not have yet."),
-		bytes:        desc("records_pending_bytes", "The room that these take."),
-		age:          desc("records_oldest_age_seconds", "How long the oldest of them has been waiting."),
+		bytes:        desc("records_pending_bytes", "Bytes of the records that the control plane does not have yet."),
+		age:          desc("records_oldest_age_seconds", "How long the oldest record has waited for the control plane."),
 		dead:         desc("records_dead", "Records that the control plane refuses, set aside."),
 		delivered:    desc("records_delivered_total", "Records that the control plane took."),
-		duplicates:   desc("records_duplicates_total", "Records among these that it had already."),
+		duplicates:   desc("records_duplicates_total", "Records that the control plane took although it had them already."),
 		appendErrors: desc("records_append_errors_total", "Times that records could not be written or synced."),
 		dropped:      desc("records_dropped_total", "Records that were given up, as configured, for want of room."),
-		damaged:      desc("records_damaged_total", "Pieces of the records on disk that were not as they were written."),
+		damaged:      desc("records_damaged_total", "Pieces of the records on disk that were found damaged."),
 	}
 }
 
-// watch makes the metrics tell of a queue.
+// watch makes the metrics report on a queue.
 func (m *Metrics) watch(queue *recording.Queue) {
 	if m != nil {
 		m.records.queue.Store(queue)

@@ -9,20 +9,20 @@ import (
 	"github.com/coder/aibridged/internal/recording"
 )
 
-// Durability is what records outlive that a [Server] has taken and that its control plane does not have yet.
+// Durability says what the records survive that a [Server] has taken and not yet delivered to its control plane.
 type Durability string
 
 const (
-	// DurabilitySync is for records that outlive the machine: they are on the disk before the client has its answer.
-	// Interceptions that end together share one sync of the disk.
+	// DurabilitySync is for records that survive a crash of the machine: they are on the disk before the client has its
+	// answer. Interceptions that end together share one sync of the disk.
 	DurabilitySync Durability = "sync"
-	// DurabilityKernel is for records that outlive the process, and the machine after 100 ms.
+	// DurabilityKernel is for records that survive the end of the process, and after 100 ms a crash of the machine.
 	DurabilityKernel Durability = "kernel"
-	// DurabilityMemory is for records that end with the process.
+	// DurabilityMemory is for records that are lost when the process ends.
 	DurabilityMemory Durability = "memory"
 )
 
-// WhenFull is what happens to requests while there is no room for their records, or no disk to write them to.
+// WhenFull says what happens to requests while there is no room for their records, or the disk cannot be written.
 type WhenFull string
 
 const (
@@ -35,13 +35,13 @@ const (
 // RecordOptions says where a [Server] keeps records until its control plane has them. The zero value keeps them in
 // memory.
 type RecordOptions struct {
-	// Directory is where, one to each server; it is made if it is missing. Empty means in memory.
+	// Directory holds the records of one server; it is made if it is missing. Empty means in memory.
 	Directory string
-	// Durability is what they outlive there. Empty means DurabilitySync, or DurabilityMemory without a directory.
+	// Durability is what they survive there. Empty means DurabilitySync, or DurabilityMemory without a directory.
 	Durability Durability
-	// MaxBytes bounds what waits for the control plane. Zero means 1 GiB, or 64 MiB in memory.
+	// MaxBytes bounds the records that wait for the control plane. Zero means 1 GiB, or 64 MiB in memory.
 	MaxBytes int64
-	// WhenFull is what happens then. Empty means WhenFullRefuse.
+	// WhenFull is what happens when MaxBytes is reached or the disk fails. Empty means WhenFullRefuse.
 	WhenFull WhenFull
 }
 
@@ -56,7 +56,7 @@ func (o RecordOptions) open(logger slog.Logger) (*recording.Queue, error) {
 	})
 }
 
-// durability returns the queue's word for it.
+// durability returns the outbox's value for o.Durability.
 func (o RecordOptions) durability() (outbox.Durability, error) {
 	if o.MaxBytes < 0 {
 		return 0, fmt.Errorf("records: a limit of %d bytes: use a positive one", o.MaxBytes)

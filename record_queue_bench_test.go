@@ -16,7 +16,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// recorderOf returns what the bridges of a server record with.
+// recorderOf returns the recorder that the bridges of a server are given.
 func recorderOf(tb testing.TB, options aibridged.ServerOptions, dialer aibridged.Dialer) aibridge.Recorder {
 	tb.Helper()
 	var recorder aibridge.Recorder
@@ -32,7 +32,7 @@ func recorderOf(tb testing.TB, options aibridged.ServerOptions, dialer aibridged
 	return recorder
 }
 
-// recorderPool is a pool that only notes what it is to record into.
+// recorderPool is a pool that only notes the recorder that it is given.
 type recorderPool struct{ recorder *aibridge.Recorder }
 
 func (p recorderPool) RecordInto(recorder aibridge.Recorder) { *p.recorder = recorder }
@@ -44,8 +44,8 @@ func (recorderPool) Acquire(context.Context, aibridged.Request, aibridged.Client
 func (recorderPool) ReplaceProviders([]aibridge.Provider) {}
 func (recorderPool) Shutdown(context.Context) error       { return nil }
 
-// BenchmarkRecord is the cost of an interception's four records, from capture to the batch at the control plane, with 32
-// interceptions at a time. Its own figure is the process's CPU time.
+// BenchmarkRecord measures an interception's four records from capture to the batch at the control plane, with 32
+// interceptions at a time. It also reports the process's CPU time.
 func BenchmarkRecord(b *testing.B) {
 	for _, durability := range []aibridged.Durability{aibridged.DurabilitySync, aibridged.DurabilityKernel, aibridged.DurabilityMemory} {
 		b.Run(string(durability), func(b *testing.B) {
@@ -67,7 +67,7 @@ func BenchmarkRecord(b *testing.B) {
 	}
 }
 
-// forgetful is a control plane that takes records and keeps none.
+// forgetful is a control plane that accepts records and keeps none.
 type forgetful struct{ testkit.ControlPlane }
 
 func (*forgetful) RecordBatch(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {

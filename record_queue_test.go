@@ -22,7 +22,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// away is a control plane that authorises and stores nothing, until it is back.
+// away is a control plane that authorises but fails to store anything, until the test brings it back.
 type away struct {
 	testkit.ControlPlane
 
@@ -40,7 +40,7 @@ func newAway() *away {
 	return a
 }
 
-// TestRecordsWait is behaviour 3 while the database is away: traffic goes on, and all is recorded once it is back.
+// TestRecordsWait is behaviour 3 while the database is away: requests are served, and all are recorded once it is back.
 func TestRecordsWait(t *testing.T) {
 	t.Parallel()
 	for name, records := range map[string]aibridged.RecordOptions{
@@ -74,7 +74,7 @@ func TestRecordsWait(t *testing.T) {
 	}
 }
 
-// TestFault078NoRoom is fault 78: without room for its records no request is sent, and what was sent before loses none.
+// TestFault078NoRoom is fault 78: without room for its records no request is sent; earlier requests lose no record.
 func TestFault078NoRoom(t *testing.T) {
 	t.Parallel()
 	for name, records := range map[string]aibridged.RecordOptions{
@@ -114,7 +114,8 @@ func TestFault078NoRoom(t *testing.T) {
 	}
 }
 
-// TestFault078GoOn is fault 78 where the operator has chosen to go on without records: each is counted and logged.
+// TestFault078GoOn is fault 78 where the operator chose to go on without records: each lost record is counted and
+// logged.
 func TestFault078GoOn(t *testing.T) {
 	t.Parallel()
 	control := newAway()
@@ -136,7 +137,7 @@ func TestFault078GoOn(t *testing.T) {
 	}
 }
 
-// TestFault083Poison is fault 83: a record that the control plane cannot store is set aside and holds up no other.
+// TestFault083Poison is fault 83: a record that the control plane cannot store is set aside and delays no other.
 func TestFault083Poison(t *testing.T) {
 	t.Parallel()
 	for name, dialer := range map[string]func(*testkit.ControlPlane) aibridged.Dialer{
@@ -176,7 +177,7 @@ func TestFault083Poison(t *testing.T) {
 			if slices.ContainsFunc(records, isPoison) {
 				t.Error("the poison was stored")
 			}
-			// The others of its batch are stored a moment before it is set aside.
+			// The other records of the batch are stored a moment before it is set aside.
 			if err := s.Server.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -193,7 +194,7 @@ func isPoison(record *proto.Record) bool {
 	return strings.Contains(record.GetPromptUsage().GetPrompt(), poisonPrompt)
 }
 
-// oldControl is a control plane of before batches, whose errors say nothing but their text, or have a code.
+// oldControl is a control plane from before batches. Its errors have only a text, or a code as well.
 type oldControl struct {
 	*testkit.ControlPlane
 
@@ -236,8 +237,8 @@ func (c *oldControl) RecordModelThought(ctx context.Context, r *proto.RecordMode
 	return &proto.RecordModelThoughtResponse{}, c.one(ctx, &proto.Record{Record: &proto.Record_ModelThought{ModelThought: r}})
 }
 
-// TestRecoveryEndsWhatWasCut opens a server on the directory of another that was in the middle of a stream, as a kill
-// leaves it: the interception ends as truncated, once.
+// TestRecoveryEndsWhatWasCut opens a server on the directory of another that was killed in the middle of a stream: the
+// interception ends as truncated, once.
 func TestRecoveryEndsWhatWasCut(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -319,11 +320,11 @@ func checkBody(t *testing.T, response *http.Response, want string) {
 	}
 }
 
-// forgetfulOfAnswers is a control plane whose first answers to batches are lost: what they answer is stored.
+// forgetfulOfAnswers is a control plane that stores every batch, but whose first answers are lost.
 type forgetfulOfAnswers struct {
 	testkit.ControlPlane
 
-	lost atomic.Int64 // How many more will be.
+	lost atomic.Int64 // How many more answers will be lost.
 }
 
 func (c *forgetfulOfAnswers) RecordBatch(ctx context.Context, r *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
@@ -334,7 +335,8 @@ func (c *forgetfulOfAnswers) RecordBatch(ctx context.Context, r *proto.RecordBat
 	return response, err
 }
 
-// TestFault074LostAcknowledgement is fault 74: what is delivered twice for want of an answer is stored once, and counted.
+// TestFault074LostAcknowledgement is fault 74: records that are sent again because an answer was lost are stored once,
+// and counted.
 func TestFault074LostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	control := &forgetfulOfAnswers{}

@@ -14,7 +14,7 @@ import (
 	"github.com/coder/aibridged/internal/testkit"
 )
 
-// plainPool is a [aibridged.Pooler] of a host's own that takes no recorder. It notes the clients that it is offered.
+// plainPool is a host's own [aibridged.Pooler] that takes no recorder. It notes the clients that it is offered.
 type plainPool struct{ clients []aibridged.DRPCClient }
 
 func (p *plainPool) Acquire(_ context.Context, _ aibridged.Request, clientFn aibridged.ClientFunc, _ aibridged.MCPProxyBuilder) (http.Handler, error) {
@@ -26,8 +26,8 @@ func (p *plainPool) Acquire(_ context.Context, _ aibridged.Request, clientFn aib
 func (*plainPool) ReplaceProviders([]aibridge.Provider) {}
 func (*plainPool) Shutdown(context.Context) error       { return nil }
 
-// TestPlainPool holds that a pool is given the client of the moment as it was dialed, and that one which takes no
-// recorder is warned about where a directory is there for its records.
+// TestPlainPool checks that a pool is given the current client as it was dialed. It also checks that the server warns
+// about a pool that takes no recorder where it has a directory for records.
 func TestPlainPool(t *testing.T) {
 	t.Parallel()
 	for name, records := range map[string]aibridged.RecordOptions{"memory": {}, "directory": {Directory: t.TempDir()}} {

@@ -2,11 +2,11 @@ package aibridged
 
 import "github.com/google/uuid"
 
-// Request says for whom a bridge is: one user, with one API key. The [Server] makes it from what the control plane said
-// of the caller's key; it is never made from what a caller says of themselves.
+// Request says for whom a bridge is: one user, with one API key. The [Server] makes it from the control plane's answer
+// about the caller's key, never from what callers say about themselves.
 type Request struct {
 	// SessionKey is the secret of the API key, with which the gateway acts for the user at the Coder MCP server. It is
-	// empty where the caller is delegated: who delegates knows the key's id, not its secret.
+	// empty for a delegated request: the delegating caller knows the key's id, not its secret.
 	SessionKey string
 	// APIKeyID is the id of the API key. It is no secret.
 	APIKeyID string

@@ -15,7 +15,7 @@ import (
 )
 
 // TestControlPlaneLostDuringBuild has a control plane that is lost between the authorisation of a request and the build
-// of its bridge: once is not noticed, and more than that is no error of the gateway's.
+// of its bridge. The gateway tries again, so one loss is not noticed; after more losses the client gets a 503.
 func TestControlPlaneLostDuringBuild(t *testing.T) {
 	t.Parallel()
 	var losses atomic.Int64

@@ -48,14 +48,15 @@ func newServer(t *testing.T, pool aibridged.Pooler, dialer aibridged.Dialer) *ai
 	return server
 }
 
-// forwarded is what a bridge got.
+// forwarded is what a bridge was given.
 type forwarded struct {
 	request *http.Request
 	acquire aibridged.Request
 	actor   aibridge.Actor
 }
 
-// ask sends a request to a server whose bridges answer 200, and returns what they got: nil if nothing.
+// ask sends a request to a server whose bridges answer 200, and returns what the bridge was given, nil if it was not
+// asked.
 func ask(t *testing.T, control *testkit.ControlPlane, r *http.Request) (*httptest.ResponseRecorder, *forwarded) {
 	t.Helper()
 	var got *forwarded
@@ -92,7 +93,7 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
-// TestToken is behaviour 1.2 and 1.3: which token counts, and what of the credentials goes on.
+// TestToken is behaviour 1.2 and 1.3: which token counts, and which credentials the bridge is given.
 func TestToken(t *testing.T) {
 	const other = "sk-other-credential"
 	for _, test := range []struct {
@@ -142,7 +143,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestTokenInQuery is behaviour 1.3: our token goes upstream in no query either.
+// TestTokenInQuery is behaviour 1.3: no query carries our token upstream either.
 func TestTokenInQuery(t *testing.T) {
 	_, got := ask(t, &testkit.ControlPlane{}, newRequest("/anthropic/v1/messages?a=1&x="+testkit.Token+"&b=%32", "X-Api-Key", testkit.Token))
 	if got == nil || got.request.URL.RawQuery != "a=1&b=%32" {
@@ -175,8 +176,8 @@ func TestDelegated(t *testing.T) {
 	}
 }
 
-// TestRefusals is behaviour 1.4 with faults 44, 45, 49, 62 and 65: each refusal has its status, its documented text in the
-// shape of the API that was called, and nothing else.
+// TestRefusals is behaviour 1.4 with faults 44, 45, 49, 62 and 65: each refusal has its status and its documented text
+// in the shape of the API that was called, and contains nothing else.
 func TestRefusals(t *testing.T) {
 	const secret = "10.9.8.7:5432 s3cret"
 	token := []string{"X-Api-Key", testkit.Token}
@@ -229,7 +230,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// shapes are paths of each API, with what reads the text of its errors.
+// shapes returns a path of each API, with a function that reads the text of its errors.
 func shapes() map[string]func(*testing.T, []byte) string {
 	openAI := func(t *testing.T, body []byte) string {
 		t.Helper()
@@ -297,7 +298,7 @@ func TestFault061DownAtStart(t *testing.T) {
 			t.Errorf("%d after %s", w.Code, time.Since(began))
 		}
 		up.Store(true)
-		time.Sleep(11 * time.Second) // On the fake clock: the longest pause between two tries is 10 s.
+		time.Sleep(11 * time.Second) // The longest pause between two dials is 10 s; the clock is fake.
 		w = httptest.NewRecorder()
 		server.ServeHTTP(w, newRequest("/anthropic/v1/messages", "X-Api-Key", testkit.Token))
 		if w.Code != 200 {
@@ -309,7 +310,7 @@ func TestFault061DownAtStart(t *testing.T) {
 	})
 }
 
-// TestDialBackoff is behaviour 1.6: pauses double from 50 ms to 10 s, half of each left to chance.
+// TestDialBackoff is behaviour 1.6: pauses double from 50 ms to 10 s, and half of each is random.
 func TestDialBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dials []time.Time
@@ -334,7 +335,8 @@ func TestDialBackoff(t *testing.T) {
 	})
 }
 
-// TestCanceledDialEnds is behaviour 1.6: a dialer that was cancelled ends the loop, and nobody waits in vain.
+// TestCanceledDialEnds is behaviour 1.6: a dialer that fails with context.Canceled ends the loop, and waiting callers
+// fail.
 func TestCanceledDialEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dials := 0
@@ -410,7 +412,8 @@ func tryRequest(server *aibridged.Server) *httptest.ResponseRecorder {
 	return w
 }
 
-// TestShutdownCancels is behaviour 1.7: when patience ends, requests are cancelled, and their ends are recorded.
+// TestShutdownCancels is behaviour 1.7: when Shutdown's context ends, requests are cancelled, and their ends are
+// recorded.
 func TestShutdownCancels(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -444,7 +447,7 @@ func TestShutdownCancels(t *testing.T) {
 	}
 }
 
-// TestNewRefuses is about what New cannot do without.
+// TestNewRefuses gives New a missing argument each time.
 func TestNewRefuses(t *testing.T) {
 	tracer := noop.NewTracerProvider().Tracer("test")
 	dialer := controlplane.InProcess(&testkit.ControlPlane{})

@@ -9,16 +9,16 @@ import (
 	"github.com/coder/aibridged/internal/inproc"
 )
 
-// NewTransportFactory returns a factory whose transports have their requests served by handler, which is to be a
-// [Server] or whatever a host mounts it in, without a connection between them.
+// NewTransportFactory returns a factory whose transports pass their requests to handler without a connection. The
+// handler should be a [Server] or the handler in which a host mounts it.
 //
-// The path /v1/messages of a request becomes [aibridge.RootPath]/<provider>/v1/messages; its scheme and host say
-// nothing. The context of each request must hold the id of the API key to serve it as, from
-// [aibridge.WithDelegatedAPIKeyID], or RoundTrip fails with [ErrNoAuthKey].
+// The path /v1/messages of a request becomes [aibridge.RootPath]/<provider>/v1/messages; its scheme and host are
+// ignored. The context of each request must hold the id of the API key to serve it as, from
+// [aibridge.WithDelegatedAPIKeyID]; otherwise RoundTrip fails with [ErrNoAuthKey].
 //
-// To the client the transports are like net/http's own: bytes are readable as they are written, cancelling the
-// request's context cancels the handler, and so does closing the response's body before its end. What breaks off is an
-// error of the body and never its end: [io.ErrUnexpectedEOF] where the handler aborted or wrote less than it declared,
+// To the client the transports are like net/http's own: bytes are readable as they are written, and cancelling the
+// request's context cancels the handler, and so does closing the response's body before its end. A body that breaks off
+// fails instead of ending: with [io.ErrUnexpectedEOF] where the handler aborted or wrote less than it declared, with
 // the context's cause where the caller gave up. A handler that panics before it has written anything answers with 500
 // and a body that fails.
 func NewTransportFactory(handler http.Handler) aibridge.TransportFactory {
@@ -40,7 +40,7 @@ func (f transportFactory) TransportFor(providerName string, source aibridge.Sour
 	}, nil
 }
 
-// sourceTransport serves only requests that say whose they are, and says where they come from.
+// sourceTransport refuses requests that name no API key, and puts the source into their context.
 type sourceTransport struct {
 	source aibridge.Source
 	served *inproc.Transport
@@ -50,13 +50,13 @@ func (t *sourceTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	ctx := request.Context()
 	if _, ok := aibridge.DelegatedAPIKeyIDFromContext(ctx); !ok {
 		if request.Body != nil {
-			_ = request.Body.Close() // The caller gets the error that kept the body from being read.
+			_ = request.Body.Close() // RoundTrip must close the body, also where it fails.
 		}
 		return nil, fmt.Errorf("in-process request without a delegated API key id: %w", ErrNoAuthKey)
 	}
 	response, err := t.served.RoundTrip(request.WithContext(aibridge.WithSource(ctx, t.source)))
 	if err != nil {
-		return nil, err // Not wrapped: net/http's client only sees at the error itself whether it is a timeout.
+		return nil, err // Not wrapped: net/http's client recognises a timeout only on the error itself.
 	}
 	response.Request = request
 	return response, nil

@@ -21,7 +21,7 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// The transport's behaviour as a transport has its own tests, in internal/inproc. Here are those of what a host sees.
+// The tests of the transport itself are in internal/inproc. These test what a host sees of it.
 
 func delegated(ctx context.Context) context.Context {
 	return aibridge.WithDelegatedAPIKeyID(ctx, "key-id")
@@ -115,7 +115,7 @@ func TestTransportServesPath(t *testing.T) {
 	}
 }
 
-// closedBody is a request body that tells whether it has been closed.
+// closedBody is a request body that notes whether it has been closed.
 type closedBody struct {
 	io.Reader
 	closed bool
@@ -260,7 +260,7 @@ func TestTransportHandlerFails(t *testing.T) {
 		handler    http.HandlerFunc
 		wantStatus int
 		wantBody   string
-		wantErr    error // Of the body. errAny: any but io.EOF.
+		wantErr    error // The body's error. errAny: any but io.EOF.
 	}{
 		{"nothing written", func(_ http.ResponseWriter, r *http.Request) { contexts <- r.Context() }, 200, "", nil},
 		{"panic", func(http.ResponseWriter, *http.Request) { panic("boom") }, 500, "", errAny},
@@ -305,7 +305,7 @@ func TestTransportHandlerFails(t *testing.T) {
 
 var errAny = errors.New("any error")
 
-// TestTransportTimeout tells net/http's client that it is a timeout that ended a request.
+// TestTransportTimeout checks that net/http's client sees that a request ended by a timeout.
 func TestTransportTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestTransportTimeout(t *testing.T) {
 }
 
 func ExampleNewTransportFactory() {
-	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // In earnest, an *aibridged.Server.
+	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // In a real program, an *aibridged.Server.
 		fmt.Fprintln(w, r.Method, r.URL.Path)
 	})
 	transport, err := aibridged.NewTransportFactory(gateway).TransportFor("anthropic", aibridge.SourceAgents)

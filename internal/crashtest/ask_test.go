@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// format is one of the APIs as its clients speak it.
+// format is one of the APIs, in the form in which clients use it.
 type format struct {
-	name string // As fakellm calls it.
+	name string // fakellm's name for it.
 	path string
-	body string // With places for model, whether to stream, and prompt.
-	last string // How the event begins that ends a stream.
+	body string // A format string, for the model, whether to stream, and the prompt.
+	last string // The beginning of the event that ends a stream.
 }
 
 func formats() []format {
@@ -25,7 +25,7 @@ func formats() []format {
 				`"messages":[{"role":"user","content":%s}]}`,
 		},
 		{
-			// With the usage that clients can ask for: without it the gateway asks, and keeps it from the client.
+			// The request asks for usage. Without that the gateway would ask for it, and withhold it from the client.
 			name: "chat", path: "/openai/v1/chat/completions", last: "data: [DONE]",
 			body: `{"model":%s,"stream":%t,"stream_options":{"include_usage":true},` +
 				`"tools":[{"type":"function","function":{"name":"list_files"}}],"messages":[{"role":"user","content":%s}]}`,
@@ -38,22 +38,22 @@ func formats() []format {
 	}
 }
 
-// ask is what a client asks. Its model is a name that no other ask of the test has: it is in all that is known of it.
+// ask is a client's request. No other ask of the test has its model, by which records, answers and logs are matched.
 type ask struct {
 	model   string
 	format  format
 	stream  bool
 	prompt  string
-	padding int // How many bytes the prompt has beyond that.
+	padding int // How many bytes are added to the prompt.
 }
 
-// pace is how long answers may take at most.
+// pace says how long answers take at most.
 type pace struct {
 	event time.Duration // Before each event of a stream, of which there are twenty or so.
 	whole time.Duration // Of an answer that is no stream.
 }
 
-// newAsk makes up what to ask, and what the upstream is to answer, of which it reads in the prompt.
+// newAsk makes a random ask. Its prompt tells the upstream what to answer.
 func newAsk(rng *rand.Rand, model string, pace pace) ask {
 	all := formats()
 	a := ask{model: model, format: all[rng.IntN(len(all))], stream: rng.IntN(3) > 0}
@@ -89,8 +89,8 @@ func quoted(text string) string {
 	return string(encoded)
 }
 
-// isWhole reports whether a body is all of an answer: JSON that is complete, or a stream whose last event has come to
-// its end. What the connection did after that, no client looks at.
+// isWhole reports whether body is a complete answer: complete JSON, or a stream up to the end of its last event. What
+// the connection does after that does not matter to a client.
 func (a ask) isWhole(body []byte) bool {
 	if !a.stream {
 		return json.Valid(body)

@@ -10,18 +10,18 @@ import (
 	"github.com/coder/aibridged/internal/fakellm"
 )
 
-// outcome is what a client got.
+// outcome says what a client got for an attempt.
 type outcome int
 
 const (
 	unfinished  outcome = iota
-	whole               // All of an answer.
-	unavailable         // A 503 that says when to come back.
+	whole               // A complete answer.
+	unavailable         // A 503 with a Retry-After.
 	broken              // No answer, or a part of one.
-	wrong               // What no client should ever get.
+	wrong               // An answer that no client should ever get.
 )
 
-// attempt is one request of a client, and what became of it.
+// attempt is one request of a client, and its outcome.
 type attempt struct {
 	ask
 
@@ -30,7 +30,7 @@ type attempt struct {
 
 	outcome  outcome
 	received bodySum
-	detail   string // Of an outcome other than whole.
+	detail   string // Why the outcome is not whole.
 }
 
 // bodySum is the size and the SHA-256 of a body.
@@ -44,13 +44,13 @@ func sumOf(body []byte) bodySum {
 	return bodySum{int64(len(body)), hex.EncodeToString(sum[:])}
 }
 
-// ledger is what is known of a test apart from the records: what clients sent and got, and what the upstream served. It
-// is safe for concurrent use.
+// ledger holds what a test knows apart from the records: what clients sent and got, and what the upstream served. It is
+// safe for concurrent use.
 type ledger struct {
 	mu       sync.Mutex
 	attempts map[string]attempt // By model.
 	served   map[string][]fakellm.Served
-	outcomes map[outcome]int // How many attempts there are of each.
+	outcomes map[outcome]int // The number of attempts with each.
 }
 
 func newLedger() *ledger {
@@ -70,7 +70,7 @@ func (l *ledger) note(a attempt) {
 	l.outcomes[a.outcome]++
 }
 
-// serve is the log of a fakellm. Of a long prompt it keeps what is compared.
+// serve is the log function of a fakellm. It shortens long prompts to the part that is compared.
 func (l *ledger) serve(served fakellm.Served) {
 	served.Prompt = promptFact(served.Prompt)
 	l.mu.Lock()
@@ -78,7 +78,7 @@ func (l *ledger) serve(served fakellm.Served) {
 	l.served[served.Model] = append(l.served[served.Model], served)
 }
 
-// wrongs returns the attempts that had an answer which none should have.
+// wrongs returns the attempts with an answer that no client should get.
 func (l *ledger) wrongs() []attempt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,14 +94,14 @@ func (l *ledger) wrongs() []attempt {
 	return wrongs
 }
 
-// count returns how many attempts have had an outcome so far.
+// count returns how many attempts have had the outcome o so far.
 func (l *ledger) count(o outcome) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.outcomes[o]
 }
 
-// comparison returns what is known so far, to be held against records.
+// comparison returns the ledger so far, to be compared with records.
 func (l *ledger) comparison(lives []life) *comparison {
 	l.mu.Lock()
 	defer l.mu.Unlock()

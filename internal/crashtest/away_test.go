@@ -8,9 +8,9 @@ import (
 	"github.com/coder/aibridged"
 )
 
-// TestControlPlaneAway kills the control plane and leaves it away, under load. No client notices: what is being
-// answered is answered to its end, and what is asked meanwhile waits until somebody can say who is asking. A request
-// whose authorisation was under way is refused with 503 where that takes more than ten seconds.
+// TestControlPlaneAway kills the control plane under load and starts no other for a while. No client notices: answers
+// that have begun go on to their end, and new requests wait until a control plane can authorise them. A request whose
+// authorisation broke off is refused with 503 after ten seconds.
 func TestControlPlaneAway(t *testing.T) {
 	t.Parallel()
 	away := option[time.Duration]("away")
@@ -20,7 +20,7 @@ func TestControlPlaneAway(t *testing.T) {
 	gateway := s.startGateway()
 	s.awaitGateway(gateway)
 
-	// Half of the clients have answers that last while the control plane is away, and beyond.
+	// Half of the clients get answers that last longer than the control plane is away.
 	var gone atomic.Bool
 	slow := pace{event: away / 20, whole: away}
 	finish := s.load(func(n int, c *client) {

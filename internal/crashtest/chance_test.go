@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// chance is where a test has all from that is random.
+// chance is the source of everything random in a test.
 type chance struct {
 	seed uint64
 	test string
@@ -23,19 +23,19 @@ func newChance(t *testing.T) chance {
 	return c
 }
 
-// of returns the source for one who acts in a test. It is for one goroutine.
+// of returns the random source for one actor of a test. Only one goroutine may use it.
 func (c chance) of(actor string) *rand.Rand {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(c.test + " " + actor))
 	return rand.New(rand.NewPCG(c.seed, hash.Sum64()))
 }
 
-// upTo returns a duration from zero to a longest one.
+// upTo returns a random duration from zero to longest.
 func upTo(rng *rand.Rand, longest time.Duration) time.Duration {
 	return time.Duration(rng.Int64N(int64(longest) + 1))
 }
 
-// between returns a duration from a shortest to a longest one.
+// between returns a random duration from shortest to longest.
 func between(rng *rand.Rand, shortest, longest time.Duration) time.Duration {
 	return shortest + upTo(rng, longest-shortest)
 }

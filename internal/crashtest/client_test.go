@@ -14,25 +14,26 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// answerMax is more than any answer here has.
+// answerMax is larger than any answer of these tests.
 const answerMax = 1 << 20
 
-// client asks one thing after the other. It behaves as SDKs do: it comes back after a 503 when that says so.
+// client sends one request after the other. It behaves as SDKs do: after a 503 it waits for as long as Retry-After
+// says.
 type client struct {
 	name   string
 	rng    *rand.Rand
 	http   *http.Client
-	base   string // Of the gateway.
+	base   string // The gateway's base URL.
 	token  string
 	ledger *ledger
 
 	pace     func() pace
-	padding  int           // Of each ask.
-	patience time.Duration // How long an answer may take before it is taken for one that never comes.
-	eager    bool          // It comes back sooner than a 503 says.
+	padding  int           // For each ask.
+	patience time.Duration // After this time an answer counts as one that never comes.
+	eager    bool          // It comes back sooner than Retry-After says.
 }
 
-// run asks until ctx ends, and then finishes what it has begun. Abort ends that too.
+// run sends requests until ctx ends, and then finishes the last one. The end of abort cancels that one too.
 func (c *client) run(ctx, abort context.Context) {
 	for number := 0; ctx.Err() == nil; number++ {
 		model := fmt.Sprintf("%s-%06d", c.name, number)
@@ -80,7 +81,7 @@ func (c *client) try(abort context.Context, a *attempt) time.Duration {
 
 var errHung = errors.New("no answer, or no end of one, within the client's patience")
 
-// broke notes an answer that broke off, or did not come.
+// broke notes an answer that broke off or did not come, and returns how long to wait.
 func (c *client) broke(ctx context.Context, a *attempt, err error) time.Duration {
 	a.outcome, a.detail = broken, err.Error()
 	if errors.Is(context.Cause(ctx), errHung) {
@@ -89,7 +90,8 @@ func (c *client) broke(ctx context.Context, a *attempt, err error) time.Duration
 	return between(c.rng, 20*time.Millisecond, 60*time.Millisecond)
 }
 
-// refused notes a 503. A gateway's own says when to come back, and why, in the shape of its API.
+// refused notes a 503 and returns how long to wait. A 503 of the gateway has a Retry-After and an error in the shape of
+// its API.
 func (c *client) refused(a *attempt, response *http.Response, body []byte) time.Duration {
 	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
 	a.outcome, a.detail = unavailable, string(body)

@@ -9,8 +9,8 @@ import (
 	"github.com/coder/aibridged/internal/fakellm"
 )
 
-// example is a short test as it should have gone: one answer received whole, one cut by the kill of the first gateway,
-// one request that came while there was none, and one that was refused.
+// example is a short test without faults in its records: one answer received whole, one cut by the kill of the first
+// gateway, one request that came while there was no gateway, and one that was refused.
 type example struct {
 	comparison
 
@@ -72,7 +72,7 @@ func (e *example) record(model string, started, ended time.Time) *aibridgedserve
 	}
 }
 
-// TestComparison spoils the example in one way at a time: each must be noticed.
+// TestComparison spoils the example in one way at a time: the comparison must notice each.
 func TestComparison(t *testing.T) {
 	t.Parallel()
 	type spoil func(e *example)
@@ -93,7 +93,7 @@ func TestComparison(t *testing.T) {
 		"start lost":          {func(e *example) { e.recorded = e.recorded[:1] }, "sent upstream, and no interception is recorded"},
 		"recorded twice":      {func(e *example) { e.recorded = append(e.recorded, e.whole) }, "2 interceptions are recorded"},
 		"cut recorded twice":  {func(e *example) { e.recorded = append(e.recorded, e.cut) }, "2 interceptions are recorded"},
-		"of nobody's request": {func(e *example) { delete(e.attempts, cutModel) }, "is of no request that was sent"},
+		"of an unknown model": {func(e *example) { delete(e.attempts, cutModel) }, "belongs to no request that was sent"},
 		"usage lost":          {func(e *example) { e.whole.TokenUsages = nil }, "recorded: prompt"},
 		"usage twice":         {func(e *example) { e.whole.TokenUsages = append(e.whole.TokenUsages, e.whole.TokenUsages...) }, "recorded: prompt"},
 		"tokens wrong":        {func(e *example) { e.whole.TokenUsages[0].OutputTokens++ }, "7 out"},
@@ -124,8 +124,8 @@ func TestComparison(t *testing.T) {
 			a.began, a.ended = e.lives[1].ended, e.lives[1].ended
 			e.attempts[absentModel] = a
 		}, "although no gateway was killed"},
-		"wrong answer": {outcome(absentModel, wrong), "got what none should get"},
-		"no answer":    {outcome(absentModel, unfinished), "got what none should get"},
+		"wrong answer": {outcome(absentModel, wrong), "got a wrong answer, or none"},
+		"no answer":    {outcome(absentModel, unfinished), "got a wrong answer, or none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newExample()

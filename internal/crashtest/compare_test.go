@@ -10,24 +10,24 @@ import (
 	"github.com/coder/aibridged/internal/fakellm"
 )
 
-// user is who all requests come from.
+// user is the name of the user who sends all requests.
 const user = "ada"
 
-// cutMessage is what the end of an interception says that a gateway's next start recorded.
+// cutMessage is the error message that a gateway records at its start for an interception that a kill cut.
 const cutMessage = "the gateway's process ended before the answer did"
 
-// comparison holds records against what clients got and what the upstream served.
+// comparison compares records with what clients got and what the upstream served.
 type comparison struct {
-	attempts map[string]attempt // By model, as all that follows.
+	attempts map[string]attempt // By model, like the fields below.
 	served   map[string][]fakellm.Served
 	lives    []life
 	recorded map[string][]*aibridgedserver.Interception
 
-	cut        int // Interceptions that a kill cut.
+	cut        int // How many interceptions were cut by a kill.
 	complaints []string
 }
 
-// run returns all that is not as it must be, once all records have been delivered.
+// run returns every difference, once all records have been delivered.
 func (c *comparison) run(recorded []*aibridgedserver.Interception) []string {
 	c.recorded = make(map[string][]*aibridgedserver.Interception, len(recorded))
 	for _, i := range recorded {
@@ -50,7 +50,7 @@ func (c *comparison) complain(model, format string, args ...any) {
 	c.complaints = append(c.complaints, model+": "+fmt.Sprintf(format, args...))
 }
 
-// checkAttempt is about what a client knows.
+// checkAttempt checks what a client knows.
 func (c *comparison) checkAttempt(a attempt) {
 	recorded := len(c.recorded[a.model])
 	switch a.outcome {
@@ -70,11 +70,12 @@ func (c *comparison) checkAttempt(a attempt) {
 			c.complain(a.model, "its client noticed something although no gateway was killed: %s", a.detail)
 		}
 	default:
-		c.complain(a.model, "its client got what none should get, or nothing: %s", a.detail)
+		c.complain(a.model, "its client got a wrong answer, or none: %s", a.detail)
 	}
 }
 
-// killedWithin reports whether a gateway was killed, or was not there yet, within a time.
+// killedWithin reports whether, at some time between began and ended, a gateway had been killed and the next one was
+// not ready yet.
 func (c *comparison) killedWithin(began, ended time.Time) bool {
 	for n, l := range c.lives {
 		if l.killed.IsZero() || ended.Before(l.killed) {
@@ -88,10 +89,10 @@ func (c *comparison) killedWithin(began, ended time.Time) bool {
 	return false
 }
 
-// checkServed is about what the upstream knows: nothing is sent there that is not recorded before.
+// checkServed checks what the upstream served: no request may reach it before its start is recorded.
 func (c *comparison) checkServed(model string, served []fakellm.Served) {
 	if model == "" {
-		// The upstream has not read all of these: there must be a kill that cut them short.
+		// The upstream has served something that is not recorded, so a kill must have come in between.
 		if !slices.ContainsFunc(c.lives, func(l life) bool { return !l.killed.IsZero() }) {
 			c.complain(model, "%d requests came upstream in part, although no gateway was killed", len(served))
 		}
@@ -105,11 +106,11 @@ func (c *comparison) checkServed(model string, served []fakellm.Served) {
 	}
 }
 
-// checkInterception is about what is recorded.
+// checkInterception checks a record against the ledger.
 func (c *comparison) checkInterception(i *aibridgedserver.Interception) {
 	a, sent := c.attempts[i.Model]
 	if !sent {
-		c.complain(i.Model, "interception %s is of no request that was sent", i.ID)
+		c.complain(i.Model, "interception %s belongs to no request that was sent", i.ID)
 		return
 	}
 	want := sumOf([]byte(a.body()))
@@ -138,7 +139,7 @@ func errorOf(i *aibridgedserver.Interception) string {
 	return text
 }
 
-// sumIn is a sum as it is recorded.
+// sumIn returns a recorded size and SHA-256 as a bodySum.
 func sumIn(bytes *int64, sha256 *string) bodySum {
 	if bytes == nil || sha256 == nil {
 		return bodySum{}
@@ -146,7 +147,7 @@ func sumIn(bytes *int64, sha256 *string) bodySum {
 	return bodySum{*bytes, *sha256}
 }
 
-// checkWhole is about an interception that is recorded as a success, whether its client still got that or not.
+// checkWhole checks an interception that is recorded as a success, whether or not its client got the answer.
 func (c *comparison) checkWhole(a attempt, i *aibridgedserver.Interception) {
 	served := c.served[i.Model]
 	if len(served) == 0 {
@@ -161,7 +162,7 @@ func (c *comparison) checkWhole(a attempt, i *aibridgedserver.Interception) {
 	}
 }
 
-// checkCut is about an interception that a kill cut, and that the gateway's next start has ended.
+// checkCut checks an interception that a kill cut, and that the gateway's next start has ended.
 func (c *comparison) checkCut(a attempt, i *aibridgedserver.Interception) {
 	c.cut++
 	if a.outcome == whole {
@@ -187,7 +188,7 @@ func (c *comparison) checkCut(a attempt, i *aibridgedserver.Interception) {
 	}
 }
 
-// recordedFacts is what a success must have recorded, as text.
+// recordedFacts returns, as text, what must be recorded of a success.
 func recordedFacts(i *aibridgedserver.Interception) string {
 	var facts []string
 	for _, prompt := range i.Prompts {
@@ -218,7 +219,7 @@ func servedFacts(s fakellm.Served) string {
 	return strings.Join(facts, "; ")
 }
 
-// promptFact is short where a prompt is not.
+// promptFact returns the prompt, or a short form of a long one.
 func promptFact(prompt string) string {
 	const shown = 1000
 	if len(prompt) <= shown {

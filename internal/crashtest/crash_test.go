@@ -11,21 +11,22 @@ import (
 	"github.com/coder/aibridged"
 )
 
-// TestKills kills a gateway over and over, at random moments, under load. What is the control plane's comes and goes
-// meanwhile, and its database is locked again and again.
+// TestKills kills a gateway again and again, at random moments, under load. Meanwhile the control plane is killed,
+// stopped and restarted, and its database is locked again and again.
 func TestKills(t *testing.T) {
 	t.Parallel()
 	killOften(t, aibridged.DurabilitySync, option[int]("kills"))
 }
 
-// TestKillsKernel is the same for records that were handed to the kernel and not to the disk: those outlive a process
-// just as well.
+// TestKillsKernel is TestKills with records that are handed to the kernel and not synced: they survive a process that
+// is killed just as well.
 func TestKillsKernel(t *testing.T) {
 	t.Parallel()
 	killOften(t, aibridged.DurabilityKernel, max(4, option[int]("kills")/5))
 }
 
-// killOften kills so many gateways at least, and more until enough has been cut and disturbed to prove something.
+// killOften kills at least this many gateways, and more until enough answers were cut and every disturbance has
+// happened.
 func killOften(t *testing.T, durability aibridged.Durability, kills int) {
 	s := newStage(t, durability)
 	d := s.disturb()
@@ -39,7 +40,7 @@ func killOften(t *testing.T, durability aibridged.Durability, kills int) {
 			t.Fatalf("%d kills cut %d interceptions: too little to prove anything", killed, cut)
 		}
 		if killed%5 == 3 {
-			// Somewhere in its start, where it recovers what was cut, or just behind.
+			// Somewhere in its start, while it ends cut interceptions, or shortly after.
 			pause(s.ctx, upTo(rng, 50*time.Millisecond))
 		} else {
 			s.awaitGateway(gateway)
@@ -65,19 +66,19 @@ func killOften(t *testing.T, durability aibridged.Durability, kills int) {
 		s.ledger.count(whole), s.ledger.count(broken), s.ledger.count(unavailable), recorded, cut)
 }
 
-// disturber is who kills and stops the control plane, and locks its database, at random.
+// disturber kills and stops the control plane, and locks its database, at random times.
 type disturber struct {
 	s      *stage
 	cancel context.CancelFunc
 	acting sync.WaitGroup
 
-	control *process // Belongs to restart, until end has waited for that.
+	control *process // Belongs to restart until end has waited for it.
 	kills   atomic.Int64
 	stops   atomic.Int64
 	locks   atomic.Int64
 }
 
-// hasActed reports whether it has done everything at least once.
+// hasActed reports whether each kind of disturbance has happened at least once.
 func (d *disturber) hasActed() bool {
 	return d.kills.Load() > 0 && d.stops.Load() > 0 && d.locks.Load() > 0
 }
@@ -95,14 +96,14 @@ func (s *stage) disturb() *disturber {
 	return d
 }
 
-// end ends the disturbances, and returns the control plane that is there.
+// end ends the disturbances, and returns the control plane that is running then.
 func (d *disturber) end() *process {
 	d.cancel()
 	d.acting.Wait()
 	return d.control
 }
 
-// restart ends the control plane, by a kill and in good order by turns, and starts another one, until ctx ends.
+// restart replaces the control plane again and again until ctx ends. It kills it and stops it in good order by turns.
 func (d *disturber) restart(ctx context.Context, rng *rand.Rand) {
 	for n := 0; pause(ctx, between(rng, 100*time.Millisecond, 1500*time.Millisecond)); n++ {
 		end, ends := d.control.kill, &d.kills

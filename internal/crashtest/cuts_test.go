@@ -13,13 +13,14 @@ import (
 	"time"
 )
 
-// startPatience is far more than a start after a power failure takes, with the delivery of what waits.
+// startPatience is far more than a start after a power failure takes, including the delivery of the records that wait.
 const startPatience = time.Minute
 
-// cuts are power failures, and what is found after each of them. Those that leave the same need one start only.
+// cuts runs power failures, and collects what a start finds after each. Failures that leave the same files share one
+// start.
 type cuts struct {
 	t    *testing.T
-	room chan struct{} // A place for each start that runs. Most of the time they wait for records to come together.
+	room chan struct{} // A place for each start that runs. Starts mostly wait for batches of records to fill.
 
 	starts  sync.WaitGroup
 	results map[[sha256.Size]byte]*found
@@ -37,7 +38,7 @@ func newCuts(t *testing.T) *cuts {
 	return &cuts{t: t, room: make(chan struct{}, 8*runtime.GOMAXPROCS(0)), results: map[[sha256.Size]byte]*found{}}
 }
 
-// at has the power fail before each step of a machine, and after the last, and in several ways each time.
+// at simulates a power failure before each step of a machine and after the last one, in several ways each time.
 func (c *cuts) at(what string, m *machine, p *promises, losses func(step int) []loss, rng *rand.Rand) {
 	now, steps := m.begin.clone(), m.all()
 	for n := 0; n <= len(steps); n++ {
@@ -50,7 +51,7 @@ func (c *cuts) at(what string, m *machine, p *promises, losses func(step int) []
 	}
 }
 
-// cut notes a power failure and starts a host on what is left.
+// cut notes a power failure and starts a host on the files that it left.
 func (c *cuts) cut(what string, left remains, made []promise) {
 	sum := left.sum()
 	result, known := c.results[sum]
@@ -69,7 +70,7 @@ func (c *cuts) cut(what string, left remains, made []promise) {
 	c.cuts = append(c.cuts, cut{what, made, result})
 }
 
-// keep keeps what a power failure left, to be looked at.
+// keep saves the files that a power failure left, for inspection.
 func (c *cuts) keep(what string, left remains) {
 	dir, err := os.MkdirTemp("", "powerloss-")
 	if err == nil {
@@ -78,7 +79,7 @@ func (c *cuts) keep(what string, left remains) {
 	c.t.Logf("%s: what is left is in %s (%v)", what, dir, err)
 }
 
-// done waits for all and complains of broken promises. It returns how many starts there were.
+// done waits for all starts and reports broken promises. It returns how many starts there were.
 func (c *cuts) done() {
 	c.t.Helper()
 	c.starts.Wait()
@@ -98,8 +99,8 @@ func (c *cuts) done() {
 	c.t.Logf("%d power failures, %d starts", len(c.cuts), len(c.results))
 }
 
-// memoryDirectory returns the directory of a file system in memory, or of temporary files where there is none: what is made
-// durable here is noted, and not done.
+// memoryDirectory returns the directory of a file system in memory, or the one for temporary files where there is none:
+// the tests here note syncs and do not make them.
 func memoryDirectory() string {
 	const shared = "/dev/shm"
 	if info, err := os.Stat(shared); err == nil && info.IsDir() {
@@ -108,7 +109,7 @@ func memoryDirectory() string {
 	return os.TempDir()
 }
 
-// startOn starts a host on what a power failure left, and returns what it finds.
+// startOn starts a host on the files that a power failure left, and returns what it finds.
 func startOn(ctx context.Context, left remains) (f found) {
 	root, err := os.MkdirTemp(memoryDirectory(), "powerloss-start-")
 	if err != nil {

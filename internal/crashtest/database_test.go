@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// checkOrder looks at one state of the database. Records are delivered in the order in which they were made: of each
-// client, whose requests follow each other, all interceptions but the last have ended. It returns how many
+// checkOrder checks one state of the database. Records are delivered in the order in which they were made. Each client
+// sends one request after the other, so all of its interceptions but the last must have ended. It returns how many
 // interceptions a kill has cut.
 func (s *stage) checkOrder() (cut int) {
 	s.t.Helper()
@@ -54,7 +54,7 @@ func (s *stage) countEnds() (n int) {
 	return n
 }
 
-// strays returns what is stored and belongs to no interception, and what the queue has set aside.
+// strays returns the stored rows that belong to no interception, and the records that the queue has set aside.
 func (s *stage) strays() []string {
 	s.t.Helper()
 	var complaints []string
@@ -81,13 +81,13 @@ func (s *stage) strays() []string {
 	return complaints
 }
 
-// lock keeps every other process from writing to the database for a time, as far as ctx lasts.
+// lock keeps every other process from writing to the database for length, or until ctx ends.
 func (s *stage) lock(ctx context.Context, length time.Duration) error {
-	tx, err := s.db.Writer.BeginTx(ctx, nil) // It is the writer's from its beginning.
+	tx, err := s.db.Writer.BeginTx(ctx, nil) // It holds the writer's lock from its beginning.
 	if err != nil {
 		return fmt.Errorf("lock the database: %w", err)
 	}
 	pause(ctx, length)
-	_ = tx.Rollback() // The end of ctx has done so already.
+	_ = tx.Rollback() // Where ctx has ended, the rollback has happened already.
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// deliverPatience is how long records may take to be delivered once nothing is in their way.
+	// deliverPatience is how long the delivery of records may take while nothing hinders it.
 	deliverPatience = 60 * time.Second
-	// shownComplaints is how many of them a test shows.
+	// shownComplaints is how many complaints a test shows.
 	shownComplaints = 20
 )
 
@@ -38,7 +38,7 @@ func (s *stage) pending() (float64, error) {
 	return 0, fmt.Errorf("the gateway's metrics do not say how many records are pending")
 }
 
-// awaitDelivery waits until the gateway has delivered all records. Meanwhile it looks whether they come in order.
+// awaitDelivery waits until the gateway has delivered all records. Meanwhile it checks that they come in order.
 func (s *stage) awaitDelivery() {
 	s.t.Helper()
 	s.going()
@@ -50,12 +50,12 @@ func (s *stage) awaitDelivery() {
 	})
 }
 
-// checkRecords compares, once all has been delivered and all processes have ended. It returns how many interceptions
-// there are, and how many of them were cut.
+// checkRecords compares the records once all are delivered and all processes have ended. It returns how many
+// interceptions there are, and how many of them were cut.
 func (s *stage) checkRecords() (recorded, cut int) {
 	s.t.Helper()
 	s.going()
-	s.upstream.Close() // Waits for what is still being answered: all of it is in the ledger then.
+	s.upstream.Close() // Waits for the answers under way, so that the ledger is complete.
 	var all []*aibridgedserver.Interception
 	for interception, err := range s.store.Interceptions(s.ctx, aibridgedserver.InterceptionFilter{}) {
 		s.must(err)

@@ -14,15 +14,15 @@ import (
 	"github.com/coder/aibridged"
 )
 
-// roomPatience is how long a disk may take to fill, and a gateway to notice that there is room again.
+// roomPatience is how long it may take to fill the disk, or until the gateway notices that there is room again.
 const roomPatience = 30 * time.Second
 
-// noRoomText is what a gateway says where it has no room for records.
+// noRoomText is the error text of a gateway that has no room for records.
 const noRoomText = "there is no room for records at the moment"
 
-// TestDiskFull gives the gateway's records a disk of 1 MiB, which fills because nobody takes them, and then because of
-// what somebody else writes. Requests are refused meanwhile, what has begun ends, and nothing is lost, also where the
-// gateway is killed while its disk is full.
+// TestDiskFull keeps the gateway's records on a disk of 1 MiB. It fills first because records are not delivered, then
+// because of what another program writes. Meanwhile requests are refused, answers that have begun end, and no record is
+// lost, also where the gateway is killed while its disk is full.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	disk, isReal := smallDisk(t)
@@ -38,7 +38,7 @@ func TestDiskFull(t *testing.T) {
 	s.awaitGateway(gateway)
 	finish := s.load(func(n int, c *client) {
 		c.eager, c.padding = true, 2000
-		if n < clients/4 { // Whose answers begin while there is room, and end while there is none.
+		if n < clients/4 { // Their answers begin while there is room, and end while there is none.
 			c.pace = func() pace { return pace{event: 100 * time.Millisecond, whole: 2 * time.Second} }
 		}
 	})
@@ -78,7 +78,7 @@ func TestDiskFull(t *testing.T) {
 		s.ledger.count(whole), s.ledger.count(unavailable), recorded, cut)
 }
 
-// lockUntil locks the database until the function that it returns is called.
+// lockUntil locks the database until the returned function is called.
 func (s *stage) lockUntil() (unlock func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	var locked sync.WaitGroup
@@ -109,12 +109,13 @@ func (s *stage) awaitRoom() {
 	s.await(roomPatience, "answers after there is room again", func() bool { return s.ledger.count(whole) >= before+2*clients })
 }
 
-// leftFree is what another writer leaves of the disk: it is more than the queue gives up of its reserve for an append. Who
-// took that too, in the moment before the append, would take all of the reserve, piece by piece.
+// leftFree is how much of the disk another writer leaves free. It is more than the part of its reserve that the queue
+// frees for an append: a writer that took that part too, just before each append, would use up the whole reserve piece
+// by piece.
 const leftFree = 128 << 10
 
-// fillUntilRefused returns what writes into a file, again and again, until clients have been refused: each time nearly
-// all that the disk has room for.
+// fillUntilRefused returns a function that writes nearly all free space of the disk into a file, again and again, until
+// clients have been refused.
 func (s *stage) fillUntilRefused(path string) func() bool {
 	before := s.ledger.count(unavailable)
 	return func() bool {

@@ -25,7 +25,8 @@ const (
 	databaseName = "control.db"
 )
 
-// host is what `serve` has of the records: a queue, the control plane behind it, and its database, all on one machine.
+// host is the part of `serve` that handles records: a queue, the control plane behind it, and its database, on one
+// machine.
 type host struct {
 	machine *machine
 	db      aibridgedserver.Database
@@ -33,7 +34,7 @@ type host struct {
 	queue   *recording.Queue
 }
 
-// startHost starts the host of a machine.
+// startHost starts a host on a machine.
 func startHost(ctx context.Context, m *machine) (h *host, err error) {
 	h = &host{machine: m}
 	defer func() {
@@ -60,7 +61,7 @@ func startHost(ctx context.Context, m *machine) (h *host, err error) {
 	return h, nil
 }
 
-// stop delivers what waits and ends the host.
+// stop delivers the records that wait, and ends the host.
 func (h *host) stop() error {
 	var err error
 	if h.queue != nil {
@@ -81,7 +82,7 @@ func (h *host) stop() error {
 	return err
 }
 
-// look returns what is recorded once all that waited is delivered.
+// look delivers the records that wait, and returns what is recorded then.
 func (h *host) look(ctx context.Context) (f found, err error) {
 	for h.queue.Stats().Pending > 0 {
 		if !pause(ctx, time.Millisecond) {
@@ -100,11 +101,11 @@ func (h *host) look(ctx context.Context) (f found, err error) {
 	return f, h.db.Reader.QueryRowContext(ctx, `PRAGMA integrity_check`).Scan(&f.integrity)
 }
 
-// Texts that can be told from others. They are long, so that they take some pages of the database.
+// promptOf and its like return texts that are unique and long, so that they take several pages of the database.
 func promptOf(id string) string { return strings.Repeat("prompt of "+id+" ", 40) }
 func inputOf(id string) string  { return `{"input":"` + strings.Repeat(id, 60) + `"}` }
 
-// serve records an interception as a gateway does, and promises what a gateway promises.
+// serve records an interception as a gateway does, and notes the promises that a gateway makes.
 func (h *host) serve(ctx context.Context, p *promises) error {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -130,7 +131,7 @@ func (h *host) serve(ctx context.Context, p *promises) error {
 	return err
 }
 
-// record records, and waits until that is safe.
+// record records, and returns when the records are safe.
 func (h *host) record(ctx context.Context, records ...aibridge.Record) error {
 	commit, err := h.queue.Record(ctx, records...)
 	if err != nil {
@@ -139,7 +140,7 @@ func (h *host) record(ctx context.Context, records ...aibridge.Record) error {
 	return commit.Wait(ctx)
 }
 
-// token makes a token as the command does that is a process of its own, then another, and revokes that one.
+// token makes two tokens, each as the command does that runs in a process of its own, and revokes the second.
 func (h *host) token(ctx context.Context, p *promises) (err error) {
 	db, err := sqlite.Open(ctx, filepath.Join(h.machine.root, databaseName))
 	if err != nil {
@@ -165,8 +166,8 @@ func (h *host) token(ctx context.Context, p *promises) (err error) {
 	return nil
 }
 
-// work serves rounds of interceptions, some at a time, and makes tokens between them. The database's log is moved into
-// its main file often, as it is on a host that has served a thousand times as many, and every third round by force.
+// work serves rounds of interceptions, several at a time, and makes tokens between them. Checkpoints of the database
+// are as frequent as on a host that has served a thousand times as many, and every third round forces one.
 func (h *host) work(ctx context.Context, p *promises, rounds int) error {
 	if _, err := h.db.Writer.ExecContext(ctx, `PRAGMA wal_autocheckpoint = 40`); err != nil {
 		return err
@@ -184,7 +185,7 @@ func (h *host) work(ctx context.Context, p *promises, rounds int) error {
 		if err := errors.Join(errs[:]...); err != nil {
 			return err
 		}
-		// Every other round begins before the one before it is in the database.
+		// Every other round begins before the records of the previous one are in the database.
 		for round%2 == 0 && h.queue.Stats().Pending > 0 && pause(ctx, time.Millisecond) {
 		}
 		var err error

@@ -5,9 +5,9 @@ import "time"
 // life is one run of the gateway, by the clock of this machine.
 type life struct {
 	began  time.Time
-	ready  time.Time // Zero: it was killed before.
-	killed time.Time // Just before that. Zero: it stopped in good order.
-	ended  time.Time // Just after.
+	ready  time.Time // Zero: it was killed before it was ready.
+	killed time.Time // Just before the kill. Zero: it stopped in good order.
+	ended  time.Time // Just after it ended.
 }
 
 // startGateway begins a life of the gateway.

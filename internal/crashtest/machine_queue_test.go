@@ -15,7 +15,7 @@ type queueFiles struct {
 
 func (m *machine) queueFiles() outbox.FileSystem { return queueFiles{outbox.Disk(), m} }
 
-// MakeDir leaves out the syncs that it is to make: see machine.
+// MakeDir makes the directory without syncing it: see machine.
 func (q queueFiles) MakeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
 
 func (q queueFiles) Open(path string, flags int) (outbox.File, error) {

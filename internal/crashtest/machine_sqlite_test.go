@@ -12,18 +12,18 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// databaseFiles stands between SQLite and the operating system: it is the default VFS of this process, it has SQLite's
-// own do all the work, and tells machines of what happens in their directories. The file that SQLite's processes share
-// in memory, -shm, is no business of a VFS and never outlives a machine.
+// databaseFiles is the default VFS of this process. It stands between SQLite and the operating system: SQLite's own VFS
+// does all the work, and databaseFiles reports what happens in a machine's directory to that machine. The file -shm,
+// which SQLite's processes share in memory, does not go through a VFS and does not survive a power failure.
 var databaseFiles struct {
-	install func() error // Does it once.
+	install func() error // Installs the VFS once.
 
 	own uintptr // SQLite's own VFS.
 
 	mu       sync.Mutex
-	machines map[string]*machine       // Guarded by mu: by their roots.
-	open     map[uintptr]*databaseFile // Guarded by mu: by what SQLite knows them by.
-	methods  map[uintptr]uintptr       // Guarded by mu: our tables, by SQLite's own. They stay.
+	machines map[string]*machine       // Guarded by mu; by their roots.
+	open     map[uintptr]*databaseFile // Guarded by mu; by SQLite's address of the file.
+	methods  map[uintptr]uintptr       // Guarded by mu; our method tables, by SQLite's own. They are never freed.
 }
 
 // databaseFile is an open file of a machine.
@@ -73,7 +73,7 @@ func copied[T any](tls *libc.TLS, table uintptr) (address uintptr, c *T, err err
 	return address, c, nil
 }
 
-// SQLite's functions, as its translation to Go has them.
+// The types of SQLite's functions in its translation to Go.
 type (
 	openMethod     = func(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uintptr) int32
 	deleteMethod   = func(tls *libc.TLS, vfs, name uintptr, syncDir int32) int32
@@ -82,7 +82,7 @@ type (
 	truncateMethod = func(tls *libc.TLS, file uintptr, size int64) int32
 )
 
-// pointer returns the pointer that SQLite has as a number.
+// pointer converts an address that SQLite has as a number.
 func pointer(address uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&address)) }
 
 // setMethod puts a function of the package, not a closure, into a table of SQLite's.
@@ -103,7 +103,7 @@ func asError(code int32) error {
 	return result(code)
 }
 
-// asResult returns the code that an error of asError stands for.
+// asResult returns the result code for an error of asError.
 func asResult(err error) int32 {
 	if code, ok := errors.AsType[result](err); ok {
 		return int32(code)
@@ -111,7 +111,7 @@ func asResult(err error) int32 {
 	return sqlite3.SQLITE_OK
 }
 
-// watchDatabase makes SQLite tell a machine of what happens in its root.
+// watchDatabase makes SQLite report what happens in the root of a machine to it.
 func (m *machine) watchDatabase() error {
 	if err := databaseFiles.install(); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (m *machine) watchDatabase() error {
 	return nil
 }
 
-// forgetDatabase ends what watchDatabase began. All connections must be closed.
+// forgetDatabase undoes watchDatabase. All connections must be closed.
 func (m *machine) forgetDatabase() {
 	databaseFiles.mu.Lock()
 	defer databaseFiles.mu.Unlock()
@@ -136,7 +136,7 @@ func machineOf(path string) *machine {
 	return databaseFiles.machines[filepath.Dir(path)]
 }
 
-// databaseFileOf returns the open file that SQLite means.
+// databaseFileOf returns the open file at SQLite's address.
 func databaseFileOf(file uintptr) *databaseFile {
 	databaseFiles.mu.Lock()
 	defer databaseFiles.mu.Unlock()
@@ -164,7 +164,7 @@ func openDatabaseFile(tls *libc.TLS, _, name, file uintptr, flags int32, outFlag
 		machine: m, number: number, dir: filepath.Dir(path),
 		fresh: flags&sqlite3.SQLITE_OPEN_CREATE != 0 && flags&journals != 0,
 	}
-	methods := (*uintptr)(pointer(file)) // The first field of a file, whoever's it is.
+	methods := (*uintptr)(pointer(file)) // The method table is the first field of a file in every VFS.
 	f.own = (*sqlite3.Tsqlite3_io_methods)(pointer(*methods))
 	databaseFiles.mu.Lock()
 	defer databaseFiles.mu.Unlock()

@@ -7,22 +7,22 @@ import (
 )
 
 // machine is a computer whose power can fail. It notes all changes to the files in one directory, those of the queue
-// and those of the database, in one log and in the order in which they happen. The files themselves are there as ever,
-// but for syncs, which are noted only. It is safe for concurrent use.
+// and those of the database, in one log and in the order in which they happen. The changes are made as usual, except
+// for syncs, which are only noted. It is safe for concurrent use.
 //
-// Directories are no part of it: both the queue and the database make theirs durable before they use them.
+// A machine does not model directories: both the queue and the database make theirs durable before they use them.
 type machine struct {
 	root string
 
 	mu     sync.Mutex
-	begin  picture        // Before the first step.
+	begin  picture        // The files before the first step.
 	steps  []step         // Guarded by mu.
-	names  map[string]int // Guarded by mu: the files that are there now, by their paths within root.
-	last   int            // Guarded by mu: the number of the file that was made last.
-	silent bool           // Nothing is noted.
+	names  map[string]int // Guarded by mu; the numbers of the files that exist, by their paths within root.
+	last   int            // Guarded by mu; the number of the newest file.
+	silent bool           // It notes nothing.
 }
 
-// newMachine returns a machine whose directory has what a picture shows. The files must be there already.
+// newMachine returns a machine whose directory holds the files of a picture. They must exist already.
 func newMachine(root string, begin picture) *machine {
 	m := &machine{root: root, begin: begin, names: begin.namesNow()}
 	for number := range begin.files {
@@ -31,7 +31,7 @@ func newMachine(root string, begin picture) *machine {
 	return m
 }
 
-// what is what happened in a step.
+// what is the kind of a step.
 type what int
 
 const (
@@ -47,7 +47,7 @@ const (
 // step is one change that a machine made.
 type step struct {
 	what   what
-	file   int    // Its number: names come and go.
+	file   int    // The file's number: a name can belong to different files.
 	name   string // Within the machine's root.
 	to     string
 	offset int64
@@ -74,7 +74,7 @@ func (m *machine) do(s step, change func() error) error {
 	return nil
 }
 
-// open opens a file of that path, and notes it if it is new. It returns the file's number.
+// open opens the file at path, and notes it if it is new. It returns the file's number.
 func (m *machine) open(path string, open func() error) (number int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -128,19 +128,19 @@ func (m *machine) note(s step) {
 	}
 }
 
-// now returns how many steps there have been.
+// now returns the number of steps so far.
 func (m *machine) now() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.steps)
 }
 
-// all returns the steps up to now.
+// all returns the steps so far.
 func (m *machine) all() []step {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.steps[:len(m.steps):len(m.steps)]
 }
 
-// isQueue reports whether a name within a machine's root is the queue's, and not the database's.
+// isQueue reports whether a name within a machine's root belongs to the queue; the others belong to the database.
 func isQueue(name string) bool { return strings.HasPrefix(name, queueName+string(filepath.Separator)) }

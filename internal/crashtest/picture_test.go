@@ -10,20 +10,20 @@ import (
 	"slices"
 )
 
-// picture is what the disk of a machine holds, and what only the cache in front of it does.
+// picture is what the disk of a machine holds, and the changes that only its cache holds.
 type picture struct {
 	files   map[int]*file
-	names   map[string]int // Those that are on the disk.
+	names   map[string]int // The names that are on the disk.
 	renamed []step         // Changes of names that may be on the disk or not.
 }
 
 // file is a file without its name.
 type file struct {
 	synced   contents
-	unsynced []step // May be on the disk or not.
+	unsynced []step // Changes that may be on the disk or not.
 }
 
-// contents are the contents of a file: data, and nothing but zeros behind it up to the size.
+// contents are the contents of a file: data, followed by zeros up to size.
 type contents struct {
 	data []byte
 	size int64
@@ -42,7 +42,7 @@ func (p picture) clone() picture {
 	return c
 }
 
-// apply takes a step.
+// apply applies a step.
 func (p *picture) apply(s step) {
 	switch s.what {
 	case wrote, truncated:
@@ -78,7 +78,7 @@ func (p *picture) namesNow() map[string]int {
 	return names
 }
 
-// change makes a write or truncation.
+// change applies a write or a truncation.
 func (c *contents) change(s step) {
 	if s.what == truncated {
 		c.data, c.size = c.data[:min(int64(len(c.data)), s.offset)], s.offset
@@ -92,7 +92,7 @@ func (c *contents) change(s step) {
 	c.size = max(c.size, end)
 }
 
-// rename makes a change of names.
+// rename applies a change of names.
 func rename(names map[string]int, s step) {
 	switch s.what {
 	case created:
@@ -107,18 +107,18 @@ func rename(names map[string]int, s step) {
 	}
 }
 
-// fate is what becomes of changes that are not synced when the power fails.
+// fate is what happens at a power failure to changes that are not synced.
 type fate int
 
 const (
 	lost  fate = iota // None of them is on the disk.
 	kept              // All are.
-	mixed             // Some are, others are not, and some in part.
+	mixed             // Some are, others are not, and some are in part.
 )
 
 func (f fate) String() string { return [...]string{"lost", "kept", "mixed"}[f] }
 
-// loss is how a power failure goes, for each of the two.
+// loss is the fate of the queue's changes and of the database's in a power failure.
 type loss struct{ queue, database fate }
 
 func (l loss) String() string {
@@ -132,10 +132,10 @@ func (l loss) of(name string) fate {
 	return l.database
 }
 
-// remains are the files that a power failure leaves, by name.
+// remains are the files after a power failure, by name.
 type remains map[string]contents
 
-// after returns what is left after a power failure.
+// after returns the files after a power failure.
 func (p *picture) after(l loss, rng *rand.Rand) remains {
 	names := maps.Clone(p.names)
 	for _, change := range p.renamed {
@@ -144,7 +144,7 @@ func (p *picture) after(l loss, rng *rand.Rand) remains {
 		}
 	}
 	left := make(remains, len(names))
-	for _, name := range slices.Sorted(maps.Keys(names)) { // Sorted, so that a seed tells all.
+	for _, name := range slices.Sorted(maps.Keys(names)) { // Sorted, so that the seed decides everything.
 		left[name] = p.files[names[name]].after(l.of(name), rng)
 	}
 	return left
@@ -160,7 +160,7 @@ func (f *file) after(of fate, rng *rand.Rand) contents {
 			left.change(change)
 		}
 	case rng.IntN(2) == 0:
-		// In their order up to a moment.
+		// All changes up to a random one.
 		for n := range rng.IntN(len(f.unsynced) + 1) {
 			left.change(f.unsynced[n])
 		}
@@ -173,7 +173,7 @@ func (f *file) after(of fate, rng *rand.Rand) contents {
 	return left
 }
 
-// tear makes a write of which only some sectors come to the disk, or a truncation that may or may not.
+// tear applies only some sectors of a write, and a truncation or not, at random.
 func (c *contents) tear(s step, sector int64, rng *rand.Rand) {
 	if s.what == truncated && rng.IntN(2) == 0 {
 		c.change(s)
@@ -187,7 +187,7 @@ func (c *contents) tear(s step, sector int64, rng *rand.Rand) {
 	}
 }
 
-// sum tells remains from others.
+// sum returns a digest by which equal remains are recognised.
 func (r remains) sum() [sha256.Size]byte {
 	hash := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(r)) {
@@ -197,7 +197,7 @@ func (r remains) sum() [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-// write writes them to a directory.
+// write writes the files into a directory.
 func (r remains) write(root string) error {
 	for name, contents := range r {
 		path := filepath.Join(root, name)

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestPowerLoss lets the power fail over the queue and the database together, before each step that a host takes
-// between its first start and the end of its work, and through a restart: whatever was promised until then must be found
-// at the next start, once and whole, and that start must not fail.
+// TestPowerLoss simulates power failures over the queue and the database together, before each step of a host from its
+// first start through its work and a restart. The next start must not fail, and must find everything that was promised
+// before the failure, once and whole.
 func TestPowerLoss(t *testing.T) {
 	chance := newChance(t)
 	m, p := newLife(t)
@@ -20,8 +20,9 @@ func TestPowerLoss(t *testing.T) {
 	c.done()
 }
 
-// TestPowerLossAfterKill kills a host between a write and its sync, in the queue and in the database, and lets the power fail in its next life. What the
-// first life wrote without a sync, the second one reads, so it must not take it for safe.
+// TestPowerLossAfterKill kills a host between a write and its sync, in the queue and in the database, and lets the
+// power fail in its next life. The second life reads what the first wrote without a sync, and must not take it for
+// safe.
 func TestPowerLossAfterKill(t *testing.T) {
 	chance := newChance(t)
 	m, p := newLife(t)
@@ -45,8 +46,8 @@ func TestPowerLossAfterKill(t *testing.T) {
 	c.done()
 }
 
-// losses are the power failures before one step. What breaks if anything does is mostly a queue that has all beside a
-// database that has nothing.
+// losses returns the power failures to try before one step. The pair that breaks most is a queue that keeps all
+// unsynced changes with a database that loses all.
 func losses(step int) []loss {
 	all := []loss{{kept, lost}, {lost, lost}}
 	random := option[int]("losses")
@@ -62,15 +63,14 @@ func losses(step int) []loss {
 	return all
 }
 
-// newLife returns a new machine, on which nothing has been promised.
+// newLife returns a new machine without promises.
 func newLife(t *testing.T) (*machine, *promises) {
 	t.Helper()
 	m := newMachine(t.TempDir(), newPicture())
 	return m, &promises{machine: m}
 }
 
-// nextLife has a host work on what a killed one left, for whom the cache is still there, and returns what is promised
-// then.
+// nextLife runs a host on the files of a killed one, whose cache is still there, and returns the promises after that.
 func nextLife(t *testing.T, now picture, made []promise) *promises {
 	t.Helper()
 	root := t.TempDir()
@@ -85,7 +85,7 @@ func nextLife(t *testing.T, now picture, made []promise) *promises {
 	return p
 }
 
-// live has a machine start, work for some rounds, and stop.
+// live starts a host on the machine, lets it work for some rounds, and stops it.
 func live(t *testing.T, m *machine, p *promises, rounds int) {
 	t.Helper()
 	h, err := startHost(t.Context(), m)

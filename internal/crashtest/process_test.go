@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// comePatience is how long a process may take until it serves, on a machine that has other things to do.
+// comePatience is how long a process may take until it serves, on a busy machine.
 const comePatience = 30 * time.Second
 
-// process is another process of this program. Whoever started it kills or stops it.
+// process is another process of this program. The code that starts it must kill or stop it.
 type process struct {
-	name  string // Role and number of the start, for complaints.
-	log   string // The path of what it writes to its standard error.
+	name  string // Its role and the number of the start, for complaints.
+	log   string // The path of the file that its standard error goes to.
 	cmd   *exec.Cmd
 	stdin io.Closer
 
@@ -30,7 +30,7 @@ type process struct {
 	err   error
 }
 
-// startProcess starts a process that does a task, and writes its log to a file in a directory.
+// startProcess starts a process for a task, and writes its log to a file in the directory logs.
 func startProcess(do task, number int, logs string) (*process, error) {
 	text, err := json.Marshal(do)
 	if err != nil {
@@ -47,8 +47,8 @@ func startProcess(do task, number int, logs string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // The process has it open itself.
-	// The race detector, where it is on, would have each process sleep for a second at its end.
+	defer log.Close() // The process has its own descriptor.
+	// Without this, the race detector would make each process sleep for a second at its end.
 	p.cmd.Env = append(os.Environ(), taskVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stderr = log
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -65,7 +65,7 @@ func startProcess(do task, number int, logs string) (*process, error) {
 	return p, nil
 }
 
-// watch follows the process to its end.
+// watch reads the process's output and waits for its end.
 func (p *process) watch(stdout io.Reader) {
 	defer close(p.ended)
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
@@ -76,7 +76,7 @@ func (p *process) watch(stdout io.Reader) {
 	p.err = p.cmd.Wait()
 }
 
-// awaitReady returns once the process serves, or why it does not.
+// awaitReady returns nil once the process serves, or the reason why it does not.
 func (p *process) awaitReady() error {
 	timer := time.NewTimer(comePatience)
 	defer timer.Stop()
@@ -90,27 +90,27 @@ func (p *process) awaitReady() error {
 	}
 }
 
-// kill ends the process by SIGKILL and waits for that. It fails where the process had ended by itself.
+// kill ends the process by SIGKILL and waits for its end. It fails where the process had ended before.
 func (p *process) kill() error {
 	killErr := p.cmd.Process.Kill()
 	<-p.ended
-	if code := p.cmd.ProcessState.ExitCode(); killErr != nil || code >= 0 { // No signal leaves a code.
+	if code := p.cmd.ProcessState.ExitCode(); killErr != nil || code >= 0 { // A process that a signal ended has no code.
 		return fmt.Errorf("%s ended by itself: %v; see %s", p.name, p.err, p.log)
 	}
 	return p.check()
 }
 
-// stop asks the process to end in good order and waits for that.
+// stop asks the process to end in good order and waits for its end.
 func (p *process) stop() error {
 	closeErr := p.stdin.Close()
-	<-p.ended // It sees to that itself: see runTask.
+	<-p.ended // The process ends by itself after stopPatience: see runTask.
 	if err := errors.Join(closeErr, p.err); err != nil {
 		return fmt.Errorf("%s did not stop in good order: %v; see %s", p.name, err, p.log)
 	}
 	return p.check()
 }
 
-// check looks for what a process that was killed cannot say by its exit code.
+// check looks in the log for faults that the exit code of a killed process cannot show.
 func (p *process) check() error {
 	log, err := os.ReadFile(p.log)
 	if err != nil {
@@ -124,8 +124,8 @@ func (p *process) check() error {
 	return nil
 }
 
-// fixedAddress returns an address on which one process after the other can listen. Its port is none of those that the
-// system gives to outgoing connections, or one of these could have it while nobody listens.
+// fixedAddress returns an address on which one process after the other can listen. Its port is not one that the system
+// gives to outgoing connections: such a connection could take it while no process listens.
 func fixedAddress(rng *rand.Rand) (string, error) {
 	var lastErr error
 	for range 100 {

@@ -7,28 +7,28 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 )
 
-// kind is what somebody was promised.
+// kind is the kind of a promise.
 type kind int
 
 const (
-	begun   kind = iota // That an interception is recorded, and will have an end.
-	ended               // That it is recorded whole: its client has the answer.
-	issued              // That a token is worth something.
-	revoked             // That it is not.
+	begun   kind = iota // The interception is recorded, and will have an end.
+	ended               // It is recorded whole: its client has the answer.
+	issued              // A token is valid.
+	revoked             // It is not.
 )
 
 func (k kind) String() string {
 	return [...]string{"interception begun", "interception ended", "token issued", "token revoked"}[k]
 }
 
-// promise is one that was made when a machine had taken so many steps.
+// promise is what somebody was promised when a machine had taken a number of steps.
 type promise struct {
 	kind  kind
-	id    string // Of the interception or token.
+	id    string // The id of the interception or token.
 	steps int
 }
 
-// promises are what was promised on a machine. They are safe for concurrent use.
+// promises are the promises made on a machine. They are safe for concurrent use.
 type promises struct {
 	machine *machine
 
@@ -36,14 +36,14 @@ type promises struct {
 	made []promise
 }
 
-// make notes that somebody has just been promised something.
+// make notes that a promise has just been made.
 func (p *promises) make(k kind, id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.made = append(p.made, promise{k, id, p.machine.now()})
 }
 
-// before returns the promises that had been made before a step.
+// before returns the promises made before a step.
 func (p *promises) before(steps int) []promise {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,7 +56,7 @@ func (p *promises) before(steps int) []promise {
 	return made
 }
 
-// found is what a start after a power failure found, once all that waited was delivered.
+// found is what a start after a power failure found, once all waiting records were delivered.
 type found struct {
 	err           error
 	integrity     string
@@ -64,7 +64,7 @@ type found struct {
 	tokens        []aibridgedserver.APIKey
 }
 
-// check returns which promises are broken, and what else is wrong.
+// check returns which promises are broken, and any other faults.
 func (f *found) check(made []promise) (complaints []string) {
 	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
 	if f.err != nil {
@@ -102,7 +102,7 @@ func (f *found) check(made []promise) (complaints []string) {
 	return complaints
 }
 
-// isWhole reports whether an interception is recorded with all that serve records of one, once each.
+// isWhole reports whether an interception has each record that serve makes, once.
 func isWhole(i *aibridgedserver.Interception) bool {
 	return i.ErrorType == nil && len(i.Prompts) == 1 && len(i.TokenUsages) == 1 && len(i.ToolUsages) == 1 &&
 		i.Prompts[0].Prompt == promptOf(i.ID) && i.ToolUsages[0].Input == inputOf(i.ID)

@@ -13,8 +13,8 @@ import (
 // segmentsPatience is how long it may take until the queue has filled, delivered and removed a file of its log.
 const segmentsPatience = 60 * time.Second
 
-// TestKillBehindSegments kills a gateway while interceptions are open whose starts were in a file of the queue's log
-// that has been removed: they are known all the same, and recorded as cut.
+// TestKillBehindSegments kills a gateway whose open interceptions have their starts in a file of the queue's log that
+// has been removed since. The next start must still know them, and record them as cut.
 func TestKillBehindSegments(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, aibridged.DurabilityKernel)

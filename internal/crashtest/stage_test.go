@@ -19,19 +19,19 @@ import (
 
 const (
 	clients = 32
-	// clientPatience is far more than an answer takes, also where the control plane is away for a while.
+	// clientPatience is far more than an answer takes, even while the control plane is away for a time.
 	clientPatience = 60 * time.Second
 )
 
-// stage is what a test plays on: an upstream, and a gateway and a control plane as processes of their own, which the
-// test starts. Its own connection to the database is a third one.
+// stage is the setup of a test: an upstream, and a gateway and a control plane as processes of their own, which the
+// test starts. The test has a connection of its own to the database.
 type stage struct {
 	t       *testing.T
 	chance  chance
-	dir     string // Everything lies in here. It stays where the test fails.
+	dir     string // Holds all files. It is kept where the test fails.
 	records string // The gateway's directory.
 
-	// Ctx ends with the test, or with its first failure: fail.
+	// ctx ends with the test, or with its first failure: fail.
 	ctx   context.Context
 	abort context.CancelFunc
 
@@ -47,9 +47,9 @@ type stage struct {
 
 	mu        sync.Mutex
 	starts    int        // Guarded by mu.
-	processes []*process // Guarded by mu: all that were started.
+	processes []*process // Guarded by mu; all processes that were started.
 
-	lives []life // Of the gateway; the test's own goroutine alone has them.
+	lives []life // The gateway's; only the test's own goroutine uses them.
 }
 
 func newStage(t *testing.T, durability aibridged.Durability) *stage {
@@ -102,7 +102,7 @@ func (s *stage) makeDirectory() {
 
 func (s *stage) logs() string { return filepath.Join(s.dir, "logs") }
 
-// openDatabase opens the test's own view of the database, and makes a token in it.
+// openDatabase opens the database for the test itself, and makes a token in it.
 func (s *stage) openDatabase(path string) {
 	s.t.Helper()
 	db, err := sqlite.Open(s.ctx, path)
@@ -124,7 +124,7 @@ func (s *stage) openDatabase(path string) {
 	s.must(err)
 }
 
-// must ends the test where err is not nil. It is for the test's own goroutine.
+// must ends the test where err is not nil. Only the test's own goroutine may call it.
 func (s *stage) must(err error) {
 	s.t.Helper()
 	if err != nil {
@@ -132,14 +132,14 @@ func (s *stage) must(err error) {
 	}
 }
 
-// fail fails the test and ends all that is going on in it. It is for any goroutine.
+// fail fails the test and ends everything that runs in it. Any goroutine may call it.
 func (s *stage) fail(err error) {
 	s.t.Helper()
 	s.t.Error(err)
 	s.abort()
 }
 
-// going ends the test if it has failed in another goroutine, or a client got what none should get.
+// going ends the test if it has failed in another goroutine, or if a client got an answer that none should get.
 func (s *stage) going() {
 	s.t.Helper()
 	wrongs := s.ledger.wrongs()
@@ -151,7 +151,7 @@ func (s *stage) going() {
 	}
 }
 
-// start starts a process. It does not wait for it.
+// start starts a process and does not wait until it is ready.
 func (s *stage) start(do task) (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +164,7 @@ func (s *stage) start(do task) (*process, error) {
 	return p, nil
 }
 
-// startReady starts a process and waits for it.
+// startReady starts a process and waits until it is ready.
 func (s *stage) startReady(do task) (*process, error) {
 	p, err := s.start(do)
 	if err != nil {
@@ -173,17 +173,17 @@ func (s *stage) startReady(do task) (*process, error) {
 	return p, p.awaitReady()
 }
 
-// endAll ends what still runs.
+// endAll ends the processes that still run.
 func (s *stage) endAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.processes {
-		_ = p.cmd.Process.Kill() // Most of them have ended.
+		_ = p.cmd.Process.Kill() // Most have ended already, so the error says nothing.
 		<-p.ended
 	}
 }
 
-// load has clients ask things. The function that it returns lets them finish and waits for them.
+// load starts clients that send requests. The returned function lets them finish and waits for them.
 func (s *stage) load(configure func(n int, c *client)) (finish func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	var running sync.WaitGroup
@@ -201,16 +201,16 @@ func (s *stage) load(configure func(n int, c *client)) (finish func()) {
 		running.Wait()
 	}
 	s.t.Cleanup(func() {
-		s.abort() // Where the test has not come to finish.
+		s.abort() // Where the test ended before it called finish.
 		finish()
 	})
 	return finish
 }
 
-// quick is a pace at which a kill finds most clients within an answer.
+// quick returns a pace at which most clients are within an answer when a kill comes.
 func quick() pace { return pace{event: 10 * time.Millisecond, whole: 100 * time.Millisecond} }
 
-// await waits until something is so.
+// await waits until isSo returns true.
 func (s *stage) await(patience time.Duration, what string, isSo func() bool) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)

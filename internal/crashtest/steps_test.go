@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// walName is the database's log.
+// walName is the file of the database's write-ahead log.
 const walName = databaseName + "-wal"
 
-// unsynced returns the steps before which something whole is written to the log of the queue, or of the database, that is
+// unsynced returns the steps before which the log of the queue, or of the database, ends in a complete write that is
 // not synced yet.
 func (m *machine) unsynced(ofQueue bool) []int {
 	var found []int
@@ -24,8 +24,8 @@ func (m *machine) unsynced(ofQueue bool) []int {
 	return found
 }
 
-// checkDatabaseSteps fails where the log of a machine lacks a step that matters to the database: then a test that goes
-// by it proves nothing.
+// checkDatabaseSteps fails where a machine's log lacks a kind of step that matters to the database: a test on such a
+// log would prove nothing.
 func checkDatabaseSteps(t *testing.T, m *machine) {
 	t.Helper()
 	names, counts := map[int]string{}, map[string]int{}

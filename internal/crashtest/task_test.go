@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	// taskVariable names the environment variable that makes this program do a task, which it holds in JSON.
+	// taskVariable names the environment variable that holds the task of this process as JSON.
 	taskVariable = "AIBRIDGED_CRASHTEST_TASK"
 	// readyLine is what a process prints once it serves.
 	readyLine = "ready"
@@ -34,26 +34,26 @@ const (
 	roleGateway      = "gateway"
 	roleControlPlane = "control plane"
 
-	// taskMemory is what the garbage collector of such a process aims at.
+	// taskMemory is the memory limit that the garbage collector of such a process aims at.
 	taskMemory = 64 << 20
-	// stopPatience is how long one may take to end in good order.
+	// stopPatience is how long such a process may take to end in good order.
 	stopPatience = 20 * time.Second
 )
 
-// task is what another process of this program is to do, until its standard input ends: which it does, too, when the
+// task is the work of another process of this program. It ends with the process's standard input, and so also when the
 // process that started it is gone.
 type task struct {
 	Role    string
-	Address string // Where to listen.
+	Address string // The address to listen on.
 
-	Upstream     string                  // Of a gateway: the address of its providers.
-	ControlPlane string                  // Of a gateway.
-	Records      aibridged.RecordOptions // Of a gateway.
+	Upstream     string                  // For a gateway: the address of its providers.
+	ControlPlane string                  // For a gateway.
+	Records      aibridged.RecordOptions // For a gateway.
 
-	Database string // Of a control plane: a path.
+	Database string // For a control plane: a path.
 }
 
-// runTask is the main function of such a process.
+// runTask is the main function of a process with a task.
 func runTask(text string) int {
 	debug.SetMemoryLimit(taskMemory)
 	var do task
@@ -158,7 +158,7 @@ func (do task) newGateway(logger slog.Logger, registry *prometheus.Registry) (*a
 		var dialer net.Dialer
 		return dialer.DialContext(ctx, "tcp", do.ControlPlane)
 	}
-	// Not on the context of the process: what is queued is delivered after that has ended.
+	// Not on the context of the process: the server delivers its queue after that context has ended.
 	server, err := aibridged.NewServer(context.Background(), pool, controlplane.Network(dial, controlplane.NetworkOptions{}),
 		aibridged.ServerOptions{Logger: logger, Tracer: tracer, Metrics: aibridged.NewMetrics(registry), Records: do.Records})
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// diskBytes is how large a small disk is.
+// diskBytes is the size of a small disk.
 const diskBytes = 1 << 20
 
-// smallDisk returns a directory on a disk of its own. Where this process may not mount one it is no disk, and isReal is
-// false. What is on it when the test fails is kept elsewhere.
+// smallDisk returns a directory on a small disk of its own. Where this process may not mount one, it returns an
+// ordinary directory and isReal is false. If the test fails, the files are kept elsewhere.
 func smallDisk(t *testing.T) (dir string, isReal bool) {
 	t.Helper()
 	dir = t.TempDir()
@@ -29,7 +29,7 @@ func smallDisk(t *testing.T) (dir string, isReal bool) {
 	return dir, true
 }
 
-// freeBytes returns how much room a disk has.
+// freeBytes returns how much space a disk has left.
 func freeBytes(dir string) (int64, error) {
 	var disk syscall.Statfs_t
 	err := syscall.Statfs(dir, &disk)

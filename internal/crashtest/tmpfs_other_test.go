@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// diskBytes is how large a small disk is.
+// diskBytes is the size of a small disk.
 const diskBytes = 1 << 20
 
-// smallDisk returns a directory that a limit makes small.
+// smallDisk returns an ordinary directory, whose size the test must limit itself.
 func smallDisk(t *testing.T) (dir string, isReal bool) {
 	return t.TempDir(), false
 }
 
-// freeBytes is asked of real disks only.
+// freeBytes works for real disks only.
 func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }

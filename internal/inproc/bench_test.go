@@ -15,7 +15,7 @@ type named struct {
 	transport http.RoundTripper
 }
 
-// transports are the ways to ask a handler, over loopback to compare.
+// transports returns the ways to call a handler; the one over loopback is for comparison.
 func transports(b *testing.B, handler http.Handler) []named {
 	server := httptest.NewServer(handler)
 	b.Cleanup(server.Close)
@@ -32,7 +32,7 @@ type roundTripperFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripperFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// BenchmarkRequest sends 1 KB and gets 1 KB.
+// BenchmarkRequest sends 1 KB and receives 1 KB.
 func BenchmarkRequest(b *testing.B) {
 	text := strings.Repeat("x", 1<<10)
 	for _, c := range transports(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +53,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkEvent streams events of 200 bytes, each flushed, and read as they come.
+// BenchmarkEvent streams events of 200 bytes, each flushed and read as it comes.
 func BenchmarkEvent(b *testing.B) {
 	event := []byte(strings.Repeat("x", 200))
 	for _, c := range transports(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -20,8 +20,8 @@ import (
 	"github.com/coder/aibridged/internal/inproc"
 )
 
-// TestLikeNetwork serves the same requests by the same handlers in process and over a connection of net/http, and
-// expects the same.
+// TestLikeNetwork sends the same requests to the same handlers in process and over a net/http connection, and expects
+// the same results.
 func TestLikeNetwork(t *testing.T) {
 	t.Parallel()
 	for _, c := range slices.Concat(responseCases(), requestCases()) {
@@ -43,7 +43,7 @@ func TestLikeNetwork(t *testing.T) {
 	}
 }
 
-// compared is a request and how it is served.
+// compared is a request and the handler that serves it.
 type compared struct {
 	name    string
 	handler http.HandlerFunc
@@ -57,7 +57,7 @@ type seen struct {
 	status   string
 	header   http.Header
 	length   int64
-	announce http.Header // The trailer before the body has been read.
+	announce http.Header // The trailer before the body is read.
 	body     string
 	bodyErr  string
 	trailer  http.Header
@@ -81,10 +81,10 @@ func ask(t *testing.T, transport http.RoundTripper, base string, c compared) see
 	if declared := s.header.Get("Content-Length"); declared != "" && c.name[0] == '=' {
 		s.length = response.ContentLength
 	} else {
-		s.header.Del("Content-Length") // A server counts small bodies by itself.
+		s.header.Del("Content-Length") // net/http's server adds it to small bodies.
 	}
 	if s.header.Get("Content-Type") == "text/plain; charset=utf-8" {
-		s.header.Del("Content-Type") // A server guesses.
+		s.header.Del("Content-Type") // net/http's server guesses it.
 	}
 	s.header.Del("Date")
 	body, err := io.ReadAll(response.Body)
@@ -93,7 +93,7 @@ func ask(t *testing.T, transport http.RoundTripper, base string, c compared) see
 	return s
 }
 
-// kind tells the kinds of errors apart that a client may rely on.
+// kind returns the kind of an error, as far as clients may rely on it.
 func kind(err error) string {
 	switch {
 	case err == nil:
@@ -107,12 +107,12 @@ func kind(err error) string {
 func newRequest(method, target string, body io.Reader) *http.Request {
 	request, err := http.NewRequestWithContext(context.Background(), method, target, body)
 	if err != nil {
-		panic(err) // The targets are ours.
+		panic(err) // The test made the target, so it is valid.
 	}
 	return request
 }
 
-// with is a request of that method with text as its body, or without a body.
+// with returns a request with that method and text as its body; empty means no body.
 func with(method, text string) func(string) *http.Request {
 	return func(base string) *http.Request {
 		if text == "" {
@@ -300,7 +300,7 @@ func responseCases() []compared {
 // echo answers with the request as the handler sees it, and with its body.
 func echo(w http.ResponseWriter, r *http.Request) {
 	header := r.Header.Clone()
-	header.Del("User-Agent") // A transport adds one.
+	header.Del("User-Agent") // net/http's transport adds one.
 	announced := r.Trailer.Clone()
 	body, err := io.ReadAll(r.Body)
 	print := func(name string, value any) { _, _ = fmt.Fprintf(w, "%s: %#v\n", name, value) }
@@ -399,7 +399,7 @@ func requestCases() []compared {
 	}
 }
 
-// atEOF calls a function when a body has been read.
+// atEOF calls a function when a body has been read to its end.
 type atEOF struct {
 	io.ReadCloser
 	call func()

@@ -131,7 +131,7 @@ func TestReadDeadline(t *testing.T) {
 	}
 }
 
-// TestReadDeadlineCleared leaves no timer behind.
+// TestReadDeadlineCleared checks that a deadline leaves no timer behind.
 func TestReadDeadlineCleared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestReadDeadlineCleared(t *testing.T) {
 	})
 }
 
-// TestClientTimeout lets net/http's client run out of patience, before and after the headers.
+// TestClientTimeout has the timeout of net/http's client end before and after the headers.
 func TestClientTimeout(t *testing.T) {
 	t.Parallel()
 	for _, answers := range []bool{false, true} {

@@ -14,20 +14,20 @@ var (
 	errBodyClosed      = errors.New("the response's body was closed")
 )
 
-// pipe hands bytes from writes to reads. It has no buffer: whichever side comes first waits with its own slice, the
-// other copies from or to that, and wakes it. So a write and its read cost one wake-up, and not two.
+// pipe hands bytes from writes to reads. It has no buffer: the side that comes first waits with its own slice, and the
+// other copies from or to that slice and wakes the first. So a write and its read cost one wake-up, not two.
 type pipe struct {
-	reading, writing sync.Mutex // Held by the one read and the one write that may be under way.
+	reading, writing sync.Mutex // Each held by the one read or write that may be under way.
 
 	mu       sync.Mutex
 	given    sync.Cond // The waiting read has its bytes, or readErr is set.
-	taken    sync.Cond // The waiting write is rid of its bytes, or writeErr is set, or its deadline has changed or passed.
+	taken    sync.Cond // The waiting write has no bytes left, or writeErr is set, or its deadline has changed or passed.
 	wanted   []byte    // Where the waiting read wants its bytes, nil if none waits.
-	got      int       // How many it was given.
-	offered  []byte    // What the waiting write has not got rid of yet.
+	got      int       // How many bytes it was given.
+	offered  []byte    // What the waiting write has left.
 	blocked  bool      // A write waits.
 	left     int64     // Bytes until the declared end of the body, -1 where none was declared.
-	closed   bool      // By the reader.
+	closed   bool      // The reader has closed.
 	readErr  error     // What reads return from now on, or nil.
 	writeErr error     // What writes return from now on, or nil.
 	trailer  http.Header
@@ -48,7 +48,7 @@ func (p *pipe) read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left == 0 && !p.closed {
-		return 0, io.EOF // Whatever became of the handler since.
+		return 0, io.EOF // Even if the handler has failed since.
 	}
 	if p.left > 0 {
 		b = b[:min(int64(len(b)), p.left)]
@@ -79,7 +79,7 @@ func (p *pipe) read(b []byte) (int, error) {
 	return n, nil
 }
 
-// write waits until all of b has been read. Where that cannot be, the body has a gap, and so it ends there.
+// write waits until all of b has been read. If that fails, the body has a gap, and so it ends there.
 func (p *pipe) write(b []byte) (int, error) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -104,7 +104,7 @@ func (p *pipe) write(b []byte) (int, error) {
 	return n, nil
 }
 
-// wait returns when nothing is offered any more, or never will be taken.
+// wait returns when no bytes are offered, or when none will be taken any more.
 func (p *pipe) wait() {
 	if len(p.offered) == 0 {
 		return
@@ -122,7 +122,7 @@ func (p *pipe) writable() bool {
 	return p.writeErr == nil && (p.deadline.IsZero() || time.Now().Before(p.deadline))
 }
 
-// setWriteDeadline limits the write that waits and those to come.
+// setWriteDeadline limits the waiting write and later ones.
 func (p *pipe) setWriteDeadline(t time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +159,7 @@ func (p *pipe) closeWrite(err error, trailer http.Header) {
 	defer p.mu.Unlock()
 	switch {
 	case err != nil:
-	case len(p.offered) > 0: // A goroutine that the handler left behind still writes.
+	case len(p.offered) > 0: // A goroutine that outlived the handler still writes.
 		err = io.ErrUnexpectedEOF
 	default:
 		err = io.EOF
@@ -169,7 +169,7 @@ func (p *pipe) closeWrite(err error, trailer http.Header) {
 	p.endWrites(errHandlerReturned)
 }
 
-// closeRead ends the body for a reader that wants no more, and reports whether there was more to come.
+// closeRead ends the body from the reader's side, and reports whether the body had not ended yet.
 func (p *pipe) closeRead() (early bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -189,14 +189,14 @@ func (p *pipe) abort(cause error) {
 	p.endWrites(cause)
 }
 
-// broken returns what writes would fail with, or nil.
+// broken returns the error that a write would return, or nil.
 func (p *pipe) broken() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.writeErr
 }
 
-// takeTrailer returns the trailer once.
+// takeTrailer returns the trailer the first time, and nil after that.
 func (p *pipe) takeTrailer() http.Header {
 	p.mu.Lock()
 	defer p.mu.Unlock()

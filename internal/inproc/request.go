@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// remoteAddr is what handlers see as the client's address: this machine, no port.
+// remoteAddr is the client's address that handlers see: this machine, no port.
 const remoteAddr = "127.0.0.1:0"
 
-// check refuses what could not be sent over a connection. The errors name no value.
+// check refuses requests that could not be sent over a connection. The errors contain no value.
 func check(request *http.Request) error {
 	switch {
 	case request.URL == nil:
@@ -52,7 +52,7 @@ func (t *Transport) serverRequest(ctx context.Context, request *http.Request) (*
 	target, err := url.ParseRequestURI(uri)
 	if err != nil {
 		if parse, ok := errors.AsType[*url.Error](err); ok {
-			err = parse.Err // The query that it also holds may have a key in it.
+			err = parse.Err // Only the cause: the error itself quotes the URL, whose query may have a key in it.
 		}
 		return nil, nil, fmt.Errorf("request path: %w", err)
 	}
@@ -76,7 +76,7 @@ func (t *Transport) serverRequest(ctx context.Context, request *http.Request) (*
 	return served, setBody(served, request), nil
 }
 
-// setBody gives served the body of request, and the fields and headers that tell its length.
+// setBody gives served the body of request, and sets the fields and headers for its length.
 func setBody(served, request *http.Request) *incoming {
 	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} {
 		served.Header.Del(name)
@@ -93,7 +93,7 @@ func setBody(served, request *http.Request) *incoming {
 	if request.ContentLength > 0 {
 		served.Header.Set("Content-Length", strconv.FormatInt(request.ContentLength, 10))
 	} else {
-		// A client's 0 with a body, and any negative length, mean that nobody knows it yet.
+		// A client's ContentLength of 0 with a body, and any negative length, mean that the length is unknown.
 		body.left = -1
 		served.TransferEncoding = []string{"chunked"}
 		served.Trailer = announced(request.Trailer)
@@ -116,7 +116,7 @@ func announced(trailer http.Header) http.Header {
 	return names
 }
 
-// fill gives a trailer the values of the one that it was announced for.
+// fill copies the values of trailer into the announced trailer served.
 func fill(served, trailer http.Header) {
 	for name, values := range received(trailer) {
 		if _, ok := served[name]; ok {
@@ -125,15 +125,15 @@ func fill(served, trailer http.Header) {
 	}
 }
 
-// incoming is the body of a request as a server's handler knows it: it may be read until the request has ended, and
-// closed at any time. The client's body is closed once. Reading is for one goroutine at a time.
+// incoming is the body of a request as the handler sees it: it can be read until the request has ended, and closed at
+// any time. The client's body is closed once. Only one goroutine at a time may read.
 type incoming struct {
 	source io.ReadCloser
 	left   int64  // Bytes until the end, -1 where unknown.
-	atEOF  func() // Or nil.
+	atEOF  func() // Called at the end of the body, or nil.
 
 	mu    sync.Mutex
-	ended error // What reads fail with, or nil.
+	ended error // The error of later reads, or nil.
 	timer *time.Timer
 }
 
@@ -154,7 +154,7 @@ func (b *incoming) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 		return n, nil
-	case b.hasEnded() != nil: // The client's body was closed under the read, and err is only the consequence.
+	case b.hasEnded() != nil: // The client's body was closed during the read, which caused err.
 		return n, b.hasEnded()
 	case err == io.EOF && b.left > 0:
 		return n, io.ErrUnexpectedEOF
@@ -169,7 +169,7 @@ func (b *incoming) Close() error {
 	return b.end(http.ErrBodyReadAfterClose)
 }
 
-// end closes the client's body, if it is open, and makes reads fail with err.
+// end closes the client's body, if it is still open, and makes reads fail with err.
 func (b *incoming) end(err error) error {
 	b.mu.Lock()
 	if b.timer != nil {
@@ -190,8 +190,8 @@ func (b *incoming) hasEnded() error {
 	return b.ended
 }
 
-// setDeadline ends the body at that time. A read that has begun is only interrupted if closing the client's body
-// interrupts it.
+// setDeadline ends the body at that time. A read under way is interrupted only if closing the client's body interrupts
+// it.
 func (b *incoming) setDeadline(t time.Time) {
 	b.mu.Lock()
 	if b.timer != nil {
@@ -208,14 +208,14 @@ func (b *incoming) setDeadline(t time.Time) {
 	}
 }
 
-// serverContext is a client's context as a server's handler should see it.
+// serverContext is a client's context as the handler should see it.
 type serverContext struct {
 	context.Context
 	server *http.Server
 }
 
-// Value hides the client's trace, which would otherwise see the requests that the handler makes, and shows a server:
-// without one, [httputil.ReverseProxy] ends an answer that was cut as if it were complete.
+// Value hides the client's trace, which would otherwise see the handler's own requests. It returns a server for
+// [http.ServerContextKey]: without one, [httputil.ReverseProxy] ends a cut answer as if it were complete.
 func (c serverContext) Value(key any) any {
 	if key == http.ServerContextKey {
 		return c.server

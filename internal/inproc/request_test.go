@@ -28,7 +28,7 @@ func (c *closing) Close() error {
 	return nil
 }
 
-// TestRequestBodyIsClosed closes it once, whatever happens to the request.
+// TestRequestBodyIsClosed checks that the body is closed once, whatever happens to the request.
 func TestRequestBodyIsClosed(t *testing.T) {
 	t.Parallel()
 	ended, cancel := context.WithCancel(t.Context())
@@ -82,7 +82,7 @@ func TestRequestBodyIsClosed(t *testing.T) {
 	}
 }
 
-// TestCancelInterruptsReading cancels a request whose handler waits for more of its body.
+// TestCancelInterruptsReading cancels a request while its handler waits for more of the body.
 func TestCancelInterruptsReading(t *testing.T) {
 	t.Parallel()
 	source, sink := io.Pipe()
@@ -106,7 +106,7 @@ func TestCancelInterruptsReading(t *testing.T) {
 	}
 }
 
-// TestRequestLength holds bodies to the length that their requests declare.
+// TestRequestLength checks bodies against the length that their requests declare.
 func TestRequestLength(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
@@ -135,7 +135,7 @@ func TestRequestLength(t *testing.T) {
 	}
 }
 
-// TestRequestIsNotChanged lets a handler do to its request what it wants.
+// TestRequestIsNotChanged has a handler change its request, and checks that the client's stays the same.
 func TestRequestIsNotChanged(t *testing.T) {
 	t.Parallel()
 	build := func() *http.Request {

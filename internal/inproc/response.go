@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// respond makes the client's response with that header, which it may change.
+// respond makes the client's response with header, which it may change.
 func (w *writer) respond(header http.Header) {
 	w.length = contentLength(header)
 	if encoding := header.Get("Transfer-Encoding"); encoding != "" && encoding != "identity" {
-		w.length = -1 // Both at once cannot be, and the declared length is what does not count.
+		w.length = -1 // A body with both framings is framed by the transfer coding, so the declared length does not count.
 	}
 	header.Del("Transfer-Encoding")
 	if w.length < 0 || !bodyAllowed(w.status) {
@@ -45,14 +45,14 @@ func (w *writer) respond(header http.Header) {
 	w.response.Body = &outgoing{w}
 }
 
-// announceTrailers tells the client which trailers there will be, where the handler said so.
+// announceTrailers tells the client the names of the trailers that the handler announced.
 func (w *writer) announceTrailers() {
 	for _, list := range w.response.Header["Trailer"] {
 		for name := range strings.SplitSeq(list, ",") {
 			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
 			switch name {
 			case "", "Transfer-Encoding", "Content-Length", "Trailer":
-				continue // These would change what the body is.
+				continue // Trailers must not change the framing of the body.
 			}
 			w.trailers = append(w.trailers, name)
 			if w.response.Trailer == nil {
@@ -77,7 +77,7 @@ type outgoing struct{ w *writer }
 
 func (b *outgoing) Read(p []byte) (int, error) {
 	if caller := b.w.caller; caller.Err() != nil {
-		b.w.pipe.abort(context.Cause(caller)) // Whatever the handler still offers.
+		b.w.pipe.abort(context.Cause(caller)) // Also drops what the handler still offers.
 	}
 	n, err := b.w.pipe.read(p)
 	if err == io.EOF {

@@ -1,5 +1,5 @@
-// Package inproc serves the requests of an HTTP client by a handler in the same process, without a connection between
-// them. What the handler and the client see is what they would see over one: see [Transport] for where it differs.
+// Package inproc passes the requests of an HTTP client to a handler in the same process, without a connection. The
+// handler and the client see what they would see over a connection, except for the differences that [Transport] lists.
 package inproc
 
 import (
@@ -12,15 +12,15 @@ import (
 
 // Transport is an [http.RoundTripper] that calls a handler. It is safe for concurrent use and needs no closing.
 //
-// The handler gets a request of its own, as a server would have read it from a connection, in a goroutine of its own,
-// which ends when it returns. Each Write hands its bytes to the reader of the response's body, without a buffer between
-// them: it returns when they have been taken, or when nobody is there to take them any more.
+// The handler gets a request of its own, as a server would have read it from a connection, and runs in a goroutine of
+// its own, which ends when the handler returns. There is no buffer between the handler and the reader of the response's
+// body: each Write returns when its bytes have been read, or when they cannot be read any more.
 //
 // The handler's context ends when the caller's does, when the response's body is closed before its end, and when the
-// handler returns. Closing the body does not wait for the handler. The request's body is closed in any case, when the
+// handler returns. Closing the body does not wait for the handler. The request's body is always closed, when the
 // handler has returned or its context has ended, whichever is first.
 //
-// It differs from a connection in what only a connection makes necessary:
+// It differs from a connection in these points:
 //
 //   - RoundTrip returns at WriteHeader, before the first byte of the body.
 //   - Nothing is added to the headers of either side: no Date, no User-Agent, no guess at a Content-Type.
@@ -29,17 +29,17 @@ import (
 //   - Informational responses (1xx) are ignored, and a connection cannot be hijacked.
 type Transport struct {
 	prefix string
-	server *http.Server // With the handler. It never serves: handlers look for one in their context.
+	server *http.Server // Has the handler. It never listens: handlers look for a server in their context.
 }
 
-// New returns a transport whose requests are served by handler. Their paths get prefix in front, which must be empty or
-// begin with a slash and not end in one.
+// New returns a transport that passes its requests to handler. It puts prefix before their paths; prefix must be empty,
+// or begin with a slash and not end with one.
 func New(handler http.Handler, prefix string) *Transport {
 	return &Transport{prefix: prefix, server: &http.Server{Handler: handler}}
 }
 
-// RoundTrip serves one request. It returns when the headers have been written, and fails with the context's cause where
-// the request's context ends before that. The caller must close the response's body.
+// RoundTrip passes one request to the handler. It returns when the handler has written the headers, and fails with the
+// context's cause where the request's context ends before that. The caller must close the response's body.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	caller := request.Context()
 	err := context.Cause(caller)
@@ -74,11 +74,11 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 
 func closeBody(request *http.Request) {
 	if request.Body != nil {
-		_ = request.Body.Close() // The caller gets the error that kept the body from being read.
+		_ = request.Body.Close() // RoundTrip must close the body, also where it fails.
 	}
 }
 
-// serve runs the handler and ends what belongs to the request, however the handler ends.
+// serve runs the handler and then ends the request and the response, however the handler ended.
 func serve(handler http.Handler, w *writer, request *http.Request, cancel context.CancelCauseFunc) {
 	ctx := request.Context()
 	stop := context.AfterFunc(ctx, func() {
@@ -90,7 +90,7 @@ func serve(handler http.Handler, w *writer, request *http.Request, cancel contex
 		err := outcome(recover(), returned)
 		stop()
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause // A handler that was told to stop may end as if nothing were missing.
+			err = cause // A handler that was cancelled may return as if its answer were complete.
 		}
 		cancel(nil)
 		w.incoming.end(http.ErrBodyReadAfterClose)
@@ -100,12 +100,12 @@ func serve(handler http.Handler, w *writer, request *http.Request, cancel contex
 	returned = true
 }
 
-// outcome returns what the client gets at the end of the body: nil where that is complete.
+// outcome returns the error at the end of the client's body: nil where the answer is complete.
 func outcome(recovered any, returned bool) error {
 	switch {
 	case returned:
 		return nil
-	case recovered == nil, recovered == http.ErrAbortHandler: // nil: the handler ended its goroutine.
+	case recovered == nil, recovered == http.ErrAbortHandler: // nil: the handler called runtime.Goexit.
 		return io.ErrUnexpectedEOF
 	}
 	return contain.Recovered(recovered)

@@ -23,7 +23,7 @@ import (
 	"github.com/coder/aibridged/internal/inproc"
 )
 
-// get asks handler for a path, which no test but this file's needs.
+// get sends a GET to handler, for the tests of this file.
 func get(ctx context.Context, handler http.HandlerFunc) (*http.Response, error) {
 	return inproc.New(handler, "").RoundTrip(newRequest(http.MethodGet, "http://gateway/path", nil).WithContext(ctx))
 }
@@ -37,13 +37,13 @@ func mustGet(t *testing.T, ctx context.Context, handler http.HandlerFunc) *http.
 	return response
 }
 
-// TestBytesAreReadableAsWritten lets the handler go on only when the client has what it wrote.
+// TestBytesAreReadableAsWritten lets the handler go on only when the client has read what it wrote.
 func TestBytesAreReadableAsWritten(t *testing.T) {
 	t.Parallel()
 	read := make(chan struct{})
 	response := mustGet(t, t.Context(), func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)
-		<-read // The headers alone must have been enough for the response.
+		<-read // The client must have the response with the headers alone.
 		for i := range 100 {
 			_, _ = fmt.Fprintf(w, "%02d", i)
 			<-read
@@ -108,8 +108,8 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name    string
-		handler func(w http.ResponseWriter, r *http.Request) // Until the caller gives up.
-		answers bool                                         // With headers.
+		handler func(w http.ResponseWriter, r *http.Request) // Runs until the caller cancels.
+		answers bool                                         // The handler writes headers.
 		read    bool                                         // The client reads when the context ends.
 	}{
 		{"before the headers", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, false, false},
@@ -176,7 +176,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestCancelIsNeverACleanEnd has a handler that stops at once, and as if nothing were missing, when it is told to.
+// TestCancelIsNeverACleanEnd has a handler that, once cancelled, returns as if its answer were complete.
 func TestCancelIsNeverACleanEnd(t *testing.T) {
 	t.Parallel()
 	for range 500 {
@@ -193,7 +193,7 @@ func TestCancelIsNeverACleanEnd(t *testing.T) {
 	}
 }
 
-// TestEndedContext reaches no handler.
+// TestEndedContext checks that a request whose context has ended reaches no handler.
 func TestEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -236,7 +236,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestCloseUnderRead closes a body that is being read.
+// TestCloseUnderRead closes a body during a read.
 func TestCloseUnderRead(t *testing.T) {
 	t.Parallel()
 	response := mustGet(t, t.Context(), func(w http.ResponseWriter, r *http.Request) {
@@ -249,7 +249,7 @@ func TestCloseUnderRead(t *testing.T) {
 	}
 }
 
-// TestCloseAfterAll lets a handler go on whose answer has been read in full.
+// TestCloseAfterAll checks that closing a body that was read to its end does not end the handler's context.
 func TestCloseAfterAll(t *testing.T) {
 	t.Parallel()
 	closed, ended := make(chan struct{}), make(chan error)
@@ -271,7 +271,7 @@ func TestCloseAfterAll(t *testing.T) {
 	}
 }
 
-// TestHandlerReturns ends the handler's context with the answer.
+// TestHandlerReturns checks that the handler's context ends when the handler returns.
 func TestHandlerReturns(t *testing.T) {
 	t.Parallel()
 	contexts := make(chan context.Context, 1)
@@ -316,7 +316,7 @@ func TestWriterLeftBehind(t *testing.T) {
 	}
 }
 
-// TestPanic turns panics into broken answers.
+// TestPanic checks that panics become broken answers.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
@@ -370,7 +370,7 @@ func TestGoexit(t *testing.T) {
 	}
 }
 
-// TestPanicOnHEAD is told although a HEAD has no body.
+// TestPanicOnHEAD checks that the client sees a panic even though a HEAD has no body.
 func TestPanicOnHEAD(t *testing.T) {
 	t.Parallel()
 	response, err := inproc.New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { explode() }), "").
@@ -383,7 +383,7 @@ func TestPanicOnHEAD(t *testing.T) {
 	}
 }
 
-// TestCutUpstream has a reverse proxy for a handler, whose upstream breaks off.
+// TestCutUpstream has a reverse proxy as the handler, whose upstream breaks off.
 func TestCutUpstream(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -411,7 +411,7 @@ func TestCutUpstream(t *testing.T) {
 	}
 }
 
-// TestContext shows the handler a server and the caller's values, but not the caller's trace.
+// TestContext checks that the handler sees a server and the caller's values, but not the caller's trace.
 func TestContext(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -431,7 +431,7 @@ func TestContext(t *testing.T) {
 	response.Body.Close()
 }
 
-// TestPrefix puts something before the path, and nothing else.
+// TestPrefix checks that the prefix is put before the path, and that nothing else changes.
 func TestPrefix(t *testing.T) {
 	t.Parallel()
 	cases := []struct{ url, want, wantRaw string }{
@@ -464,7 +464,7 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
-// TestFullDuplex answers a request while it is still being sent.
+// TestFullDuplex answers a request while the request is still being sent.
 func TestFullDuplex(t *testing.T) {
 	t.Parallel()
 	source, sink := io.Pipe()
@@ -497,7 +497,7 @@ func TestFullDuplex(t *testing.T) {
 	}
 }
 
-// TestNoHijacking says so in the way that net/http's helpers know.
+// TestNoHijacking checks the error that net/http's helpers return for what a writer cannot do.
 func TestNoHijacking(t *testing.T) {
 	t.Parallel()
 	response := mustGet(t, t.Context(), func(w http.ResponseWriter, _ *http.Request) {
@@ -508,7 +508,7 @@ func TestNoHijacking(t *testing.T) {
 	response.Body.Close()
 }
 
-// TestClient is used by net/http's client, which follows redirects.
+// TestClient uses the transport in net/http's client, which follows redirects.
 func TestClient(t *testing.T) {
 	t.Parallel()
 	client := &http.Client{Transport: inproc.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -553,7 +553,7 @@ func TestManyAtOnce(t *testing.T) {
 	running.Wait()
 }
 
-// FuzzBody reads and writes in parts of any size: the bytes stay the same.
+// FuzzBody writes and reads in parts of any size, and checks that the bytes stay the same.
 func FuzzBody(f *testing.F) {
 	f.Add([]byte("some text"), uint8(1), uint8(3), uint8(2), true)
 	f.Add(bytes.Repeat([]byte("x"), 1000), uint8(100), uint8(7), uint8(255), false)

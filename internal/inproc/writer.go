@@ -14,23 +14,23 @@ import (
 	"github.com/coder/aibridged/internal/contain"
 )
 
-// writer is the handler's [http.ResponseWriter]. It makes the client's response when the headers are written.
+// writer is the handler's [http.ResponseWriter]. It makes the client's response when the handler writes the headers.
 type writer struct {
-	caller   context.Context // The client's.
+	caller   context.Context // The client's context.
 	method   string
 	incoming *incoming
-	cancel   context.CancelCauseFunc // Of the handler's context.
-	header   http.Header             // The handler's.
+	cancel   context.CancelCauseFunc // Ends the handler's context.
+	header   http.Header             // The handler's header.
 	pipe     pipe
 
 	answered chan struct{}  // Closed when response or failed is set.
-	response *http.Response // Nil where failed is not.
+	response *http.Response // Nil where failed is set.
 	failed   error
 
 	mu       sync.Mutex
 	status   int   // 0: the headers have not been written.
-	length   int64 // The declared one, or -1.
-	written  int64 // What the handler has tried to write.
+	length   int64 // The declared length, or -1.
+	written  int64 // How many bytes the handler has tried to write.
 	trailers []string
 	returned bool
 }
@@ -82,7 +82,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	return w.pipe.write(p)
 }
 
-// beginWrite reports whether a write of n bytes has nobody to go to, or must not be.
+// beginWrite reports whether a write of n bytes must be discarded, or fails where it is not allowed.
 func (w *writer) beginWrite(n int) (discard bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,10 +103,10 @@ func (w *writer) beginWrite(n int) (discard bool, err error) {
 	return w.method == http.MethodHead, nil
 }
 
-// Flush writes the headers. The body needs no flushing.
+// Flush writes the headers. The body needs no flush.
 func (w *writer) Flush() { _ = w.FlushError() }
 
-// FlushError is Flush, and tells whether the client still reads.
+// FlushError is Flush, and fails where the client does not read any more.
 func (w *writer) FlushError() error {
 	if _, err := w.beginWrite(0); err != nil {
 		return err
@@ -114,8 +114,8 @@ func (w *writer) FlushError() error {
 	return w.pipe.broken()
 }
 
-// SetWriteDeadline limits how long writes wait for the client to read. A write that misses it fails with
-// [os.ErrDeadlineExceeded], as do all that follow, and the client's body ends in [io.ErrUnexpectedEOF].
+// SetWriteDeadline limits how long writes wait for the client to read. A write that misses the deadline fails with
+// [os.ErrDeadlineExceeded], as do all later ones, and the client's body ends in [io.ErrUnexpectedEOF].
 func (w *writer) SetWriteDeadline(t time.Time) error {
 	w.pipe.setWriteDeadline(t)
 	return nil
@@ -130,7 +130,7 @@ func (w *writer) SetReadDeadline(t time.Time) error {
 // EnableFullDuplex does nothing: reading and writing at the same time is always possible.
 func (w *writer) EnableFullDuplex() error { return nil }
 
-// finish ends the answer when the handler has returned: completely where err is nil.
+// finish ends the answer when the handler has returned. A nil err means that the answer is complete.
 func (w *writer) finish(err error) {
 	w.mu.Lock()
 	if w.status == 0 {
@@ -139,7 +139,7 @@ func (w *writer) finish(err error) {
 		case err == nil:
 			w.writeHeader(http.StatusOK, w.empty())
 		case panicked:
-			w.method = http.MethodGet // The body must tell the panic, even to a HEAD.
+			w.method = http.MethodGet // The body must carry the panic, even for a HEAD.
 			w.writeHeader(http.StatusInternalServerError, nil)
 		default:
 			w.failed = err
@@ -151,7 +151,7 @@ func (w *writer) finish(err error) {
 		err = io.ErrUnexpectedEOF
 	}
 	var trailer http.Header
-	if w.length < 0 { // As in HTTP/1.1, where trailers need the chunked encoding.
+	if w.length < 0 { // As in HTTP/1.1: trailers need the chunked coding.
 		trailer = w.trailer()
 	}
 	w.mu.Unlock()

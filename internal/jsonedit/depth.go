@@ -2,9 +2,9 @@ package jsonedit
 
 import "bytes"
 
-// CheckDepth returns an error that wraps [ErrDepth] if data is nested deeper than [MaxDepth]. It is for bytes that a
-// parser which recurses will read: it looks at strings and brackets only and checks nothing else. Brackets that do not
-// match are counted to the worse: of each kind, those that are open.
+// CheckDepth returns an error that wraps [ErrDepth] if data is nested deeper than [MaxDepth]. Call it before a
+// recursive parser reads data. It looks at strings and brackets only and checks nothing else. It counts curly and
+// square brackets separately, so that a closing bracket of one kind never closes one of the other.
 func CheckDepth(data []byte) error {
 	var objects, arrays int
 	for i := 0; i < len(data); i++ {
@@ -27,8 +27,8 @@ func CheckDepth(data []byte) error {
 	return nil
 }
 
-// stringEnd returns how many bytes it is up to and with the quote that ends the string in which data begins, or the
-// length of data if there is none.
+// stringEnd returns the length of the rest of a string at the beginning of data, including its closing quote, or the
+// length of data if no quote closes the string.
 func stringEnd(data []byte) int {
 	end := 0
 	for {

@@ -14,16 +14,16 @@ type Edit struct {
 	New        []byte
 }
 
-// Set returns the edit that gives the member of that name a new value, which must be JSON and is not checked. A member
-// that is not there is added behind the last one. A member whose name differs from name only in case is replaced
-// together with its name, for with both in it the object would be refused by [Parse].
+// Set returns the edit that gives the member with that name a new value, which must be JSON and is not checked. A new
+// member is added after the last one. A member whose name differs from name only in case is replaced together with its
+// name, since [Parse] would refuse an object with both.
 //
 // Several members may be set at once, unless the object is empty: an empty object can take one.
 func (o Object) Set(name string, value []byte) Edit {
 	if m := o.exactly(name); m != nil {
 		return Edit{int(m.value.start), int(m.value.end), value}
 	}
-	quoted, _ := json.Marshal(name) // A string can always be encoded.
+	quoted, _ := json.Marshal(name) // Encoding a string cannot fail.
 	written := slices.Concat(quoted, []byte{':'}, value)
 	if m := o.find([]byte(name)); m != nil {
 		return Edit{int(m.name.start) - 1, int(m.value.end), written}
@@ -36,9 +36,8 @@ func (o Object) Set(name string, value []byte) Edit {
 }
 
 // Splice returns a copy of body with the edits made, or body itself if there are none. Neither body nor the edits are
-// changed. The edits may come in any order; insertions at the same place come out in the order in which they were
-// given, and before what replaces the bytes from there on. Splice fails if an edit lies outside the body or two edits
-// overlap.
+// changed. The edits may come in any order. Insertions at the same place appear in the order in which they were given,
+// and before what replaces the bytes from there on. Splice fails if an edit lies outside the body or two edits overlap.
 func Splice(body []byte, edits ...Edit) ([]byte, error) {
 	if len(edits) == 0 {
 		return body, nil

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/internal/jsonedit"
 )
 
-// outline is what the standard library's decoder sees of a valid text.
+// outline is what the standard library's decoder reads of a valid text.
 type outline struct {
 	object     bool
 	depth      int
@@ -26,7 +26,7 @@ func outlineOf(t *testing.T, body []byte) outline {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
 	depth := 0
-	isName := false // The next token at the top level of an object is a name.
+	isName := false // The next token at the top level is a member's name.
 	for {
 		token, err := decoder.Token()
 		if err != nil {
@@ -63,8 +63,7 @@ func indexFold(names []string, name string) int {
 	return slices.IndexFunc(names, func(other string) bool { return strings.EqualFold(other, name) })
 }
 
-// Parse agrees with encoding/json about what is JSON and what its members are; Set changes what it should and nothing
-// else.
+// Parse agrees with encoding/json about what is JSON and what its members are; Set changes only the member it should.
 func FuzzParse(f *testing.F) {
 	for _, body := range []string{
 		`{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}, [ ] ,1e400]}`,
@@ -106,11 +105,11 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkVerdict checks that err is the right one for body.
+// checkVerdict checks that err is the right error for body.
 func checkVerdict(t *testing.T, body []byte, err error) {
 	t.Helper()
 	if !json.Valid(body) {
-		// Other faults may have come first.
+		// Another error may have been found first.
 		if err == nil || errors.Is(err, jsonedit.ErrNotObject) {
 			t.Fatalf("%v for invalid JSON", err)
 		}
@@ -158,7 +157,7 @@ func checkElements(t *testing.T, got [][]byte, member json.RawMessage) {
 	}
 }
 
-// checkSet sets a member and checks that it is set, and that every byte outside the edit is where it was.
+// checkSet sets a member, and checks its value and that no byte outside the edit has moved.
 func checkSet(t *testing.T, object jsonedit.Object, names []string, name, value string) {
 	t.Helper()
 	edit := object.Set(name, []byte(value))

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// index finds a member by its name, without regard to case, in an object of many members: comparing each name with each
-// would let a hostile body cost its size squared. It is a hash table with open addressing.
+// index finds a member by its name, without regard to case, in an object of many members. Comparing each name with each
+// other would take time by the square of a hostile body's size. It is a hash table with open addressing.
 type index struct {
 	seed  maphash.Seed
 	slots []slot // Their number is a power of two.
@@ -21,7 +21,7 @@ type slot struct {
 	member uint32 // One more than the position in Object.members, or 0: the slot is free.
 }
 
-// fewMembers is up to how many members an object is searched one by one.
+// fewMembers is the largest number of members that is searched one by one.
 const fewMembers = 16
 
 // newIndex returns an index of the members that o has, whose names differ.
@@ -34,7 +34,7 @@ func newIndex(o *Object) *index {
 	return x
 }
 
-// find returns where a name is, or the free slot where it belongs, with its hash.
+// find returns the slot that holds a name, or the free slot for it, and the hash of the name.
 func (x *index) find(o *Object, name []byte) (at uint32, s slot) {
 	var room [64]byte
 	hash := uint32(maphash.Bytes(x.seed, appendFolded(room[:0], name)))
@@ -72,7 +72,7 @@ func (x *index) fill(at, hash uint32, i int) {
 	}
 }
 
-// appendFolded appends name to b such that names which are equal by [bytes.EqualFold] come out the same.
+// appendFolded appends name to b. Names that are equal by [bytes.EqualFold] are appended as the same bytes.
 func appendFolded(b, name []byte) []byte {
 	for i := 0; i < len(name); {
 		r, size := utf8.DecodeRune(name[i:])
@@ -82,7 +82,7 @@ func appendFolded(b, name []byte) []byte {
 	return b
 }
 
-// folded returns the lowest of the characters that differ from r in case only.
+// folded returns the lowest of the characters that differ from r only in case.
 func folded(r rune) rune {
 	if r < utf8.RuneSelf {
 		if 'a' <= r && r <= 'z' {

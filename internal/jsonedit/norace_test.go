@@ -2,5 +2,5 @@
 
 package jsonedit_test
 
-// slowdown is how much more time a test is allowed to take than the gateway.
+// slowdown is the factor by which a test may take longer than the gateway.
 const slowdown = 1

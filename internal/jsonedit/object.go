@@ -2,25 +2,25 @@ package jsonedit
 
 import "bytes"
 
-// Object is a JSON object of which the top level is known. It shares memory with the bytes that it was parsed from, is
-// never changed, and is safe for concurrent use. The zero Object has no members and nothing to edit.
+// Object is a JSON object whose top level has been read. It shares memory with the bytes that it was parsed from, is
+// never changed, and is safe for concurrent use. The zero Object has no members and cannot be edited.
 type Object struct {
 	body    []byte
 	open    int // Offset of the opening brace.
 	members []member
-	// elements holds, for each member that is an array, the offsets at which its elements begin, and one more: that of
-	// its closing bracket.
+	// elements holds, for each member that is an array, the offset of the beginning of each element and then the offset
+	// of the closing bracket.
 	elements []uint32
 	names    *index // Nil while there are few members.
 }
 
-// member is one member of the object. Its offsets are of 32 bits to keep what a hostile body costs within a small
+// member is one member of the object. Its offsets have 32 bits, so that the memory for a hostile body stays a small
 // multiple of its size.
 type member struct {
-	name     span // Within the quotes.
+	name     span // Without the quotes.
 	value    span
-	elements span // The part of Object.elements that is this member's; empty if the value is no array.
-	plain    bool // The name is ASCII without escapes: it reads as it is written.
+	elements span // This member's part of Object.elements; empty if the value is no array.
+	plain    bool // The name is ASCII without escapes: its bytes are its text.
 }
 
 type span struct{ start, end uint32 }
@@ -28,7 +28,7 @@ type span struct{ start, end uint32 }
 // Bytes returns the bytes that the object was parsed from, with any white space around it.
 func (o Object) Bytes() []byte { return o.body }
 
-// Get returns the value of the member of that name, as it is written in the body. The name is compared unescaped, and
+// Get returns the value of the member with that name, as it is written in the body. The name is compared unescaped, and
 // exactly.
 func (o Object) Get(name string) (value []byte, ok bool) {
 	m := o.exactly(name)
@@ -38,7 +38,7 @@ func (o Object) Get(name string) (value []byte, ok bool) {
 	return o.slice(m.value), true
 }
 
-// Elements returns the elements of the member of that name, as they are written in the body, in their order. It
+// Elements returns the elements of the member with that name, as they are written in the body, in their order. It
 // returns nil if there is no such member or its value is no array, and an empty slice for an empty array.
 func (o Object) Elements(name string) [][]byte {
 	m := o.exactly(name)
@@ -48,7 +48,7 @@ func (o Object) Elements(name string) [][]byte {
 	starts := o.elements[m.elements.start:m.elements.end]
 	elements := make([][]byte, len(starts)-1)
 	for i := range elements {
-		// What follows an element up to the next one is a comma and white space, and no value ends in these.
+		// Only a comma and white space lie between two elements, and no value ends in these.
 		elements[i] = bytes.TrimRight(o.slice(span{starts[i], starts[i+1]}), ", \t\r\n")
 	}
 	return elements
@@ -71,7 +71,7 @@ func (o *Object) find(name []byte) *member {
 	return nil
 }
 
-// exactly returns the member of that name, or nil.
+// exactly returns the member with exactly that name, or nil.
 func (o *Object) exactly(name string) *member {
 	if m := o.find([]byte(name)); m != nil && string(o.name(m)) == name {
 		return m
@@ -79,8 +79,7 @@ func (o *Object) exactly(name string) *member {
 	return nil
 }
 
-// add appends a member. It returns the one that has the same name already, without regard to case, and then does
-// nothing.
+// add appends a member. If a member has the same name without regard to case, add returns that one and appends nothing.
 func (o *Object) add(m member) *member {
 	name := o.name(&m)
 	if o.names != nil {
@@ -111,7 +110,7 @@ func (o *Object) name(m *member) []byte {
 	return []byte(name)
 }
 
-// slice returns the bytes of a span, with no room behind them to append into.
+// slice returns the bytes of a span, with no spare capacity.
 func (o *Object) slice(s span) []byte {
 	return o.body[s.start:s.end:s.end]
 }

@@ -1,4 +1,4 @@
-// Package jsonedit reads the top level of a JSON object where it stands, and edits it at byte offsets.
+// Package jsonedit reads the top level of a JSON object in place, and edits it at byte offsets.
 //
 // [Parse] checks the whole text in one pass and notes where the top-level members are; an [Edit] made by [Object.Set]
 // is applied by [Splice]. What is not edited stays byte for byte as it came: numbers no float can hold, escapes, odd
@@ -9,8 +9,8 @@
 //	model, ok := object.Get("model")
 //	body, err = jsonedit.Splice(body, object.Set("stream", []byte("true")))
 //
-// To edit inside a member, parse its value, splice that, and set the member to the result. The package decodes nothing
-// but strings.
+// To edit inside a member, parse its value, splice that, and set the member to the result. The package decodes only
+// strings.
 package jsonedit
 
 import (
@@ -22,8 +22,7 @@ import (
 // MaxDepth is how many objects and arrays may be open at once, the outermost included.
 const MaxDepth = 512
 
-// What [Parse] and [CheckDepth] fail with. The errors that they return wrap one of these and say at which byte, counted
-// from 0, the text is at fault.
+// The errors of [Parse] and [CheckDepth] wrap one of these and say at which byte, counted from 0, the fault is.
 var (
 	// ErrInvalid means that the text is not JSON.
 	ErrInvalid = errors.New("invalid JSON")
@@ -39,10 +38,10 @@ func depthError(pos int) error {
 	return fmt.Errorf("%w: more than %d levels at byte %d", ErrDepth, MaxDepth, pos)
 }
 
-// Parse reads body, which must be one JSON object by RFC 8259 with nothing but white space around it. The names of its
-// members must be unique after unescaping, also without regard to case: of two members that some reader takes for one,
-// the upstream might read the other one than we judged. Below the top level names are not compared. Invalid UTF-8 and
-// lone surrogates in strings are let through.
+// Parse reads body, which must be one JSON object by RFC 8259, with optional white space around it. The names of its
+// members must be unique after unescaping, also without regard to case: where a reader may take two members for one,
+// the upstream might read another one than we judged. Below the top level names are not compared. Invalid UTF-8 and
+// lone surrogates in strings are allowed.
 //
 // The result refers to body, which must not be changed while it is in use. Errors wrap [ErrInvalid], [ErrDepth],
 // [ErrDuplicate] or [ErrNotObject].
@@ -70,7 +69,7 @@ func Parse(body []byte) (Object, error) {
 	return o, nil
 }
 
-// readMembers takes the object, with s at its opening brace.
+// readMembers reads the object, with s at its opening brace.
 func (o *Object) readMembers(s *scanner) error {
 	s.pos++
 	if s.next() == '}' {
@@ -90,7 +89,7 @@ func (o *Object) readMembers(s *scanner) error {
 	return nil
 }
 
-// readMember takes one member, in front of which there may be white space.
+// readMember reads one member, with optional white space before it.
 func (o *Object) readMember(s *scanner) error {
 	s.next()
 	m := member{name: span{start: uint32(s.pos + 1)}}
@@ -121,8 +120,8 @@ func (o *Object) readMember(s *scanner) error {
 	return nil
 }
 
-// readElements takes a top-level array, with s at its opening bracket, and returns where its elements are in
-// o.elements.
+// readElements reads a top-level array, with s at its opening bracket. It returns the part of o.elements that holds the
+// array's offsets.
 func (o *Object) readElements(s *scanner) (span, error) {
 	elements := span{start: uint32(len(o.elements))}
 	s.pos++
@@ -145,7 +144,7 @@ func (o *Object) readElements(s *scanner) (span, error) {
 	return elements, nil
 }
 
-// shown quotes a name for an error, cut to what a line can bear.
+// shown quotes a name for an error, and shortens a long one.
 func shown(name []byte) string {
 	if len(name) > 64 {
 		return fmt.Sprintf("%q…", name[:64])
@@ -153,7 +152,7 @@ func shown(name []byte) string {
 	return fmt.Sprintf("%q", name)
 }
 
-// isPlain reports whether a name reads as it is written.
+// isPlain reports whether the bytes of a name are its text.
 func isPlain(name []byte) bool {
 	for _, c := range name {
 		if c == '\\' || c >= 0x80 {

@@ -51,7 +51,7 @@ func TestParseRefuses(t *testing.T) {
 	tests := []struct {
 		body string
 		want error
-		text string // Of the error.
+		text string // The error's text.
 	}{
 		// Fault 28.
 		{"", jsonedit.ErrInvalid, "invalid JSON: it ends at byte 0, expected a value"},
@@ -150,7 +150,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// A special byte is found wherever in a string it stands.
+// The scanner finds a special byte at any position in a string.
 func TestStringPositions(t *testing.T) {
 	for _, length := range []int{1, 7, 8, 9, 31, 32, 33, 41, 65} {
 		for at := range length {
@@ -225,7 +225,7 @@ func TestElements(t *testing.T) {
 	}
 }
 
-// Names are found and compared the same in objects of few and of many members.
+// Names are found and compared alike in objects of few and of many members.
 func TestManyMembers(t *testing.T) {
 	for _, n := range []int{1, 15, 16, 17, 18, 64, 65, 1000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -261,7 +261,7 @@ func TestManyMembers(t *testing.T) {
 	}
 }
 
-// An object of very many members takes time in proportion to their number; by its square it would be minutes.
+// An object with very many members takes time in proportion to their number; by the square it would take minutes.
 func TestVeryManyMembers(t *testing.T) {
 	const n = 300_000
 	for _, name := range []string{"%x", `\u0061%x`, "É%x"} {

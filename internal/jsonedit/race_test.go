@@ -2,5 +2,5 @@
 
 package jsonedit_test
 
-// slowdown is how much more time the race detector is allowed to take.
+// slowdown is the factor by which a test may take longer under the race detector.
 const slowdown = 20

@@ -2,15 +2,15 @@ package jsonedit
 
 import "fmt"
 
-// scanner walks over JSON text once, from its beginning to its end, and checks it. It never recurses.
+// scanner reads JSON text once, from its beginning to its end, and checks it. It never recurses.
 type scanner struct {
 	body []byte
 	pos  int
-	// closing holds the bytes that close the objects and arrays which are open around a value.
+	// closing holds the closing byte of each object and array that is open around a value.
 	closing [MaxDepth]byte
 }
 
-// value takes one value, in front of which there may be white space, that has depth objects and arrays around it.
+// value reads one value, with optional white space before it, inside depth objects and arrays.
 func (s *scanner) value(depth int) error {
 	for open := depth; ; {
 		c := s.next()
@@ -24,7 +24,7 @@ func (s *scanner) value(depth int) error {
 				return depthError(s.pos)
 			}
 			s.pos++
-			closing := c + 2 // In ASCII.
+			closing := c + 2 // True of both brackets in ASCII.
 			if s.next() != closing {
 				if err := s.nameIn(closing); err != nil {
 					return err
@@ -39,7 +39,7 @@ func (s *scanner) value(depth int) error {
 				return err
 			}
 		}
-		// A value has ended, and with it perhaps those around it.
+		// A value has ended, and it may end the objects and arrays around it.
 		for more := false; !more; {
 			if open == depth {
 				return nil
@@ -58,7 +58,7 @@ func (s *scanner) value(depth int) error {
 	}
 }
 
-// next skips white space and returns the byte behind it without taking it, or 0 at the end.
+// next skips white space and returns the byte after it without consuming it, or 0 at the end.
 func (s *scanner) next() byte {
 	for i := s.pos; i < len(s.body); i++ {
 		if c := s.body[i]; c > ' ' || c != ' ' && c != '\n' && c != '\r' && c != '\t' {
@@ -70,7 +70,7 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// separator takes what follows a value within an object or array: a comma, then there is more, or the closing byte.
+// separator reads what follows a value within an object or array: a comma, which means more, or the closing byte.
 func (s *scanner) separator(closing byte) (more bool, err error) {
 	switch s.next() {
 	case ',':
@@ -83,7 +83,7 @@ func (s *scanner) separator(closing byte) (more bool, err error) {
 	return false, s.invalid("a comma or " + string(closing))
 }
 
-// nameIn takes a member's name and its colon, if what is open is an object.
+// nameIn reads a member's name and its colon, if closing is that of an object.
 func (s *scanner) nameIn(closing byte) error {
 	if closing != '}' {
 		return nil
@@ -94,7 +94,7 @@ func (s *scanner) nameIn(closing byte) error {
 	return s.colon()
 }
 
-// name takes a member's name, in front of which there may be white space.
+// name reads a member's name, with optional white space before it.
 func (s *scanner) name() error {
 	if s.next() != '"' {
 		return s.invalid("a name in quotes")
@@ -110,7 +110,7 @@ func (s *scanner) colon() error {
 	return nil
 }
 
-// text takes a string, with the scanner at its opening quote.
+// text reads a string, with the scanner at its opening quote.
 func (s *scanner) text() error {
 	end, fault := textEnd(s.body, s.pos+1)
 	s.pos = end
@@ -120,7 +120,7 @@ func (s *scanner) text() error {
 	return nil
 }
 
-// scalar takes a number or a literal, of which c is the first byte.
+// scalar reads a number or a literal whose first byte is c.
 func (s *scanner) scalar(c byte) error {
 	switch {
 	case c == '-' || '0' <= c && c <= '9':
@@ -156,7 +156,7 @@ func (s *scanner) end() error {
 	return nil
 }
 
-// invalid returns an [ErrInvalid] that says what should be at the scanner's position.
+// invalid returns an [ErrInvalid] that says what was expected at the scanner's position.
 func (s *scanner) invalid(expected string) error {
 	if s.pos >= len(s.body) {
 		return fmt.Errorf("%w: it ends at byte %d, expected %s", ErrInvalid, len(s.body), expected)

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// String decodes value, which must be a JSON string with nothing around it. It returns false if it is none. Invalid
+// String decodes value, which must be a JSON string without white space around it; otherwise it returns false. Invalid
 // UTF-8 and lone surrogates become U+FFFD.
 func String(value []byte) (string, bool) {
 	if len(value) < 2 || value[0] != '"' {
@@ -19,8 +19,8 @@ func String(value []byte) (string, bool) {
 	return unescape(value[1 : len(value)-1]), true
 }
 
-// textEnd returns the offset behind the string whose inside begins at offset i of body. If that is no valid string, it
-// returns the offset of what is at fault, and what should be there.
+// textEnd returns the offset after the string whose contents begin at offset i of body. If the string is not valid, it
+// returns the offset of the fault, and what was expected there.
 func textEnd(body []byte, i int) (end int, fault string) {
 	for {
 		i = specialAt(body, i)
@@ -77,14 +77,14 @@ const (
 // specials finds the bytes of word that are a quote, a backslash or a control character: the lowest bit of the result
 // is the top bit of the lowest such byte. There is none if the result is 0; its other bits mean nothing.
 func specials(word uint64) uint64 {
-	// Turning this bit around brings the quote next to the control characters and leaves all others above it.
+	// Flipping this bit moves the quote next to the control characters and keeps all other bytes above it.
 	low := word ^ ones*('"'^' ')
 	slash := word ^ ones*'\\'
 	return ((low-ones*(' '+1))&^low | (slash-ones)&^slash) & tops
 }
 
-// escapeLen returns the length of the escape sequence that text, which begins with a backslash, begins with; 0 if it is
-// not valid.
+// escapeLen returns the length of the escape sequence at the beginning of text, which begins with a backslash; 0 if it
+// is not valid.
 func escapeLen(text []byte) int {
 	if len(text) < 2 {
 		return 0
@@ -162,7 +162,7 @@ func unescaped(c byte) byte {
 	return c
 }
 
-// unicodeEscape decodes the \u escape, or the pair of them, that text begins with, and returns its length.
+// unicodeEscape decodes the \u escape, or the surrogate pair of two, at the beginning of text, and returns its length.
 func unicodeEscape(text []byte) (r rune, n int) {
 	r, _ = hex4(text[2:])
 	if !utf16.IsSurrogate(r) {
@@ -177,7 +177,7 @@ func unicodeEscape(text []byte) (r rune, n int) {
 	return utf8.RuneError, 6
 }
 
-// appendValid appends text to out with each byte that is not UTF-8 replaced by U+FFFD.
+// appendValid appends text to out, with each byte that is not valid UTF-8 replaced by U+FFFD.
 func appendValid(out, text []byte) []byte {
 	if utf8.Valid(text) {
 		return append(out, text...)

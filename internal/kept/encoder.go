@@ -8,7 +8,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// The kinds of sections, in the order in which they stand.
+// The kinds of sections, in their order in a file.
 const (
 	kindHead     = "head"
 	kindRequest  = "request"
@@ -17,11 +17,11 @@ const (
 	kindEnd      = "end"
 )
 
-// largestSection is how much of a body one section holds, and where a frame of zstd is full: a reader needs no more
-// memory than that for one.
+// largestSection is the most bytes of a body in one section, and the size at which a zstd frame is ended, so that a
+// reader needs no more memory than that for a frame.
 const largestSection = 1 << 20
 
-// Section is a piece of an exchange that is ready to be encoded.
+// Section is a piece of an exchange, ready to be encoded.
 type Section struct {
 	kind  string
 	bytes []byte
@@ -58,14 +58,14 @@ func jsonSection(kind string, value any) (Section, error) {
 	return Section{kind, bytes}, nil
 }
 
-// Encoder makes the bytes of files. It belongs to no file: what it made of sections is appended to any. It is not safe
-// for concurrent use.
+// Encoder encodes sections. It is not bound to a file: the result can be appended to any. It is not safe for concurrent
+// use.
 type Encoder struct {
 	zstd  *zstd.Encoder
 	plain []byte // Reused.
 }
 
-// NewEncoder returns an encoder, which holds nothing that must be closed.
+// NewEncoder returns an encoder, which need not be closed.
 func NewEncoder() (*Encoder, error) {
 	encoder, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(largestSection))
@@ -75,7 +75,7 @@ func NewEncoder() (*Encoder, error) {
 	return &Encoder{zstd: encoder}, nil
 }
 
-// Append appends to dst what a file gets for the sections.
+// Append appends the encoded sections to dst.
 func (e *Encoder) Append(dst []byte, sections ...Section) []byte {
 	plain := e.plain[:0]
 	for _, section := range sections {

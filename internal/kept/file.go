@@ -17,22 +17,22 @@ import (
 
 const (
 	extension  = ".exchange.zst"
-	unfinished = ".part" // Behind the name of a file that has not all of its exchange.
+	unfinished = ".part" // Ends the name of a file whose exchange is not complete.
 )
 
-// Path returns where the file of a round of an interception stands once it is finished, and until then.
+// Path returns the path of the file for a round of an interception: when it is finished, and until then.
 func Path(dir string, interception uuid.UUID, round int) (finished, until string) {
 	name := filepath.Join(dir, interception.String()+"-"+strconv.Itoa(round)+extension)
 	return name, name + unfinished
 }
 
-// ReadFile reads the file of a round of an interception. Where there is none, or nothing in it yet, its error wraps
-// [fs.ErrNotExist]. Of one that is not finished it returns what there is; what follows its last whole section is no
-// error there. Other errors are those of [Read].
+// ReadFile reads the file of a round of an interception. Where there is none, or it is still empty, its error wraps
+// [fs.ErrNotExist]. From an unfinished file it returns what is there, and ignores bytes after its last whole section.
+// Other errors are those of [Read].
 func ReadFile(dir string, interception uuid.UUID, round int) (exchange *Exchange, err error) {
 	finished, until := Path(dir, interception, round)
 	isFinished := true
-	for _, name := range []string{finished, until, finished} { // It may be finished between the first two looks.
+	for _, name := range []string{finished, until, finished} { // The file may be finished between the first two tries.
 		isFinished = name == finished
 		if exchange, err = readFile(name); !errors.Is(err, fs.ErrNotExist) {
 			break
@@ -62,17 +62,17 @@ func readFile(name string) (*Exchange, error) {
 	return exchange, errors.Join(err, file.Close())
 }
 
-// File is a file of a directory.
+// File is a file of kept exchanges in a directory.
 type File struct {
 	Path         string
 	Interception uuid.UUID
 	Round        int
 	Finished     bool
-	Written      time.Time // When something was last written to it.
+	Written      time.Time // When the file was last written to.
 }
 
-// Files yields the files of a directory, in no order. It passes over what has another name, and over what is removed
-// meanwhile; a directory that does not exist has none. It ends after the first error.
+// Files yields the kept files of a directory, in no order. It skips files with other names, and files that are removed
+// meanwhile. A directory that does not exist has none. It ends after the first error.
 func Files(dir string) iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
 		listing, err := os.Open(dir)
@@ -85,7 +85,7 @@ func Files(dir string) iter.Seq2[File, error] {
 		}
 		defer listing.Close()
 		for {
-			// By pieces: there may be a million.
+			// In parts: there may be a million files.
 			entries, err := listing.ReadDir(256)
 			for _, entry := range entries {
 				file, ok := fileOf(entry.Name())
@@ -113,7 +113,7 @@ func Files(dir string) iter.Seq2[File, error] {
 	}
 }
 
-// fileOf returns what a name says, and whether it is one of ours.
+// fileOf returns what a file name says, and whether it is the name of a kept file.
 func fileOf(name string) (file File, ok bool) {
 	stem, isUnfinished := strings.CutSuffix(name, unfinished)
 	stem, ok = strings.CutSuffix(stem, extension)

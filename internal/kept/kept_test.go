@@ -21,10 +21,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func id() uuid.UUID { return uuid.MustParse("019ab000-0000-7000-8000-000000000001") }
 
-// at is a time as it comes back from a file.
+// at is a time that survives encoding.
 func at() time.Time { return time.Date(2026, 11, 22, 1, 2, 3, 4000, time.UTC) }
 
-// sections returns the sections of an exchange, with its bodies in pieces of a size.
+// sections returns the sections of an exchange, with its bodies in pieces of a given size.
 func sections(tb testing.TB, e Exchange, piece int) []Section {
 	tb.Helper()
 	var all []Section
@@ -76,7 +76,7 @@ func exchange(request, response []byte) Exchange {
 	}
 }
 
-// TestFilesComeBack encodes exchanges in many ways, all at once and piece by piece, and reads them again.
+// TestFilesComeBack encodes exchanges in many ways, at once and piece by piece, and reads them back.
 func TestFilesComeBack(t *testing.T) {
 	large := bytes.Repeat([]byte("All work and no play makes Jack a dull boy.\r\n"), 3<<20/45)
 	unanswered := exchange([]byte("{}"), nil)
@@ -110,7 +110,7 @@ func TestFilesComeBack(t *testing.T) {
 	}
 }
 
-// compressed returns text in one frame.
+// compressed returns text in one zstd frame.
 func compressed(tb testing.TB, text string) []byte {
 	tb.Helper()
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
@@ -125,7 +125,7 @@ const (
 	answer = "answer 14\n{\"status\":200}\n"
 )
 
-// TestReadSaysWhatIsWrong is about files that nobody wrote so, and what comes of them all the same.
+// TestReadSaysWhatIsWrong reads files that no gateway wrote, and checks the error and what is returned beside it.
 func TestReadSaysWhatIsWrong(t *testing.T) {
 	whole := encode(t, sections(t, exchange([]byte("abc"), []byte("def")), 1)...)
 	for name, test := range map[string]struct {
@@ -176,7 +176,7 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestReadIsBounded is about files that become larger than anything that was kept, and about windows.
+// TestReadIsBounded reads files that decompress to more than the limit, and frames that ask for large windows.
 func TestReadIsBounded(t *testing.T) {
 	e := exchange([]byte("abc"), bytes.Repeat([]byte("0"), 3<<20))
 	file := encode(t, sections(t, e, largestSection)...)
@@ -204,7 +204,7 @@ func TestReadIsBounded(t *testing.T) {
 	}
 }
 
-// TestReadOfAFailingDisk is about a source that fails: that is no damage.
+// TestReadOfAFailingDisk reads from a source that fails: that is not reported as damage.
 func TestReadOfAFailingDisk(t *testing.T) {
 	failure := errors.New("input/output error")
 	file := encode(t, sections(t, exchange([]byte("abc"), nil), 1)...)
@@ -228,7 +228,7 @@ func (f *failing) Read(p []byte) (int, error) {
 	return 0, f.err
 }
 
-// FuzzRead reads sections that nobody wrote so. What is read without an error can be written, and is the same when it
+// FuzzRead reads sections that no gateway wrote. What is read without an error can be written, and is the same when it
 // is read again.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(head3 + "request 3\nabc\n" + answer + "response 1\nd\nresponse 0\n\nend 20\n{\"response_bytes\":1}\n"))
@@ -257,7 +257,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// FuzzDamage changes bytes of a file, or cuts it: that is an error, or changes nothing.
+// FuzzDamage changes bytes of a file, or cuts it: reading either fails or returns the same.
 func FuzzDamage(f *testing.F) {
 	want := exchange(bytes.Repeat([]byte("ask "), 50), bytes.Repeat([]byte("data: tell\n\n"), 50))
 	all := sections(f, want, 1<<20)
@@ -295,7 +295,7 @@ func write(t *testing.T, name string, content []byte) {
 
 func place(dir string, round int) (finished, until string) { return Path(dir, id(), round) }
 
-// TestReadFile is about what a directory can have of an exchange.
+// TestReadFile reads every state that an exchange can have in a directory.
 func TestReadFile(t *testing.T) {
 	whole := exchange([]byte("abc"), []byte("def"))
 	goesOn := whole
@@ -347,7 +347,7 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// TestSweep removes what is old, and nothing that is not ours.
+// TestSweep removes old files, and no files of others.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	old, young := at(), at().Add(2*time.Hour)

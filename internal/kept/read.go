@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// largestExchange bounds what is read of one file, once it is decompressed.
+	// largestExchange bounds the decompressed size that is read from one file.
 	largestExchange = 256 << 20
-	// largestJSON bounds a section that holds an object. Headers have at most 256 KiB, which escapes make more of.
+	// largestJSON bounds a section that holds a JSON object. Headers have at most 256 KiB, which escapes can enlarge.
 	largestJSON = 2 << 20
-	// largestWindow bounds the memory that a frame can ask for.
+	// largestWindow bounds the memory that a zstd frame can ask for.
 	largestWindow = 8 << 20
 	// longestLine is the longest line that begins a section.
 	longestLine = len(kindResponse + " 1048576\n")
 )
 
-// Read reads an exchange, at most 256 MiB of it. Its error wraps [ErrDamaged] and says what is wrong, or is the
-// source's. What could be read comes with the error, and so it does without one where the sections end before their
-// last: [Exchange.End] is nil then.
+// Read reads an exchange, at most 256 MiB of it. Its error wraps [ErrDamaged] and says what is wrong, or is the error
+// of in. Read returns what could be read together with the error. Where the sections end before the end section, Read
+// returns no error, and [Exchange.End] is nil.
 func Read(in io.Reader) (*Exchange, error) { return read(in, largestExchange) }
 
 func read(in io.Reader, largest int64) (*Exchange, error) {
@@ -54,7 +54,7 @@ func read(in io.Reader, largest int64) (*Exchange, error) {
 	return &r.exchange, fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// source is where a file's bytes come from. It tells the failures of a disk from those of what was on it.
+// source reads a file's bytes. It tells errors of the disk from damage of the content.
 type source struct {
 	in  io.Reader
 	err error
@@ -71,11 +71,11 @@ func (s *source) Read(p []byte) (int, error) {
 // reader reads sections.
 type reader struct {
 	in       *bufio.Reader
-	begun    bool // The head was read.
+	begun    bool // The head has been read.
 	exchange Exchange
 }
 
-// section reads the next section. Its error is io.EOF itself where there is none.
+// section reads the next section. It returns io.EOF, not wrapped, where there is none.
 func (r *reader) section() error {
 	kind, length, err := r.line()
 	if err != nil {
@@ -118,7 +118,7 @@ func (r *reader) line() (kind string, length int64, err error) {
 	return kind, length, err
 }
 
-// expect returns why a section of a kind cannot stand here, or nil.
+// expect returns an error if a section of that kind cannot come here.
 func (r *reader) expect(kind string) error {
 	e := &r.exchange
 	asked := r.begun && int64(len(e.Request)) == e.Head.RequestBytes
@@ -141,7 +141,7 @@ func (r *reader) expect(kind string) error {
 	return nil
 }
 
-// read reads what a section holds.
+// read reads the content of a section.
 func (r *reader) read(kind string, length int64) (err error) {
 	e := &r.exchange
 	switch kind {
@@ -176,7 +176,7 @@ func (r *reader) read(kind string, length int64) (err error) {
 	return err
 }
 
-// object reads a JSON object and the line's end behind it.
+// object reads a JSON object and the line end after it.
 func (r *reader) object(length int64, into any) error {
 	text, err := r.body(nil, length)
 	if err != nil {
@@ -185,8 +185,8 @@ func (r *reader) object(length int64, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// body appends that many bytes to dst, and reads the line's end behind them. What a section claims to have, it takes no
-// memory for before it is there.
+// body appends length bytes to dst, and reads the line end after them. It allocates memory only as the bytes come, not
+// by the length that a section claims.
 func (r *reader) body(dst []byte, length int64) ([]byte, error) {
 	buffer := bytes.NewBuffer(dst)
 	if _, err := io.CopyN(buffer, r.in, length); err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Sweep removes the files of a directory that were last written before a time, finished or not, and returns how many
-// these were. It ends early with ctx, which is no error: the next one goes on.
+// Sweep removes the files of a directory that were last written to before a time, finished or not, and returns how many
+// it removed. It stops when ctx ends, without an error: the next call goes on.
 func Sweep(ctx context.Context, dir string, before time.Time) (removed int, err error) {
 	for file, err := range Files(dir) {
 		if err != nil {

@@ -8,8 +8,7 @@ import (
 	"github.com/coder/aibridged/internal/lease"
 )
 
-// BenchmarkHit is what a value costs that is there: from its Acquire to the end of its use, with and without a context
-// that would take it back.
+// BenchmarkHit measures Acquire and use of a value that exists, with and without a context that would release it.
 func BenchmarkHit(b *testing.B) {
 	for name, watched := range map[string]bool{"alone": false, "released after a context": true} {
 		b.Run(name, func(b *testing.B) {

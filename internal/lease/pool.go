@@ -10,25 +10,25 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// ErrClosed is what Acquire fails with once Shutdown was called.
+// ErrClosed is the error of Acquire once Shutdown was called.
 var ErrClosed = errors.New("pool is shut down")
 
-// Build makes a value, and says how it is closed: end, which is called once, or nil where there is nothing to close. Beside
-// an error there may be an end too. It runs in a goroutine of its own, as end does, and neither may panic. Their contexts
-// end when Shutdown returns: a caller of Acquire that gives up does not fail the others.
+// Build makes a value. It also returns end, which closes the value and is called once, or nil where there is nothing to
+// close. It may return an end beside an error. Build and end run in goroutines of their own and must not panic. Their
+// contexts end when Shutdown returns, not with the context of a caller of Acquire: one that gives up fails no other.
 type Build[V any] func(ctx context.Context) (value V, end func(context.Context), err error)
 
-// Pool shares values, each under its key. Eviction, expiry, UnlinkAll and Shutdown take a value out of the pool; whoever
-// uses it goes on, and the last one closes it. It is safe for concurrent use. It must be shut down.
+// Pool shares values, each under its key. Eviction, expiry, UnlinkAll and Shutdown take a value out of the pool; its
+// current users can go on, and the last one closes it. It is safe for concurrent use. It must be shut down.
 type Pool[K comparable, V any] struct {
 	most   int
 	ttl    time.Duration
 	counts Counts
 
-	patience context.Context // Of builds and closings. It ends when Shutdown returns, be it for want of time.
+	patience context.Context // For builds and closings. It ends when Shutdown returns, also if that failed.
 	hurry    context.CancelFunc
 
-	// mu guards what follows, and the fields of entries that say so. Builds and closings run outside it.
+	// mu guards the fields below, and those of entries that say so. Builds and closings run outside it.
 	mu      sync.Mutex
 	entries *simplelru.LRU[K, *entry[K, V]]
 	live    int // Entries that are not closed yet, linked or not.
@@ -36,11 +36,11 @@ type Pool[K comparable, V any] struct {
 	drained chan struct{} // Closed once closed is set and live is zero.
 }
 
-// New returns an empty pool of at most so many values, of which the one that was not acquired for the longest time leaves
-// first, and in which each stays for ttl, used or not. It fails where one of these is not positive.
+// New returns an empty pool of at most that many values; the least recently acquired one leaves first. Each value stays
+// for ttl, whether it is used or not. New fails where most or ttl is not positive.
 func New[K comparable, V any](most int, ttl time.Duration) (*Pool[K, V], error) {
 	if ttl <= 0 {
-		return nil, fmt.Errorf("pool whose values stay for %s", ttl)
+		return nil, fmt.Errorf("pool with a TTL of %s: it must be positive", ttl)
 	}
 	entries, err := simplelru.NewLRU[K, *entry[K, V]](most, nil)
 	if err != nil {
@@ -51,8 +51,8 @@ func New[K comparable, V any](most int, ttl time.Duration) (*Pool[K, V], error) 
 	return p, nil
 }
 
-// Get returns a lease of the value of key, which the caller must use or release, or nil where there is none or it is still
-// being built. It is what [Pool.Acquire] does for a value that is there, without a build to be made for it.
+// Get returns a lease of the value of key, which the caller must use or release. It returns nil where there is no value
+// or it is still being built. It is [Pool.Acquire] for a value that exists; the caller needs no Build for it.
 func (p *Pool[K, V]) Get(key K) *Lease[K, V] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,9 +65,10 @@ func (p *Pool[K, V]) Get(key K) *Lease[K, V] {
 	return &Lease[K, V]{pool: p, entry: e}
 }
 
-// Acquire returns a lease of the value of key, which the caller must use or release. Where there is none, it is built, and
-// all who acquire it meanwhile wait for the same build; hit reports whether it was there or on its way. A build that fails
-// fails all of these with its own error, and is not kept. When ctx ends first, Acquire fails with its cause.
+// Acquire returns a lease of the value of key, which the caller must use or release. Where there is no value, it builds
+// one, and all concurrent Acquires of the key wait for the same build; hit reports whether the value existed or was
+// being built. A failed build fails all of these with its own error, and is not kept. When ctx ends first, Acquire
+// fails with its cause.
 func (p *Pool[K, V]) Acquire(ctx context.Context, key K, build Build[V]) (_ *Lease[K, V], hit bool, _ error) {
 	if ctx.Err() != nil {
 		return nil, false, context.Cause(ctx)
@@ -91,8 +92,8 @@ func (p *Pool[K, V]) Acquire(ctx context.Context, key K, build Build[V]) (_ *Lea
 	return &Lease[K, V]{pool: p, entry: e}, hit, nil
 }
 
-// hold returns the entry of a key, held for the caller, and whether it was there already, and whether it is built. Where it
-// was not there, its build begins.
+// hold returns the entry of a key, held for the caller, whether it existed already, and whether it is built. Where it
+// did not exist, hold starts its build.
 func (p *Pool[K, V]) hold(key K, build Build[V]) (_ *entry[K, V], hit, ready bool, _ error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,7 +111,7 @@ func (p *Pool[K, V]) hold(key K, build Build[V]) (_ *entry[K, V], hit, ready boo
 			p.unlink(oldest)
 		}
 	}
-	e := &entry[K, V]{key: key, built: make(chan struct{}), users: 2} // The caller and the build.
+	e := &entry[K, V]{key: key, built: make(chan struct{}), users: 2} // Held by the caller and the build.
 	e.expiry = time.AfterFunc(p.ttl, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -123,7 +124,7 @@ func (p *Pool[K, V]) hold(key K, build Build[V]) (_ *entry[K, V], hit, ready boo
 	return e, false, false, nil
 }
 
-// UnlinkAll takes all values out of the pool: an Acquire that comes later builds anew.
+// UnlinkAll takes all values out of the pool: later Acquires build anew.
 func (p *Pool[K, V]) UnlinkAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +138,8 @@ func (p *Pool[K, V]) unlinkAll() {
 }
 
 // Shutdown refuses further Acquires and returns once all values are closed, each after the last of its users. When ctx
-// ends first it fails: what is in use by then is still closed by its last user. Further calls wait for the same.
+// ends first, Shutdown fails; values in use by then are still closed by their last user. Further calls wait for the
+// same end.
 func (p *Pool[K, V]) Shutdown(ctx context.Context) error {
 	defer p.hurry()
 	p.beginShutdown()
@@ -148,7 +150,7 @@ func (p *Pool[K, V]) Shutdown(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.live > 0 { // Otherwise both cases above were ready.
+	if p.live > 0 { // Otherwise both cases above may have been ready.
 		return fmt.Errorf("%d values are not closed: %w", p.live, context.Cause(ctx))
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/internal/lease"
 )
 
-// site is a pool of numbers, and what happens to them. Each build makes the next number.
+// site is a pool of numbers, with a log of what happens to them. Each build makes the next number.
 type site struct {
 	*lease.Pool[string, int]
 
@@ -42,7 +42,7 @@ func (s *site) build(context.Context) (int, func(context.Context), error) {
 	}, nil
 }
 
-// acquire acquires, and fails the test where that fails.
+// acquire calls Acquire, and fails the test where that fails.
 func (s *site) acquire(t *testing.T, key string) *lease.Lease[string, int] {
 	t.Helper()
 	l, _, err := s.Acquire(t.Context(), key, s.build)
@@ -52,7 +52,7 @@ func (s *site) acquire(t *testing.T, key string) *lease.Lease[string, int] {
 	return l
 }
 
-// use acquires and uses, and returns the number.
+// use acquires and uses a lease, and returns the number.
 func (s *site) use(t *testing.T, key string) (number int) {
 	t.Helper()
 	if !s.acquire(t, key).Use(func(n int) { number = n }) {
@@ -61,7 +61,8 @@ func (s *site) use(t *testing.T, key string) (number int) {
 	return number
 }
 
-// checkClosed fails the test unless these numbers were closed, in any order, once each. It is for synctest bubbles.
+// checkClosed fails the test unless exactly these numbers were closed, once each, in any order. It is for synctest
+// bubbles.
 func (s *site) checkClosed(t *testing.T, want ...int) {
 	t.Helper()
 	synctest.Wait()
@@ -99,7 +100,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// All who acquire a value while it is built get that one, and it is closed once.
+// All who acquire a value while it is being built get that one, and it is closed once.
 func TestBuildsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, letGo := newSite(t, 10, time.Hour), make(chan struct{})
@@ -138,8 +139,8 @@ func TestBuildsOnce(t *testing.T) {
 	})
 }
 
-// A build that fails fails all who wait for it, is closed where there is something to close, and is not kept: whoever hears
-// of it and comes again has it built anew.
+// A failed build fails all who wait for it, is closed where there is something to close, and is not kept: an Acquire
+// after it builds anew.
 func TestFailedBuildIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, letGo, errBuild := newSite(t, 10, time.Hour), make(chan struct{}), errors.New("not today")
@@ -168,7 +169,7 @@ func TestFailedBuildIsNotKept(t *testing.T) {
 	})
 }
 
-// A caller that gives up hears its own cause at once. The build goes on, for the others and for those who come later.
+// A caller that gives up gets its own cause at once. The build goes on, for the others and for later callers.
 func TestCallerGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, letGo, errLeft := newSite(t, 10, time.Hour), make(chan struct{}), errors.New("left")
@@ -207,7 +208,7 @@ func TestCallerGivesUp(t *testing.T) {
 	})
 }
 
-// What leaves the pool while it is used is closed by its last user, and not before.
+// A value that leaves the pool while it is used is closed by its last user, and not before.
 func TestLastUserCloses(t *testing.T) {
 	for name, leave := range map[string]func(t *testing.T, s *site){
 		"unlinked": func(_ *testing.T, s *site) { s.UnlinkAll() },
@@ -222,7 +223,7 @@ func TestLastUserCloses(t *testing.T) {
 				s.checkClosed(t)
 				first.Release()
 				first.Release()
-				first.Use(func(int) {}) // Too late for a use of its own, and no harm while the other one holds the value.
+				first.Use(func(int) {}) // Released already, but it still works while the other lease holds the value.
 				s.checkClosed(t)
 				second.Use(func(int) { s.checkClosed(t) })
 				s.checkClosed(t, 1)
@@ -237,7 +238,7 @@ func TestLastUserCloses(t *testing.T) {
 	}
 }
 
-// Get finds what is there, for a use like any other, and begins nothing.
+// Get finds a value that exists, for a use like any other, and starts no build.
 func TestGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, letGo := newSite(t, 10, time.Hour), make(chan struct{})
@@ -305,7 +306,7 @@ func TestTTL(t *testing.T) {
 	})
 }
 
-// ReleaseAfter gives back what is not used. What is used by then, it does not touch.
+// ReleaseAfter releases an unused lease, and does not touch one in use.
 func TestReleaseAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 3, time.Hour)
@@ -326,7 +327,7 @@ func TestReleaseAfter(t *testing.T) {
 	})
 }
 
-// A use that panics gives its lease back.
+// A use that panics releases its lease.
 func TestUsePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 3, time.Hour)
@@ -343,7 +344,7 @@ func TestUsePanics(t *testing.T) {
 	})
 }
 
-// A value without an end leaves without one.
+// A value without an end leaves the pool without a call.
 func TestNothingToClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 3, time.Hour)
@@ -383,7 +384,7 @@ func TestShutdownWaitsForTheLastUser(t *testing.T) {
 	})
 }
 
-// When its context ends first, Shutdown fails with its cause, and builds and closings are told that there is no more time.
+// When its context ends first, Shutdown fails with the cause, and the contexts of builds and closings end.
 func TestShutdownLosesPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 3, time.Hour)
@@ -414,8 +415,8 @@ func TestShutdownLosesPatience(t *testing.T) {
 	})
 }
 
-// Everything races with Shutdown: whoever has a lease can use it, and when Shutdown returns, all that was built is closed,
-// once. The race detector finds more here.
+// Everything races with Shutdown: each lease can be used, and when Shutdown returns, each value that was built has been
+// closed once. The race detector makes this test stricter.
 func TestShutdownRaces(t *testing.T) {
 	const rounds = 2000
 	for range rounds {

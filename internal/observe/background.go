@@ -10,8 +10,8 @@ type background[T any] struct {
 	worker sync.WaitGroup
 }
 
-// newBackground starts the goroutine. It does what comes through the queue, which has room for so many, until it is
-// closed and the queue is empty; then it calls end.
+// newBackground starts the goroutine. It calls do for each item of the queue, which has room for that many, until close
+// is called and the queue is empty; then it calls end.
 func newBackground[T any](room int, do func(T), end func()) *background[T] {
 	b := &background[T]{queue: make(chan T, room), done: make(chan struct{})}
 	b.worker.Go(func() {
@@ -39,7 +39,7 @@ func (b *background[T]) run(do func(T)) {
 	}
 }
 
-// closed reports whether close was called: what comes later, nobody does.
+// closed reports whether close was called: items that come later are not processed.
 func (b *background[T]) closed() bool {
 	select {
 	case <-b.done:
@@ -49,7 +49,7 @@ func (b *background[T]) closed() bool {
 	}
 }
 
-// close waits for what is in the queue, and for the goroutine. It can be called more than once.
+// close waits until the queue is empty and the goroutine has ended. It can be called more than once.
 func (b *background[T]) close() {
 	b.once.Do(func() { close(b.done) })
 	b.worker.Wait()

@@ -8,7 +8,7 @@ type budget struct {
 	left int
 }
 
-// take returns how many of n bytes may be kept.
+// take takes up to n bytes, and returns how many.
 func (b *budget) take(n int) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -12,19 +12,20 @@ import (
 const (
 	// maxDumpBody is how much of one body a dump holds.
 	maxDumpBody = 8 << 20
-	// maxDumpHeld is how much all dumps together may hold of bodies that are not on disk yet.
+	// maxDumpHeld is how many bytes all dumps together may hold in memory until they are written.
 	maxDumpHeld = 256 << 20
-	// dumpQueue is how many finished exchanges may wait for the disk.
+	// dumpQueue is how many finished exchanges may wait to be written.
 	dumpQueue = 64
 )
 
-// Dumper is a RoundTripper that writes what passes through it to files, for whoever must see what a provider really got
-// and really said. An exchange becomes two files, NAME.request and NAME.response, of mode 0600; NAME is the time and a
-// random id. Headers and query parameters that look like credentials are redacted. Bodies are not: prompts are what a
-// dump is for. It is safe for concurrent use.
+// Dumper is a RoundTripper that writes each exchange to files, for an operator who must see what a provider really got
+// and really answered. An exchange becomes two files, NAME.request and NAME.response, of mode 0600; NAME is the time
+// and a random id. Headers and query parameters that look like credentials are redacted. Bodies are not: a dump is made
+// to show prompts. It is safe for concurrent use.
 //
-// A dump is never in a request's way. Bodies are copied while they pass, a goroutine writes them once the response body
-// is closed, and where it falls behind, or the disk fails, dumps are dropped, with a log line at most once a minute.
+// A dump never delays a request. The Dumper copies bodies while they pass, and a goroutine writes them once the
+// response body is closed. Where that falls behind, or the disk fails, dumps are dropped, with a log line at most once
+// a minute.
 type Dumper struct {
 	next   http.RoundTripper
 	budget *budget
@@ -45,11 +46,11 @@ func Dump(next http.RoundTripper, dir string, logger slog.Logger) *Dumper {
 	}
 }
 
-// Close writes the dumps that are finished and waits for that. Requests that end later pass without a dump. It can be
-// called more than once.
+// Close waits until the finished dumps are written. Requests that end later pass without a dump. It can be called more
+// than once.
 func (d *Dumper) Close() { d.writer.close() }
 
-// watches reports whether what stands behind the dumper does: a dump needs no more than the request itself.
+// watches reports whether the transport behind the dumper watches; a dump itself needs only the request.
 func (d *Dumper) watches() bool { return Watches(d.next) }
 
 // RoundTrip implements [http.RoundTripper].
@@ -64,7 +65,7 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 		request:  tap{budget: d.budget},
 		response: tap{budget: d.budget},
 	}
-	sent := r.WithContext(r.Context()) // A copy: the caller's request stays as it is.
+	sent := r.WithContext(r.Context()) // A copy: the caller's request must not change.
 	if sent.Body != nil && sent.Body != http.NoBody {
 		e.request.body.end = errUnread
 		sent.Body = &tappedBody{ReadCloser: sent.Body, note: e.request.note}
@@ -89,13 +90,13 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 type exchangeTap struct {
 	dumper   *Dumper
 	began    time.Time
-	head     []byte // The request's.
+	head     []byte // The request's head.
 	request  tap
 	response tap
 	once     sync.Once
 }
 
-// finish hands what was copied to the writer, or drops it. The transport may still be sending the request.
+// finish hands the copies to the writer, or drops them. The transport may still be sending the request.
 func (e *exchangeTap) finish(responseHead []byte) {
 	e.once.Do(func() {
 		dump := exchangeDump{
@@ -113,18 +114,18 @@ func (e *exchangeTap) finish(responseHead []byte) {
 	})
 }
 
-// errUnread is the end of a body until its reader finds another.
+// errUnread is the end of a body that was not read to its end.
 var errUnread = errors.New("not read to its end")
 
 // body is what a tap has copied.
 type body struct {
 	bytes []byte
-	cut   int64 // How many bytes more there were.
-	end   error // What ended it, nil where there is none.
+	cut   int64 // How many more bytes passed uncopied.
+	end   error // The error that ended it; nil for a clean end.
 }
 
-// tap holds the beginning of a body. It is safe for concurrent use: a transport may send the request's body beyond the
-// end of the exchange.
+// tap copies the beginning of a body. It is safe for concurrent use: a transport may go on sending the request's body
+// after the exchange has ended.
 type tap struct {
 	budget *budget
 
@@ -140,7 +141,7 @@ func (t *tap) note(p []byte, err error) {
 		return
 	}
 	keep := 0
-	if t.body.cut == 0 { // What follows a cut is not the beginning any more.
+	if t.body.cut == 0 { // Bytes after a cut do not belong to the beginning.
 		keep = t.budget.take(min(len(p), maxDumpBody-len(t.body.bytes)))
 	}
 	t.body.bytes = append(t.body.bytes, p[:keep]...)
@@ -150,7 +151,7 @@ func (t *tap) note(p []byte, err error) {
 	}
 }
 
-// take returns what was copied, and ends the copying.
+// take returns the copy, and ends the copying.
 func (t *tap) take() body {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -91,7 +91,7 @@ func dumps(t *testing.T, dir, extension string) []string {
 	return contents
 }
 
-// wantDump checks the one dump in dir.
+// wantDump checks that dir holds one dump with these contents.
 func wantDump(t *testing.T, dir, request, response string) {
 	t.Helper()
 	if got := dumps(t, dir, "request"); !slices.Equal(got, []string{request}) {
@@ -104,7 +104,7 @@ func wantDump(t *testing.T, dir, request, response string) {
 
 const requestDump = "POST /v1/messages HTTP/1.1\nHost: provider.example\nX-Api-Key: [redacted]\n\n{\"a\": 1}"
 
-// sent returns the request of requestDump.
+// sent returns the request that requestDump describes.
 func sent(t *testing.T) *http.Request {
 	t.Helper()
 	return request(t, http.MethodPost, "http://provider.example/v1/messages", `{"a": 1}`)
@@ -142,7 +142,8 @@ func TestDump(t *testing.T) {
 	}
 }
 
-// checkModes checks that only the gateway's user may look, and that both files of a dump have one name of ours.
+// checkModes checks that only the gateway's user can read the files, and that both files of a dump share a name of
+// ours.
 func checkModes(t *testing.T, dir string) {
 	t.Helper()
 	info, err := os.Stat(dir)
@@ -271,7 +272,7 @@ func TestDumpIsBounded(t *testing.T) {
 	}
 }
 
-// What all dumps hold together has a bound too. Once it is met, a body keeps its beginning, not pieces.
+// The memory of all dumps together is bounded. At the limit, a body keeps its beginning, not pieces.
 func TestDumpBudget(t *testing.T) {
 	b := &budget{left: 5}
 	first, second := tap{budget: b}, tap{budget: b}
@@ -288,8 +289,8 @@ func TestDumpBudget(t *testing.T) {
 	}
 }
 
-// TestFault116DumpNeverWaits has a disk that fails and a log that hangs: requests go on, and the log learns of the rest
-// once it can.
+// TestFault116DumpNeverWaits has a disk that fails and a log that hangs: requests go on, and the drops are logged once
+// the log works again.
 func TestFault116DumpNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
@@ -300,11 +301,11 @@ func TestFault116DumpNeverWaits(t *testing.T) {
 		dumper := Dump(respond("ok"), filepath.Join(file, "dir"), slog.Make(sink))
 		for range 10 * dumpQueue {
 			answer(t, dumper, sent(t))
-			synctest.Wait() // The writer has taken the first, and hangs.
+			synctest.Wait() // The writer has taken the first dump, and hangs in the log.
 		}
 		close(sink.gate)
 		synctest.Wait()
-		answer(t, dumper, sent(t)) // Within the minute: no entry.
+		answer(t, dumper, sent(t)) // Within a minute of the last entry: no new entry.
 		synctest.Wait()
 		if got := sink.dropped(t); !slices.Equal(got, []int64{1}) {
 			t.Errorf("entries about %v dropped dumps, want one about the first", got)

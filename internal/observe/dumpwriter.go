@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// exchangeDump is one finished exchange on its way to the disk. Whoever has it releases it.
+// exchangeDump is one finished exchange on its way to the disk. The code that holds it must release it.
 type exchangeDump struct {
 	began    time.Time
 	request  message
@@ -28,7 +28,7 @@ type message struct {
 	body body
 }
 
-// dumpWriter writes dumps, one after the other.
+// dumpWriter writes one dump after the other.
 type dumpWriter struct {
 	dir    string
 	losses *losses
@@ -68,7 +68,7 @@ func (m message) write(f io.Writer) error {
 	return errors.Join(head, bytes, notes)
 }
 
-// notes says what the bytes of a dump do not show.
+// notes returns remarks on a body that its bytes do not show.
 func (b body) notes() string {
 	var notes string
 	if b.cut > 0 {

@@ -16,29 +16,29 @@ import (
 )
 
 const (
-	// maxKeeping is how many exchanges may be on their way to the disk at the same time, those under way included.
+	// maxKeeping is how many exchanges may be in memory or being written at the same time, including those under way.
 	maxKeeping = 1 << 14
-	// maxKeepHeld is how much all of them together may hold that is not on disk yet.
+	// maxKeepHeld is how many bytes all of them together may hold in memory until they are written.
 	maxKeepHeld = 256 << 20
-	// keepPiece is how much of an answer is held before it is handed to the writer.
+	// keepPiece is how much of an answer is collected before it is handed to the writer.
 	keepPiece = 64 << 10
 )
 
-// Keeper is a RoundTripper that keeps the exchanges of interceptions, so that their records can be held against the
-// bytes that they were made from: the client's request and the upstream's answer, both whole, in one file for each
-// upstream request that comes through [Send]. Package kept says what a file looks like. Its mode is 0600; credentials in
+// Keeper is a RoundTripper that keeps the exchanges of interceptions, so that their records can be compared with the
+// bytes that they were made from. It writes the client's request and the upstream's answer, both whole, to one file for
+// each upstream request that comes through [Send]. Package kept describes the file. Its mode is 0600; credentials in
 // its headers are redacted, bodies are not. It is safe for concurrent use.
 //
-// Keeping is never in a request's way. Bodies are copied while they pass, and a goroutine compresses and writes them; a
-// file grows while its exchange goes on, under another name. Where the writer falls behind, or the disk fails, the
-// exchange is dropped, and its file removed, with a log line at most once a minute. Files are not synced: the end of
-// the process, however sudden, leaves what was written, that of the machine may not.
+// Keeping never delays a request. The Keeper copies bodies while they pass, and a goroutine compresses and writes them.
+// A file grows under another name while its exchange goes on. Where the writer falls behind, or the disk fails, the
+// exchange is dropped and its file removed, with a log line at most once a minute. Files are not synced: what was
+// written survives the end of the process, but perhaps not a crash of the machine.
 type Keeper struct {
 	next   http.RoundTripper
 	dir    string
 	budget *budget
-	// keeping counts the exchanges that were let in and that the writer is not done with: no more than its queue has
-	// room for, so that none waits for that.
+	// keeping counts the exchanges that were admitted and that the writer has not finished. It never exceeds the room
+	// of the writer's queue, so that no exchange waits for room.
 	keeping atomic.Int64
 	writer  *background[*keeping]
 	losses  *losses
@@ -47,8 +47,8 @@ type Keeper struct {
 	sweeper      sync.WaitGroup
 }
 
-// Keep returns a Keeper in front of next, which removes the files that are older than age, at once and from time to
-// time. It makes dir, of mode 0700, and fails where it cannot. The caller must call Close.
+// Keep returns a Keeper in front of next. It removes files that are older than age, at once and from time to time. It
+// makes dir, of mode 0700, and fails where it cannot. The caller must call Close.
 func Keep(next http.RoundTripper, dir string, age time.Duration, logger slog.Logger) (*Keeper, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of kept exchanges: %w", err)
@@ -72,8 +72,8 @@ func Keep(next http.RoundTripper, dir string, age time.Duration, logger slog.Log
 	return k, nil
 }
 
-// Close writes what has been copied and waits for that. Of requests that end later nothing more is kept: their files
-// have their beginning. It can be called more than once.
+// Close waits until everything copied so far is written. Exchanges that end later are kept only up to that point. It
+// can be called more than once.
 func (k *Keeper) Close() {
 	k.stopSweeping()
 	k.sweeper.Wait()
@@ -104,7 +104,7 @@ func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// sweepEvery returns how long to pause between two sweeps.
+// sweepEvery returns the pause between two sweeps.
 func sweepEvery(age time.Duration) time.Duration { return max(time.Minute, min(age/10, time.Hour)) }
 
 // sweep removes old files until ctx ends.

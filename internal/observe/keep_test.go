@@ -24,7 +24,7 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// keep returns a Keeper that is closed with the test.
+// keep returns a Keeper that is closed at the end of the test.
 func keep(t *testing.T, next http.RoundTripper, dir string, sink *logSink) *Keeper {
 	t.Helper()
 	keeper, err := Keep(next, dir, time.Hour, slog.Make(sink))
@@ -35,7 +35,7 @@ func keep(t *testing.T, next http.RoundTripper, dir string, sink *logSink) *Keep
 	return keeper
 }
 
-// intercepted returns the request of an interception, which sends another body than its client did.
+// intercepted returns the request of an interception whose upstream body differs from the client's.
 func intercepted(t *testing.T, clientBody string) (*http.Request, uuid.UUID) {
 	t.Helper()
 	r, id := sent(t), uuid.Must(uuid.NewV7())
@@ -43,7 +43,7 @@ func intercepted(t *testing.T, clientBody string) (*http.Request, uuid.UUID) {
 	return tell(r, &Interception{ID: id, Round: 1, Format: "messages", Header: header, Body: []byte(clientBody)}), id
 }
 
-// checkKept returns the exchange that was kept, whole, after some checks of its file.
+// checkKept checks the file of an exchange and returns the exchange, which must be whole.
 func checkKept(t *testing.T, dir string, id uuid.UUID) *kept.Exchange {
 	t.Helper()
 	exchange, err := kept.ReadFile(dir, id, 1)
@@ -76,7 +76,7 @@ func keptFiles(t *testing.T, dir string) (files []string) {
 	return files
 }
 
-// checkHeld checks that a closed keeper holds nothing.
+// checkHeld checks that a closed keeper holds no memory.
 func checkHeld(t *testing.T, keeper *Keeper) {
 	t.Helper()
 	if held, keeping := maxKeepHeld-keeper.budget.left, keeper.keeping.Load(); held != 0 || keeping != 0 {
@@ -93,7 +93,7 @@ func TestKeep(t *testing.T) {
 	if body != "data: x\r\n\r\n" || resp.StatusCode != 200 {
 		t.Errorf("body %q", body)
 	}
-	answer(t, keeper, sent(t)) // That of no interception.
+	answer(t, keeper, sent(t)) // A request of no interception.
 	keeper.Close()
 	keeper.Close()
 
@@ -130,7 +130,7 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// A provider's keys and a client's stay out of the files, but for what is in bodies.
+// The keys of providers and clients do not get into the files, except within bodies.
 func TestKeepRedacts(t *testing.T) {
 	dir := t.TempDir()
 	keeper := keep(t, roundTripperFunc(func(*http.Request) (*http.Response, error) {
@@ -151,7 +151,7 @@ func TestKeepRedacts(t *testing.T) {
 	}
 }
 
-// TestKeepEndings is about all the ways in which an exchange can end, above a guard as a bridge has it.
+// TestKeepEndings has an exchange end in every way, below a guard as in a bridge.
 func TestKeepEndings(t *testing.T) {
 	failure := errors.New("connection reset by " + strings.Repeat("x", 1000))
 	body := func(r io.Reader) http.RoundTripper {
@@ -226,8 +226,8 @@ func TestKeepEndings(t *testing.T) {
 	}
 }
 
-// TestKeepWhileItStreams is about an exchange that goes on: its request and what came before the last piece are on
-// disk, and memory has the rest only.
+// TestKeepWhileItStreams has an exchange go on: its request and all but the last piece are on disk, and only the rest
+// is in memory.
 func TestKeepWhileItStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -255,7 +255,7 @@ func TestKeepWhileItStreams(t *testing.T) {
 			if err != nil || got.End != nil || string(got.Request) != large || string(got.Response) != response {
 				t.Errorf("%d and %d bytes, %v", len(got.Request), len(got.Response), err)
 			}
-			if n := maxKeepHeld - keeper.budget.left; n < held || n > held+1000 { // The answer's header, too.
+			if n := maxKeepHeld - keeper.budget.left; n < held || n > held+1000 { // The answer's header is held too.
 				t.Errorf("%d bytes are held, want %d", n, held)
 			}
 		}
@@ -276,7 +276,7 @@ func TestKeepWhileItStreams(t *testing.T) {
 	})
 }
 
-// TestKeepWhole is about bodies beyond what a dump has of them.
+// TestKeepWhole keeps bodies that are larger than a dump's limit.
 func TestKeepWhole(t *testing.T) {
 	dir := t.TempDir()
 	large := strings.Repeat("data: 0123456789\n\n", (maxDumpBody+7)/18)
@@ -291,7 +291,7 @@ func TestKeepWhole(t *testing.T) {
 	checkHeld(t, keeper)
 }
 
-// TestKeepIsBounded takes away the memory, at each stage: exchanges are dropped, not requests, and their files go.
+// TestKeepIsBounded uses up the memory at each stage: exchanges are dropped and their files removed; requests go on.
 func TestKeepIsBounded(t *testing.T) {
 	for name, left := range map[string]int{"no request": 10, "no answer": 1500, "no second piece": 3000 + keepPiece} {
 		t.Run(name, func(t *testing.T) {
@@ -330,8 +330,8 @@ func TestKeepIsBounded(t *testing.T) {
 	}
 }
 
-// TestFault116KeepNeverWaits has a disk that fails and a log that hangs: requests go on, more of them than may be on
-// their way to the disk, and the log learns of the rest once it can.
+// TestFault116KeepNeverWaits has a disk that fails and a log that hangs: requests go on, even more of them than the
+// queue has room for, and the drops are logged once the log works again.
 func TestFault116KeepNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "dir")
@@ -345,7 +345,7 @@ func TestFault116KeepNeverWaits(t *testing.T) {
 			r, _ := intercepted(t, "{}")
 			answer(t, keeper, r)
 			if n == 0 {
-				synctest.Wait() // The writer has taken it, and hangs.
+				synctest.Wait() // The writer has taken it, and hangs in the log.
 			}
 		}
 		close(sink.gate)
@@ -371,7 +371,7 @@ func TestFault116KeepNeverWaits(t *testing.T) {
 	})
 }
 
-// A disk that fails in the middle costs the exchange what it had there.
+// When the disk fails in the middle of an exchange, its file is removed.
 func TestKeepOnADiskThatFails(t *testing.T) {
 	for name, fail := range map[string]func(t *testing.T, finished, until string){
 		"no file": func(t *testing.T, _, until string) {
@@ -441,7 +441,7 @@ func TestKeepOfManyAtOnce(t *testing.T) {
 	checkHeld(t, keeper)
 }
 
-// Of two exchanges of one round, for example with two keys, the last one is what the client got.
+// Of two exchanges of one round, for example with two keys, the last one is kept: its answer is the client's.
 func TestKeepTheLastOfARound(t *testing.T) {
 	dir := t.TempDir()
 	body := "first"
@@ -457,7 +457,7 @@ func TestKeepTheLastOfARound(t *testing.T) {
 	}
 }
 
-// TestKeepRemovesWhatIsOld is about the age that files reach.
+// TestKeepRemovesWhatIsOld checks that files are removed at their age.
 func TestKeepRemovesWhatIsOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -498,7 +498,7 @@ func TestKeepSaysWhereItCannot(t *testing.T) {
 	}
 }
 
-// TestKeepAndDump has both, as a gateway can.
+// TestKeepAndDump uses a Keeper and a Dumper together, as a gateway can.
 func TestKeepAndDump(t *testing.T) {
 	dir := t.TempDir()
 	dumper := Dump(respond("data: x\r\n\r\n"), dir, slog.Make())

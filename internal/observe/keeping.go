@@ -14,26 +14,26 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// keeping is one exchange under way. Who relays it adds to it, and the writer takes what there is.
+// keeping is one exchange under way. The request's goroutine adds to it, and the writer takes what was added.
 type keeping struct {
 	keeper *Keeper
-	// ctx is the request's: it tells who gave the request up.
+	// ctx is the request's: it tells who cancelled the request.
 	ctx             context.Context
 	finished, until string // The names of its file.
 
 	mu       sync.Mutex // guards what follows.
 	sections []kept.Section
-	response []byte // The piece that grows.
-	held     int    // The bytes of both, taken from the budget.
-	received int64  // Of the response, so far.
-	queued   bool   // The writer will come.
-	over     bool   // Nothing is added any more: it has ended, or is lost.
+	response []byte // The piece that is being collected.
+	held     int    // The bytes of sections and response, taken from the budget.
+	received int64  // Bytes of the response so far.
+	queued   bool   // It is in the writer's queue.
+	over     bool   // Nothing is added any more: the exchange has ended or is lost.
 	lost     bool
 
-	written bool // There is a file. It is the writer's alone.
+	written bool // The file exists. Only the writer uses this.
 }
 
-// begin lets an exchange in. It returns nil where it is dropped.
+// begin starts to keep an exchange. It returns nil where the exchange is dropped.
 func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
 	head, err := kept.HeadSection(kept.Head{
 		Interception: of.ID, Round: of.Round, Format: of.Format, At: time.Now().UTC(),
@@ -46,7 +46,7 @@ func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
 	}
 	e := &keeping{
 		keeper: k, ctx: ctx, held: held,
-		// A copy: the client's may be used again once the request is sent.
+		// A copy: the client's buffer may be reused once the request is sent.
 		sections: []kept.Section{head, kept.RequestSection(bytes.Clone(of.Body))},
 	}
 	e.finished, e.until = kept.Path(k.dir, of.ID, of.Round)
@@ -56,7 +56,7 @@ func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
 	return e
 }
 
-// admit reports whether one more exchange can be kept that begins with that many bytes.
+// admit reports whether one more exchange can be kept whose first section has that many bytes.
 func (k *Keeper) admit(held int) bool {
 	if k.keeping.Add(1) <= maxKeeping && k.budget.takeAll(held) {
 		return true
@@ -65,7 +65,7 @@ func (k *Keeper) admit(held int) bool {
 	return false
 }
 
-// redactedHeader returns a header as it may be kept.
+// redactedHeader returns a header without the values of credentials.
 func redactedHeader(header http.Header) http.Header {
 	shown := make(http.Header, len(header))
 	for name, values := range header {
@@ -79,7 +79,7 @@ func redactedHeader(header http.Header) http.Header {
 	return shown
 }
 
-// answered notes that the upstream begins to answer.
+// answered notes that the upstream has begun to answer.
 func (e *keeping) answered(resp *http.Response) {
 	answer, err := kept.AnswerSection(kept.Answer{
 		At: time.Now().UTC(), Status: resp.StatusCode, Header: redactedHeader(resp.Header),
@@ -128,7 +128,7 @@ func (e *keeping) left() {
 	e.end(kept.Left, nil)
 }
 
-// end adds the last section and hands in what there is. It is called with mu held, like all that follow.
+// end adds the last section and hands in the exchange. The caller holds mu, as for all methods below.
 func (e *keeping) end(ending kept.Ending, err error) {
 	if e.over {
 		return
@@ -137,7 +137,7 @@ func (e *keeping) end(ending kept.Ending, err error) {
 	end := kept.End{At: time.Now().UTC(), ResponseBytes: e.received, Ending: ending, Cancelled: e.cancelled()}
 	if err != nil {
 		if errors.Is(context.Cause(e.ctx), upstream.ErrIdle) {
-			err = upstream.ErrIdle // All that is seen here is that the request was cancelled.
+			err = upstream.ErrIdle // From here it only looks as if the request was cancelled.
 		}
 		failure := upstream.Failure(err)
 		end.Failure, end.FailureStatus = failure.Text, failure.Status
@@ -152,7 +152,7 @@ func (e *keeping) end(ending kept.Ending, err error) {
 	}
 }
 
-// cancelled says who has given the request up, by the rule that its outcome is judged by.
+// cancelled says who has cancelled the request, by the rule that also decides its outcome.
 func (e *keeping) cancelled() kept.Cancelled {
 	cause := context.Cause(e.ctx)
 	switch {
@@ -164,7 +164,7 @@ func (e *keeping) cancelled() kept.Cancelled {
 	return kept.CancelledByGateway
 }
 
-// add adds a section, whose making may have failed.
+// add adds a section, or drops the exchange where err says that the section could not be made.
 func (e *keeping) add(section kept.Section, err error) {
 	switch {
 	case e.over:
@@ -176,7 +176,7 @@ func (e *keeping) add(section kept.Section, err error) {
 	}
 }
 
-// cut makes a section of the piece that grows.
+// cut makes a section of the collected piece.
 func (e *keeping) cut() {
 	if len(e.response) > 0 {
 		e.sections = append(e.sections, kept.ResponseSection(e.response))
@@ -184,7 +184,7 @@ func (e *keeping) cut() {
 	}
 }
 
-// handIn asks the writer to come. The queue has room for every exchange that was let in.
+// handIn puts the exchange into the writer's queue, which has room for every admitted exchange.
 func (e *keeping) handIn() {
 	if !e.queued {
 		e.queued = true
@@ -192,7 +192,7 @@ func (e *keeping) handIn() {
 	}
 }
 
-// drop gives the exchange up. The writer comes to remove its file.
+// drop gives the exchange up. The writer then removes its file.
 func (e *keeping) drop() {
 	if e.giveUp() {
 		e.keeper.losses.add()
@@ -200,7 +200,7 @@ func (e *keeping) drop() {
 	e.handIn()
 }
 
-// giveUp forgets what was copied. It reports whether that is news.
+// giveUp forgets the copies. It reports whether the exchange was not given up before.
 func (e *keeping) giveUp() bool {
 	news := !e.lost
 	e.keeper.budget.release(e.held)

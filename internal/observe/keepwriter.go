@@ -8,21 +8,21 @@ import (
 	"github.com/coder/aibridged/internal/kept"
 )
 
-// largestKeepBuffer is how much of the memory that a large piece needed is kept for the next ones.
+// largestKeepBuffer is the largest buffer that is kept for the next pieces.
 const largestKeepBuffer = 1 << 20
 
-// keepWriter writes exchanges, one piece after the other.
+// keepWriter writes one piece of an exchange after the other.
 type keepWriter struct {
 	encoder *kept.Encoder
 	losses  *losses
 	buffer  []byte // Reused.
 }
 
-// part is what the writer takes of an exchange.
+// part is what the writer takes from an exchange at once.
 type part struct {
 	sections []kept.Section
 	held     int
-	last     bool // The writer need not come again.
+	last     bool // No more parts will come.
 	lost     bool
 }
 
@@ -34,8 +34,8 @@ func (e *keeping) take() part {
 	return taken
 }
 
-// fail gives the exchange up on behalf of the writer. It reports whether that is news, and whether the writer need not
-// come again.
+// fail gives the exchange up for the writer. It reports whether the exchange was not given up before, and whether it is
+// not in the queue again.
 func (e *keeping) fail() (news, last bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -61,16 +61,16 @@ func (w *keepWriter) write(e *keeping) {
 		return
 	}
 	if taken.lost && e.written {
-		_ = os.Remove(e.until) // If that fails, it becomes old.
+		_ = os.Remove(e.until) // If that fails, a sweep removes it when it is old.
 	}
 	e.keeper.keeping.Add(-1)
 }
 
-// store appends sections to the file of an exchange, and gives it its name if these are the last ones.
+// store appends sections to the file of an exchange, and renames the file if these are the last ones.
 func (w *keepWriter) store(e *keeping, taken part) error {
 	flags := os.O_WRONLY | os.O_APPEND
 	if !e.written {
-		// Another exchange of the same round may have come before it: what counts is the last one.
+		// The file may hold an earlier exchange of the same round: the last one counts.
 		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 	}
 	w.buffer = w.encoder.Append(w.buffer[:0], taken.sections...)

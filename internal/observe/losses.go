@@ -8,28 +8,28 @@ import (
 	"cdr.dev/slog/v3"
 )
 
-// losses counts what is dropped, and tells of it in a log. All but add is for one goroutine, that of the writer: a slow
-// log may keep that one waiting, but never a request.
+// losses counts what is dropped, and logs it. Only add may be called from any goroutine; the rest belongs to the
+// writer's. A slow log may delay the writer, but never a request.
 type losses struct {
 	logger  slog.Logger
 	message string
 	dir     string
 
-	dropped atomic.Int64 // What no log entry has told of yet.
-	failure error        // The latest of these.
+	dropped atomic.Int64 // Drops that are not logged yet.
+	failure error        // The cause of the latest failure.
 	logged  time.Time
 }
 
-// add counts one that was dropped.
+// add counts one drop.
 func (l *losses) add() { l.dropped.Add(1) }
 
-// fail counts one that was dropped because the disk failed.
+// fail counts one drop that the disk caused.
 func (l *losses) fail(err error) {
 	l.failure = err
 	l.add()
 }
 
-// tell writes a log entry if there is something to tell, and the last one is a minute ago.
+// tell writes a log entry if there are drops to report and the last entry is at least a minute old.
 func (l *losses) tell() {
 	if time.Since(l.logged) >= time.Minute {
 		l.tellNow()

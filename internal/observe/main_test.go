@@ -14,10 +14,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// canary is the key of every request of these tests. It must never be seen in a file.
+// canary is the key of every request of these tests. No file may contain it.
 const canary = "sk-canary-0123456789"
 
-// request returns a request that carries the canary. A body of none is no body at all.
+// request returns a request that carries the canary. An empty body means none.
 func request(t *testing.T, method, url, body string) *http.Request {
 	t.Helper()
 	var reader io.Reader
@@ -51,7 +51,7 @@ func readAll(resp *http.Response) (string, error) {
 	return string(body), errors.Join(err, resp.Body.Close())
 }
 
-// transport returns a transport of the kind that a provider has, whose connections end with the test.
+// transport returns a transport as providers have it, whose connections are closed at the end of the test.
 func transport(t *testing.T) http.RoundTripper {
 	t.Helper()
 	transport := upstream.NewTransport(upstream.Limits{})
@@ -80,7 +80,7 @@ func (b failingBody) Read(p []byte) (int, error) {
 
 func (failingBody) Close() error { return nil }
 
-// upload is the body of a request that never ends by itself.
+// upload is a request body without an end.
 type upload struct{ closed chan struct{} }
 
 func (u *upload) Read(p []byte) (int, error) {

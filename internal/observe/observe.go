@@ -1,6 +1,6 @@
-// Package observe looks on while requests go to a provider and answers come back: [Dump] writes what passes to text
-// files for an operator, [Keep] keeps the exchanges of interceptions so that their records can be verified. Both are
-// RoundTrippers that stand right above a transport, change nothing of what passes, and never make a request wait.
+// Package observe copies what passes between a gateway and its providers: [Dump] writes it to text files for an
+// operator, [Keep] keeps the exchanges of interceptions so that their records can be verified. Both are RoundTrippers
+// directly in front of a transport. They change nothing of what passes and never make a request wait.
 //
 //	keeper, err := observe.Keep(upstream.NewTransport(upstream.Limits{}), dir, 7*24*time.Hour, logger)
 //	…
@@ -9,8 +9,8 @@
 //	…
 //	resp, err := observe.Send(next, r, observe.Interception{ID: id, Format: "messages", Header: header, Body: body})
 //
-// Where nothing [Watches], the last line is next.RoundTrip(r), and costs nothing.
+// Where nothing [Watches], next.RoundTrip(r) can take the place of the last line, and saves its cost.
 //
-// What counts as a credential in a header or a query, and is therefore written to no file, is said in redact.go. Bodies
-// are written as they are.
+// redact.go says which headers and query parameters count as credentials; their values are written to no file. Bodies
+// are written unchanged.
 package observe

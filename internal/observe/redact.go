@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// redacted stands where a dump does not show a value.
+// redacted takes the place of a hidden value in a dump.
 const redacted = "[redacted]"
 
 // requestHead returns the request line and the headers of r, for a dump.
@@ -36,7 +36,7 @@ func responseHead(resp *http.Response) []byte {
 	return b.Bytes()
 }
 
-// errorHead is what a dump shows in place of a response that never was.
+// errorHead returns what a dump shows where there was no response.
 func errorHead(err error) []byte { return fmt.Appendf(nil, "[no response: %v]\n", err) }
 
 // writeHeader writes a header, in the order of its names, and the empty line after it.
@@ -52,8 +52,8 @@ func writeHeader(b *bytes.Buffer, header http.Header) {
 	b.WriteByte('\n')
 }
 
-// isCredential reports whether what goes by name, of a header or a query parameter, looks like a credential. It says so
-// too often rather than too rarely: "Idempotency-Key" is the price.
+// isCredential reports whether name, of a header or a query parameter, looks like that of a credential. It says so too
+// often rather than too rarely, and therefore hides "Idempotency-Key" too.
 func isCredential(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(
@@ -61,8 +61,8 @@ func isCredential(name string) bool {
 		func(word string) bool { return strings.Contains(name, word) })
 }
 
-// redactQuery returns a raw query without its credentials, and leaves the rest as it is. A parameter whose name cannot
-// be read may be anything.
+// redactQuery returns a raw query without its credentials, and the rest unchanged. It also hides a parameter whose name
+// cannot be decoded.
 func redactQuery(query string) string {
 	parts := strings.FieldsFunc(query, func(c rune) bool { return c == '&' || c == ';' })
 	for i, part := range parts {

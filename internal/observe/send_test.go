@@ -9,7 +9,7 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// Only where something keeps exchanges does a request need to say what it is sent for.
+// A request needs [Send] only where a transport keeps exchanges.
 func TestWatches(t *testing.T) {
 	plain := respond("ok")
 	keeper := keep(t, plain, t.TempDir(), &logSink{})
@@ -35,8 +35,8 @@ func TestWatches(t *testing.T) {
 	}
 }
 
-// TestSend sends through a chain as a bridge has it. While the answer is under way, its context has let go of the client's
-// request, and a request of that context that comes later is nobody's.
+// TestSend sends through a chain like a bridge's. While the answer is under way, its context no longer holds the
+// client's request, and a later request with that context belongs to no interception.
 func TestSend(t *testing.T) {
 	dir := t.TempDir()
 	keeper := keep(t, respond("ok"), dir, &logSink{})

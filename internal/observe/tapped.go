@@ -2,7 +2,7 @@ package observe
 
 import "io"
 
-// tappedBody shows what is read from a body to whoever copies it.
+// tappedBody shows what is read from a body to a copying function.
 type tappedBody struct {
 	io.ReadCloser
 	note   func(p []byte, err error) // Called with what each Read returned; it does not keep p.

@@ -1,5 +1,5 @@
-// Command protogen compiles .proto files and hands them to the code generators that go.mod pins as tools. It stands in
-// for protoc, so that `make gen` needs nothing but Go.
+// Command protogen compiles .proto files and passes them to the code generators that go.mod pins as tools. It replaces
+// protoc, so that `make gen` needs only Go.
 package main
 
 import (
@@ -55,7 +55,7 @@ func run(ctx context.Context, dir, file string) error {
 	return nil
 }
 
-// withImports returns the file after everything that it imports, the order in which a generator must get them.
+// withImports returns the file after everything that it imports: generators require that order.
 func withImports(file protoreflect.FileDescriptor) []*descriptorpb.FileDescriptorProto {
 	var (
 		all   []*descriptorpb.FileDescriptorProto

@@ -1,5 +1,5 @@
-// Package rawserver is a TCP server for tests that plays bytes. What an upstream may do wrong, net/http's own server
-// cannot be made to do: answer half a header, reset a connection, or never answer at all. A script here can.
+// Package rawserver is a TCP server for tests that answers with scripted bytes. Upstreams can fail in ways that
+// net/http's server cannot imitate: send half a header, reset a connection, or never answer. A script can.
 //
 //	server := rawserver.New(t, func(c *rawserver.Conn) {
 //		c.ReadRequest()
@@ -7,7 +7,7 @@
 //		c.Reset()
 //	})
 //
-// It knows nothing of TLS, and reads HTTP/1 requests only; of anything else, a script reads the bytes by itself.
+// It does not speak TLS, and parses only HTTP/1 requests; a script reads other bytes itself.
 package rawserver
 
 import (
@@ -19,7 +19,7 @@ import (
 	"testing"
 )
 
-// Server plays a script to each connection. Its methods are safe for concurrent use.
+// Server runs a script for each connection. Its methods are safe for concurrent use.
 type Server struct {
 	listener net.Listener
 	play     func(*Conn)
@@ -69,7 +69,7 @@ func (s *Server) accept() {
 	}
 }
 
-// add reports whether conn may be served: not once the server is closed.
+// add reports whether conn may be served: it may not once the server is closed.
 func (s *Server) add(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *Server) add(conn net.Conn) bool {
 }
 
 func (s *Server) remove(conn net.Conn) {
-	_ = conn.Close() // The script may have closed it.
+	_ = conn.Close() // The script may have closed it already.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, conn)
@@ -99,15 +99,14 @@ func (s *Server) close() {
 	s.running.Wait()
 }
 
-// Conn is one connection, for the use of its script's goroutine. No method of it fails: a peer that is gone is what
-// many tests are about.
+// Conn is one connection, for its script's goroutine only. Its methods do not fail: in many tests the peer is gone.
 type Conn struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	done   <-chan struct{}
 }
 
-// ReadRequest returns the next request and its whole body, or nil where there is none to be read.
+// ReadRequest returns the next request and its whole body, or nil where none can be read.
 func (c *Conn) ReadRequest() (*http.Request, []byte) {
 	r, err := http.ReadRequest(c.reader)
 	if err != nil {
@@ -120,19 +119,19 @@ func (c *Conn) ReadRequest() (*http.Request, []byte) {
 	return r, body
 }
 
-// Read reads the bytes that no request was made of.
+// Read reads bytes that ReadRequest has not consumed.
 func (c *Conn) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
-// Write sends s as it is.
+// Write sends s unchanged.
 func (c *Conn) Write(s string) { _, _ = io.WriteString(c.conn, s) }
 
-// TryWrite sends s as it is and reports whether the peer still takes it.
+// TryWrite sends s unchanged and reports whether that succeeded.
 func (c *Conn) TryWrite(s string) bool {
 	_, err := io.WriteString(c.conn, s)
 	return err == nil
 }
 
-// Reset closes the connection with a RST. What the kernel has not sent yet is lost.
+// Reset closes the connection with a RST. Unsent bytes are lost.
 func (c *Conn) Reset() {
 	if tcp, ok := c.conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

@@ -64,7 +64,7 @@ func TestEndsOfAConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ready := make(chan struct{})
 			server := rawserver.New(t, func(conn *rawserver.Conn) {
-				<-ready // A RST in the middle of the handshake would be a failed dial.
+				<-ready // A RST during the handshake would be a failed dial.
 				c.play(conn)
 			})
 			conn := dial(t, server)

@@ -8,36 +8,36 @@ import (
 	"github.com/coder/aibridged/internal/rederive"
 )
 
-// ask is a request of a client.
+// ask is a client's request.
 type ask struct {
 	header   http.Header
 	body     string // Without content coding.
 	stream   bool
-	hasUsage bool // It asks by itself for the usage of a stream.
-	refused  bool // It is none that may go upstream.
+	hasUsage bool // It asks for the usage of a stream itself.
+	refused  bool // The gateway must refuse it.
 }
 
-// asker makes requests as the clients do.
+// asker makes requests in the way of AI clients.
 type asker struct {
 	dice
 	format string
 	sender sender
 	header http.Header
 	system string
-	fields object // Of the body, beyond those that every request has.
+	fields object // Members of the body, beyond those that every request has.
 }
 
-// sender is a client, as it looks from outside.
+// sender is a client as seen from outside.
 type sender struct {
 	agent, system string
 	marks         []string // Headers with their values.
 	sessions      []string // Headers of its session.
-	userID        bool     // It says its session in metadata.user_id,
-	cacheKey      string   // or in prompt_cache_key, behind this.
+	userID        bool     // Its session is in metadata.user_id,
+	cacheKey      string   // or in prompt_cache_key, after this prefix.
 	wrappers      []string
 	line          string
 	fixed         []string
-	opening       string // Of conversations that it has with itself.
+	opening       string // The opening of requests that it makes for itself.
 }
 
 func senders() []sender {
@@ -75,7 +75,7 @@ func senders() []sender {
 	}
 }
 
-// newAsk makes a request. A plain one can be told in all formats.
+// newAsk makes a request. A plain one can be written in every format.
 func newAsk(d dice, format string, stream bool) ask {
 	a := &asker{dice: d, format: format, sender: pick(d, senders()...), header: http.Header{}}
 	a.identify()
@@ -123,7 +123,7 @@ func newAsk(d dice, format string, stream bool) ask {
 	return request
 }
 
-// spoil makes a body that is to be refused.
+// spoil makes a body that must be refused.
 func (a *asker) spoil(fields object) object {
 	switch a.IntN(3) {
 	case 0:
@@ -144,7 +144,7 @@ func (a *asker) streamOptions() object {
 	return nil
 }
 
-// input is what a Responses request has in the place of messages.
+// input returns the input of a Responses request, which takes the place of messages.
 func (a *asker) input(messages []object) object {
 	var fields object
 	switch {
@@ -161,7 +161,7 @@ func (a *asker) input(messages []object) object {
 	return append(fields, member{"input", messages}, member{"store", false})
 }
 
-// identify gives the request the marks of its sender.
+// identify gives the request the marks by which its sender is recognised.
 func (a *asker) identify() {
 	set := func(name, value string) { a.header.Set(name, value) }
 	set("User-Agent", a.sender.agent)
@@ -194,7 +194,7 @@ func (a *asker) identify() {
 	}
 }
 
-// content returns text as the content of a message: a string, or parts.
+// content returns text as a message's content: a string, or parts.
 func (a *asker) content(parts ...string) any {
 	if len(parts) == 1 && a.oneIn(2) {
 		return parts[0]
@@ -221,7 +221,7 @@ func (a *asker) message(role string, content any) object {
 	return message
 }
 
-// typed is what a person types, seldom in words that look like a client's.
+// typed returns the text that a person types. It seldom looks like a client's own text.
 func (a *asker) typed() string {
 	if a.oneIn(6) {
 		return pick(a.dice, "<system-reminder>mine</system-reminder> and more", "see <environment_details>x</environment_details> here",
@@ -231,7 +231,7 @@ func (a *asker) typed() string {
 	return a.text()
 }
 
-// wrapped returns the texts of a message with what its sender puts around what was typed.
+// wrapped returns a message's content: the typed text and what its sender puts around it.
 func (a *asker) wrapped() any {
 	typed := a.typed()
 	wrap := func() string {
@@ -281,7 +281,7 @@ func (a *asker) conversation() []object {
 	return messages
 }
 
-// results returns messages with results of tools, at the end of a conversation.
+// results returns messages with tool results, for the end of a conversation.
 func (a *asker) results() []object {
 	var ids []string
 	for range 1 + a.upTo(2) {

@@ -12,7 +12,8 @@ import (
 	"github.com/coder/aibridged/internal/testkit"
 )
 
-// TestCases derives what the project's cases recorded, which people have read: a third opinion.
+// TestCases derives the facts of the project's cases and compares them with the recorded ones, which people have
+// checked.
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "cases", "*", "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -28,7 +29,7 @@ func TestCases(t *testing.T) {
 		derived++
 		header := c.Request.Header.Clone()
 		if header.Get("User-Agent") == "" {
-			header.Set("User-Agent", "case/1.0") // That of the client that sends the cases.
+			header.Set("User-Agent", "case/1.0") // The user agent of the client that sends the cases.
 		}
 		t.Run(file, func(t *testing.T) {
 			facts, err := rederive.Derive(rederive.Exchange{
@@ -62,7 +63,7 @@ func formatOf(path string) string {
 	return ""
 }
 
-// readRecords reads records as cases have them.
+// readRecords reads records in the form of the cases.
 func readRecords(t *testing.T, lines string) rederive.Facts {
 	var facts rederive.Facts
 	for line := range strings.Lines(lines) {

@@ -57,15 +57,15 @@ func chatStream(events []event) reading {
 		a.chunk(data, open)
 		if told := readFailure(data, kind); told != nil {
 			a.fail(told)
-			a.preliminary = a.preliminary || !a.finished // The error has taken the place of the rest.
+			a.preliminary = a.preliminary || !a.finished // The error takes the place of the rest.
 			a.finished = true                            // No [DONE] follows it.
 		}
 	}
 	return a
 }
 
-// chatBody reads an answer of the Chat Completions API that came in one piece: it is like a chunk that has messages in
-// the place of deltas.
+// chatBody reads an answer of the Chat Completions API that is not streamed: it is like a chunk whose choices have
+// messages in place of deltas.
 func chatBody(body object) reading {
 	a := reading{figureNames: chatFigures()}
 	a.chunk(body, chatOpen{})
@@ -89,7 +89,7 @@ func (a *reading) chunk(chunk object, open chatOpen) {
 	a.figures.add(chunk.object("usage"))
 }
 
-// chatOpen finds what pieces of messages add to. A choice has one thought, and calls with indexes of their own.
+// chatOpen holds the parts that later pieces add to. Each choice has one thought, and indexes of its own for its calls.
 type chatOpen map[chatPlace]*chatPart
 
 type chatPlace struct {
@@ -104,7 +104,7 @@ type chatPart struct {
 
 // chatMessage notes a choice's message, or a piece of one.
 func (a *reading) chatMessage(choice int64, message object, open chatOpen) {
-	// Some servers have another name for it, and some send it under both.
+	// Some servers use another name for it, and some send it under both.
 	if reasoning := cmp.Or(message.text("reasoning_content"), message.text("reasoning")); reasoning != "" {
 		place := chatPlace{choice: choice, what: "reasoning"}
 		if open[place] == nil {
@@ -123,13 +123,13 @@ func (a *reading) chatMessage(choice int64, message object, open chatOpen) {
 		}
 		a.chatCall(open, place, piece.text("id"), function, input)
 	}
-	if function := message.object("function_call"); function != nil { // What tool_calls replaced.
+	if function := message.object("function_call"); function != nil { // The older form of tool_calls.
 		a.chatCall(open, chatPlace{choice: choice, what: "function_call"}, "", function, "arguments")
 	}
 }
 
-// chatCall notes a call, or a piece of one. At one place, another id together with a name begins another call: some
-// servers give all calls the same index. Other servers make up an id for each piece, but do not repeat the name.
+// chatCall notes a call, or a piece of one. At the same place, a piece with another id and a name begins another call:
+// some servers give all calls the same index. Other servers make up an id for each piece, but do not repeat the name.
 func (a *reading) chatCall(open chatOpen, place chatPlace, id string, function object, input string) {
 	name := function.text("name")
 	part := open[place]

@@ -13,7 +13,7 @@ import (
 	"github.com/coder/aibridged/internal/rederive"
 )
 
-// exchange returns a whole exchange of plain bodies.
+// exchange returns a whole exchange with bodies that are not coded.
 func exchange(format, request, contentType, response string) rederive.Exchange {
 	return rederive.Exchange{
 		Format: format, RequestHeader: http.Header{}, Request: []byte(request),
@@ -26,7 +26,7 @@ const (
 	stream     = "text/event-stream"
 )
 
-// TestUsage is about what an answer cost, worked out by hand.
+// TestUsage compares usage with figures worked out by hand.
 func TestUsage(t *testing.T) {
 	for name, test := range map[string]struct {
 		exchange                   rederive.Exchange
@@ -82,12 +82,12 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestClientLeft is about who ended an exchange.
+// TestClientLeft checks how an exchange is recorded whose client left.
 func TestClientLeft(t *testing.T) {
 	const end = `data: {"type":"response.completed","response":{"id":"r"}}`
 	for response, want := range map[string]string{
 		"":           "client_closed",
-		end:          "client_closed", // The client cannot know that there is no more of it.
+		end:          "client_closed", // The client cannot know that nothing more comes.
 		end + "\n\n": "",
 	} {
 		e := exchange(rederive.FormatResponses, anyRequest, stream, response)
@@ -98,7 +98,7 @@ func TestClientLeft(t *testing.T) {
 	}
 }
 
-// TestFailures is about exchanges that an upstream did not answer, or not so that it could be passed on.
+// TestFailures derives exchanges whose upstream did not answer, or whose answer was not passed on.
 func TestFailures(t *testing.T) {
 	const (
 		json = "application/json"
@@ -133,7 +133,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestLargeAnswers is about answers that are relayed unread, since they are too large to be read whole.
+// TestLargeAnswers derives answers that are too large to be read, and are relayed unread.
 func TestLargeAnswers(t *testing.T) {
 	const most = 64 << 20
 	body := `{"object":"chat.completion","choices":[],"usage":{"prompt_tokens":1}}`
@@ -157,7 +157,7 @@ func TestLargeAnswers(t *testing.T) {
 	}
 }
 
-// TestCodingInSeveralLines is about a list of codings that stands in several lines of a header.
+// TestCodingInSeveralLines lists content codings in several lines of a header.
 func TestCodingInSeveralLines(t *testing.T) {
 	e := exchange(rederive.FormatChat, anyRequest, stream, "")
 	for _, header := range []http.Header{e.RequestHeader, e.ResponseHeader} {
@@ -192,7 +192,7 @@ func TestNoRequest(t *testing.T) {
 	}
 }
 
-// TestDiff changes each field of some facts: the difference is told, by that field's name.
+// TestDiff changes each field of some facts: Diff must report the field by name.
 func TestDiff(t *testing.T) {
 	facts := func() rederive.Facts {
 		return rederive.Facts{
@@ -246,7 +246,7 @@ func TestDiff(t *testing.T) {
 	changed := facts()
 	check("Facts", reflect.ValueOf(&changed).Elem(), &changed)
 
-	// What cannot be compared is no difference.
+	// Values that cannot be compared are no difference.
 	changed.ErrorMessage, changed.Ended = "", true
 	changed.TokenUsages[0].Metadata["unread"] = int64(1)
 	if differences := facts().Diff(changed); len(differences) > 0 {

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// dice decides all that is random, from one seed.
+// dice makes all random decisions, from one seed.
 type dice struct{ *rand.Rand }
 
 func newDice(seed uint64) dice { return dice{rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))} }
 
-// oneIn is true once in n times.
+// oneIn returns true once in n times.
 func (d dice) oneIn(n int) bool { return d.IntN(n) == 0 }
 
 // upTo returns a number from 0 to n.
@@ -19,8 +19,8 @@ func (d dice) upTo(n int) int { return d.IntN(n + 1) }
 
 func pick[T any](d dice, from ...T) T { return from[d.IntN(len(from))] }
 
-// text returns words of all sorts: what must be escaped, what is longer than a byte, what cannot be stored, and what
-// looks like the formats' own words.
+// text returns words of many sorts: with characters to be escaped, of several bytes, not storable, or like words of the
+// formats.
 func (d dice) text() string {
 	var text strings.Builder
 	for range 1 + d.upTo(5) {
@@ -38,12 +38,12 @@ func (d dice) text() string {
 	return text.String()
 }
 
-// word returns an identifier's end.
+// word returns the end of an identifier.
 func (d dice) word() string {
 	return pick(d, "a", "B7", "x_1", "Ü", "0") + string(rune('a'+d.IntN(26))) + string(rune('a'+d.IntN(26))) + string(rune('0'+d.IntN(10)))
 }
 
-// pieces cuts text between characters, into one piece or many. Empty pieces are among them.
+// pieces cuts text between characters, into one piece or many. Some pieces are empty.
 func (d dice) pieces(text string) []string {
 	var pieces []string
 	if d.oneIn(4) {
@@ -60,7 +60,7 @@ func (d dice) pieces(text string) []string {
 	return pieces
 }
 
-// interleave merges sequences. Their first elements stay in order: what begins first is first.
+// interleave merges sequences. Their first elements keep their order.
 func interleave[T any](d dice, sequences [][]T) []T {
 	var merged []T
 	var open [][]T
@@ -82,7 +82,7 @@ func interleave[T any](d dice, sequences [][]T) []T {
 	return merged
 }
 
-// insert puts an element at a random place of a list, not before the element at from.
+// insert puts an element at a random index of a list, not less than from.
 func insert[T any](d dice, list []T, from int, element T) []T {
 	at := min(from, len(list))
 	at += d.upTo(len(list) - at)

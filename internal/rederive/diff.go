@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Difference is one difference between two accounts of an exchange.
+// Difference is a field in which two Facts about an exchange differ.
 type Difference struct {
-	Field      string // As reports name it, for example token_usages[0].input_tokens.
-	One, Other any    // Nil: there is none.
+	Field      string // By its name in reports, for example token_usages[0].input_tokens.
+	One, Other any    // Nil: the value does not exist.
 }
 
 // String returns the difference as a line.
@@ -21,7 +21,7 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s: %s, not %s", d.Field, Shown(d.One), Shown(d.Other))
 }
 
-// Shown returns a value of a [Difference] as a line: in JSON.
+// Shown returns a value of a [Difference] as one line of JSON.
 func Shown(value any) string {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -32,8 +32,8 @@ func Shown(value any) string {
 	return strings.TrimSuffix(text.String(), "\n")
 }
 
-// Diff returns each difference to other, with what f has as the first value. Error messages differ only where both have
-// one: not every failure has words of the upstream's.
+// Diff returns the differences to other, with f's value as the first. Error messages differ only where both have one:
+// some failures have no message of the upstream's.
 func (f Facts) Diff(other Facts) []Difference {
 	var d differences
 	d.value("model", f.Model, other.Model)
@@ -101,7 +101,7 @@ func (d *differences) metadata(at string, one, other map[string]any) {
 		names = map[string]any{}
 	}
 	maps.Copy(names, other)
-	delete(names, "unread") // How many events the gateway did not understand is its own affair.
+	delete(names, "unread") // The gateway may count differently how many events it did not understand.
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		d.value(at+"["+name+"]", one[name], other[name])
 	}

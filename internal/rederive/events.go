@@ -5,9 +5,8 @@ import "strings"
 // event is one event of a stream: its name, and its lines of data, joined.
 type event struct{ name, data string }
 
-// events splits a stream as a browser does: lines end in LF, CRLF or CR, and a blank one ends an event. Where the
-// stream has ended, what stands there without a blank line is an event too: whether its data is complete, its reader
-// sees.
+// events splits a stream as browsers do: lines end in LF, CRLF or CR, and a blank line ends an event. Where the stream
+// has ended, a last event without a blank line is an event too; its reader sees whether its data is complete.
 func events(stream []byte, ended bool) []event {
 	text := strings.TrimPrefix(string(stream), "\uFEFF")
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
@@ -18,7 +17,7 @@ func events(stream []byte, ended bool) []event {
 	if ended {
 		text += "\n\n"
 	} else {
-		text = text[:strings.LastIndex(text, "\n")+1] // The rest is no line yet.
+		text = text[:strings.LastIndex(text, "\n")+1] // The rest is not a whole line yet.
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
 		if line == "" {
@@ -40,8 +39,8 @@ func events(stream []byte, ended bool) []event {
 	return found
 }
 
-// object returns the object in an event's data, and its kind: what it says itself, or else the event's name. What is no
-// object, half of one for example, is of no kind.
+// object returns the object in an event's data, and its kind: the object's type, or else the event's name. Data that is
+// not a whole object has no kind.
 func (e event) object() (data object, kind string) {
 	data = asObject([]byte(e.data))
 	if data == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/coder/aibridged/internal/rederive"
 )
 
-// speaker speaks a script in a format.
+// speaker writes a script in a format.
 type speaker interface {
 	stream() []said
 	body() any
@@ -27,14 +27,14 @@ func speakerOf(d dice, format string, s script, plain plain) speaker {
 	return newResponses(d, s, plain)
 }
 
-// upstream is an answer as it will go over the wire.
+// upstream is an answer as it goes over the wire.
 type upstream struct {
 	status     int
 	header     http.Header
 	body       []byte
 	whole      bool
-	blocks     [][]byte // Of a stream, before its content coding.
-	clientGone int      // After how many bytes the client leaves; negative: it does not.
+	blocks     [][]byte // The blocks of a stream, before its content coding.
+	clientGone int      // After this many bytes the client leaves; negative: it does not.
 	coding     string
 	isStream   bool
 	chunk      int // The largest number of bytes that come at once.
@@ -51,7 +51,7 @@ func newUpstream(d dice, format string, request ask, mutations []byte) upstream 
 	switch {
 	case d.oneIn(12):
 		u.fail(d, format)
-	case request.stream != d.oneIn(40): // Some servers answer as they like.
+	case request.stream != d.oneIn(40): // Some servers ignore what was asked.
 		u.stream(d, format, speak, mutations)
 	default:
 		u.header.Set("Content-Type", pick(d, "application/json", "application/json; charset=utf-8"))
@@ -68,7 +68,7 @@ func newUpstream(d dice, format string, request ask, mutations []byte) upstream 
 	}
 	if u.coding = d.coding(); u.coding != "" {
 		u.header.Set("Content-Encoding", u.coding)
-		if !d.oneIn(20) { // Some servers forget to.
+		if !d.oneIn(20) { // Some servers forget the Content-Type.
 			u.body = d.coded(u.coding, u.body)
 		}
 	}
@@ -77,16 +77,16 @@ func newUpstream(d dice, format string, request ask, mutations []byte) upstream 
 		u.body = u.body[:d.upTo(len(u.body))]
 		u.whole = false
 	case d.oneIn(25):
-		u.whole = false // It breaks behind its last byte.
+		u.whole = false // The connection breaks after the last byte.
 	case u.isStream && d.oneIn(25):
-		u.body = u.body[:d.upTo(len(u.body))] // In good order, as far as the connection tells.
+		u.body = u.body[:d.upTo(len(u.body))] // Cut, but in good order as far as the connection shows.
 	case u.isStream && d.oneIn(12):
 		u.clientGone = d.upTo(len(u.body))
 	}
 	return u
 }
 
-// newPlainUpstream makes an answer that comes as it should, in one of the two ways.
+// newPlainUpstream makes an answer without faults, streamed or not.
 func newPlainUpstream(d dice, format string, speak speaker, stream bool) upstream {
 	u := upstream{status: http.StatusOK, header: http.Header{}, whole: true, clientGone: -1, chunk: 100, isStream: stream}
 	if !stream {
@@ -100,7 +100,7 @@ func newPlainUpstream(d dice, format string, speak speaker, stream bool) upstrea
 	return u
 }
 
-// fail makes the answer an error, or something that is no answer.
+// fail makes the answer an error, or something that is not an answer.
 func (u *upstream) fail(d dice, format string) {
 	u.status = pick(d, 302, 307, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529, 200)
 	u.header.Set("Content-Type", "application/json")
@@ -118,7 +118,7 @@ func (u *upstream) fail(d dice, format string) {
 	}
 }
 
-// stream makes the answer a stream of what speak says, changed by mutations.
+// stream makes the answer a stream of what speak writes, changed by mutations.
 func (u *upstream) stream(d dice, format string, speak speaker, mutations []byte) {
 	u.isStream = true
 	u.header.Set("Content-Type", pick(d, "text/event-stream", "text/event-stream; charset=utf-8", "Text/Event-Stream"))
@@ -134,7 +134,7 @@ func (u *upstream) stream(d dice, format string, speak speaker, mutations []byte
 	u.body = bytes.Join(u.blocks, nil)
 }
 
-// mutate changes a list of events as the bytes of a fuzzer say: each says what to do, and the next one where.
+// mutate changes a list of events by a fuzzer's bytes: one byte says what to do, the next one where.
 func mutate(events []said, speak speaker, mutations []byte) []said {
 	events = slices.Clone(events)
 	for change := range slices.Chunk(mutations, 2) {
@@ -159,8 +159,7 @@ func mutate(events []said, speak speaker, mutations []byte) []said {
 	return events
 }
 
-// kept returns what the client gets of the first n bytes of a stream, if chunks that have nothing but usage are
-// withheld.
+// kept returns what the client gets of the first n bytes of a stream whose usage-only chunks are withheld.
 func (u *upstream) kept(n int) []byte {
 	var kept []byte
 	for _, block := range u.blocks {

@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// frame writes events as a stream, in a way that the dice choose. It returns the bytes of each event apart.
+// frame writes events as a stream, framed at random. It returns the bytes of each event separately.
 func (d dice) frame(events []said, names bool) [][]byte {
 	f := framer{dice: d, end: pick(d, "\n", "\n", "\r\n", "\r"), space: pick(d, " ", " ", ""), names: names}
 	var blocks [][]byte
@@ -23,9 +23,9 @@ func (d dice) frame(events []said, names bool) [][]byte {
 		blocks = append(blocks, f.interruption()...)
 		block := f.event(event)
 		if i == len(events)-1 && d.oneIn(10) {
-			block = strings.TrimSuffix(block, f.end) // No blank line,
+			block = strings.TrimSuffix(block, f.end) // Without a blank line,
 			if d.oneIn(2) {
-				block = strings.TrimSuffix(block, f.end) // nor the end of the last one.
+				block = strings.TrimSuffix(block, f.end) // or without any line end.
 			}
 		}
 		blocks = append(blocks, []byte(block))
@@ -38,13 +38,13 @@ func (d dice) frame(events []said, names bool) [][]byte {
 
 type framer struct {
 	dice
-	end   string // Of lines.
-	space string // Behind the colon.
-	names bool   // The events have names.
-	mark  string // A byte order mark, or nothing.
+	end   string // The line end.
+	space string // The blank after the colon.
+	names bool   // Events have a name.
+	mark  string // A byte order mark, or "".
 }
 
-// interruption returns what may stand between any two events and means nothing.
+// interruption returns bytes that may stand between two events and have no meaning.
 func (f framer) interruption() [][]byte {
 	var blocks [][]byte
 	for f.oneIn(8) {
@@ -86,7 +86,7 @@ func (f framer) event(event said) string {
 	return block.String()
 }
 
-// coding returns the name of a content coding, of none most often.
+// coding returns the name of a content coding, most often none.
 func (d dice) coding() string {
 	if !d.oneIn(5) {
 		return ""

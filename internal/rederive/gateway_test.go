@@ -20,17 +20,17 @@ import (
 	"github.com/coder/aibridged/internal/rederive"
 )
 
-// played is what came of one exchange through the gateway.
+// played is what happened in one exchange through the gateway.
 type played struct {
 	request  ask
-	coding   string // Of the request.
-	sent     []byte // By the client.
+	coding   string // The request's content coding.
+	sent     []byte // What the client sent.
 	upstream upstream
-	// upstreamGot is what the upstream got, nil where it got no request.
+	// upstreamGot is the request that the upstream got, nil for none.
 	upstreamGot *http.Request
 	upstreamSaw []byte
-	handed      int  // Bytes of the answer that the gateway has read.
-	ended       bool // It has been told that no more come.
+	handed      int  // How many bytes of the answer the gateway has read.
+	ended       bool // The gateway has read the end of the answer.
 	left        bool
 
 	status  int
@@ -40,7 +40,7 @@ type played struct {
 	records []aibridge.Record
 }
 
-// gateway is a bridge whose upstream and whose records are those of the exchange that is played.
+// gateway is a bridge that takes its upstream and its records from the exchange that is played.
 type gateway struct{ bridge *aibridge.RequestBridge }
 
 type playedKey struct{}
@@ -71,7 +71,7 @@ func (*gateway) Record(ctx context.Context, records ...aibridge.Record) (aibridg
 	return nil, nil
 }
 
-// RoundTrip implements [http.RoundTripper]: it is the upstream.
+// RoundTrip implements [http.RoundTripper]. It is the upstream.
 func (*gateway) RoundTrip(r *http.Request) (*http.Response, error) {
 	var err error
 	p := r.Context().Value(playedKey{}).(*played)
@@ -85,7 +85,7 @@ func (*gateway) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// play sends a request through the gateway, whose upstream answers as given.
+// play sends a request through the gateway, and has the upstream give the answer.
 func (g *gateway) play(t testing.TB, d dice, format string, request ask, answer upstream) *played {
 	p := &played{request: request, coding: d.coding(), upstream: answer}
 	p.sent = d.coded(p.coding, []byte(request.body))
@@ -122,7 +122,7 @@ func (g *gateway) play(t testing.TB, d dice, format string, request ask, answer 
 	return p
 }
 
-// answering is the body of an answer, which comes in pieces.
+// answering is the body of an answer, which returns it in pieces.
 type answering struct{ *played }
 
 func (a *answering) Read(b []byte) (int, error) {
@@ -140,7 +140,7 @@ func (a *answering) Read(b []byte) (int, error) {
 
 func (*answering) Close() error { return nil }
 
-// client takes an answer, and may leave before its end.
+// client reads an answer, and may leave before its end.
 type client struct {
 	*httptest.ResponseRecorder
 	*played
@@ -156,13 +156,13 @@ func (c *client) Write(b []byte) (int, error) {
 	return c.ResponseRecorder.Write(b)
 }
 
-// exchange is what went over the wire, for a second opinion.
+// exchange returns the exchange as it went over the wire, for Derive.
 func (p *played) exchange(format string) rederive.Exchange {
 	header := p.request.header.Clone()
 	if p.coding != "" {
 		header.Set("Content-Encoding", p.coding)
 	}
-	left := p.left && !p.ended // Whoever leaves later has not cut the answer short.
+	left := p.left && !p.ended // A client that leaves later has not cut the answer.
 	return rederive.Exchange{
 		Format: format, RequestHeader: header, Request: p.sent,
 		Status: p.upstream.status, ResponseHeader: p.upstream.header, Response: p.upstream.body[:p.handed],
@@ -170,8 +170,7 @@ func (p *played) exchange(format string) rederive.Exchange {
 	}
 }
 
-// recorded returns what the gateway recorded in the terms of the second opinion. It fails where the records are not in
-// order.
+// recorded returns what the gateway recorded, as Facts. It fails where the records are not in order.
 func (p *played) recorded() (facts rederive.Facts, err error) {
 	var order []string
 	ids := map[uuid.UUID]bool{}
@@ -269,7 +268,7 @@ func (p *played) checkRefused(err error) []string {
 	return wrong
 }
 
-// checkBytes compares the bytes that went in with those that came out, on both sides.
+// checkBytes compares the bytes that went in with those that came out, in both directions.
 func (p *played) checkBytes(format string) []string {
 	var wrong []string
 	asksForUsage := format == rederive.FormatChat && p.request.stream && !p.request.hasUsage
@@ -280,7 +279,7 @@ func (p *played) checkBytes(format string) []string {
 		wrong = append(wrong, "the upstream got another question: "+string(p.upstreamSaw))
 	}
 	if !p.upstream.isStream && !p.upstream.whole {
-		// White space in front of an answer goes on at once: then only a broken connection can tell of the rest.
+		// White space before an answer is passed on at once: after it only a broken connection can show the failure.
 		isBlank := len(p.body) > 0 && len(bytes.TrimSpace(p.body)) == 0 && p.aborted && p.status == p.upstream.status
 		if !isBlank && (p.status != http.StatusBadGateway || !json.Valid(p.body) || p.aborted) {
 			wrong = append(wrong, fmt.Sprintf("half an answer became a %d: %s", p.status, p.body))
@@ -315,7 +314,7 @@ func (p *played) checkBytes(format string) []string {
 	return wrong
 }
 
-// asksLike reports whether got is the question asked, and asks for the usage of a stream besides.
+// asksLike reports whether got is the request asked with one change: it also asks for the usage of a stream.
 func asksLike(got, asked []byte) bool {
 	read := func(body []byte) map[string]any {
 		var fields map[string]any

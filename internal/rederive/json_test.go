@@ -8,23 +8,23 @@ import (
 	"unicode/utf8"
 )
 
-// member is a member of an object. One whose value is absent is left out.
+// member is a member of an object. A member whose value is absent is left out.
 type member struct {
 	name  string
 	value any
 }
 
-// object is a JSON object: closed, it gets no unknown members and keeps its order.
+// object is a JSON object. A closed one gets no unknown members and keeps its order.
 type object []member
 
 type (
 	list   []any
-	raw    string // JSON as it is.
+	raw    string // JSON, written unchanged.
 	closed object
 	absent struct{}
 )
 
-// maybe returns value, or once in n times nothing, or null.
+// maybe returns value, but once in n times absent or null.
 func maybe(d dice, n int, value any) any {
 	if !d.oneIn(n) {
 		return value
@@ -32,18 +32,18 @@ func maybe(d dice, n int, value any) any {
 	return pick[any](d, absent{}, nil)
 }
 
-// encoder writes JSON in any of the ways in which one value can be written.
+// encoder writes JSON, and varies how each value is written.
 type encoder struct {
 	dice
 	strings.Builder
 
-	escapes bool // Characters can be escaped that need not be.
+	escapes bool // It may escape characters that need no escape.
 	spaces  string
-	unknown bool // Objects can have members that nobody knows.
+	unknown bool // It may add members that no format has.
 	shuffle bool
 }
 
-// encode writes a value as JSON, in a way that the dice choose.
+// encode writes a value as JSON, in a random spelling.
 func (d dice) encode(value any) string {
 	e := encoder{dice: d, escapes: d.oneIn(3), unknown: d.oneIn(3), shuffle: d.oneIn(2)}
 	if d.oneIn(3) {
@@ -130,7 +130,7 @@ func (e *encoder) members(members []member) {
 	e.WriteByte('}')
 }
 
-// unknown returns a member that no format has, of a kind that could mislead who looks too briefly.
+// unknown returns a member that no format has, but that could mislead a superficial reader.
 func (d dice) unknown() member {
 	name := pick(d, "x_new", "Usage", "TYPE", "Model", "ID", "Error", "Choices", "tool", "obfuscation2", "naïve", "")
 	return member{name, pick[any](d,
@@ -142,7 +142,7 @@ func (d dice) unknown() member {
 	)}
 }
 
-// half stands for half of a surrogate pair, which UTF-8 has not, but JSON.
+// half stands for half of a surrogate pair, which JSON can hold and UTF-8 cannot.
 const half = "\xed\xa0\xbd"
 
 func (e *encoder) text(text string) {
@@ -152,9 +152,9 @@ func (e *encoder) text(text string) {
 		case strings.HasPrefix(text[i:], half):
 			e.WriteString(`\ud83d`)
 		case c == utf8.RuneError && strings.HasPrefix(text[max(0, i-2):], half), c == utf8.RuneError && strings.HasPrefix(text[max(0, i-1):], half):
-			// The rest of that.
+			// The second byte of half.
 		case c == utf8.RuneError && text[i] != '\xef':
-			e.WriteByte(text[i]) // No UTF-8: it goes as it is.
+			e.WriteByte(text[i]) // An invalid byte is written unchanged.
 		case c == '"' || c == '\\':
 			e.WriteString(`\` + string(c))
 		case c == '\n' && !e.escapes:

@@ -71,7 +71,7 @@ func messagesStream(events []event) reading {
 	return a
 }
 
-// messagesBody reads an answer of the Messages API that came in one piece.
+// messagesBody reads an answer of the Messages API that is not streamed.
 func messagesBody(body object) reading {
 	a := reading{figureNames: messagesFigures()}
 	if body.text("type") != "message" {
@@ -96,13 +96,13 @@ func (a *reading) messagesUsage(usage object) {
 	a.tier = cmp.Or(usage.text("service_tier"), a.tier)
 }
 
-// messagesBlock is what the pieces of a content block add to: a call, or a thought, or nothing of interest.
+// messagesBlock is the call or the thought that the pieces of a content block add to; a block can be neither.
 type messagesBlock struct {
 	call    *call
 	thought *thought
 }
 
-// block notes a content block, as it starts or in whole.
+// block notes a content block, at its start or whole.
 func (a *reading) block(content object) messagesBlock {
 	switch content.text("type") {
 	case "tool_use", "server_tool_use", "mcp_tool_use":

@@ -2,10 +2,10 @@ package rederive
 
 import "unicode/utf8"
 
-// longestName is what a record keeps, in bytes, of a text that names something: a model, a session, a tool, an id.
+// longestName is how many bytes a record keeps of a name: that of a model, a session or a tool, or an id.
 const longestName = 1024
 
-// name returns a text that names something as a record holds it: no longer than that, in whole characters.
+// name returns a name as a record holds it: at most longestName bytes, in whole characters.
 func name(text string) string {
 	text = storable(text)
 	if len(text) <= longestName {
@@ -18,7 +18,7 @@ func name(text string) string {
 	return text[:end]
 }
 
-// flagShortened returns metadata, with a flag where one of the names is too long.
+// flagShortened returns metadata, with a flag if one of the names is too long.
 func flagShortened(metadata map[string]any, names ...string) map[string]any {
 	for _, text := range names {
 		if len(storable(text)) > longestName {

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// object is a JSON object. What it has not, and what is of another kind than asked for, is absent.
+// object is a JSON object. A member counts as absent if it is missing or of another kind than asked for.
 type object map[string]json.RawMessage
 
 func asObject(raw []byte) object {
@@ -21,8 +21,8 @@ func asObject(raw []byte) object {
 	return o
 }
 
-// asText returns a string, and whether it is one. Bytes in it that are no UTF-8, and halves of surrogate pairs, become
-// NUL, so that they are found when it is to be stored: encoding/json would hide them.
+// asText returns a string, and whether raw is one. Bytes that are not UTF-8, and halves of surrogate pairs, become NUL,
+// so that the text is seen not to be storable: encoding/json would hide them.
 func asText(raw json.RawMessage) (string, bool) {
 	if !bytes.HasPrefix(raw, []byte(`"`)) {
 		return "", false
@@ -32,7 +32,7 @@ func asText(raw json.RawMessage) (string, bool) {
 	return text, err == nil
 }
 
-// withoutHalves replaces the surrogates in a JSON string that have no other half behind or before them.
+// withoutHalves replaces each surrogate in a JSON string that lacks its other half.
 func withoutHalves(raw []byte) []byte {
 	surrogate := func(at int, from, to uint64) bool {
 		if at+6 > len(raw) || raw[at] != '\\' || raw[at+1] != 'u' {
@@ -68,7 +68,7 @@ func (o object) text(name string) string {
 
 func (o object) object(name string) object { return asObject(o[name]) }
 
-// has reports whether there is a value of that name other than null.
+// has reports whether there is a member of that name with a value other than null.
 func (o object) has(name string) bool { return len(o[name]) > 0 && string(o[name]) != "null" }
 
 func (o object) list(name string) []json.RawMessage {
@@ -79,7 +79,7 @@ func (o object) list(name string) []json.RawMessage {
 	return list
 }
 
-// objects returns what is in a list, with nil for what is no object.
+// objects returns the elements of a list; an element that is no object is nil.
 func (o object) objects(name string) []object {
 	var objects []object
 	for _, raw := range o.list(name) {
@@ -88,20 +88,20 @@ func (o object) objects(name string) []object {
 	return objects
 }
 
-// count returns a number of things: a whole number from 0, however it is written. Any other number counts nothing.
+// count returns a whole number from 0, in any spelling. It ignores any other number.
 func (o object) count(name string) (int64, bool) {
 	raw := string(o[name])
 	if n, err := strconv.ParseInt(raw, 10, 64); err == nil {
 		return n, n >= 0
 	}
-	n, err := strconv.ParseFloat(raw, 64) // It also reads what JSON has not, but raw is JSON.
+	n, err := strconv.ParseFloat(raw, 64) // ParseFloat accepts more than JSON does, but raw is JSON.
 	if err != nil || n < 0 || n > 1<<53 || n != float64(int64(n)) {
 		return 0, false
 	}
 	return int64(n), true
 }
 
-// readRequest reads the object that a request is, or says why it is none.
+// readRequest reads the object of a request, or says why there is none.
 func readRequest(body []byte) (object, error) {
 	var fields object
 	if err := json.Unmarshal(body, &fields); err != nil {
@@ -116,7 +116,7 @@ func readRequest(body []byte) (object, error) {
 	return fields, nil
 }
 
-// uniqueNames says which name an object has twice, in whatever case: readers differ in which of two they take.
+// uniqueNames fails if an object has two members with the same name in any case: readers differ in which one they take.
 func uniqueNames(body []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if _, err := decoder.Token(); err != nil {
@@ -141,12 +141,12 @@ func uniqueNames(body []byte) error {
 	return nil
 }
 
-// storable returns text as it can be stored: without NUL, and without bytes that are no UTF-8.
+// storable returns text without NUL and invalid UTF-8, so that it can be stored.
 func storable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 }
 
-// sanitized returns metadata, with a flag where one of the texts cannot be stored as it is.
+// sanitized returns metadata, with a flag if one of the texts cannot be stored unchanged.
 func sanitized(metadata map[string]any, texts ...string) map[string]any {
 	for _, text := range texts {
 		if strings.Contains(text, "\x00") || !utf8.ValidString(text) {
@@ -156,7 +156,7 @@ func sanitized(metadata map[string]any, texts ...string) map[string]any {
 	return metadata
 }
 
-// asInput returns a call's input as JSON: what the model wrote where it is some, a string of it elsewhere.
+// asInput returns a call's input as JSON: the model's bytes if they are JSON, otherwise a JSON string of them.
 func asInput(written string) string {
 	written = storable(written)
 	if json.Valid([]byte(written)) {

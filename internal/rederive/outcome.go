@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// failure is an error that an upstream told of.
+// failure is an error that an upstream reported.
 type failure struct{ kind, code, message string }
 
-// readFailure returns the error that an event or a body of that kind tells of, or nil. It is in a member error, which
-// is an object or a string; or the event itself is the error. A member that is null or says nothing is none.
+// readFailure returns the error in an event or a body of that kind, or nil. The error is the member error, an object or
+// a string, or the event itself. An error that is null or empty is none.
 func readFailure(data object, kind string) *failure {
 	if text := data.text("error"); text != "" {
 		return &failure{message: text}
@@ -19,7 +19,7 @@ func readFailure(data object, kind string) *failure {
 	told := data.object("error")
 	read := failure{kind: told.text("type"), code: word(told, "code"), message: told.text("message")}
 	if told == nil && kind == "error" {
-		read = failure{code: word(data, "code"), message: data.text("message")} // Its type is the event's.
+		read = failure{code: word(data, "code"), message: data.text("message")} // The object's type is that of the event.
 	}
 	if read == (failure{}) && kind != "error" {
 		return nil
@@ -27,7 +27,7 @@ func readFailure(data object, kind string) *failure {
 	return &read
 }
 
-// word returns a string or a number: some codes are one, some the other.
+// word returns a member that is a string or a number, as codes can be.
 func word(o object, name string) string {
 	if n, ok := o.count(name); ok {
 		return strconv.FormatInt(n, 10)
@@ -35,7 +35,7 @@ func word(o object, name string) string {
 	return o.text(name)
 }
 
-// outcome returns how an exchange ended: in one word, and in the upstream's own.
+// outcome returns how an exchange ended: the error type, and the upstream's message.
 func (a *reading) outcome(exchange Exchange) (errorType, message string) {
 	told := cmp.Or(a.failure, &failure{})
 	switch {
@@ -44,9 +44,9 @@ func (a *reading) outcome(exchange Exchange) (errorType, message string) {
 	case exchange.Status == 0:
 		return ofStatus(exchange.Failure), ""
 	case isRefused(exchange):
-		return "server_error", "" // It is not passed on, nor read: the client gets a 502.
+		return "server_error", "" // The answer is neither passed on nor read: the client gets a 502.
 	case a.broken && !a.streamed && !exchange.ClientLeft && exchange.Failure != 0 && exchange.Failure != 502:
-		return ofStatus(exchange.Failure), "" // Nothing was passed on yet: the client hears of it.
+		return ofStatus(exchange.Failure), "" // Nothing was passed on yet, so the client gets the error.
 	case a.broken && !a.streamed:
 		return broken(exchange), ""
 	case exchange.Status >= 300:
@@ -54,7 +54,7 @@ func (a *reading) outcome(exchange Exchange) (errorType, message string) {
 	case a.failure != nil:
 		return told.errorType(), shortened(told.message)
 	case a.unreadable:
-		return "", "" // It was relayed, and nobody can say more.
+		return "", "" // It was relayed unread, so nothing is known of an error.
 	case a.finished && exchange.ClientLeft:
 		return "", "" // The client has what it asked for.
 	case a.broken:
@@ -72,8 +72,8 @@ func broken(exchange Exchange) string {
 	return "truncated"
 }
 
-// isRefused reports whether a gateway refuses to pass an answer on: a redirect, a status that HTTP has not, or a header
-// that is too long or holds control characters.
+// isRefused reports whether a gateway does not pass an answer on: a redirect, a status that HTTP does not have, or a
+// header that is too long or holds control characters.
 func isRefused(exchange Exchange) bool {
 	if slices.Contains([]int{301, 302, 303, 307, 308}, exchange.Status) || exchange.Status < 200 || exchange.Status > 599 {
 		return true
@@ -106,7 +106,7 @@ func ofStatus(status int) string {
 	return "unknown"
 }
 
-// errorType returns what an error means that has no status of its own: its type says it, or else its code.
+// errorType returns the error type of a failure without a status: by its type, or else by its code.
 func (f *failure) errorType() string {
 	meanings := map[string][]string{
 		"bad_request":  {"invalid_request_error", "not_found_error", "request_too_large", "invalid_prompt"},
@@ -129,10 +129,10 @@ func (f *failure) errorType() string {
 	return "unknown"
 }
 
-// longestMessage is what a record keeps of a message, in bytes.
+// longestMessage is how many bytes a record keeps of a message.
 const longestMessage = 1024
 
-// shortened cuts a message to what a record keeps, between characters.
+// shortened cuts a message between characters, to at most longestMessage bytes.
 func shortened(message string) string {
 	message = storable(message)
 	if len(message) <= longestMessage {

@@ -2,7 +2,7 @@ package rederive
 
 import "strings"
 
-// prompt returns what a person typed, or nil.
+// prompt returns the text that a person typed, or nil.
 func (c client) prompt(asked request) *Prompt {
 	var typed []string
 	for i, part := range asked.typed.parts {
@@ -33,7 +33,7 @@ func (c client) prompt(asked request) *Prompt {
 	return &Prompt{Text: storable(text), Metadata: metadata}
 }
 
-// isWrapper reports whether a part is, whole, one block of the client's.
+// isWrapper reports whether a whole part is one block of the client's.
 func (c client) isWrapper(part string) bool {
 	for _, tag := range c.Wrappers {
 		inner, opened := strings.CutPrefix(strings.TrimSpace(part), "<"+tag+">")
@@ -45,7 +45,7 @@ func (c client) isWrapper(part string) bool {
 	return false
 }
 
-// unwrap takes the client's blocks off both ends of a text. Between them, all is the person's.
+// unwrap removes the client's blocks from both ends of a text. All text between them is the person's.
 func (c client) unwrap(text string) string {
 	for _, tag := range c.Wrappers {
 		opening, closing := "<"+tag+">", "</"+tag+">"
@@ -71,7 +71,7 @@ func (c client) withoutLeadingLine(text string) string {
 	return text
 }
 
-// isItsOwn reports whether a text beside the results of tools is one of the client's.
+// isItsOwn reports whether a text beside tool results is the client's own.
 func (c client) isItsOwn(part string) bool {
 	part = strings.TrimSpace(part)
 	for _, beginning := range c.FixedBeginnings {

@@ -2,7 +2,7 @@ package rederive
 
 import "cmp"
 
-// reading is what an upstream said, in the terms that the formats share.
+// reading is what an upstream answered, in terms that the formats share.
 type reading struct {
 	id    string
 	model string
@@ -10,26 +10,26 @@ type reading struct {
 
 	figures     figures
 	figureNames figureNames
-	preliminary bool // More of it was to come.
+	preliminary bool // Later figures would have followed.
 	calls       []*call
 	thoughts    []*thought
-	failure     *failure // Nil: it told of none.
+	failure     *failure // Nil: it reported none.
 
 	streamed   bool
-	terminated bool // The event came that ends a stream.
-	finished   bool // What came is an end, if nothing comes after it.
-	broken     bool // The rest of it is missing.
-	foreign    bool // It is no answer of this API.
-	unreadable bool // Its content coding cannot be undone.
+	terminated bool // The event that ends a stream came.
+	finished   bool // The answer is whole if nothing follows.
+	broken     bool // The rest is missing.
+	foreign    bool // It is not an answer of this API.
+	unreadable bool // Its content coding cannot be decoded.
 }
 
-// ended reports whether the answer has ended as it should: what comes after that is none of it.
+// ended reports whether the answer has ended as it should: later bytes do not belong to it.
 func (a reading) ended() bool { return a.terminated && a.failure == nil }
 
-// call is a call that a model made, as far as it came.
+// call is a model's call, as far as it came.
 type call struct {
 	id, item, tool, input string
-	withoutInput          string // Its input if there is none.
+	withoutInput          string // The input of a call without input.
 }
 
 // thought is a piece of reasoning, as far as it came.
@@ -49,7 +49,7 @@ func (a *reading) thought(source string) *thought {
 	return t
 }
 
-// fail notes that the upstream told of a failure. The first one is the cause of those after it.
+// fail notes a failure that the upstream reported. The first one caused the others, and stays.
 func (a *reading) fail(told *failure) { a.failure = cmp.Or(a.failure, told) }
 
 func (a *reading) toolUsages() []ToolUsage {

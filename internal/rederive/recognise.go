@@ -8,11 +8,11 @@ import (
 	"github.com/coder/aibridged/internal/clients"
 )
 
-// client is what is known of a client.
+// client is an entry of the table of clients.
 type client clients.Client
 
-// recognise returns the client that sent a request: a system prompt tells more than a header of the client's own, and
-// that more than a user agent.
+// recognise returns the client that sent a request. A system prompt decides before a client's own header, and that
+// before a user agent.
 func recognise(header http.Header, system string) client {
 	for _, c := range clients.Known {
 		if c.System != "" && strings.HasPrefix(system, c.System) {
@@ -38,7 +38,7 @@ func recognise(header http.Header, system string) client {
 	return client{Name: clients.Unknown}
 }
 
-// session returns the id of the first place that has one.
+// session returns the session id from the first place that has one.
 func (c client) session(header http.Header, fields object) string {
 	for _, place := range c.Sessions {
 		var value string
@@ -57,7 +57,7 @@ func (c client) session(header http.Header, fields object) string {
 	return ""
 }
 
-// idIn returns the id of a session that is in a value, or nothing.
+// idIn returns the session id in a value, or "".
 func idIn(value string, place clients.Session) string {
 	if place.Member != "" {
 		return asObject([]byte(value)).text(place.Member)

@@ -12,7 +12,7 @@ func formats() []string {
 	return []string{rederive.FormatMessages, rederive.FormatChat, rederive.FormatResponses}
 }
 
-// checkExchange makes the exchange of a seed, plays it, and says what is wrong with it.
+// checkExchange makes the exchange of a seed, plays it, and returns the differences.
 func checkExchange(t testing.TB, gateway *gateway, format string, seed uint64, mutations []byte) {
 	d := newDice(seed)
 	request := newAsk(d, format, !d.oneIn(3))
@@ -24,8 +24,8 @@ func checkExchange(t testing.TB, gateway *gateway, format string, seed uint64, m
 	}
 }
 
-// TestRecordsAreExact plays generated exchanges through a gateway: the bytes stay as they are, and its records are what
-// the second decoder makes of these bytes.
+// TestRecordsAreExact plays generated exchanges through a gateway: the bytes stay unchanged, and the records equal what
+// the second decoder derives from the bytes.
 func TestRecordsAreExact(t *testing.T) {
 	const exchanges = 700
 	for _, format := range formats() {
@@ -39,7 +39,7 @@ func TestRecordsAreExact(t *testing.T) {
 	}
 }
 
-// TestTwins plays each answer twice, as a stream and in one piece: what is recorded of both is the same.
+// TestTwins plays each answer twice, streamed and not: both must leave the same records.
 func TestTwins(t *testing.T) {
 	const pairs = 100
 	for _, format := range formats() {
@@ -79,8 +79,7 @@ func FuzzMessages(f *testing.F)  { fuzz(f, rederive.FormatMessages) }
 func FuzzChat(f *testing.F)      { fuzz(f, rederive.FormatChat) }
 func FuzzResponses(f *testing.F) { fuzz(f, rederive.FormatResponses) }
 
-// fuzz plays exchanges whose streams are mutated: events are missing, twice there, in another order, or behind an
-// error.
+// fuzz plays exchanges with mutated streams: events are missing, repeated, in another order, or after an error.
 func fuzz(f *testing.F, format string) {
 	gateway := newGateway(f)
 	f.Fuzz(func(t *testing.T, seed uint64, mutations []byte) { checkExchange(t, gateway, format, seed, mutations) })

@@ -1,8 +1,9 @@
-// Package rederive says what an exchange between a client and an upstream was, from its bytes alone and after the fact.
+// Package rederive derives the facts of an exchange between a client and an upstream from its bytes alone, afterwards.
 //
-// It is a second opinion: written from the specification, on encoding/json, over whole bodies, without anything of what
-// the gateway reads along with but the table of clients, which is data. What the gateway recorded of an exchange must equal what [Derive] makes of its bytes.
-// Speed does not matter here, plainness does.
+// It is a second decoder, to check the first: it was written from the specification, with encoding/json and over whole
+// bodies. It shares only the table of clients, which is data, with the code that the gateway reads along with. What the
+// gateway recorded of an exchange must equal what [Derive] returns for its bytes. The code is meant to be plain, not
+// fast.
 //
 //	derived, err := rederive.Derive(exchange)
 //	…
@@ -10,7 +11,7 @@
 //		…
 //	}
 //
-// It does not say what only the gateway can know: who asked, when, and with whose credential.
+// It cannot derive what only the gateway knows: who asked, when, and with whose credential.
 package rederive
 
 import (
@@ -31,17 +32,17 @@ const (
 )
 
 const (
-	// largestRequest bounds what decoding a request may give.
+	// largestRequest bounds the decoded size of a request.
 	largestRequest = 256 << 20
-	// largestAnswer bounds the answers that are read, and what decoding one may give. Only a stream without a coding can
-	// be larger.
+	// largestAnswer bounds the answers that are read, and their decoded size. Only a stream without a coding can be
+	// larger.
 	largestAnswer = 64 << 20
 )
 
-// ErrNoRequest means that the gateway refuses such a request, and sends and records nothing.
+// ErrNoRequest means that the gateway refuses such a request: it sends and records nothing.
 var ErrNoRequest = errors.New("no request of this format")
 
-// Exchange is a request and its answer, as they went over the wire.
+// Exchange is a request and its answer as they went over the wire.
 type Exchange struct {
 	Format string // One of the constants above.
 	// RequestHeader and Request are the client's, Request in its content coding.
@@ -51,45 +52,45 @@ type Exchange struct {
 	// ResponseHeader and Response are the upstream's, Response in its content coding.
 	ResponseHeader http.Header
 	Response       []byte
-	// Whole says that the upstream ended its answer in good order, as far as its connection tells.
+	// Whole says that the upstream ended its answer in good order, as far as its connection shows.
 	Whole bool
-	// ClientLeft says that the client left, before it had what came after the bytes in Response.
+	// ClientLeft says that the client left before it got more than the bytes in Response.
 	ClientLeft bool
-	// Abandoned says that nobody read on after the bytes in Response: more may have come.
+	// Abandoned says that reading stopped after the bytes in Response: more may have come.
 	Abandoned bool
-	// Failure is the status that a gateway has for what went wrong, where the upstream did not answer or broke off: 504
-	// where time ran out, 502 elsewhere, or one from 400 where it was the client's own.
+	// Failure is the status that a gateway answers with where the upstream did not answer or broke off: 504 for a
+	// timeout, one from 400 where the client caused the failure, otherwise 502.
 	Failure int
 }
 
-// Facts is what an exchange was. Its fields, and those below, have the names in JSON that reports have for them.
+// Facts are the facts of an exchange. Its fields, and those below, have the names in JSON that reports use.
 type Facts struct {
 	Model                 string `json:"model"`
 	Client                string `json:"client"`
 	ClientSessionID       string `json:"client_session_id"` // Empty: the client sent none.
 	UserAgent             string `json:"user_agent"`
-	CorrelatingToolCallID string `json:"correlating_tool_call_id"` // Of the last tool result in the request, or empty.
+	CorrelatingToolCallID string `json:"correlating_tool_call_id"` // The id of the last tool result in the request, or empty.
 
-	Prompt      *Prompt      `json:"prompts"` // Nil: nobody typed anything.
+	Prompt      *Prompt      `json:"prompts"` // Nil: no text of a person.
 	TokenUsages []TokenUsage `json:"token_usages"`
 	ToolUsages  []ToolUsage  `json:"tool_usages"`
 	Thoughts    []Thought    `json:"model_thoughts"`
 
 	ErrorType    string `json:"error_type"`    // Empty: a success.
-	ErrorMessage string `json:"error_message"` // In the upstream's words, and empty where it had none.
+	ErrorMessage string `json:"error_message"` // The upstream's message, empty for none.
 
-	// Ended says that the event came which ends a stream as it should. What an upstream sends after that is no part of
-	// its answer. It is no fact that is recorded, and never a difference.
+	// Ended says that the event came which ends a stream as it should. Bytes after it do not belong to the answer. It
+	// is not recorded, and never a difference.
 	Ended bool `json:"-"`
 }
 
-// Prompt is what a person typed.
+// Prompt is the text that a person typed.
 type Prompt struct {
 	Text     string         `json:"prompt"`
 	Metadata map[string]any `json:"metadata"`
 }
 
-// TokenUsage is what an answer cost. Input excludes cached tokens.
+// TokenUsage is the usage of an answer. Input excludes cached tokens.
 type TokenUsage struct {
 	MessageID  string         `json:"msg_id"`
 	Input      int64          `json:"input_tokens"`
@@ -105,7 +106,7 @@ type ToolUsage struct {
 	CallID    string         `json:"tool_call_id"`
 	ItemID    string         `json:"item_id"`
 	Tool      string         `json:"tool"`
-	Input     string         `json:"input"` // JSON: the bytes that the model wrote, or a string of them.
+	Input     string         `json:"input"` // JSON: the model's bytes, or a JSON string of them.
 	Metadata  map[string]any `json:"metadata"`
 }
 
@@ -115,8 +116,8 @@ type Thought struct {
 	Metadata map[string]any `json:"metadata"`
 }
 
-// Derive says what an exchange was. Its error wraps [ErrNoRequest] where there is nothing that could have been
-// recorded.
+// Derive returns the facts of an exchange. Its error wraps [ErrNoRequest] where the gateway records nothing for such a
+// request.
 func Derive(exchange Exchange) (Facts, error) {
 	format, ok := formats()[exchange.Format]
 	if !ok {
@@ -150,7 +151,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	return facts, nil
 }
 
-// format is what differs between formats.
+// format holds the differences between the formats.
 type format struct {
 	request func(object) request
 	stream  func([]event) reading
@@ -165,7 +166,7 @@ func formats() map[string]format {
 	}
 }
 
-// readAnswer reads what the upstream sent, as far as it came.
+// readAnswer reads the upstream's answer, as far as it came.
 func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
 	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
@@ -177,7 +178,7 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	if stream {
 		answer := format.stream(events(body, !exchange.Abandoned))
 		answer.streamed = true
-		if isUnreadable && !answer.terminated { // What comes behind the end is none of the answer, whatever it is.
+		if isUnreadable && !answer.terminated { // Bytes after the end do not belong to the answer and may be anything.
 			return unreadable()
 		}
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole)
@@ -189,15 +190,15 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	return format.body(asObject(body))
 }
 
-// unreadable is an answer whose content coding cannot be undone.
+// unreadable returns an answer whose content coding cannot be decoded.
 func unreadable() reading { return reading{unreadable: true} }
 
-// codingOf returns the content coding of a message, which may be told in several lines.
+// codingOf returns the content coding of a message, which may be given in several header lines.
 func codingOf(header http.Header) string {
 	return strings.Join(header.Values("Content-Encoding"), ", ")
 }
 
-// isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.
+// isStream reports whether an answer is a stream of events. Without a Content-Type, the request decides.
 func isStream(exchange Exchange, asked bool) bool {
 	contentType := exchange.ResponseHeader.Get("Content-Type")
 	if contentType == "" {

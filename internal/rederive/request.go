@@ -2,13 +2,13 @@ package rederive
 
 import "encoding/json"
 
-// request is what a client asked, in the terms that the formats share.
+// request is a client's request, in terms that the formats share.
 type request struct {
 	system        string // The beginning of the system prompt.
-	opening       string // The beginning of the first message that is the user's.
-	typed         texts  // Of the last message that is not the system's, if it is the user's.
-	besideResults bool   // That message has results of tools too.
-	toolResultID  string // Of the last result of a tool in it.
+	opening       string // The beginning of the user's first message.
+	typed         texts  // The last message that is not the system's, if it is the user's.
+	besideResults bool   // That message also has tool results.
+	toolResultID  string // The call id of its last tool result.
 }
 
 // texts are the texts of a message.
@@ -24,7 +24,7 @@ func (t texts) first() string {
 	return t.parts[0]
 }
 
-// textsOf returns the texts of a message's content, which is a string or a list of parts of several types.
+// textsOf returns the texts of a message's content, which is a string or a list of parts.
 func textsOf(content json.RawMessage) texts {
 	if text, ok := asText(content); ok {
 		return texts{parts: []string{text}, single: true}
@@ -44,7 +44,7 @@ func isSystem(message object) bool {
 	return role == "system" || role == "developer"
 }
 
-// leadingSystem returns the beginning of the system's message that comes before all others.
+// leadingSystem returns the beginning of a system message that comes before all others.
 func leadingSystem(messages []object) string {
 	for _, message := range messages {
 		switch {

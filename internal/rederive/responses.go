@@ -78,7 +78,7 @@ func responsesStream(events []event) reading {
 	return a
 }
 
-// responsesBody reads an answer of the Responses API that came in one piece.
+// responsesBody reads an answer of the Responses API that is not streamed.
 func responsesBody(body object) reading {
 	a := reading{figureNames: responsesFigures()}
 	if body.text("object") != "response" {
@@ -90,7 +90,7 @@ func responsesBody(body object) reading {
 	return a
 }
 
-// response notes what a response object says, which is as much of the answer as there is.
+// response notes the contents of a response object, which holds the answer so far.
 func (a *reading) response(response object, items *responsesItems) {
 	a.id, a.model = cmp.Or(response.text("id"), a.id), cmp.Or(response.text("model"), a.model)
 	a.tier = cmp.Or(response.text("service_tier"), a.tier)
@@ -109,12 +109,12 @@ type responsesItems []*responsesItem
 type responsesItem struct {
 	kind, id, callID string
 	place            int64
-	whole            bool // Nothing is to be added.
+	whole            bool // It is complete; later pieces add nothing.
 	call             *call
-	thoughts         map[int64]*thought // Of a reasoning by their places in its summary, of a message the one at 0.
+	thoughts         map[int64]*thought // A reasoning's by their index in its summary; a message's at 0.
 }
 
-// place returns an item's place in the output, or -1.
+// place returns the position of an event's item in the output, or -1.
 func place(event object) int64 {
 	if index, ok := event.count("output_index"); ok {
 		return index
@@ -122,8 +122,8 @@ func place(event object) int64 {
 	return -1
 }
 
-// find returns the item that item is one more telling of, or nil. Some servers give an item another id each time,
-// others give all items the same place.
+// find returns the known item that item reports again, or nil. Some servers give an item another id each time, others
+// give all items the same position.
 func (s responsesItems) find(at int64, item object) *responsesItem {
 	kind, id, callID := item.text("type"), item.text("id"), item.text("call_id")
 	for _, known := range s {
@@ -153,7 +153,7 @@ func (s responsesItems) at(place int64) *responsesItem {
 	return nil
 }
 
-// begin notes an item that begins, with what there is of it.
+// begin notes an item that begins, with its content so far.
 func (s *responsesItems) begin(a *reading, at int64, item object) {
 	if s.find(-1, item) != nil {
 		return
@@ -163,7 +163,7 @@ func (s *responsesItems) begin(a *reading, at int64, item object) {
 	}
 }
 
-// new notes an item that is not known yet. It returns nil where it is neither a call nor a thought.
+// new notes an item that is not known yet. It returns nil for an item that is neither a call nor a thought.
 func (s *responsesItems) new(a *reading, at int64, item object) *responsesItem {
 	begun := &responsesItem{kind: item.text("type"), id: item.text("id"), callID: item.text("call_id"), place: at}
 	switch {
@@ -180,7 +180,7 @@ func (s *responsesItems) new(a *reading, at int64, item object) *responsesItem {
 	return begun
 }
 
-// thought returns the thought at a place in an item.
+// thought returns the thought at an index of an item.
 func (i *responsesItem) thought(a *reading, at int64) *thought {
 	if i.thoughts == nil {
 		i.thoughts = map[int64]*thought{}
@@ -195,7 +195,7 @@ func (i *responsesItem) thought(a *reading, at int64) *thought {
 	return i.thoughts[at]
 }
 
-// finish notes an item that is whole. What was told at last counts, unless it is nothing.
+// finish notes an item that is complete. Its final content counts, unless it is empty.
 func (s *responsesItems) finish(a *reading, at int64, item object) {
 	known := s.find(at, item)
 	if known == nil {
@@ -254,7 +254,7 @@ func (s responsesItems) add(a *reading, kind string, data object) {
 	}
 }
 
-// inputOf returns what a model wrote for a call's input: each kind of call has its own name for it.
+// inputOf returns the input of a call, whose name differs by the kind of call.
 func inputOf(item object) string {
 	for _, name := range []string{"arguments", "input", "action", "actions", "operation", "queries", "code"} {
 		if text := item.text(name); text != "" {

@@ -1,19 +1,19 @@
 package rederive_test
 
-// script is what a model says in one answer, in no API's words. Each format speaks it in its own.
+// script is a model's answer, independent of any API. Each format writes it in its own way.
 type script struct {
 	id, model, tier string
-	choices         [][]step // Chat has several, the others one.
+	choices         [][]step // Chat can have several, the other formats have one.
 	usage           usage
 }
 
 // step is one thing that a model does.
 type step struct {
 	kind     stepKind
-	text     string // What it says or thinks, or what is not known.
+	text     string // What the model says or thinks, or an unknown text.
 	id, name string
 	input    string
-	encoded  string // Of a redacted thought.
+	encoded  string // For a redacted thought.
 	summary  []string
 }
 
@@ -23,19 +23,19 @@ const (
 	says stepKind = iota
 	thinks
 	thinksRedacted
-	comments // Says between its calls, where a format tells that apart.
+	comments // Text between calls, which some formats mark.
 	calls
 	callsHosted
 	doesUnknown
 )
 
-// usage is what an answer costs.
+// usage is the usage of an answer.
 type usage struct {
 	input, output, read, write, reasoning int
-	inconsistent                          bool // The parts are more than the whole.
+	inconsistent                          bool // The parts add up to more than the whole.
 }
 
-// plain is a script that all formats and both ways to answer can tell in full: a twin of each can be made.
+// plain marks a script that every format can express in full, streamed or not, so that it can have twins.
 type plain = bool
 
 func newScript(d dice, plain plain) script {
@@ -94,7 +94,7 @@ func newStep(d dice, plain plain) step {
 	return s
 }
 
-// input returns the arguments of a call: mostly an object, and whatever else models write.
+// input returns the arguments of a call: mostly an object, sometimes anything else that a model might write.
 func (d dice) input(plain plain) string {
 	inputs := []string{
 		`{}`, `{"command":"ls"}`, `{"path":"C:\\x","q":"\"hi\""}`, `{"u":"\u00fc🌍","n":[1,2.50,1e3,null]}`,

@@ -2,21 +2,21 @@ package rederive_test
 
 import "slices"
 
-// chat speaks a script as the Chat Completions API does.
+// chat writes a script as the Chat Completions API does.
 type chat struct {
 	dice
 	script
 	plain      plain
 	usageTold  usageTold
 	finalUsage any
-	reasoning  []string // The names that reasoning has here.
-	firstIndex int      // Of calls: some servers count from another number.
-	tierToo    bool     // Chunks say the tier.
-	tierAt     int      // The number of the chunk that alone does; negative: all do.
-	spoken     int      // Chunks.
+	reasoning  []string // The names of the reasoning member.
+	firstIndex int      // The first index of calls: some servers do not count from zero.
+	tierToo    bool     // Chunks give the service tier.
+	tierAt     int      // The number of the only chunk with the tier; negative: all have it.
+	spoken     int      // How many chunks were written.
 }
 
-// usageTold says where a stream tells its usage.
+// usageTold says where a stream reports its usage.
 type usageTold int
 
 const (
@@ -46,7 +46,7 @@ func newChat(d dice, s script, plain plain) *chat {
 	return c
 }
 
-// odd returns a part of n, seldom a larger one.
+// odd returns a part of n, and seldom more than n.
 func (d dice) odd(n int) int {
 	if d.oneIn(10) {
 		return n + 1
@@ -123,7 +123,7 @@ func (c *chat) stream() []said {
 	}
 	spoken := c.together(sequences)
 	var events []said
-	if c.oneIn(6) { // What filters found in the prompt, before anything else is known.
+	if c.oneIn(6) { // Content filter results for the prompt, before anything else.
 		first := c.chunk(list{}, pick[any](c.dice, nil, absent{}))
 		first.data = object{{"id", ""}, {"object", ""}, {"model", ""}, {"choices", list{}}, {"prompt_filter_results", list{}}}
 		events = append(events, first)
@@ -145,13 +145,13 @@ func (c *chat) stream() []said {
 		events = append(events, tail)
 	}
 	if c.oneIn(8) {
-		return events // Some servers never send it.
+		return events // Some servers never send [DONE].
 	}
 	return append(events, said{data: raw("[DONE]")})
 }
 
-// inOrderButCalls returns the pieces of calls, which may come among the others, and those of all other steps in one
-// sequence: an answer in one piece keeps their order.
+// inOrderButCalls returns the pieces of calls, which may come between others, and the pieces of all other steps as one
+// sequence: an answer that is not streamed keeps their order.
 func inOrderButCalls[T any](steps []step, spoken [][]T) [][]T {
 	var others []T
 	var sequences [][]T
@@ -169,8 +169,8 @@ func nonEmpty[T any](sequences [][]T) [][]T {
 	return slices.DeleteFunc(sequences, func(s []T) bool { return len(s) == 0 })
 }
 
-// together puts the choices' pieces into chunks, of one choice mostly. In a plain script one choice comes after
-// another.
+// together puts the pieces of all choices into chunks, mostly with one choice each. In a plain script the choices come
+// one after another.
 func (c *chat) together(sequences [][]object) []list {
 	var chunks []list
 	if !c.plain {
@@ -185,7 +185,7 @@ func (c *chat) together(sequences [][]object) []list {
 		}
 	}
 	if c.oneIn(4) && len(chunks) > 2 {
-		// Two pieces in one chunk, where they are of two choices.
+		// Put two pieces into one chunk, if they belong to two choices.
 		i := c.IntN(len(chunks) - 1)
 		one, other := chunks[i][0].(object), chunks[i+1][0].(object)
 		if one[0].value != other[0].value {
@@ -195,7 +195,7 @@ func (c *chat) together(sequences [][]object) []list {
 	return chunks
 }
 
-// deltas returns the pieces in which a step comes.
+// deltas returns the pieces of a step.
 func (c *chat) deltas(s step, call int) []object {
 	var deltas []object
 	switch s.kind {
@@ -231,7 +231,7 @@ func (c *chat) deltas(s step, call int) []object {
 	return deltas
 }
 
-// oddDeltas returns the pieces of a call as some servers send them: in the manner of before, without an index, or with
+// oddDeltas returns the pieces of a call as some servers send them: in the older form, without an index, or with
 // arguments that are no string.
 func (c *chat) oddDeltas(s step) []object {
 	switch c.IntN(3) {
@@ -257,7 +257,7 @@ func (c *chat) reason(text string) object {
 	return delta
 }
 
-// body returns the answer in one piece.
+// body returns the answer without streaming.
 func (c *chat) body() any {
 	choices := list{}
 	for index, steps := range c.choices {

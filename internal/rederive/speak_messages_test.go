@@ -6,11 +6,11 @@ import "strconv"
 type said struct {
 	name string
 	data any
-	// usageOnly says that only who asks for usage gets the event.
+	// usageOnly says that only a client that asks for usage gets the event.
 	usageOnly bool
 }
 
-// messages speaks a script as the Messages API does.
+// messages writes a script as the Messages API does.
 type messages struct {
 	dice
 	script
@@ -24,7 +24,7 @@ func newMessages(d dice, s script, plain plain) *messages {
 	return m
 }
 
-// usages returns what is told at first and at last. What is not told again at last stays as it was.
+// usages returns the first and the last report of the usage. Figures that the last one leaves out stay as they were.
 func (m *messages) usages() (start, final object) {
 	u, d := m.usage, m.dice
 	if u.inconsistent {
@@ -56,7 +56,7 @@ func (m *messages) usages() (start, final object) {
 	return start, final
 }
 
-// number returns a number, for which a plain answer has one way only: twins of it are merged from two tellings.
+// number returns a number. For a plain answer it has one spelling only, since twins of it are merged from two reports.
 func (m *messages) number(n int) any {
 	if m.plain {
 		return n
@@ -64,7 +64,7 @@ func (m *messages) number(n int) any {
 	return m.dice.number(n)
 }
 
-// number returns a number in one of the ways to write it, or seldom as something that is none.
+// number returns a number in one of its spellings, or seldom a value that is no number.
 func (d dice) number(n int) any {
 	switch {
 	case d.oneIn(12):
@@ -88,7 +88,7 @@ func (m *messages) head(usage any) object {
 // stream returns the events of a whole stream.
 func (m *messages) stream() []said {
 	events := []said{{name: "message_start", data: object{{"type", "message_start"}, {"message", m.head(m.start)}}}}
-	if !m.plain && m.oneIn(15) { // A server that does not count.
+	if !m.plain && m.oneIn(15) { // The server reports no usage.
 		for _, step := range m.choices[0] {
 			events = append(events, m.block(0, step)...)
 		}
@@ -99,7 +99,7 @@ func (m *messages) stream() []said {
 		}
 		events = append(events, interleave(m.dice, blocks)...)
 	}
-	if m.oneIn(4) { // The first of several, with what it is so far.
+	if m.oneIn(4) { // The first of several reports, with the figures so far.
 		events = append(events, said{name: "message_delta", data: object{
 			{"type", "message_delta"}, {"delta", object{}}, {"usage", object{{"output_tokens", m.usage.output / 2}}},
 		}})
@@ -123,7 +123,7 @@ func (m *messages) block(index int, s step) []said {
 	return append(events, said{name: "content_block_stop", data: object{{"type", "content_block_stop"}, {"index", index}}})
 }
 
-// emptied returns a block as it starts, if its content comes in pieces.
+// emptied returns a block at its start, without content if that comes in pieces.
 func emptied(whole object, comesInPieces bool) object {
 	start := append(object(nil), whole...)
 	for i, m := range start {
@@ -138,7 +138,7 @@ func emptied(whole object, comesInPieces bool) object {
 	return start
 }
 
-// content returns a block in whole, and the pieces in which it comes, if any.
+// content returns a whole block, and its pieces, if any.
 func (m *messages) content(s step) (whole object, pieces []object) {
 	in := func(kind, name, text string) {
 		for _, piece := range m.pieces(text) {
@@ -159,7 +159,7 @@ func (m *messages) content(s step) (whole object, pieces []object) {
 			kind, name = pick(m.dice, "server_tool_use", "mcp_tool_use"), "web_search"
 		}
 		if m.oneIn(6) && s.input != "" && s.input[0] == '{' && isJSON(s.input) {
-			pieces = nil // Some servers send the input as the block starts.
+			pieces = nil // Some servers send the whole input at the block's start.
 		}
 		input := any(raw("{}"))
 		if isJSON(s.input) {
@@ -179,7 +179,7 @@ func (m *messages) content(s step) (whole object, pieces []object) {
 	return object{{"type", "text"}, {"text", s.text}}, pieces
 }
 
-// body returns the answer in one piece.
+// body returns the answer without streaming.
 func (m *messages) body() any {
 	content := list{}
 	for _, step := range m.choices[0] {
@@ -198,7 +198,7 @@ func (m *messages) body() any {
 	return body
 }
 
-// merged returns the usage that is told at last, as a whole.
+// merged returns the whole usage, as the last report leaves it.
 func (m *messages) merged() object {
 	whole := append(object(nil), m.start...)
 	for _, last := range m.final {

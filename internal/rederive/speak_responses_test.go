@@ -2,17 +2,17 @@ package rederive_test
 
 import "fmt"
 
-// responses speaks a script as the Responses API does.
+// responses writes a script as the Responses API does.
 type responses struct {
 	dice
 	script
 	plain    plain
 	told     any    // The usage.
-	ending   string // The event at the end.
-	outputs  bool   // The event at the end has the items in it.
-	newIDs   bool   // Items have another id each time.
+	ending   string // The last event.
+	outputs  bool   // The last event holds the items.
+	newIDs   bool   // Items have another id in each report.
 	sequence int
-	items    []object // As they are at last.
+	items    []object // The final items.
 }
 
 func newResponses(d dice, s script, plain plain) *responses {
@@ -54,7 +54,7 @@ func (r *responses) usageObject() any {
 	}
 }
 
-// item returns the item that a step is, as it is at last.
+// item returns the final item of a step.
 func (r *responses) item(s step) object {
 	d := r.dice
 	switch s.kind {
@@ -154,7 +154,7 @@ func (r *responses) stream() []said {
 	return append(append(events, interleave(r.dice, nonEmpty(items))...), r.end())
 }
 
-// end returns the event at the end.
+// end returns the last event.
 func (r *responses) end() said {
 	output := list{}
 	if r.outputs {
@@ -175,7 +175,7 @@ func (r *responses) end() said {
 	return r.event(r.ending, member{"response", response})
 }
 
-// renamed returns an item under another id, if this server does that.
+// renamed returns an item, under another id if this server gives new ones.
 func (r *responses) renamed(item object) object {
 	if !r.newIDs {
 		return item
@@ -238,7 +238,7 @@ func (r *responses) itemEvents(index int, s step, item object) []said {
 	return append(events, r.event("response.output_item.done", at, member{"item", r.renamed(item)}))
 }
 
-// body returns the answer in one piece.
+// body returns the answer without streaming.
 func (r *responses) body() any {
 	output := list{}
 	for _, item := range r.items {

@@ -1,10 +1,10 @@
 package rederive
 
-// figures are what an answer cost, as far as it was told: of each figure, by its path in the usage object, the last
-// value that is a number. They are never added to one another. Nil: none was told.
+// figures are the reported usage of an answer: for each figure, by its path in the usage object, the last value that is
+// a number. Reports are never added up. Nil: nothing was reported.
 type figures map[string]int64
 
-// add adds what a usage object tells.
+// add adds the figures of a usage object.
 func (f *figures) add(usage object) {
 	if usage == nil {
 		return
@@ -24,16 +24,16 @@ func (f *figures) addBelow(path string, usage object) {
 	}
 }
 
-// figureNames says which figures of a format mean what.
+// figureNames gives the meaning of a format's figures.
 type figureNames struct {
 	input, output, read, write string
-	// inputHasCached says that the input includes what was read from and written to a cache.
+	// inputHasCached says that the input includes the tokens read from and written to a cache.
 	inputHasCached bool
-	extras         map[string]string // By the names that records have for them.
-	parts          [][]string        // Of each list the first one includes the others.
+	extras         map[string]string // Their names in records.
+	parts          [][]string        // In each list, the first figure includes the others.
 }
 
-// record returns the usage that figures tell.
+// record returns the usage for the figures.
 func (names figureNames) record(told figures) TokenUsage {
 	usage := TokenUsage{
 		Input:      told[names.input],

@@ -1,5 +1,5 @@
-// Package reload repeats something whenever it may be out of date: at once where somebody says so, but no more than once a
-// second, and with back-off for as long as it fails.
+// Package reload repeats a function whenever its result may be out of date: at once after a change, but at most once a
+// second, and with back-off while it fails.
 //
 //	loop := reload.New(func(ctx context.Context) bool { … })
 //	loop.Reload(ctx)
@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// pause follows each reload, so that a second of changes is two reloads, however many they are.
+	// pause follows each reload, so that any number of changes within a second causes two reloads.
 	pause      = time.Second
 	backoffMin = time.Second
 	backoffMax = time.Minute
@@ -24,7 +24,7 @@ const (
 // Loop repeats a reload. Its reloads never overlap.
 type Loop struct {
 	reload  func(ctx context.Context) (current bool)
-	changed chan struct{} // Holds at most one: look again.
+	changed chan struct{} // Holds at most one: reload again.
 	current bool          // The last reload succeeded.
 }
 
@@ -33,7 +33,7 @@ func New(reload func(ctx context.Context) (current bool)) *Loop {
 	return &Loop{reload: reload, changed: make(chan struct{}, 1)}
 }
 
-// Changed says that something may have changed: a reload that has not begun yet will see it. It is safe for concurrent use.
+// Changed says that something may have changed: a reload that begins later will see it. It is safe for concurrent use.
 func (l *Loop) Changed() {
 	select {
 	case l.changed <- struct{}{}:
@@ -41,25 +41,25 @@ func (l *Loop) Changed() {
 	}
 }
 
-// Reload reloads once. It is not called while Run runs.
+// Reload reloads once. It must not be called while Run runs.
 func (l *Loop) Reload(ctx context.Context) {
 	select {
-	case <-l.changed: // What was told until now, this reload sees.
+	case <-l.changed: // This reload sees all changes until now.
 	default:
 	}
 	l.current = l.reload(ctx)
 }
 
-// Run reloads for as long as ctx lasts: after each call of Changed, and where the last reload failed, after a pause. It
-// returns when ctx has ended and no reload is running.
+// Run reloads until ctx ends: after each call of Changed, and, where the last reload failed, after a pause. It returns
+// when ctx has ended and no reload is running.
 func (l *Loop) Run(ctx context.Context) {
 	backoff := backoffMin
 	for {
-		var retry <-chan time.Time // Never, while all is current.
+		var retry <-chan time.Time // Nil, so that it never fires, while the last reload succeeded.
 		if l.current {
 			backoff = backoffMin
 		} else {
-			// Half of each pause is left to chance, so that many gateways do not come back at the same moment.
+			// Half of each pause is random, so that many gateways do not come back at the same moment.
 			retry = time.After(backoff/2 + rand.N(backoff/2+1))
 			backoff = min(2*backoff, backoffMax)
 		}
@@ -70,7 +70,7 @@ func (l *Loop) Run(ctx context.Context) {
 			return
 		}
 		if ctx.Err() != nil {
-			return // Select does not prefer.
+			return // select may have chosen another case although ctx has ended.
 		}
 		l.Reload(ctx)
 		select {

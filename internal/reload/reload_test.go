@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// watched is a loop whose reloads are noted, with the time since its first one.
+// watched is a loop that notes when its reloads run, counted from its first one.
 type watched struct {
 	*reload.Loop
 
@@ -23,11 +23,11 @@ type watched struct {
 	stop  func()
 
 	mu      sync.Mutex
-	fails   int             // Guarded by mu: how many of the next reloads fail.
+	fails   int             // Guarded by mu; how many of the next reloads fail.
 	reloads []time.Duration // Guarded by mu.
 }
 
-// start reloads once and runs the loop. All of it is within a synctest bubble.
+// start reloads once and runs the loop, within a synctest bubble.
 func start(t *testing.T, fails int) *watched {
 	t.Helper()
 	w := &watched{fails: fails, began: time.Now()}
@@ -52,7 +52,7 @@ func start(t *testing.T, fails int) *watched {
 	return w
 }
 
-// A burst of changes is two reloads: one at once, and one a second later for what came meanwhile.
+// A burst of changes causes two reloads: one at once, and one a second later for the changes in between.
 func TestBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, 0)
@@ -69,7 +69,7 @@ func TestBurst(t *testing.T) {
 	})
 }
 
-// What was told before a reload began is no reason for another.
+// A change before a reload begins causes no second one.
 func TestChangedBeforeReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
@@ -99,7 +99,7 @@ func TestBackoff(t *testing.T) {
 		for i := range fails {
 			took := w.reloads[i+1] - w.reloads[i]
 			if i > 0 {
-				took -= time.Second // The pause after each of the loop's own.
+				took -= time.Second // The pause after each of the loop's own reloads.
 			}
 			if took < backoff/2 || took > backoff {
 				t.Errorf("pause %d is %s, want %s to %s", i, took, backoff/2, backoff)
@@ -119,7 +119,7 @@ func TestChangeDuringBackoff(t *testing.T) {
 			defer w.mu.Unlock()
 			return len(w.reloads)
 		}
-		time.Sleep(10 * time.Minute) // The pauses are half a minute at least by now.
+		time.Sleep(10 * time.Minute) // The pauses are at least half a minute by now.
 		for before := count(); count() == before; {
 			time.Sleep(time.Second)
 		}

@@ -1,5 +1,5 @@
-// Package rpcstatus knows what an error of an RPC says about the call: the codes of drpc errors, which are gRPC's, and
-// whether there was an answer at all.
+// Package rpcstatus interprets the errors of RPCs: their drpc codes, which are those of gRPC, and whether the server
+// answered at all.
 package rpcstatus
 
 import (
@@ -27,8 +27,8 @@ const (
 	Unauthenticated    = 16
 )
 
-// IsUnavailable reports whether an RPC failed without an answer to it, so that it may succeed another time. An
-// unavailable server, or one that failed, has said nothing about what it was asked.
+// IsUnavailable reports whether an RPC failed without an answer, so that another try may succeed. A server that is
+// unavailable, failed internally or does not know the call has not decided about the request.
 func IsUnavailable(err error) bool {
 	switch drpcerr.Code(err) {
 	case Unavailable, Internal, Unimplemented:

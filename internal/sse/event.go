@@ -1,6 +1,6 @@
 // Package sse splits a stream of server-sent events into its events and keeps their bytes as they came. It reads lines,
-// field names, types and data as the WHATWG's HTML standard says; ids, retry times and reconnecting are no concern of a
-// relay.
+// field names, types and data as the WHATWG's HTML standard says. It ignores ids and retry times, which a relay does
+// not need.
 //
 //	var splitter sse.Splitter
 //	for chunk := range chunks {
@@ -15,11 +15,11 @@ package sse
 
 import "bytes"
 
-// Event is one block of a stream, up to and with a blank line, or a piece of one. A block of comments, or of nothing
-// but a blank line, is an Event as well; its Type and Data are nil.
+// Event is one block of a stream, including the blank line that ends it, or a piece of a large block. A block of
+// comments, or a lone blank line, is an Event as well; its Type and Data are nil.
 type Event struct {
-	// Raw is the block as it came: its lines, the blank line that ends it, and what stood before them, which is a byte
-	// order mark or the last byte of the line end before. The Raw of all events, one after the other, is the stream.
+	// Raw is the block as it came: its lines, the blank line that ends it, and any bytes before its lines, which are a
+	// byte order mark or the last byte of the previous line end. The Raw of all events together is the stream.
 	Raw []byte
 	// Type is the value of the last event field, or nil if there was none.
 	Type []byte
@@ -29,7 +29,7 @@ type Event struct {
 	Opaque bool
 }
 
-// event parses a block, whose lines begin at byte lead of raw.
+// event parses a block, whose lines begin at offset lead of raw.
 func (s *Splitter) event(raw []byte, lead int) Event {
 	event := Event{Raw: raw}
 	joined := false
@@ -58,7 +58,7 @@ func (s *Splitter) event(raw []byte, lead int) Event {
 	return event
 }
 
-// field cuts a line into a field's name and its value, neither of which is nil. A comment has an empty name.
+// field splits a line into a field's name and its value, neither of which is nil. A comment has an empty name.
 func field(line []byte) (name, value []byte) {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 0 {

@@ -2,17 +2,17 @@ package sse
 
 import "bytes"
 
-// lineFinder finds the lines of a text from its beginning to its end. It remembers where the next LF and the next CR
-// are and so looks at each byte twice at most, however many lines there are and whatever ends them.
+// lineFinder finds the lines of a text from its beginning to its end. It remembers the positions of the next LF and the
+// next CR, and so looks at each byte at most twice, however many lines there are and whatever ends them.
 type lineFinder struct {
 	text   []byte
-	lf, cr int // Offsets of the next ones, or of the text's end. Below the offset asked for: to be looked up.
+	lf, cr int // Offsets of the next ones, or of the text's end. One below the offset asked for must be searched again.
 }
 
 func findLines(text []byte) lineFinder { return lineFinder{text: text, lf: -1, cr: -1} }
 
-// line returns the end of the line that begins at offset at, and where the next line begins. Both are the end of the
-// text if nothing ends the line. A CR at the end of the text ends the line, though a LF might have followed.
+// line returns the end of the line that begins at offset at, and the beginning of the next line. Both are the end of
+// the text if nothing ends the line. A CR at the end of the text ends the line, even if a LF would have followed.
 func (f *lineFinder) line(at int) (end, next int) {
 	if f.lf < at {
 		f.lf = f.find('\n', at)
@@ -32,7 +32,7 @@ func (f *lineFinder) line(at int) (end, next int) {
 	}
 }
 
-// find returns the offset of the first c from at on, or of the text's end.
+// find returns the offset of the first c at or after offset at, or of the text's end.
 func (f *lineFinder) find(c byte, at int) int {
 	if i := bytes.IndexByte(f.text[at:], c); i >= 0 {
 		return at + i

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// An event within one chunk is not copied: it costs no memory, and its slices are the chunk's.
+// An event within one chunk is not copied: it allocates no memory, and its slices point into the chunk.
 func TestNoCopy(t *testing.T) {
 	var splitter Splitter
 	chunk := []byte("event: ping\ndata: {\"type\":\"ping\"}\n\n")
@@ -22,7 +22,7 @@ func TestNoCopy(t *testing.T) {
 	}
 }
 
-// A large event in many chunks leaves no memory behind, whether it was parsed, given up, or stopped at.
+// A large event in many chunks leaves no memory allocated, whether it was parsed, passed on in pieces, or not taken.
 func TestIdleMemory(t *testing.T) {
 	large := slices.Concat(bytes.Repeat([]byte("data: 0123456789\n"), 1<<16), []byte("\ndata: x"))
 	tests := []struct {

@@ -5,10 +5,10 @@ import (
 	"iter"
 )
 
-// defaultLimit lets a line of 32 MiB through, with its field name and the lines around it.
+// defaultLimit allows a line of 32 MiB with its field name and the other lines of its event.
 const defaultLimit = 33 << 20
 
-// maxKept is how much room a Splitter keeps from one event to the next: most streams are idle most of the time.
+// maxKept is the largest buffer that a Splitter keeps between events: most streams are idle most of the time.
 const maxKept = 4 << 10
 
 const byteOrderMark = "\ufeff"
@@ -16,19 +16,19 @@ const byteOrderMark = "\ufeff"
 // Splitter splits one stream, fed in chunks of any size, into events. The zero Splitter is ready to use. It is not safe
 // for concurrent use.
 type Splitter struct {
-	// Limit is how many bytes the Raw of an event may have; a larger one is given up: handed out in pieces, unparsed.
-	// Zero means 33 MiB. At most this many bytes and one chunk are buffered.
+	// Limit is how many bytes the Raw of an event may have. A larger event is returned in pieces, unparsed. Zero means
+	// 33 MiB. At most this many bytes and one chunk are buffered.
 	Limit int
 
-	tail   []byte // The beginning of an event that has not ended, scanned for line ends.
-	rest   []byte // What was fed and has not been scanned.
-	joined []byte // Room for the data of events that have several data lines.
+	tail   []byte // The beginning of an event that has not ended, already scanned for line ends.
+	rest   []byte // Bytes that were fed and are not scanned yet.
+	joined []byte // A buffer for the data of events that have several data lines.
 
 	begun   bool // The stream's first bytes have been looked at for a byte order mark.
-	lead    int  // How many bytes at the beginning of the current event come before its lines.
+	lead    int  // How many bytes of the current event come before its lines.
 	inLine  bool // The current line is not blank.
 	afterCR bool // The last byte was a CR that ended a line: a LF that follows is part of that line end.
-	opaque  bool // The current event has been given up.
+	opaque  bool // The current event is larger than the limit.
 
 	oversized int
 }
@@ -37,22 +37,22 @@ type Splitter struct {
 func (s *Splitter) Oversized() int { return s.oversized }
 
 // Feed returns the events that chunk completes, and the pieces of those that are larger than the limit. Range over the
-// sequence, once, before anything else is done with the Splitter or the chunk; the events' slices are valid until the
-// next event is taken, and the last one's until the next Feed or Flush. Chunk is neither changed nor kept.
+// sequence once, before the Splitter or the chunk is used again. The slices of an event are valid until the next event
+// is taken; those of the last one until the next Feed or Flush. Feed neither changes nor keeps chunk.
 //
-// If iteration stops early, what is left of chunk is copied, and its events come first in the next Feed or Flush.
+// If iteration stops early, the rest of chunk is copied, and its events come first in the next Feed or Flush.
 //
-// An event is complete as soon as its blank line is: if that ends with a CR and a LF follows in a later chunk, the LF
-// is the first byte of the next event's Raw.
+// An event is complete as soon as its blank line is: if the blank line ends with a CR and a LF follows in a later
+// chunk, the LF is the first byte of the next event's Raw.
 func (s *Splitter) Feed(chunk []byte) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		s.feed(chunk, false, yield)
 	}
 }
 
-// Flush returns what is left at the end of the stream: a last event that no blank line ended is an event all the same.
-// Range over the sequence once. After it the Splitter is ready for another stream; Limit and the count of oversized
-// events remain.
+// Flush returns what is left at the end of the stream: a last event without a blank line is still an event. Range over
+// the sequence once. After that the Splitter is ready for another stream; Limit and the count of oversized events
+// remain.
 func (s *Splitter) Flush() iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		if !s.feed(nil, true, yield) {
@@ -66,8 +66,8 @@ func (s *Splitter) Flush() iter.Seq[Event] {
 	}
 }
 
-// feed yields the events that chunk completes and reports whether it went through all of it. Last says that no byte
-// follows.
+// feed yields the events that chunk completes and reports whether it went through all of it. last says that no more
+// bytes follow.
 func (s *Splitter) feed(chunk []byte, last bool, yield func(Event) bool) bool {
 	if len(s.rest) > 0 {
 		chunk = append(s.rest, chunk...)
@@ -107,7 +107,7 @@ func (s *Splitter) feed(chunk []byte, last bool, yield func(Event) bool) bool {
 	return true
 }
 
-// begin reports whether the stream has begun: not as long as its few first bytes may yet become a byte order mark.
+// begin reports whether the stream has begun. It has not while its few first bytes may still become a byte order mark.
 func (s *Splitter) begin(chunk []byte, last bool) bool {
 	if s.begun {
 		return true
@@ -122,7 +122,7 @@ func (s *Splitter) begin(chunk []byte, last bool) bool {
 	return true
 }
 
-// skip returns how many bytes at the beginning of chunk belong to no line of it.
+// skip returns how many bytes at the beginning of chunk belong to none of its lines.
 func (s *Splitter) skip(chunk []byte) int {
 	switch {
 	case s.afterCR && len(chunk) > 0 && chunk[0] == '\n':
@@ -136,8 +136,8 @@ func (s *Splitter) skip(chunk []byte) int {
 	return 0
 }
 
-// take adds part, which is not empty, to the current event, and ends that if part ends with its blank line. It returns
-// the event if it has ended, or what there is of it if it is larger than the limit.
+// take adds part, which is not empty, to the current event; ended says that part ends with the event's blank line. It
+// returns the event if it has ended, or the bytes so far if there are more than the limit.
 func (s *Splitter) take(part []byte, ended bool) (event Event, ok bool) {
 	limit := s.Limit
 	if limit == 0 {
@@ -168,7 +168,7 @@ func (s *Splitter) take(part []byte, ended bool) (event Event, ok bool) {
 	return event, true
 }
 
-// kept returns the room of b for the next event, unless it is much.
+// kept returns b, emptied, for the next event, or nil if b is large.
 func kept(b []byte) []byte {
 	if cap(b) > maxKept {
 		return nil

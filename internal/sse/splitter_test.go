@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/internal/sse"
 )
 
-// said is what an event says, apart from its bytes. A missing field is not an empty one.
+// said is what an event says, without its bytes. A missing field differs from an empty one.
 type said struct {
 	kind, data       string
 	hasKind, hasData bool
@@ -25,7 +25,7 @@ func saidBy(event sse.Event) said {
 	return said{string(event.Type), string(event.Data), event.Type != nil, event.Data != nil}
 }
 
-// reading is what came of a stream.
+// reading is the result of splitting a stream.
 type reading struct {
 	raw       []string
 	events    []said
@@ -33,7 +33,7 @@ type reading struct {
 	oversized int
 }
 
-// text returns the stream as its events hold it.
+// text returns the bytes of all events.
 func (r reading) text() string { return strings.Join(r.raw, "") }
 
 func (r *reading) add(events iter.Seq[sse.Event]) {
@@ -47,7 +47,7 @@ func (r *reading) add(events iter.Seq[sse.Event]) {
 	}
 }
 
-// read feeds the chunks to a splitter, from a buffer that is overwritten afterwards, like a reader's.
+// read feeds the chunks to a splitter, from a buffer that it overwrites afterwards, as a reader does.
 func read(limit int, chunks ...string) reading {
 	splitter := sse.Splitter{Limit: limit}
 	var r reading
@@ -63,8 +63,8 @@ func read(limit int, chunks ...string) reading {
 	return r
 }
 
-// withoutLineEnd drops a last event that is only the LF of a CRLF: chunks that part the CR from the LF at the stream's
-// end leave it over.
+// withoutLineEnd drops a last event that is only the LF of a CRLF. Such an event comes when the chunks separate CR and
+// LF at the end of the stream.
 func (r reading) withoutLineEnd() []said {
 	if n := len(r.raw); n > 1 && r.raw[n-1] == "\n" && strings.HasSuffix(r.raw[n-2], "\r") {
 		return r.events[:len(r.events)-1]
@@ -141,7 +141,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// Fault 16: wherever a stream is parted, its bytes and its events are the same.
+// Fault 16: wherever a stream is cut in two, its bytes and its events are the same.
 func TestEverySplit(t *testing.T) {
 	for _, test := range streams {
 		t.Run(test.name, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestEverySplit(t *testing.T) {
 	}
 }
 
-// An event is handed out with the byte that completes it, not with the next one.
+// An event is returned with the byte that completes it, not with the next one.
 func TestNoDelay(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -219,7 +219,7 @@ func TestFlushMakesReady(t *testing.T) {
 	}
 }
 
-// Whoever stops early finds the rest in the next Feed or Flush.
+// If iteration stops early, the next Feed or Flush returns the rest.
 func TestStopEarly(t *testing.T) {
 	const stream = "\ufeffdata: a\n\n: b\n\ndata: c\r\n\r\ndata: large large large\n\ndata: d\ndata: e\n\ndata: f"
 	want := []said{data("a"), {}, data("c"), data("d\ne"), data("f")}
@@ -291,8 +291,8 @@ func TestOversized(t *testing.T) {
 	}
 }
 
-// Fault 15: lines of 1 MB and 20 MB come through whole, and below the default limit they are parsed; above a lower
-// limit their bytes are handed on as they come.
+// Fault 15: lines of 1 MB and 20 MB come through whole, and are parsed under the default limit; above a lower limit
+// their bytes are returned as they come.
 func TestLongLines(t *testing.T) {
 	long, longer := strings.Repeat("1", 1<<20), strings.Repeat("2", 20<<20)
 	stream := "data: " + long + "\n\ndata: " + longer + "\n\ndata: x\n\n"
@@ -348,8 +348,8 @@ func TestLongLines(t *testing.T) {
 	})
 }
 
-// Many short lines in one chunk take time in proportion to their number, whatever ends them; by its square it would be
-// minutes.
+// Many short lines in one chunk take time in proportion to their number, whatever ends them; by the square it would
+// take minutes.
 func TestManyLines(t *testing.T) {
 	for _, end := range []string{"\n", "\r", "\r\n"} {
 		t.Run(fmt.Sprintf("%q", end), func(t *testing.T) {

@@ -15,8 +15,9 @@ import (
 	"github.com/coder/aibridged/internal/sse"
 )
 
-// Case is one rule as a file: what a client sends, what the upstream answers, and what must come of it. A file is a txtar
-// archive. Its comment says the rule in prose; lines of it that begin with a setting's name and a colon set it:
+// Case is one rule as a file: what a client sends, what the upstream answers, and what the result must be. A file is a
+// txtar archive. Its comment says the rule in prose; a line that begins with a setting's name and a colon sets that
+// setting:
 //
 //	framing: chunked, length or close   how the answer is framed; chunked for streams, length otherwise
 //	ending: clean or cut                whether the upstream ends its answer in good order; clean
@@ -32,7 +33,7 @@ import (
 //	received   STATUS, what the client must get; absent: what the upstream answered, byte for byte
 //	records    one JSON object a line: what must be recorded, in order
 //
-// In sent and received, a header "!Name:" must be absent, and headers that are not named may be anything.
+// In sent and received, a header "!Name:" must be absent; headers that are not named may have any value or be absent.
 type Case struct {
 	File     string
 	Settings map[string]string
@@ -50,7 +51,7 @@ type Message struct {
 	Body   []byte
 }
 
-// Status returns the status that the first line of an answer says.
+// Status returns the status in the first line of an answer.
 func (m *Message) Status() int {
 	status, err := strconv.Atoi(strings.Fields(m.First)[0])
 	if err != nil {
@@ -59,7 +60,7 @@ func (m *Message) Status() int {
 	return status
 }
 
-// Method and Path are the parts of a request's first line.
+// Method returns the method in a request's first line.
 func (m *Message) Method() string { return strings.Fields(m.First)[0] }
 
 // Path returns the request's path and query.
@@ -70,7 +71,7 @@ func (m *Message) IsStream() bool {
 	return strings.HasPrefix(m.Header.Get("Content-Type"), "text/event-stream")
 }
 
-// Events returns the body in pieces that end where events end.
+// Events returns the body in pieces, each of which ends where an event ends.
 func (m *Message) Events() [][]byte {
 	var (
 		splitter sse.Splitter
@@ -166,7 +167,7 @@ func parseMessage(t testing.TB, data []byte) *Message {
 	return m
 }
 
-// WriteRecords puts what was recorded into the case's file, in place of what it expected.
+// WriteRecords replaces the records in the case's file by what was recorded.
 func (c *Case) WriteRecords(t testing.TB, records string) {
 	t.Helper()
 	data, err := os.ReadFile(c.File)

@@ -1,5 +1,5 @@
-// Package testkit has what tests of the gateway share: a control plane that keeps what it is told, a gateway on a port,
-// and cases, which are files that say what goes in and what must come out.
+// Package testkit has what the gateway's tests share: a control plane that keeps the records in memory, a gateway on a
+// port, and cases, which are files with a request and the results that it must have.
 package testkit
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// The user that a [ControlPlane] knows, and the only token that it takes.
+// The user that a [ControlPlane] knows, and the only token that it accepts.
 const (
 	OwnerID  = "3d2a1c88-9f0e-4b57-a1a4-51e7c2b3a0d1"
 	Username = "ada"
@@ -20,13 +20,13 @@ const (
 	Token    = "testkeyid0-gateway-token-of-ada"
 )
 
-// Patience is how long a test waits for what must happen before it fails. It is no measure of speed.
+// Patience is how long a test waits for something that must happen before it fails. It is no measure of speed.
 const Patience = 20 * time.Second
 
 // ControlPlane is a DRPC server that authorises one user and keeps all records in memory, each once. The zero value is ready. It is
 // safe for concurrent use.
 type ControlPlane struct {
-	// Authorize, Record and Configure replace the answers where set. Record decides before anything is kept.
+	// Authorize, Record and Configure replace the answers where set. Record is called before anything is kept.
 	Authorize func(context.Context, *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error)
 	Record    func(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error)
 	Configure func(context.Context, *proto.GetMCPServerConfigsRequest) (*proto.GetMCPServerConfigsResponse, error)
@@ -37,8 +37,8 @@ type ControlPlane struct {
 
 	mu      sync.Mutex
 	records []*proto.Record // Guarded by mu.
-	known   map[string]bool // Guarded by mu; their ids.
-	changed chan struct{}   // Guarded by mu; closed and replaced with every batch.
+	known   map[string]bool // Guarded by mu; the ids of the records.
+	changed chan struct{}   // Guarded by mu; closed and replaced after every batch.
 }
 
 // IsAuthorized implements proto.DRPCAuthorizerServer.
@@ -88,7 +88,7 @@ func (c *ControlPlane) RecordBatch(ctx context.Context, request *proto.RecordBat
 	return response, nil
 }
 
-// recordID returns the id by which a record is stored once.
+// recordID returns the id by which duplicates of a record are recognised.
 func recordID(record *proto.Record) string {
 	switch r := record.GetRecord().(type) {
 	case *proto.Record_Interception:
@@ -115,7 +115,7 @@ func (c *ControlPlane) GetMCPServerConfigs(ctx context.Context, request *proto.G
 	return &proto.GetMCPServerConfigsResponse{}, nil
 }
 
-// Records returns what has been kept so far.
+// Records returns the records so far.
 func (c *ControlPlane) Records() []*proto.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()

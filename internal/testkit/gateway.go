@@ -20,10 +20,10 @@ import (
 	"github.com/coder/aibridged/controlplane"
 )
 
-// ProviderKey is the key that the gateway of a test holds. No test may find it anywhere but in upstream requests.
+// ProviderKey is the provider key of the gateway under test. It may appear nowhere but in upstream requests.
 const ProviderKey = "sk-canary-provider-key-0123456789"
 
-// Gateway is a whole gateway with a control plane in memory: on a port, and as a handler for in-process use.
+// Gateway is a whole gateway with a control plane in memory. It listens on a port, and can be used in process.
 type Gateway struct {
 	Server  *aibridged.Server
 	Pool    *aibridged.CachedBridgePool
@@ -32,7 +32,7 @@ type Gateway struct {
 	Log     *Log
 }
 
-// GatewayOptions says what a gateway of a test differs in. The zero value is one with both providers and default
+// GatewayOptions are the settings of a gateway under test. The zero value is a gateway with both providers and default
 // limits.
 type GatewayOptions struct {
 	Control  *ControlPlane
@@ -72,7 +72,7 @@ func NewGateway(t testing.TB, upstreamURL string, options GatewayOptions) *Gatew
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
-		// A test that has shut it down without patience itself gets the same answer again.
+		// Where the test itself shut the server down with a cancelled context, Shutdown returns that error again.
 		if err := g.Server.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("shut the gateway down: %v", err)
 		}
@@ -99,7 +99,8 @@ func Providers(t testing.TB, upstreamURL string, limits aibridge.Limits) []aibri
 	return []aibridge.Provider{anthropic, openai}
 }
 
-// Request returns a request to the gateway over the network, with its token and a JSON body where there is one.
+// Request returns a request to the gateway over the network, with the user's token, and with body as JSON if it is not
+// empty.
 func (g *Gateway) Request(t testing.TB, method, path, body string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, g.HTTP.URL+aibridge.RootPath+path, strings.NewReader(body))
@@ -113,7 +114,8 @@ func (g *Gateway) Request(t testing.TB, method, path, body string) *http.Request
 	return r
 }
 
-// NewClient returns an HTTP client that changes nothing: it asks for no compression and follows no redirect.
+// NewClient returns an HTTP client that leaves requests and answers alone: it asks for no compression and follows no
+// redirect.
 func NewClient(t testing.TB) *http.Client {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}
@@ -124,7 +126,7 @@ func NewClient(t testing.TB) *http.Client {
 	}
 }
 
-// Log keeps what a gateway logged. It is safe for concurrent use.
+// Log keeps a gateway's log. It is safe for concurrent use.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer // Guarded by mu.
@@ -137,7 +139,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// String returns everything so far.
+// String returns the log so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// RenderRecords returns records as one JSON object a line, less what differs from run to run, ids of ours and times, and
-// less the bodies' digests, which [CheckDigests] is for.
+// RenderRecords returns records as one JSON object a line. It leaves out our ids and times, which differ from run to
+// run, and the digests of bodies, which [CheckDigests] checks.
 func RenderRecords(t testing.TB, records []*proto.Record) string {
 	t.Helper()
 	var lines strings.Builder
@@ -38,8 +38,8 @@ func RenderRecords(t testing.TB, records []*proto.Record) string {
 	return lines.String()
 }
 
-// CheckDigests fails the test unless the records of one interception have the size and the hash of its request's body, and
-// those of what the upstream answered, or of its beginning.
+// CheckDigests fails the test unless the records of one interception have the size and the hash of request, and those
+// of answer or of a beginning of answer.
 func CheckDigests(t testing.TB, records []*proto.Record, request, answer []byte) {
 	t.Helper()
 	for _, record := range records {
@@ -67,7 +67,7 @@ func checkDigest(t testing.TB, name string, size int64, hash, body []byte) {
 	}
 }
 
-// recordFields returns the fields of the record that is set, and its kind as "record".
+// recordFields returns the fields of a record's message, and the kind of the message as "record".
 func recordFields(t testing.TB, record *proto.Record) map[string]any {
 	t.Helper()
 	var set protoreflect.FieldDescriptor

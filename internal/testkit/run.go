@@ -16,13 +16,13 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// update makes the cases' records say what was recorded; the difference is then to be read.
+// update makes the tests write what was recorded into the cases' files; read the difference afterwards.
 func update() bool {
 	flag := flag.Lookup("update")
 	return flag != nil && flag.Value.String() == "true"
 }
 
-// Run runs a case in all views: each must show the same.
+// Run runs a case in all views; every view must give the same result.
 func Run(t *testing.T, file string) {
 	c := LoadCase(t, file)
 	t.Run("tcp", func(t *testing.T) {
@@ -33,7 +33,7 @@ func Run(t *testing.T, file string) {
 	}
 	t.Run("in-process", func(t *testing.T) {
 		if c.Request.Header.Get("Authorization") != "" || c.Settings["network"] == "only" {
-			return // The case is about the token of a network request.
+			return // The case is about the token of a request over the network.
 		}
 		c.runWhole(t, c.eventPieces(), inProcess)
 	})
@@ -63,14 +63,14 @@ func (c *Case) eventPieces() [][]byte {
 	return [][]byte{c.upstreamBody()}
 }
 
-// leavable reports whether a client of this case can leave after each event: where the answer is a stream that the
-// client sees as it is.
+// leavable reports whether a test of this case can leave after each event: the answer must be a stream that the client
+// gets unchanged.
 func (c *Case) leavable() bool {
 	return c.Upstream != nil && c.Upstream.IsStream() && c.Received == nil && c.Settings["ending"] == "clean" &&
 		c.Settings["client"] == "served" && c.Upstream.Status() == http.StatusOK && c.Upstream.Header.Get("Content-Encoding") == ""
 }
 
-// send is a way into the gateway.
+// send sends the request of a case to the gateway in one way.
 type send func(t *testing.T, g *Gateway, c *Case) (*http.Response, error)
 
 func overTCP(t *testing.T, g *Gateway, c *Case) (*http.Response, error) {
@@ -161,7 +161,7 @@ func (c *Case) checkRecords(t *testing.T, g *Gateway) {
 	}
 }
 
-// runLeaving leaves after n events: the upstream must notice, and what came until then must be recorded.
+// runLeaving leaves after n events: the upstream must notice, and what came by then must be recorded.
 func (c *Case) runLeaving(t *testing.T, n int) {
 	events := c.Upstream.Events()
 	play := Play{Pieces: events[:n], Stay: true, Left: make(chan struct{})}
@@ -193,14 +193,14 @@ func (c *Case) runLeaving(t *testing.T, n int) {
 	end := records[len(records)-1].GetInterceptionEnded()
 	wantType := string(aibridge.ErrorClientClosed)
 	if slices.ContainsFunc(events[:n], isTerminal) {
-		wantType = c.endType() // Who leaves then has the whole answer.
+		wantType = c.endType() // A client that leaves now has the whole answer.
 	}
 	if end.GetErrorType() != wantType {
 		t.Errorf("after %d events: ended as %q (%s), want %q", n, end.GetErrorType(), end.GetErrorMessage(), wantType)
 	}
 }
 
-// isTerminal reports whether an event ends an answer for its client, by its looks.
+// isTerminal reports whether an event looks like one that ends an answer.
 func isTerminal(event []byte) bool {
 	for _, mark := range []string{
 		`"type":"message_stop"`, `"type":"error"`, `"finish_reason":"`, "[DONE]",
@@ -213,7 +213,7 @@ func isTerminal(event []byte) bool {
 	return false
 }
 
-// endType is the error type that the case expects.
+// endType returns the error type that the case expects.
 func (c *Case) endType() string {
 	_, after, ok := strings.Cut(c.Records, `"error_type":"`)
 	if !ok {

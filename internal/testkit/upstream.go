@@ -13,7 +13,7 @@ import (
 	"github.com/coder/aibridged/internal/rawserver"
 )
 
-// Upstream plays the answer of a case, to each connection once.
+// Upstream plays the answer of a case, once for each connection.
 type Upstream struct {
 	*rawserver.Server
 
@@ -23,9 +23,9 @@ type Upstream struct {
 
 // Play says how an upstream plays its answer.
 type Play struct {
-	// Pieces are what it writes, each by itself.
+	// Pieces are what it writes, each in a write of its own.
 	Pieces [][]byte
-	// Stay makes it wait, after the last piece, until the gateway hangs up, which closes Left.
+	// Stay makes it wait after the last piece until the gateway hangs up. Then it closes Left.
 	Stay bool
 	Left chan struct{}
 }
@@ -54,14 +54,14 @@ func NewUpstream(t testing.TB, c *Case, play Play) *Upstream {
 	return u
 }
 
-// Sent returns the requests that came, in order.
+// Sent returns the requests so far, in order.
 func (u *Upstream) Sent() []Message {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Clone(u.sent)
 }
 
-// answer plays one answer. It reports whether the connection can go on.
+// answer plays one answer. It reports whether the connection stays open.
 func answer(conn *rawserver.Conn, c *Case, play Play) bool {
 	var head bytes.Buffer
 	status := c.Upstream.Status()
@@ -93,7 +93,7 @@ func answer(conn *rawserver.Conn, c *Case, play Play) bool {
 		}
 	}
 	if play.Stay {
-		_, _ = conn.Read(make([]byte, 1)) // The gateway sends nothing more: it hangs up.
+		_, _ = conn.Read(make([]byte, 1)) // Returns when the gateway hangs up.
 		close(play.Left)
 		return false
 	}
@@ -106,7 +106,7 @@ func answer(conn *rawserver.Conn, c *Case, play Play) bool {
 	return true
 }
 
-// CheckSent fails the test unless the upstream got what the case says, and nothing of the gateway's own secrets.
+// CheckSent fails the test unless the upstream got what the case says, and none of the gateway's secrets.
 func (u *Upstream) CheckSent(t testing.TB, c *Case) {
 	t.Helper()
 	sent := u.Sent()
@@ -136,13 +136,13 @@ func (u *Upstream) CheckSent(t testing.TB, c *Case) {
 	}
 }
 
-// upstreamPath is the path of a request less the provider's name.
+// upstreamPath returns a request's path without the provider's name.
 func upstreamPath(path string) string {
 	_, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	return "/" + rest
 }
 
-// checkHeader compares the headers that want names; nil values must be absent.
+// checkHeader compares the headers that want names; those with nil values must be absent.
 func checkHeader(t testing.TB, who string, got, want http.Header) {
 	t.Helper()
 	for name, values := range want {

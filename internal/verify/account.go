@@ -11,7 +11,7 @@ import (
 	"github.com/coder/aibridged/internal/rederive"
 )
 
-// The error types that this package tells apart.
+// The error types that this package treats differently.
 const (
 	truncated    = "truncated"
 	clientClosed = "client_closed"
@@ -19,7 +19,8 @@ const (
 	overloaded   = "overloaded"
 )
 
-// account is what was recorded of an interception, beside the bytes of its exchanges, of which there is at least one.
+// account is what was recorded of an interception, with the exchanges that were kept of it, of which there is at least
+// one.
 type account struct {
 	recorded Recorded
 	rounds   []*kept.Exchange
@@ -27,12 +28,12 @@ type account struct {
 
 func (a account) last() *kept.Exchange { return a.rounds[len(a.rounds)-1] }
 
-// hasRequest reports whether the client's request is there to its last byte.
+// hasRequest reports whether the client's request was kept to its last byte.
 func (a account) hasRequest() bool {
 	return int64(len(a.rounds[0].Request)) == a.rounds[0].Head.RequestBytes
 }
 
-// state says how much can be compared.
+// state says how much was kept.
 func (a account) state() Kept {
 	goesOn := func(e *kept.Exchange) bool { return e.End == nil }
 	if slices.ContainsFunc(a.rounds, goesOn) || a.answerIsLost() {
@@ -41,13 +42,13 @@ func (a account) state() Kept {
 	return KeptWhole
 }
 
-// answerIsLost reports whether the gateway was killed before the records of the answer were safe. The end is then one
-// that its next life has recorded, which knows of no answer.
+// answerIsLost reports whether the gateway was killed before the records of the answer were safe. The gateway's next
+// start then recorded an end that has no answer.
 func (a account) answerIsLost() bool {
 	return a.keptLength() > 0 && a.recorded.Response.Bytes == nil && a.recorded.Facts.ErrorType == truncated
 }
 
-// differences returns what is recorded otherwise than the bytes say.
+// differences returns the recorded fields that differ from the kept bytes.
 func (a account) differences() []Difference {
 	if err := a.recorded.Unreadable; err != nil {
 		return []Difference{{Field: "metadata", Problem: err.Error()}}
@@ -76,8 +77,8 @@ func (a account) differences() []Difference {
 	return differences
 }
 
-// answerLength returns how many bytes of all answers count: those that were recorded. What an upstream sends after the
-// event that ends a stream is kept, but not waited for by the records.
+// answerLength returns how many bytes of all answers are compared: as many as were recorded. Bytes that an upstream
+// sends after the event that ends a stream are kept, but the records do not wait for them.
 func (a account) answerLength() int64 {
 	if a.recorded.Response.Bytes == nil {
 		return a.keptLength()
@@ -92,7 +93,7 @@ func (a account) keptLength() (length int64) {
 	return length
 }
 
-// derive returns what the first so many bytes of the answers say.
+// derive returns the facts in the first limit bytes of the answers.
 func (a account) derive(limit int64) (facts rederive.Facts, err error) {
 	for i, exchange := range a.rounds {
 		response := exchange.Response[:max(0, min(limit, int64(len(exchange.Response))))]
@@ -110,7 +111,7 @@ func (a account) derive(limit int64) (facts rederive.Facts, err error) {
 	return facts, nil
 }
 
-// exchangeOf returns an exchange as it was kept, with as much of its answer as counts.
+// exchangeOf returns a kept exchange with the part of its answer that is compared.
 func exchangeOf(e *kept.Exchange, response []byte) rederive.Exchange {
 	exchange := rederive.Exchange{
 		Format: e.Head.Format, RequestHeader: e.Head.Header, Request: e.Request, Response: response,
@@ -127,7 +128,7 @@ func exchangeOf(e *kept.Exchange, response []byte) rederive.Exchange {
 	return exchange
 }
 
-// leaveOpen takes out of derived facts what the bytes cannot tell.
+// leaveOpen removes derived facts that the bytes cannot decide.
 func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 	end, is := a.last().End, recorded.ErrorType
 	isCutShort := derived.ErrorType == truncated || derived.ErrorType == clientClosed
@@ -139,7 +140,7 @@ func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 		isCutShort && is == clientClosed:
 		derived.ErrorType = recorded.ErrorType
 	}
-	// A key that an upstream repeats has been replaced by its hint.
+	// The gateway has replaced a key that an upstream repeated by its hint.
 	if hint := a.recorded.CredentialHint; hint != "" && strings.Contains(recorded.ErrorMessage, hint) {
 		derived.ErrorMessage = ""
 	}
@@ -152,11 +153,11 @@ func (a account) requestDigest() []Difference {
 	return a.bodyDifferences("request", a.recorded.Request, bodyOf(int64(len(request)), sum[:]))
 }
 
-// responseDigest compares the size and the hash of the first so many bytes of the answers. There may be more of them
-// only behind the event that ends a stream.
+// responseDigest compares the size and the hash of the first limit bytes of the answers. Only after the event that ends
+// a stream may there be more bytes.
 func (a account) responseDigest(limit int64, ended bool) []Difference {
 	if a.recorded.Response.Bytes == nil && a.keptLength() == 0 {
-		return nil // Nothing came.
+		return nil // There was no answer.
 	}
 	length := limit
 	if !ended {
@@ -176,8 +177,8 @@ func bodyOf(bytes int64, sum []byte) Body {
 	return Body{&bytes, &text}
 }
 
-// bodyDifferences compares a body's size and, where the gateway was asked for hashes and has recorded one of either body,
-// its hash.
+// bodyDifferences compares a body's size. It compares the hash too, if the gateway was asked for hashes and recorded
+// one for either body.
 func (a account) bodyDifferences(body string, recorded, derived Body) (differences []Difference) {
 	if recorded.Bytes == nil || *recorded.Bytes != *derived.Bytes {
 		differences = append(differences, Difference{Field: body + "_bytes", Recorded: recorded.Bytes, Bytes: derived.Bytes})
@@ -191,7 +192,7 @@ func (a account) bodyDifferences(body string, recorded, derived Body) (differenc
 	return differences
 }
 
-// normalise makes the numbers in metadata what the contract with a control plane has for them.
+// normalise converts the numbers in metadata to the type that they have in the contract with a control plane.
 func normalise(facts *rederive.Facts) {
 	var all []map[string]any
 	if facts.Prompt != nil {

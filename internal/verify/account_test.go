@@ -26,7 +26,7 @@ func keptRound(response string, end kept.End) *kept.Exchange {
 	}
 }
 
-// recordedOf returns what is recorded of rounds in which nothing was said.
+// recordedOf returns the records of rounds whose answers say nothing.
 func recordedOf(errorType string, rounds ...*kept.Exchange) Recorded {
 	var answers string
 	for _, round := range rounds {
@@ -54,8 +54,8 @@ func fields(differences []Difference) string {
 	return strings.Join(names, " ")
 }
 
-// TestErrorTypes is about how an exchange ended, as far as bytes can tell that: each row has the error types that it
-// may be recorded with, and all others differ.
+// TestErrorTypes compares each way in which an exchange can end with all error types: each row lists those that agree
+// with the bytes, and all others must differ.
 func TestErrorTypes(t *testing.T) {
 	const (
 		some = "data: {\"type\":\"ping\"}\n\n"
@@ -107,7 +107,7 @@ func TestErrorTypes(t *testing.T) {
 	}
 }
 
-// TestErrorMessages is about what an upstream said of a failure.
+// TestErrorMessages compares recorded error messages with what an upstream said.
 func TestErrorMessages(t *testing.T) {
 	const refusal = `{"type":"error","error":{"type":"authentication_error","message":"no: sk-a-very-long-key-wxyz"}}`
 	round := keptRound(refusal, kept.End{Ending: kept.Whole})
@@ -128,7 +128,7 @@ func TestErrorMessages(t *testing.T) {
 	}
 }
 
-// TestRounds is about an interception of several upstream answers.
+// TestRounds checks an interception with several upstream answers.
 func TestRounds(t *testing.T) {
 	const (
 		call = "data: {\"type\":\"message_start\",\"message\":{\"id\":\"a\",\"usage\":{\"input_tokens\":1}}}\n\n" +

@@ -1,6 +1,6 @@
-// Package verify holds what is recorded of interceptions against the bytes that were kept of them. It reads the bytes with
-// the second decoder, package rederive, and knows of records only what [Records] tells: no database, no wire format of
-// records.
+// Package verify compares the records of interceptions with the bytes that were kept of them. It reads the bytes with
+// the second decoder, package rederive, and the records through [Records]; it knows neither databases nor a wire format
+// of records.
 //
 //	for verdict, err := range verify.Interceptions(ctx, records, dir, since) {
 //		…
@@ -21,7 +21,7 @@ import (
 	"github.com/coder/aibridged/internal/kept"
 )
 
-// Verdict is what came of one interception.
+// Verdict is the result for one interception.
 type Verdict struct {
 	InterceptionID uuid.UUID    `json:"interception_id"`
 	Kept           Kept         `json:"kept"`
@@ -31,25 +31,25 @@ type Verdict struct {
 // Kept says how much of an interception was kept.
 type Kept string
 
-// What can have been kept.
+// The values of Kept.
 const (
 	NotKept     Kept = "not"
 	KeptDamaged Kept = "damaged"
-	KeptInPart  Kept = "in part" // At least the request.
+	KeptInPart  Kept = "in part" // At least the request was kept.
 	KeptWhole   Kept = "whole"
 )
 
-// Difference is a field of a record that is not what the bytes say, or another problem.
+// Difference is a field of a record that differs from the bytes, or another problem.
 type Difference struct {
 	Field    string `json:"field"`
 	Recorded any    `json:"recorded"`
 	Bytes    any    `json:"bytes"`
-	Problem  string `json:"problem,omitempty"` // In the place of two values.
+	Problem  string `json:"problem,omitempty"` // Takes the place of the two values.
 }
 
-// Sums are how many interceptions there were of each kind.
+// Sums count interceptions by the kind of their verdict.
 type Sums struct {
-	Verified int `json:"verified"` // Those that differ included.
+	Verified int `json:"verified"` // Including those that differ.
 	InPart   int `json:"verified_in_part"`
 	Differ   int `json:"differ"`
 	NotKept  int `json:"without_kept_bytes"`
@@ -71,9 +71,9 @@ func (s *Sums) Add(v Verdict) {
 	}
 }
 
-// Interceptions yields a verdict on each interception that ended at since or later (zero: on all) and before the call, and
-// on each that was kept in dir in that time and whose start or end is not recorded. It works while a gateway records and
-// keeps. It ends after the first error.
+// Interceptions yields a verdict on each interception that ended at since or later and before the call; a zero since
+// means all. It also yields one on each interception that was kept in dir in that time and whose start or end is not
+// recorded. It can run while a gateway records and keeps. It ends after the first error.
 func Interceptions(ctx context.Context, records Records, dir string, since time.Time) iter.Seq2[Verdict, error] {
 	return func(yield func(Verdict, error) bool) {
 		r := run{records: records, dir: dir, since: since, began: time.Now(), seen: map[uuid.UUID]bool{}}
@@ -89,23 +89,23 @@ func Interceptions(ctx context.Context, records Records, dir string, since time.
 	}
 }
 
-// run is one walk through records and files.
+// run is one pass over the records and the files.
 type run struct {
 	records Records
 	dir     string
 	since   time.Time
 	began   time.Time
-	seen    map[uuid.UUID]bool // The interceptions that were kept and have had a verdict.
+	seen    map[uuid.UUID]bool // The kept interceptions that have had a verdict.
 }
 
-// recorded yields the verdicts on what is recorded, and reports whether more are wanted.
+// recorded yields the verdicts on recorded interceptions, and reports whether the caller wants more.
 func (r *run) recorded(ctx context.Context, yield func(Verdict, error) bool) (more bool, _ error) {
 	for recorded, err := range r.records.Ended(ctx, r.since) {
 		if err != nil {
 			return false, err
 		}
 		if recorded.EndedAt.After(r.began) {
-			continue // Who follows a busy gateway comes to no end.
+			continue // Otherwise a busy gateway would keep this loop running for ever.
 		}
 		verdict := r.verdict(ctx, recorded)
 		if ctx.Err() != nil {
@@ -121,7 +121,7 @@ func (r *run) recorded(ctx context.Context, yield func(Verdict, error) bool) (mo
 	return true, nil
 }
 
-// verdict holds one interception against its bytes.
+// verdict compares one interception with its bytes.
 func (r *run) verdict(ctx context.Context, recorded Recorded) Verdict {
 	rounds, err := r.rounds(ctx, recorded.ID, recorded.EndedAt)
 	verdict := Verdict{InterceptionID: recorded.ID, Kept: NotKept, Differences: []Difference{}}
@@ -138,10 +138,10 @@ func (r *run) verdict(ctx context.Context, recorded Recorded) Verdict {
 	return verdict
 }
 
-// settle is how long after the end of an interception its bytes may be on their way to the disk.
+// settle is how long the bytes of an interception may take to reach the disk after its end.
 const settle = 2 * time.Second
 
-// rounds returns the exchanges that were kept of an interception, in their order.
+// rounds returns the kept exchanges of an interception, in their order.
 func (r *run) rounds(ctx context.Context, id uuid.UUID, ended time.Time) ([]*kept.Exchange, error) {
 	rounds, err := readRounds(r.dir, id)
 	wait := min(settle-time.Since(ended), settle)
@@ -169,10 +169,10 @@ func readRounds(dir string, id uuid.UUID) (rounds []*kept.Exchange, err error) {
 	}
 }
 
-// late is when a record is missing: until then it may be on its way.
+// late is the age of a file from which a missing record counts as missing: before that it may still be delivered.
 const late = time.Minute
 
-// unrecorded yields the verdicts on exchanges whose interceptions have no start or no end among the records.
+// unrecorded yields the verdicts on kept exchanges whose interceptions have no start or no end among the records.
 func (r *run) unrecorded(ctx context.Context, yield func(Verdict, error) bool) error {
 	now := time.Now()
 	for file, err := range kept.Files(r.dir) {
@@ -190,7 +190,7 @@ func (r *run) unrecorded(ctx context.Context, yield func(Verdict, error) bool) e
 		case err != nil:
 			return err
 		case started && ended:
-			continue // It ended before the time that is asked for.
+			continue // It ended before since.
 		case started:
 			problem = "its end is not recorded"
 		}

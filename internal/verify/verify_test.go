@@ -14,11 +14,11 @@ import (
 	"github.com/coder/aibridged/internal/kept"
 )
 
-// memory is the records of interceptions that have ended, and the ids of others that have begun.
+// memory holds the records of interceptions that have ended, and the ids of others that have begun.
 type memory struct {
 	ended   []Recorded
 	started []uuid.UUID
-	err     error // Comes after what has ended, and of every Lookup.
+	err     error // Ended yields it last, and Lookup returns it.
 }
 
 func (m memory) Ended(_ context.Context, since time.Time) iter.Seq2[Recorded, error] {
@@ -48,7 +48,7 @@ func (m memory) Lookup(_ context.Context, id uuid.UUID) (started, ended bool, er
 	return false, false, m.err
 }
 
-// keepRound writes the file of an interception's only round, and makes it as old as that.
+// keepRound writes the file of an interception's only round, and sets the file's age.
 func keepRound(t *testing.T, dir string, id uuid.UUID, e *kept.Exchange, age time.Duration) {
 	t.Helper()
 	encoder, err := kept.NewEncoder()
@@ -70,7 +70,7 @@ func keepRound(t *testing.T, dir string, id uuid.UUID, e *kept.Exchange, age tim
 	}
 }
 
-// TestInterceptions has an interception of each kind that a walk through records and files can meet.
+// TestInterceptions has an interception of each kind that a pass over records and files can meet.
 func TestInterceptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stop = "data: {\"type\":\"message_stop\"}\n\n"
@@ -95,7 +95,7 @@ func TestInterceptions(t *testing.T) {
 		id = begin("whole model")
 		keepRound(t, dir, id, round(), time.Hour)
 		record(id, -time.Hour, func(r *Recorded) { r.Facts.Model = "other" })
-		record(begin("not"), -time.Second, asItWas) // Waited for, in vain.
+		record(begin("not"), -time.Second, asItWas) // Verify waits for its file in vain.
 		id = begin("damaged kept exchange")
 		keepRound(t, dir, id, round(), time.Hour)
 		record(id, -time.Hour, asItWas)
@@ -103,16 +103,16 @@ func TestInterceptions(t *testing.T) {
 		if err := os.Truncate(name, 30); err != nil {
 			t.Fatal(err)
 		}
-		keepRound(t, dir, begin("whole interception"), round(), time.Hour) // Without a start.
+		keepRound(t, dir, begin("whole interception"), round(), time.Hour) // It has no start.
 		id = begin("whole interception")
 		keepRound(t, dir, id, round(), time.Hour)
-		records.started = []uuid.UUID{id} // Without an end.
+		records.started = []uuid.UUID{id} // It has no end.
 
-		keepRound(t, dir, uuid.Must(uuid.NewV7()), round(), late-10*time.Second) // Its records may be on their way.
+		keepRound(t, dir, uuid.Must(uuid.NewV7()), round(), late-10*time.Second) // Its records may still be delivered.
 		keepRound(t, dir, uuid.Must(uuid.NewV7()), round(), 3*time.Hour)
-		record(uuid.Must(uuid.NewV7()), time.Hour, asItWas) // It goes on while this runs.
+		record(uuid.Must(uuid.NewV7()), time.Hour, asItWas) // It ends while Interceptions runs.
 		id = uuid.Must(uuid.NewV7())
-		keepRound(t, dir, id, round(), time.Hour) // It ended before the time asked for, and its file was closed after.
+		keepRound(t, dir, id, round(), time.Hour) // It ended before since, and its file was closed after.
 		record(id, -3*time.Hour, asItWas)
 
 		since := time.Now().Add(-2 * time.Hour)
@@ -137,7 +137,7 @@ func TestInterceptions(t *testing.T) {
 		if want := (Sums{Verified: 5, Differ: 4, NotKept: 1}); sums != want {
 			t.Errorf("sums %+v, want %+v", sums, want)
 		}
-		for n := range 6 { // It can be left at each verdict.
+		for n := range 6 { // The caller can stop after each verdict.
 			for range Interceptions(t.Context(), records, dir, since) {
 				if n--; n < 0 {
 					break
@@ -147,7 +147,7 @@ func TestInterceptions(t *testing.T) {
 	})
 }
 
-// Where records cannot be read, that is the end.
+// Interceptions ends with an error when records cannot be read.
 func TestInterceptionsFail(t *testing.T) {
 	dir, broken := t.TempDir(), errors.New("no database")
 	keepRound(t, dir, uuid.Must(uuid.NewV7()), keptRound("", kept.End{Ending: kept.Whole}), time.Hour)
@@ -169,14 +169,14 @@ func TestInterceptionsFail(t *testing.T) {
 	}
 }
 
-// lookupFails is records of which only Lookup fails.
+// lookupFails is a memory whose Lookup fails.
 type lookupFails struct{ memory }
 
 func (lookupFails) Ended(context.Context, time.Time) iter.Seq2[Recorded, error] {
 	return func(func(Recorded, error) bool) {}
 }
 
-// A walk that waits for bytes ends with its context.
+// Interceptions returns when its context ends, also while it waits for bytes.
 func TestInterceptionsEndWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -7,9 +7,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ReadFailure returns the error that the object of an event of that kind tells of, and whether it tells of one. The
-// error is in the member error, an object or a string, or, of an event of the kind "error", flat. A failure that was
-// told of is never empty. Some APIs have an error of null in every answer: that is none.
+// ReadFailure returns the error in the object of an event of that kind, and whether there is one. The error is in the
+// member error, an object or a string, or, in an event of the kind "error", in the object itself. A returned error is
+// never empty. Some APIs have an error of null in every answer: that is none.
 func ReadFailure(kind string, object gjson.Result) (Failure, bool) {
 	detail := object.Get("error")
 	if message := String(detail); message != "" {
@@ -17,7 +17,7 @@ func ReadFailure(kind string, object gjson.Result) (Failure, bool) {
 	}
 	failure := Failure{Type: word(detail.Get("type"))}
 	if !detail.IsObject() && kind == "error" {
-		detail = object // The type beside it is that of the event, and says nothing.
+		detail = object // The type beside it is the event's, and says nothing about the error.
 	}
 	if code := word(detail.Get("code")); failure.Type == "" {
 		failure.Type = code
@@ -32,7 +32,7 @@ func ReadFailure(kind string, object gjson.Result) (Failure, bool) {
 	return failure, true
 }
 
-// word returns a value that is a string or a number, as some codes are, or empty.
+// word returns a value that is a string or a number, as codes can be, or "".
 func word(value gjson.Result) string {
 	switch value.Type {
 	case gjson.String:

@@ -7,14 +7,14 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Figure is one number of an answer's usage. An upstream may tell it many times, each time as what it is so far: the
-// last that it told counts, and none is ever added to another. The zero Figure was not told.
+// Figure is one number of an answer's usage. An upstream may report it many times, each time as the total so far: the
+// last report counts, and reports are never added up. The zero Figure was not reported.
 type Figure struct {
 	value int64
 	told  bool
 }
 
-// Read takes value for the figure, unless it is absent, null, or anything else but a number from 0 that int64 holds.
+// Read sets the figure to value, unless value is absent, null, or anything but a number from 0 that an int64 holds.
 func (f *Figure) Read(value gjson.Result) {
 	if value.Type != gjson.Number {
 		return
@@ -24,7 +24,7 @@ func (f *Figure) Read(value gjson.Result) {
 	}
 }
 
-// count reads a whole number from 0, also where it is written with a fraction or an exponent.
+// count reads a whole number from 0, also one written with a fraction or an exponent.
 func count(number string) (int64, bool) {
 	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
 		return n, n >= 0
@@ -37,14 +37,14 @@ func count(number string) (int64, bool) {
 	return int64(f), true
 }
 
-// Value returns the figure, or 0 if it was not told.
+// Value returns the figure, or 0 if it was not reported.
 func (f Figure) Value() int64 { return f.value }
 
-// Exceeds reports whether both figures were told and f is the larger one.
+// Exceeds reports whether both figures were reported and f is the larger one.
 func (f Figure) Exceeds(whole Figure) bool { return f.told && whole.told && f.value > whole.value }
 
-// Less returns the figure less its parts, or 0 and false where they are more than it is. Of a figure that was not told
-// nothing can be more.
+// Less returns the figure minus its parts, or 0 and false where the parts are more than the figure. For a figure that
+// was not reported it returns 0 and true.
 func (f Figure) Less(parts ...Figure) (rest int64, ok bool) {
 	if !f.told {
 		return 0, true
@@ -59,7 +59,7 @@ func (f Figure) Less(parts ...Figure) (rest int64, ok bool) {
 	return rest, true
 }
 
-// Extras returns the figures that were told under their names, or nil if none was.
+// Extras returns the reported figures under their names, or nil if none was reported.
 func Extras(figures map[string]Figure) map[string]int64 {
 	var extras map[string]int64
 	for name, figure := range figures {

@@ -1,6 +1,6 @@
 // Package wire holds what the wire formats have in common: what a format reads of a request, and what it notes of the
-// answer. The formats themselves are values of [Format], made in the packages below this one; the bridge never asks
-// which of them it has.
+// answer. The formats themselves are values of [Format], made in the packages below this one. The bridge does not
+// distinguish them.
 package wire
 
 import (
@@ -13,58 +13,58 @@ import (
 type Format struct {
 	// Name is the format's name in logs and spans.
 	Name string
-	// Inspect reads a request's body. It fails with an [*apierror.Error] of status 400 where the body cannot be this
-	// format's request; what it merely does not know is none of its business.
+	// Inspect reads a request's body. It fails with an [*apierror.Error] of status 400 where the body cannot be a
+	// request of this format; it ignores members that it does not know.
 	Inspect func(body jsonedit.Object) (Request, error)
 	// Track returns a tracker for one upstream answer.
 	Track func() Tracker
-	// Shape writes errors of ours as this API's own errors look.
+	// Shape writes our errors in the form of this API's own errors.
 	Shape apierror.Shape
 }
 
-// Request is what a format read of a request's body.
+// Request is what a format reads of a request's body.
 type Request struct {
 	Model  string
 	Stream bool
 
 	// Prompt holds the texts of the last message that is not the system's, in their order, if that message is the
-	// user's: what a person typed, and what the client put around it. Nil: the last message is not the user's.
+	// user's: what a person typed, and what the client put around it. Nil means that the message is not the user's.
 	Prompt []string
 	// PromptIsString says that the content of the message with the prompt is one string, not a list of parts.
 	PromptIsString bool
-	// Opening is the beginning of the first message that is the user's, at most 256 bytes, if the message is a short
-	// one: some calls that clients make for themselves are known by it.
+	// Opening is the beginning of the user's first message, at most 256 bytes, if the message is short: some requests
+	// that clients make for themselves are recognised by it.
 	Opening string
 	// BesideToolResults says that the message with the prompt carries tool results too.
 	BesideToolResults bool
 	// ToolResultID is the call id of the last tool result in the last message, or empty.
 	ToolResultID string
 
-	// System is the beginning of the system prompt, at most 256 bytes: some clients are only known by it.
+	// System is the beginning of the system prompt, at most 256 bytes: some clients are recognised only by it.
 	System string
-	// UserID is the body's metadata.user_id, in which Claude Code hides its session, or empty.
+	// UserID is the body's metadata.user_id, which holds Claude Code's session, or empty.
 	UserID string
 	// CacheKey is the body's prompt_cache_key, or empty.
 	CacheKey string
 
-	// Edits are what must change in the body for the answer to tell its usage. Most requests need none.
+	// Edits are the changes to the body that make the answer report its usage. Most requests need none.
 	Edits []jsonedit.Edit
-	// Withhold reports whether an event of the answer exists only because of Edits and must not reach the client.
-	// Nil: all events are the client's.
+	// Withhold reports whether an event of the answer comes only because of Edits and must not reach the client. Nil:
+	// all events go to the client.
 	Withhold func(sse.Event) bool
 }
 
 // Tracker reads along one upstream answer: the events of a stream, or the one event whose data is a JSON body.
 // No method is safe for concurrent use.
 type Tracker interface {
-	// Observe notes what an event says. It keeps nothing of event beyond the call, and never fails: what it cannot
-	// read, it counts in Answer.Unread.
+	// Observe notes what an event says. It does not use event after the call, and never fails: it counts events that it
+	// cannot read in Answer.Unread.
 	Observe(event sse.Event)
-	// Ended reports whether the event was seen that ends a stream as it should: what comes after it says nothing. It is
-	// cheap enough to ask after each event.
+	// Ended reports whether the event came that ends a stream as it should. Later events mean nothing. It is cheap
+	// enough to call after each event.
 	Ended() bool
-	// MayEnd reports whether what was seen can be all there is, without that event or with an error in its place. It is
-	// as cheap.
+	// MayEnd reports whether the answer can end here, without that event or with an error in its place. It is as cheap
+	// as Ended.
 	MayEnd() bool
 	// Answer returns what has been seen so far. The caller owns the result.
 	Answer() Answer
@@ -74,49 +74,49 @@ type Tracker interface {
 type Answer struct {
 	ID    string // The provider's id of the answer.
 	Model string // The model that answered.
-	// Usage is nil where none was seen.
+	// Usage is nil where none was reported.
 	Usage     *Usage
 	ToolCalls []ToolCall
 	Thoughts  []Thought
 
-	// Terminal says that the event which ends an answer of this format was seen; a JSON body that could be read is
-	// an answer in whole.
+	// Terminal says that the event which ends an answer of this format came. A JSON body that could be read is always
+	// Terminal.
 	Terminal bool
 	// Complete says that the answer can be whole without that event, if the connection ended in good order. In a format
 	// whose errors are not followed by that event, an answer with a Failure is complete.
 	Complete bool
-	// Failure is the error that the upstream told of within the answer, or empty.
+	// Failure is the error that the upstream reported within the answer, or empty.
 	Failure Failure
-	// Unread counts the events that could not be understood, and those of which not all could be kept. Events that
-	// bring nothing but text are not looked at closely.
+	// Unread counts the events that could not be understood, and those that could not be kept in full. Events with
+	// nothing but text are not checked closely.
 	Unread int
 }
 
-// Failure is an error that an upstream told of in the body of an answer.
+// Failure is an error that an upstream reported in the body of an answer.
 type Failure struct {
-	Type    string // The provider's word for it, for example "overloaded_error".
-	Code    string // Its code, where it has one beside the type.
+	Type    string // The provider's name for it, for example "overloaded_error".
+	Code    string // The provider's code, where it has one beside the type.
 	Message string
 }
 
-// Usage is what an answer cost, with the same meaning in every format.
+// Usage is the usage of an answer, with the same meaning in every format.
 type Usage struct {
 	Input      int64 // Without cached tokens.
 	Output     int64
 	CacheRead  int64
 	CacheWrite int64
-	// Extra holds kinds of tokens and of calls that have no field above, each included in one or counted apart,
-	// under the names of the records' metadata. Only what the upstream told is in it.
+	// Extra holds kinds of tokens and of calls that have no field above, under the names of the records' metadata. Each
+	// is included in a field above or counted apart. Only figures that the upstream reported are in it.
 	Extra map[string]int64
-	// ServiceTier is the tier that served, or empty.
+	// ServiceTier is the tier that served the request, or empty.
 	ServiceTier string
 	// Inconsistent says that the upstream's figures contradict each other: a part was larger than its whole.
 	Inconsistent bool
-	// Preliminary says that the figures are those of an answer which had not ended: later ones were to come.
+	// Preliminary says that the figures are those of an answer that had not ended: later ones would have followed.
 	Preliminary bool
 }
 
-// ToolCall is one call that the model made, by its own account.
+// ToolCall is one call that the model made, as the answer reports it.
 type ToolCall struct {
 	ID     string // The call id, which a tool result refers to.
 	ItemID string // The item's id, where the format has items.

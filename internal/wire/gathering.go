@@ -7,42 +7,41 @@ import (
 )
 
 const (
-	// textLimit is how many bytes of a single answer's tool calls and thoughts are kept.
+	// textLimit is how many bytes of one answer's tool calls and thoughts are kept.
 	textLimit = 32 << 20
-	// partLimit is how many tool calls of a single answer are kept, and how many thoughts.
+	// partLimit is how many tool calls of one answer are kept, and how many thoughts.
 	partLimit = 4096
 )
 
-// Gathering collects an answer's tool calls and thoughts out of the pieces in which a stream brings them, in the order
-// in which they began. It keeps at most 32 MiB of text, 4,096 calls and 4,096 thoughts. The zero Gathering is empty and
-// ready to use.
+// Gathering collects an answer's tool calls and thoughts from the pieces of a stream, in the order in which they began.
+// It keeps at most 32 MiB of text, 4,096 calls and 4,096 thoughts. The zero Gathering is empty and ready to use.
 type Gathering struct {
 	calls    []*Call
 	thoughts []*Thinking
 	room     room
 }
 
-// Call is a tool call that is being written.
+// Call is a tool call whose pieces are being collected.
 type Call struct {
 	ID     string
 	ItemID string
 	Name   string
-	// Default is the input where none was written.
+	// Default is the input of a call without input.
 	Default string
-	// Input is what was written so far.
+	// Input is the input so far.
 	Input Text
 }
 
-// Thinking is a thought that is being written.
+// Thinking is a thought whose pieces are being collected.
 type Thinking struct {
-	// Redacted says that the upstream keeps the thought to itself.
+	// Redacted says that the upstream does not show the thought.
 	Redacted bool
-	// Content is what was written so far.
+	// Content is the content so far.
 	Content Text
 	source  string
 }
 
-// Call begins a tool call. It returns nil where there are too many.
+// Call begins a tool call. It returns nil where partLimit is reached.
 func (g *Gathering) Call() *Call {
 	if len(g.calls) == partLimit {
 		g.room.lost = true
@@ -53,7 +52,7 @@ func (g *Gathering) Call() *Call {
 	return call
 }
 
-// Thought begins a thought. It returns nil where there are too many.
+// Thought begins a thought. It returns nil where partLimit is reached.
 func (g *Gathering) Thought(source string) *Thinking {
 	if len(g.thoughts) == partLimit {
 		g.room.lost = true
@@ -64,7 +63,7 @@ func (g *Gathering) Thought(source string) *Thinking {
 	return thought
 }
 
-// Keep returns a copy of s, which counts as text, or empty where there is no room for it.
+// Keep returns a copy of s, which counts as text, or "" where there is no room for it.
 func (g *Gathering) Keep(s string) string {
 	if g.room.take(s) != s {
 		return ""
@@ -72,14 +71,14 @@ func (g *Gathering) Keep(s string) string {
 	return strings.Clone(s)
 }
 
-// Lost reports whether anything did not fit since it was last asked.
+// Lost reports whether anything did not fit since the last call of Lost.
 func (g *Gathering) Lost() bool {
 	lost := g.room.lost
 	g.room.lost = false
 	return lost
 }
 
-// AddTo adds what was gathered to answer. A thought without content is none, unless it is redacted.
+// AddTo adds the calls and thoughts to answer. It leaves out thoughts without content, unless they are redacted.
 func (g *Gathering) AddTo(answer *Answer) {
 	for _, call := range g.calls {
 		input := call.Input.String()
@@ -105,7 +104,7 @@ type Text struct {
 // Add appends piece.
 func (t *Text) Add(piece string) { t.written.WriteString(t.room.take(piece)) }
 
-// Replace puts whole in the place of the pieces: what was said at last counts. Empty, it replaces nothing.
+// Replace replaces the pieces by whole: the last report counts. An empty whole replaces nothing.
 func (t *Text) Replace(whole string) {
 	if whole == "" || whole == t.written.String() {
 		return
@@ -125,12 +124,12 @@ func (t *Text) String() string { return t.written.String() }
 // room counts what is kept.
 type room struct {
 	used int
-	// full says that a text did not fit. From then on none does: one with a hole would be read as what the model wrote.
+	// full says that a text did not fit. From then on none does: a text with a gap would be taken for the model's own.
 	full bool
-	lost bool // Something was left out since it was last asked.
+	lost bool // Something was left out since the last call of Lost.
 }
 
-// take returns the beginning of s that there is room for, in whole characters.
+// take returns as much of the beginning of s as there is room for, in whole characters.
 func (r *room) take(s string) string {
 	if !r.full {
 		fits := storable.Cut(s, textLimit-r.used)

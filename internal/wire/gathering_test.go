@@ -67,7 +67,7 @@ func TestTextIsBoundedInAll(t *testing.T) {
 	var g wire.Gathering
 	call, thought := g.Call(), g.Thought("thinking")
 	call.Input.Add(strings.Repeat("x", textLimit-5))
-	thought.Content.Add("éé🌍") // Eight bytes, of which five would fit.
+	thought.Content.Add("éé🌍") // Eight bytes, where only five fit.
 	if !g.Lost() {
 		t.Error("nothing was lost")
 	}

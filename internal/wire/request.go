@@ -12,11 +12,12 @@ import (
 	"github.com/coder/aibridged/internal/storable"
 )
 
-// headLimit is how many bytes of a system prompt, or of another text of which the beginning tells enough, are kept.
+// headLimit is how many bytes are kept of a system prompt, or of another text whose beginning is enough.
 const headLimit = 256
 
-// ReadRequest reads what the requests of all formats have in common: the model, whether to stream, metadata.user_id and
-// prompt_cache_key. The error is an [*apierror.Error] of status 400: there is no model, or stream is no boolean.
+// ReadRequest reads the members that the requests of all formats share: the model, whether to stream, metadata.user_id
+// and prompt_cache_key. It fails with an [*apierror.Error] of status 400 where there is no model or stream is no
+// boolean.
 func ReadRequest(body jsonedit.Object) (Request, error) {
 	model := member(body, "model")
 	if model == "" {
@@ -39,12 +40,12 @@ func ReadRequest(body jsonedit.Object) (Request, error) {
 	return request, nil
 }
 
-// Invalid returns the error of status 400 for a request that cannot be what its route serves. The client reads text.
+// Invalid returns the error of status 400 for a request that its route cannot serve. The client gets text.
 func Invalid(text string) error {
 	return &apierror.Error{Status: http.StatusBadRequest, Text: text}
 }
 
-// member returns a member of body that is a string, or empty.
+// member returns a member of body that is a string, or "".
 func member(body jsonedit.Object, name string) string {
 	raw, ok := body.Get(name)
 	if !ok {
@@ -57,8 +58,8 @@ func member(body jsonedit.Object, name string) string {
 // IsArray reports whether raw, a whole JSON value, is an array.
 func IsArray(raw []byte) bool { return bytes.HasPrefix(raw, []byte("[")) }
 
-// LastMessage returns the last of a request's messages whose role is neither system nor developer: newer clients end
-// their first turn with a system message, after what the user said. It does not exist if there is none.
+// LastMessage returns the last of a request's messages whose role is neither system nor developer: newer clients put a
+// system message after the user's in their first turn. The result does not exist if there is no such message.
 func LastMessage(messages [][]byte) gjson.Result {
 	for i := len(messages) - 1; i >= 0; i-- {
 		if !isSystem(messages[i]) {
@@ -68,8 +69,8 @@ func LastMessage(messages [][]byte) gjson.Result {
 	return gjson.Result{}
 }
 
-// LeadingSystem returns the content of the first system or developer message, if none of another role comes before it.
-// Items that have no role are skipped.
+// LeadingSystem returns the content of the first system or developer message, if no message of another role comes
+// before it. It skips items without a role.
 func LeadingSystem(messages [][]byte) gjson.Result {
 	for _, message := range messages {
 		switch {
@@ -82,17 +83,17 @@ func LeadingSystem(messages [][]byte) gjson.Result {
 	return gjson.Result{}
 }
 
-// ReadPrompt reads the content of the last message, which is the user's.
+// ReadPrompt reads the content of the last message, which must be the user's.
 func (r *Request) ReadPrompt(content gjson.Result) {
 	r.Prompt = Texts(content)
 	r.PromptIsString = content.Type == gjson.String
 }
 
-// longestOpening is how large a first message may be to be looked into, in bytes: those that tell a call of a client's
-// own have nothing else in them, and those of people come by the hundred kilobytes.
+// longestOpening is how many bytes a first message may have for its opening to be read. Messages by which a client's
+// own requests are recognised hold nothing else; those of people can have hundreds of kilobytes.
 const longestOpening = 1024
 
-// Opening returns the beginning of the first message that is the user's, of whose parts the first text counts.
+// Opening returns the beginning of the user's first message. Of a message with parts, the first text counts.
 func Opening(messages [][]byte) string {
 	for _, message := range messages {
 		if View(message).Get("role").Str != "user" {
@@ -111,8 +112,8 @@ func isSystem(message []byte) bool {
 	return role == "system" || role == "developer"
 }
 
-// Texts returns the texts of a message's content, which is a string or an array of parts, in their order. It is never
-// nil: content without text has no texts.
+// Texts returns the texts of a message's content, which is a string or an array of parts, in their order. It never
+// returns nil: for content without text it returns an empty slice.
 func Texts(content gjson.Result) []string {
 	texts := []string{}
 	if content.Type == gjson.String {
@@ -131,7 +132,7 @@ func Texts(content gjson.Result) []string {
 }
 
 // Head returns the beginning of a content, which is a string or an array of parts, of which the first text counts. It
-// is cut between characters, at 256 bytes.
+// has at most 256 bytes and ends between characters.
 func Head(content gjson.Result) string {
 	head := String(content)
 	if content.IsArray() {

@@ -9,9 +9,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// String returns a value that is a string, or empty. Half of a surrogate pair, which clients make when they cut a text
-// within a character, becomes NUL, which no store takes: whoever makes the text storable sees that it was not. (gjson
-// by itself makes a U+FFFD of it as of any other, and swallows the escape behind it.)
+// String returns a value that is a string, or "". Clients that cut a text within a character leave half of a surrogate
+// pair. String turns each such half into NUL, which no store takes, so that package storable replaces it and the text
+// is flagged. (gjson by itself turns it into a U+FFFD like any other, and swallows the escape after it.)
 func String(value gjson.Result) string {
 	if value.Type != gjson.String {
 		return ""
@@ -31,7 +31,7 @@ func replaceHalves(raw string) string {
 			whole.WriteString(raw)
 			return whole.String()
 		}
-		n := min(at+2, len(raw)) // An escape, or the beginning of one.
+		n := min(at+2, len(raw)) // Skip an escape, or the beginning of one.
 		unit := escapedUnit(raw[at:])
 		switch {
 		case !utf16.IsSurrogate(unit):
@@ -47,7 +47,7 @@ func replaceHalves(raw string) string {
 	}
 }
 
-// escapedUnit returns the UTF-16 unit that text begins with as an escape, or 0.
+// escapedUnit returns the UTF-16 unit of the escape at the beginning of text, or 0.
 func escapedUnit(text string) rune {
 	if len(text) < 6 || text[:2] != `\u` {
 		return 0

@@ -10,8 +10,9 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// askForUsage has a streamed request ask for its usage, and the event that comes of it withheld, unless the client asks
-// by itself. Options that are no object stay as they are: the upstream's error is better than ours.
+// askForUsage makes a streamed request ask for its usage, unless the client asks itself. The event that comes only
+// because of that is withheld. Stream options that are no object stay unchanged: the upstream's error says more than
+// ours could.
 func askForUsage(body jsonedit.Object, request *wire.Request) {
 	asking := []byte(`{"include_usage":true}`)
 	if options, ok := body.Get("stream_options"); ok && string(options) != "null" {
@@ -31,11 +32,11 @@ func askForUsage(body jsonedit.Object, request *wire.Request) {
 	request.Withhold = isUsageOnly
 }
 
-// isUsageOnly reports whether an event has usage and no choices: an upstream sends it behind the last choice, to those
-// who asked for it. Servers that tell usage beside choices tell it to everyone.
+// isUsageOnly reports whether an event has usage and no choices. An upstream sends such an event after the last choice
+// to those who asked for it. Servers that report usage beside choices report it to everyone.
 func isUsageOnly(event sse.Event) bool {
 	if !mentionsUsage(event.Data) && !bytes.Contains(event.Data, []byte(`\u`)) || !wire.IsSound(event.Data) {
-		return false // A name can be written with escapes.
+		return false // No name that could be written with escapes.
 	}
 	found := gjson.GetManyBytes(event.Data, "usage", "choices", "choices.0", "error")
 	usage, choices, choice, failure := found[0], found[1], found[2], found[3]

@@ -13,8 +13,8 @@
 //	}
 //	answer := tracker.Answer()
 //
-// A streamed answer tells its usage only if the request asks for it. Where it does not, the format has it ask, and
-// says which event of the answer comes of that.
+// An upstream reports the usage of a streamed answer only if the request asks for it. Where the client does not ask,
+// the format's edit asks, and Withhold recognises the event that comes only because of that.
 package chat
 
 import (

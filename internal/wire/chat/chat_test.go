@@ -43,7 +43,7 @@ func runningUsage() sse.Event {
 		`"usage":{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11}}`)}
 }
 
-// BenchmarkWithhold measures what each chunk costs a stream from which a chunk is to be withheld.
+// BenchmarkWithhold measures the cost of Withhold per chunk, for a stream with a chunk to be withheld.
 func BenchmarkWithhold(b *testing.B) {
 	body, err := jsonedit.Parse([]byte(`{"model":"m","stream":true,"messages":[]}`))
 	if err != nil {

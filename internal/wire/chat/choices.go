@@ -6,13 +6,13 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// callKey tells the tool calls of an answer apart. Some servers count from another number than zero.
+// callKey identifies a tool call within an answer. Some servers do not count from zero.
 type callKey struct{ choice, call int64 }
 
-// functionCall is the index of a choice's function_call, of which there is one: it is what tool_calls replaced.
+// functionCall is the index of a choice's function_call, the older form of tool_calls, of which there is only one.
 const functionCall = -1
 
-// readChoices reads the choices of a chunk, or of a whole body, and reports which of them it was.
+// readChoices reads the choices of a chunk, or of a whole body, and reports whether it was a whole body.
 func (t *tracker) readChoices(choices gjson.Result) (whole bool) {
 	if !choices.IsArray() {
 		return false
@@ -105,8 +105,8 @@ func (t *tracker) readCalls(choice int64, calls gjson.Result) {
 
 // call returns the call that a piece with this key, id and name belongs to, or nil if there are too many.
 //
-// A piece that has both another id and a name begins another call, for some servers give the same index to all. Without
-// the name it does not: others make up a new id for every piece.
+// A piece with both another id and a name begins another call, since some servers give the same index to all calls. A
+// piece without a name does not, since other servers make up a new id for every piece.
 func (t *tracker) call(key callKey, id, name string) *wire.Call {
 	call := t.calls[key]
 	if call == nil || call.ID != "" && id != "" && id != call.ID && name != "" {
@@ -124,7 +124,7 @@ func (t *tracker) call(key callKey, id, name string) *wire.Call {
 	return call
 }
 
-// addInput adds a piece of input to its call. Some servers write it as an object, not as a string.
+// addInput adds a piece of input to its call. Some servers write it as an object instead of a string.
 func addInput(call *wire.Call, piece gjson.Result) {
 	switch {
 	case call == nil:

@@ -6,10 +6,10 @@ import (
 	"github.com/coder/aibridged/internal/sse"
 )
 
-// textChunk is a chunk that brought nothing but text, around that text. The chunks of an answer differ in little else: one
-// that has the same bytes around another text brings nothing but text too.
+// textChunk holds the bytes around the text of a chunk that holds nothing but text. Most chunks of an answer differ only
+// in their text: a chunk with the same bytes around another text holds nothing but text too. The zero value fits nothing.
 type textChunk struct {
-	before, after []byte // After begins with the quote that ends the text. Empty: there was no such chunk yet.
+	before, after []byte // After begins with the quote that ends the text.
 }
 
 // fits reports whether data is the chunk with another text.
@@ -19,12 +19,12 @@ func (c *textChunk) fits(data []byte) bool {
 		isInside(data[len(c.before):len(c.before)+text])
 }
 
-// isInside reports whether text can stand within a JSON string, so that the string goes on behind it.
+// isInside reports whether a JSON string goes on after text: text holds no quote and does not escape the next byte.
 func isInside(text []byte) bool {
 	return bytes.IndexByte(text, '"') < 0 && !bytes.HasSuffix(text, []byte(`\`))
 }
 
-// learn remembers data, which brings nothing but text.
+// learn takes the bytes around the text of data, which holds nothing but text.
 func (c *textChunk) learn(data []byte) {
 	const name = `"content":"`
 	at := bytes.Index(data, []byte(name))
@@ -40,9 +40,9 @@ func (c *textChunk) learn(data []byte) {
 	c.after = append(c.after[:0], data[begin+end:]...)
 }
 
-// isText reports whether a chunk brings nothing but text, which is most of what comes, and nobody's business. It looks
-// at the bytes only, for to walk each chunk would cost several times as much: a member whose name is nowhere in them is
-// not there, unless the name is written with escapes. Chunks that look like text are not checked to be JSON.
+// isText reports whether a chunk holds nothing but text, as most chunks do; text is not recorded. It looks only at the
+// bytes, since parsing each chunk would cost several times as much: a member whose name is nowhere in the bytes is not
+// there, unless the name is written with escapes. Chunks that look like text are not checked to be JSON.
 func (t *tracker) isText(event sse.Event, data []byte) bool {
 	if t.answer.ID == "" || t.answer.Model == "" || len(event.Type) > 0 {
 		return false
@@ -66,11 +66,11 @@ func (t *tracker) isText(event sse.Event, data []byte) bool {
 	return isChunk
 }
 
-// tells reports whether text, which follows a quote, may be the name of a member that tells of more than text.
+// tells reports whether text, which follows a quote, may be the name of a member that means more than text.
 func tells(text []byte) bool {
 	switch text[0] {
 	case 'c':
-		return bytes.HasPrefix(text, []byte(`chat.completion"`)) // A whole answer.
+		return bytes.HasPrefix(text, []byte(`chat.completion"`)) // The chunk is a whole answer.
 	case 'e':
 		return bytes.HasPrefix(text, []byte(`error"`))
 	case 'f':
@@ -87,7 +87,7 @@ func tells(text []byte) bool {
 	return false
 }
 
-// hasValue reports whether text begins with a name and its closing quote, unless null is its value.
+// hasValue reports whether text begins with a name and its closing quote, unless the value is null.
 func hasValue(text []byte, name string) bool {
 	text, found := bytes.CutPrefix(text, []byte(name))
 	if !found {

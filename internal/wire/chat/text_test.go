@@ -8,8 +8,8 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// FuzzText holds the look at a chunk's bytes against a reading of the whole chunk: what is passed over as text tells
-// nothing, if it is JSON.
+// FuzzText compares isText with a reading of the whole chunk: a chunk that is valid JSON and passes as text must say
+// nothing else.
 func FuzzText(f *testing.F) {
 	for _, chunk := range []string{
 		`{"choices":[{"index":0,"delta":{"content":"\"usage\":{}"},"finish_reason":null}],"usage":null}`,

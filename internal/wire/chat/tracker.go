@@ -10,18 +10,17 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// tracker reads along one answer. A JSON body is read as a chunk of which the choices have a message in the place of a
-// delta.
+// tracker reads along one answer. It reads a JSON body as a chunk whose choices have a message in place of a delta.
 type tracker struct {
 	payloads  wire.Payloads
-	answer    wire.Answer // Without what has a field below.
+	answer    wire.Answer // Without the parts that have a field below.
 	tier      string
 	usage     usage
 	cut       bool // An error came before a choice was finished.
-	ended     bool // By [DONE]: some servers give their chunks the kind of an answer in one piece.
+	ended     bool // [DONE] came. Some servers give their chunks the kind of a whole answer, so that kind is no end.
 	gathering wire.Gathering
 	calls     map[callKey]*wire.Call
-	thoughts  map[int64]*wire.Thinking // One a choice.
+	thoughts  map[int64]*wire.Thinking // One for each choice.
 	text      textChunk
 }
 
@@ -39,7 +38,7 @@ func (t *tracker) Observe(event sse.Event) {
 	}
 }
 
-// read reports whether it understood the event. It walks the object once: chunks come by the thousand.
+// read reports whether it understood the event. It walks the object only once: a stream has thousands of chunks.
 func (t *tracker) read(event sse.Event, data []byte) bool {
 	object := wire.View(data)
 	var kind string
@@ -67,7 +66,7 @@ func (t *tracker) read(event sse.Event, data []byte) bool {
 		}
 		return true
 	})
-	// Some servers do not say what kind of object it is.
+	// Some servers do not give the kind of an object.
 	if kind == "chat.completion" || whole && kind != "chat.completion.chunk" {
 		t.answer.Terminal = true
 	}
@@ -77,18 +76,18 @@ func (t *tracker) read(event sse.Event, data []byte) bool {
 	return t.readOther(wire.Kind(event, data), object) || understood
 }
 
-// readOther reads what is no chunk, or not only one: an error, or a ping with an object in it.
+// readOther reads an event that is no chunk, or more than a chunk: an error, or a ping with an object in it.
 func (t *tracker) readOther(kind string, object gjson.Result) bool {
 	failure, failed := wire.ReadFailure(kind, object)
 	if failed {
-		t.answer.Failure = cmp.Or(t.answer.Failure, failure) // The first is the cause.
+		t.answer.Failure = cmp.Or(t.answer.Failure, failure) // The first failure is the cause.
 		t.cut = t.cut || !t.answer.Complete
 		t.answer.Complete = true // No [DONE] follows an error.
 	}
 	return failed || kind == "ping"
 }
 
-// keepFirst sets field to value if it has none: some servers leave it empty in their first chunks.
+// keepFirst sets field to value if field is empty: some servers leave it empty in their first chunks.
 func keepFirst(field *string, value gjson.Result) {
 	if *field == "" && value.Type == gjson.String {
 		*field = strings.Clone(value.Str)

@@ -6,8 +6,8 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// usage is what an answer cost. Some servers tell it once, behind the last choice, others beside the last one, and
-// others again in every chunk, as what it is so far.
+// usage is the usage of an answer. Some servers report it once, after the last choice; others beside the last choice;
+// others in every chunk, as the figures so far.
 type usage struct {
 	told bool
 
@@ -17,7 +17,7 @@ type usage struct {
 	reasoning, audio, accepted, rejected wire.Figure // Part of completion.
 }
 
-// read notes a usage object. Anything else it ignores.
+// read reads a usage object. It ignores any other value.
 func (u *usage) read(object gjson.Result) {
 	if !object.IsObject() {
 		return
@@ -38,7 +38,7 @@ func (u *usage) read(object gjson.Result) {
 	u.rejected.Read(completion.Get("rejected_prediction_tokens"))
 }
 
-// total returns what is known so far, or nil if nothing was told.
+// total returns the usage so far, or nil if none was reported.
 func (u *usage) total(tier string) *wire.Usage {
 	if !u.told {
 		return nil

@@ -9,7 +9,7 @@
 //	}
 //	answer := tracker.Answer()
 //
-// It reads and never writes: no request needs an edit for its answer to tell what it cost.
+// The format only reads: no request needs an edit for its answer to report usage.
 package messages
 
 import (

@@ -11,11 +11,11 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// tracker reads along one answer. A JSON body is read as the event that begins an answer, with all blocks in it.
+// tracker reads along one answer. It reads a JSON body as the event that begins an answer, with all blocks in it.
 type tracker struct {
 	payloads  wire.Payloads
-	answer    wire.Answer // Without what has a field below.
-	ended     bool        // By message_stop.
+	answer    wire.Answer // Without the parts that have a field below.
+	ended     bool        // message_stop came.
 	usage     usage
 	gathering wire.Gathering
 	// open holds the blocks that further events can add to, by their index.
@@ -39,14 +39,14 @@ func (t *tracker) Observe(event sse.Event) {
 	}
 }
 
-// isUsualText is isText for an event written as Anthropic writes them. It looks at the first bytes only: events of text
-// come by the thousand.
+// isUsualText is isText for an event in Anthropic's own spelling. It looks only at the first bytes: a stream has
+// thousands of text events.
 func isUsualText(data []byte) bool {
 	rest, ok := bytes.CutPrefix(data, []byte(`{"type":"content_block_delta","index":`))
 	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, "0123456789"), []byte(`,"delta":{"type":"text_delta",`))
 }
 
-// isText reports whether an event brings text, which is most of what comes, and nobody's business.
+// isText reports whether an event holds text, as most events do; text is not recorded.
 func isText(kind string, data []byte) bool {
 	return kind == "content_block_delta" && wire.View(data).Get("delta.type").Str == "text_delta"
 }
@@ -77,13 +77,13 @@ func (t *tracker) read(kind string, data []byte) bool {
 		if !ok {
 			return false
 		}
-		t.answer.Failure = cmp.Or(t.answer.Failure, failure) // The first is the cause.
+		t.answer.Failure = cmp.Or(t.answer.Failure, failure) // The first failure is the cause.
 		t.answer.Terminal = true
 	}
 	return true
 }
 
-// begin reads a message: the one of message_start has no content yet, a JSON body has all of it.
+// begin reads a message: that of message_start has no content yet, that of a JSON body is whole.
 func (t *tracker) begin(message gjson.Result) {
 	message.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
@@ -110,7 +110,7 @@ func (t *tracker) beginBlocks(content gjson.Result) {
 }
 
 func (t *tracker) beginBlock(index int64, content gjson.Result) {
-	delete(t.open, index) // What had the index before gets nothing of this block.
+	delete(t.open, index) // Later pieces belong to this block, not to an earlier one with its index.
 	switch content.Get("type").Str {
 	case "tool_use", "server_tool_use", "mcp_tool_use":
 		call := t.gathering.Call()
@@ -135,7 +135,7 @@ func (t *tracker) beginBlock(index int64, content gjson.Result) {
 	}
 }
 
-// extend adds a piece to a block that is open. Pieces of other blocks are not kept.
+// extend adds a piece to an open block. It ignores pieces of other blocks.
 func (t *tracker) extend(event gjson.Result) {
 	open := t.open[event.Get("index").Int()]
 	delta := event.Get("delta")

@@ -8,10 +8,10 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// usage is what an answer cost. The figures of message_start are preliminary, those of message_delta cumulative.
+// usage is the usage of an answer. The figures of message_start are preliminary, those of message_delta cumulative.
 type usage struct {
 	told  bool
-	final bool // The figures are no longer those of an answer that has only begun.
+	final bool // Figures came after those of message_start.
 	tier  string
 
 	input, output         wire.Figure
@@ -22,7 +22,7 @@ type usage struct {
 	searches, fetches wire.Figure
 }
 
-// read notes a usage object. Anything else it ignores.
+// read reads a usage object. It ignores any other value.
 func (u *usage) read(object gjson.Result) {
 	if !object.IsObject() {
 		return
@@ -55,7 +55,7 @@ func (u *usage) read(object gjson.Result) {
 	})
 }
 
-// total returns what is known so far, or nil if nothing was told.
+// total returns the usage so far, or nil if none was reported.
 func (u *usage) total() *wire.Usage {
 	if !u.told {
 		return nil

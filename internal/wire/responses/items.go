@@ -11,9 +11,9 @@ import (
 
 // items are the output items of one answer that are calls or thoughts.
 //
-// An item is told up to three times: as it begins, as it is done, and with the response in whole. Neither id nor
-// position is enough to know it again: some servers give an item another id each time, others give all the same
-// position.
+// An item is reported up to three times: when it begins, when it is done, and within the whole response. Neither its id
+// nor its position is enough to recognise it: some servers give an item another id each time, others give all items the
+// same position.
 type items struct {
 	gathering wire.Gathering
 
@@ -26,11 +26,11 @@ type items struct {
 
 // item is a call, or else a reasoning or a message of commentary, which are thoughts.
 type item struct {
-	kind string // As the API names it.
+	kind string // The API's name for it.
 	done bool
 
 	call *wire.Call
-	// parts are the thoughts by their place in the item. The first one is always there.
+	// parts are the thoughts by their index in the item. The first one always exists.
 	parts map[int64]*wire.Thinking
 }
 
@@ -38,7 +38,7 @@ func newItems() *items {
 	return &items{byID: map[string]*item{}, byCallID: map[string]*item{}, byPosition: map[int64]*item{}}
 }
 
-// begin notes an item that begins, with as much of it as there is.
+// begin notes an item that begins, with its content so far.
 func (s *items) begin(position int64, value gjson.Result) {
 	if s.find(-1, value) != nil {
 		return
@@ -48,7 +48,7 @@ func (s *items) begin(position int64, value gjson.Result) {
 	}
 }
 
-// add returns an item that is new, or nil if it is neither call nor thought, or there are too many.
+// add returns a new item, or nil if it is neither call nor thought, or if there are too many.
 func (s *items) add(position int64, value gjson.Result) *item {
 	it := &item{kind: value.Get("type").Str}
 	switch {
@@ -76,8 +76,8 @@ func (s *items) add(position int64, value gjson.Result) *item {
 	return it
 }
 
-// addCall returns a call that is new, or nil if there are too many. A call of a hosted tool has no name but its kind,
-// and not always an input.
+// addCall returns a new call, or nil if there are too many. A call of a hosted tool has its kind as its name, and not
+// always an input.
 func (s *items) addCall(kind string, value gjson.Result) *wire.Call {
 	call := s.gathering.Call()
 	if call == nil {
@@ -95,7 +95,7 @@ func (s *items) addCall(kind string, value gjson.Result) *wire.Call {
 	return call
 }
 
-// input returns a call's input: arguments of a function, text for a custom tool, and what each hosted tool has for one.
+// input returns a call's input: a function's arguments, a custom tool's text, or the member that a hosted tool uses.
 func input(call gjson.Result) string {
 	for _, name := range []string{"arguments", "input", "action", "actions", "operation", "queries", "code"} {
 		switch value := call.Get(name); {
@@ -108,7 +108,7 @@ func input(call gjson.Result) string {
 	return ""
 }
 
-// finish takes what an item holds at last. The item may be known or new.
+// finish replaces an item's content by its final one. The item may be known or new.
 func (s *items) finish(position int64, value gjson.Result) {
 	it := s.find(position, value)
 	if it == nil {
@@ -154,7 +154,7 @@ func contentText(message gjson.Result) string {
 	return texts.String()
 }
 
-// part returns a thought of an item, which begins with it if it is new, or nil if there are too many.
+// part returns the thought at an index of an item, which it begins if it is new, or nil if there are too many.
 func (s *items) part(it *item, index int64) *wire.Thinking {
 	thought := it.parts[index]
 	if thought != nil {
@@ -180,14 +180,14 @@ func (s *items) replace(it *item, index int64, text string) {
 	}
 }
 
-// addToCall adds the piece of input in an event.
+// addToCall adds an event's piece of input to its call.
 func (s *items) addToCall(event gjson.Result) {
 	if it := s.findFor(event); it != nil && it.call != nil {
 		it.call.Input.Add(wire.String(event.Get("delta")))
 	}
 }
 
-// addToThought adds the piece of text in an event to an item of that kind. The parts of a message are one thought.
+// addToThought adds an event's piece of text to an item of that kind. The parts of a message are one thought.
 func (s *items) addToThought(kind string, event gjson.Result) {
 	it := s.findFor(event)
 	if it == nil || it.kind != kind {
@@ -198,8 +198,8 @@ func (s *items) addToThought(kind string, event gjson.Result) {
 	}
 }
 
-// find returns the item that value is, or nil. An output of a call has the same call id, and the item at its position
-// may be another one.
+// find returns the known item that value reports, or nil. The output of a call has the call's id too, and another item
+// may have the same position; so find also compares the kinds.
 func (s *items) find(position int64, value gjson.Result) *item {
 	kind, callID := value.Get("type").Str, value.Get("call_id").Str
 	if it := s.byCallID[callID]; it != nil && it.kind == kind {
@@ -213,12 +213,12 @@ func (s *items) find(position int64, value gjson.Result) *item {
 	case it == nil, it.kind != kind:
 		return nil
 	case it.call != nil && it.call.ID != "" && callID != "":
-		return nil // The ids differ, or it would have been found by its own.
+		return nil // The call ids differ: otherwise byCallID would have had it.
 	}
 	return it
 }
 
-// findFor returns the item that an event adds to, or nil. Nothing is added to one that is done: it is whole.
+// findFor returns the item that an event adds to, or nil. An item that is done is whole, and nothing is added to it.
 func (s *items) findFor(event gjson.Result) *item {
 	it := s.byID[event.Get("item_id").Str]
 	if it == nil {

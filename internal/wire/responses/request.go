@@ -32,7 +32,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	return request, nil
 }
 
-// readLast reads the last input item. A message may leave its type out.
+// readLast reads the last input item. A message may have no type.
 func readLast(item gjson.Result, request *wire.Request) {
 	kind := item.Get("type").Str
 	switch {

@@ -9,8 +9,8 @@
 //	}
 //	answer := tracker.Answer()
 //
-// It reads and never writes: no request needs an edit for its answer to tell what it cost. What an answer holds is told
-// twice, as its items are made and in whole by the event that ends it; it is noted once.
+// The format only reads: no request needs an edit for its answer to report usage. An answer reports its items twice, as
+// they are made and in the event that ends it; they are noted once.
 package responses
 
 import (

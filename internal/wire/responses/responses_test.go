@@ -50,7 +50,7 @@ func argumentsDelta() sse.Event {
 	}
 }
 
-// completed is as large as Codex makes it: the instructions come back with the answer.
+// completed is an event as large as those that Codex gets: the answer repeats the instructions.
 func completed() sse.Event {
 	return sse.Event{Data: []byte(`{"type":"response.completed","response":{"id":"resp_1","instructions":"` +
 		strings.Repeat("You are a coding agent. ", 4000) + `","output":[{"type":"function_call","id":"fc_1",` +

@@ -11,11 +11,11 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// tracker reads along one answer. A JSON body is the response that the event which ends a stream has in it.
+// tracker reads along one answer. A JSON body is the response object that the last event of a stream holds.
 type tracker struct {
 	payloads wire.Payloads
-	answer   wire.Answer // Without what has a field below.
-	ended    bool        // By response.completed or .incomplete.
+	answer   wire.Answer // Without the parts that have a field below.
+	ended    bool        // response.completed or .incomplete came.
 	tier     string
 	usage    usage
 	items    *items
@@ -32,14 +32,13 @@ func (t *tracker) Observe(event sse.Event) {
 	}
 }
 
-// isUsualText is isText for an event written as OpenAI writes them. It looks at the first bytes only: events of text come
-// by the thousand.
+// isUsualText is isText for an event in OpenAI's own spelling. It looks only at the first bytes: a stream has thousands
+// of text events.
 func (t *tracker) isUsualText(data []byte) bool {
 	return t.items.commentaries == 0 && bytes.HasPrefix(data, []byte(`{"type":"response.output_text.delta",`))
 }
 
-// isText reports whether an event brings text that is no commentary, which is most of what comes, and nobody's
-// business.
+// isText reports whether an event holds text that is no commentary, as most events do; such text is not recorded.
 func (t *tracker) isText(kind string) bool {
 	return kind == "response.output_text.delta" && t.items.commentaries == 0
 }
@@ -66,7 +65,7 @@ func (t *tracker) read(kind string, data []byte) bool {
 		t.readResponse(wire.View(data).Get("response"))
 		t.ended, t.answer.Terminal = true, true
 		if kind == "response.failed" {
-			t.fail(wire.Failure{Type: "failed"}) // Unless it said why.
+			t.fail(wire.Failure{Type: "failed"}) // Where the response gave a reason, that one stays.
 		}
 	default:
 		return t.readOther(kind, wire.View(data))
@@ -74,7 +73,7 @@ func (t *tracker) read(kind string, data []byte) bool {
 	return true
 }
 
-// readOther reads an event of a kind that says nothing about calls, thoughts or usage, an error, or a JSON body.
+// readOther reads an error, a JSON body, or an event that says nothing about calls, thoughts or usage.
 func (t *tracker) readOther(kind string, object gjson.Result) bool {
 	if strings.HasPrefix(kind, "response.") || kind == "ping" || kind == "keepalive" {
 		return true
@@ -92,7 +91,7 @@ func (t *tracker) readOther(kind string, object gjson.Result) bool {
 	return failed
 }
 
-// readResponse reads a response object, which is as much of the answer as there is. It is walked once: it can be of
+// readResponse reads a response object, which holds the answer so far. It walks the object only once: it can have
 // megabytes.
 func (t *tracker) readResponse(response gjson.Result) {
 	if !response.IsObject() {
@@ -134,17 +133,18 @@ func (t *tracker) readOutput(output gjson.Result) {
 	})
 }
 
-// fail notes a failure. The first that is told of is the cause.
+// fail notes a failure. The first one is the cause, and stays.
 func (t *tracker) fail(failure wire.Failure) { t.answer.Failure = cmp.Or(t.answer.Failure, failure) }
 
-// keepLast sets field to value, if that is a string: what an answer is asked for may differ from what it comes to.
+// keepLast sets field to value if value is a string: the answer may come from another model or tier than the request
+// names.
 func keepLast(field *string, value gjson.Result) {
 	if value.Type == gjson.String && value.Str != "" {
 		*field = strings.Clone(value.Str)
 	}
 }
 
-// position returns the place in the output of the item that an event is about, or -1 if the event does not say.
+// position returns the position in the output of an event's item, or -1 if the event does not give it.
 func position(event gjson.Result) int64 {
 	if index := event.Get("output_index"); index.Type == gjson.Number {
 		return index.Int()

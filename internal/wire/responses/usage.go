@@ -6,7 +6,7 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// usage is what an answer cost. It comes with the event that ends the answer, whatever the end is.
+// usage is the usage of an answer. It comes with the event that ends the answer, in whatever way the answer ends.
 type usage struct {
 	told bool
 
@@ -16,7 +16,7 @@ type usage struct {
 	reasoning          wire.Figure // Part of output.
 }
 
-// read notes a usage object. Anything else it ignores.
+// read reads a usage object. It ignores any other value.
 func (u *usage) read(object gjson.Result) {
 	if !object.IsObject() {
 		return
@@ -30,7 +30,7 @@ func (u *usage) read(object gjson.Result) {
 	u.reasoning.Read(object.Get("output_tokens_details.reasoning_tokens"))
 }
 
-// total returns what is known so far, or nil if nothing was told.
+// total returns the usage so far, or nil if none was reported.
 func (u *usage) total(tier string) *wire.Usage {
 	if !u.told {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// BenchmarkObserve measures what it costs to observe event, of which answers have thousands.
+// BenchmarkObserve measures the cost of observing event, of a kind that an answer has thousands of.
 func BenchmarkObserve(b *testing.B, format wire.Format, event sse.Event) {
 	tracker := format.Track()
 	b.SetBytes(int64(len(event.Data)))

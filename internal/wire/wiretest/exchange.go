@@ -32,7 +32,7 @@ func runExchange(t *testing.T, format wire.Format, x exchange) {
 	t.Run("owned", func(t *testing.T) { testOwned(t, format, events, x.answer) })
 }
 
-// split returns the events of a stream fed in these chunks, which they share no memory with.
+// split returns the events of a stream fed in these chunks. They share no memory with the chunks.
 func split(chunks ...[]byte) []sse.Event {
 	var splitter sse.Splitter
 	var events []sse.Event
@@ -59,8 +59,8 @@ func track(format wire.Format, events []sse.Event) wire.Answer {
 	return tracker.Answer()
 }
 
-// testCut asks for the answer after every event. To ask changes nothing, no answer has ended before its last event, and
-// what has been seen of it stays.
+// testCut asks for the answer after every event. Asking changes nothing, no answer has ended before its last event, and
+// what was seen stays.
 func testCut(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
 	tracker := format.Track()
 	var before wire.Answer
@@ -79,7 +79,7 @@ func testCut(t *testing.T, format wire.Format, events []sse.Event, want wire.Ans
 	sameAnswer(t, before, want)
 }
 
-// testSplit cuts the bytes of a stream in two, everywhere, and into single bytes.
+// testSplit cuts the bytes of a stream in two, at every byte, and into single bytes.
 func testSplit(t *testing.T, format wire.Format, x exchange) {
 	for i := range x.stream {
 		sameAnswer(t, track(format, split(x.stream[:i], x.stream[i:])), x.answer)
@@ -89,8 +89,8 @@ func testSplit(t *testing.T, format wire.Format, x exchange) {
 	sameAnswer(t, track(format, split(crlf)), x.answer)
 }
 
-// testGarbage puts between all events what no format can read, which is counted and changes nothing, and what is no
-// event of any format, which is not even counted.
+// testGarbage puts two kinds of events between all events: some that no format can read, which are counted and change
+// nothing, and some that carry nothing to read, which are not counted.
 func testGarbage(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
 	mixed := slices.Clone(quiet())
 	for _, event := range events {
@@ -102,7 +102,7 @@ func testGarbage(t *testing.T, format wire.Format, events []sse.Event, want wire
 	sameAnswer(t, track(format, mixed), want)
 }
 
-// garbage returns events each of which is counted as unread.
+// garbage returns events that each count as unread.
 func garbage() []sse.Event {
 	texts := []string{
 		"not JSON", "{", `{"type":`, "[]", "null", "12", `"message_stop"`, "{}", `{"type":7}`,
@@ -130,7 +130,8 @@ func quiet() []sse.Event {
 	}
 }
 
-// testOwned overwrites each event once it was observed, and each answer once it was compared: neither is the tracker's.
+// testOwned overwrites each event after it was observed, and each answer after it was compared: the tracker must use
+// neither.
 func testOwned(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
 	tracker := format.Track()
 	for _, event := range events {
@@ -159,7 +160,7 @@ func overwrite(b []byte) {
 	}
 }
 
-// testEdits inspects the exchange's request, edits it as the format asks, and withholds of the stream what it says.
+// testEdits inspects the exchange's request, edits it as the format asks, and withholds the events that it names.
 func testEdits(t *testing.T, format wire.Format, x exchange) {
 	body := bytes.TrimSpace(x.request)
 	request := inspect(t, format, body)

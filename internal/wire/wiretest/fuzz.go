@@ -12,8 +12,8 @@ import (
 	"github.com/coder/aibridged/internal/sse"
 )
 
-// FuzzTrack fuzzes what a format's tracker sees. A stream makes the same answer in whole and cut in two, its bytes
-// are not changed, asking on the way changes nothing, and an answer that has ended does not go on.
+// FuzzTrack fuzzes the events of a format's tracker. A stream gives the same answer in whole and cut in two, its bytes
+// are not changed, asking in between changes nothing, and an answer that has ended does not go on.
 func FuzzTrack(f *testing.F, suite Suite) {
 	for _, exchange := range exchanges(f, suite.Exchanges) {
 		f.Add(exchange.stream, uint(len(exchange.stream)/2))
@@ -46,8 +46,8 @@ func FuzzTrack(f *testing.F, suite Suite) {
 	})
 }
 
-// FuzzInspect fuzzes what a format reads of a request. What it refuses it refuses with status 400, an edited request
-// needs no further edit and reads the same, and the bytes are not changed.
+// FuzzInspect fuzzes the requests that a format reads. A refusal has status 400, an edited request needs no further
+// edit and reads the same, and the bytes are not changed.
 func FuzzInspect(f *testing.F, suite Suite) {
 	f.Add([]byte(`{"model":"m",` + suite.Conversation + `}`))
 	for _, exchange := range exchanges(f, suite.Exchanges) {

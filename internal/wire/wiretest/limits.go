@@ -8,17 +8,17 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// testUnread has a tracker see nothing but garbage.
+// testUnread has a tracker observe only garbage.
 func testUnread(t *testing.T, format wire.Format) {
 	for _, event := range garbage() {
 		sameAnswer(t, track(format, []sse.Event{event}), wire.Answer{Unread: 1})
 	}
-	// The pieces of an event that is too large are one event.
+	// The pieces of a too large event count as one.
 	sameAnswer(t, track(format, []sse.Event{{Opaque: true}, {Opaque: true}, {Opaque: true}}), wire.Answer{Unread: 1})
 	sameAnswer(t, track(format, quiet()), wire.Answer{})
 }
 
-// testBounds has a tracker see more calls, and more of them, than it keeps.
+// testBounds has a tracker observe more calls, and longer ones, than it keeps.
 func testBounds(t *testing.T, suite Suite) {
 	const calls, excess = 4096, 10
 	tracker := suite.Format.Track()

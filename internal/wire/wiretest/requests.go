@@ -11,7 +11,7 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// testRequests tests what all formats read of a request.
+// testRequests tests the parts of a request that all formats read.
 func testRequests(t *testing.T, suite Suite) {
 	refused := map[string]string{
 		"no model":        `{`,
@@ -52,7 +52,7 @@ func testRequests(t *testing.T, suite Suite) {
 	}
 }
 
-// sameHead compares what all formats read alike.
+// sameHead compares the parts that all formats read alike.
 func sameHead(t *testing.T, got, want wire.Request) {
 	t.Helper()
 	head := wire.Request{Model: got.Model, Stream: got.Stream, UserID: got.UserID, CacheKey: got.CacheKey}
@@ -61,7 +61,7 @@ func sameHead(t *testing.T, got, want wire.Request) {
 	}
 }
 
-// testRefused has the format inspect a body that is not its own.
+// testRefused has the format inspect a body that it must refuse.
 func testRefused(t *testing.T, format wire.Format, body string) {
 	t.Helper()
 	object, err := jsonedit.Parse([]byte(body))
@@ -78,11 +78,11 @@ func testRefused(t *testing.T, format wire.Format, body string) {
 	}
 }
 
-// RequestCase is one request and what the format reads of it.
+// RequestCase is one request and what the format must read of it.
 type RequestCase struct {
 	Name string
 	Body string
-	// Want is compared without Edits and Withhold. A nil Prompt and an empty one differ.
+	// Want is compared without Edits and Withhold. A nil Prompt and an empty one are different.
 	Want wire.Request
 	// Refused says that the format refuses the request with status 400.
 	Refused bool

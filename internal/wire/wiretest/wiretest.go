@@ -1,6 +1,6 @@
-// Package wiretest is the suite that every wire format passes. A format brings its exchanges as files, each of which
-// says what its tracker must have seen at the end; the suite adds what must hold of any of them: however the bytes are
-// cut, wherever the stream ends, whatever comes between.
+// Package wiretest is the suite that every wire format must pass. A format brings its exchanges as files, each of which
+// says what its tracker must have seen at the end. The suite adds the rules for all formats: however the bytes are cut,
+// wherever the stream ends, and whatever comes between its events.
 //
 //	func TestFormat(t *testing.T) {
 //		wiretest.Run(t, wiretest.Suite{
@@ -24,11 +24,11 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// Suite is what a format brings.
+// Suite is what a format provides for the tests.
 type Suite struct {
 	Format wire.Format
 
-	// Exchanges holds txtar files. The prose of each says the rule that it stands for; its files are
+	// Exchanges holds txtar files. The prose of each says the rule that it tests; its files are
 	//
 	//	stream.sse    a streamed answer. If it ends as it should, its last event is the one that ends it.
 	//	body.json     the same answer as a JSON body, if there is one
@@ -38,10 +38,10 @@ type Suite struct {
 	//	client.sse    what the client gets of the stream, if that is not all
 	Exchanges fs.FS
 
-	// Conversation holds the members that a request must have beside its model.
+	// Conversation holds the members that a request must have besides its model.
 	Conversation string
 
-	// Call returns the data of an event that makes the i-th call of a tool, whole, with that input, a JSON object.
+	// Call returns the data of an event that makes the i-th call of a tool, whole, with input, a JSON object.
 	Call func(i int, input string) string
 }
 
@@ -55,7 +55,7 @@ func Run(t *testing.T, suite Suite) {
 	t.Run("request", func(t *testing.T) { testRequests(t, suite) })
 }
 
-// exchange is one file of Suite.Exchanges. What it does not have is nil.
+// exchange is one file of Suite.Exchanges. A file that it does not have is nil.
 type exchange struct {
 	name                    string
 	stream, body            []byte
