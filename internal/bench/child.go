@@ -139,7 +139,7 @@ func (c *child) stop() error {
 	select {
 	case <-c.ended:
 	case <-time.After(stopPatience):
-		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Process.Kill() // Its end is awaited next.
 		<-c.ended
 	}
 	if c.err != nil {
