@@ -12,13 +12,13 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// errUnauthorized says no more than that: which part of a key is wrong is nobody's business.
+// errUnauthorized does not say which part of a key is wrong: that would help an attacker.
 var errUnauthorized = errors.New("unauthorized")
 
 const findKey = `SELECT k.secret_sha256, k.expires_at, k.revoked_at, u.id, u.username
 	FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = $1`
 
-// storedKey is an API key as the database has it. The zero value belongs to nobody and no secret fits it.
+// storedKey is an API key as the database has it. The zero value has no owner, and no secret matches it.
 type storedKey struct {
 	secretSHA256 []byte
 	expiresAt    sql.NullInt64
@@ -27,11 +27,11 @@ type storedKey struct {
 	username     string
 }
 
-// IsAuthorized tells who a key belongs to. It remembers that for as long as no key and no user changes: a key that is
-// revoked or changed by any process is answered for as before for 100 ms at most, by this server's own methods or when it
-// expires not at all. The token itself is not kept.
+// IsAuthorized tells who a key belongs to. It remembers the answer until any key or user changes. A change by another
+// process, for example a revocation, takes effect at most 100 ms later; a change by this server's own methods and the
+// expiry of a key take effect at once. IsAuthorized does not keep the token itself.
 //
-// A refusal is always the same error and has no code; a failure of the database has the code of an unavailable server.
+// Every refusal is the same error and has no code. A failure of the database has the code 14, unavailable.
 func (s *Server) IsAuthorized(
 	ctx context.Context, in *proto.IsAuthorizedRequest,
 ) (*proto.IsAuthorizedResponse, error) {
@@ -49,7 +49,7 @@ func (s *Server) IsAuthorized(
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("look up key: %w", err))
 	}
-	// Everything is looked at whatever was found before, so that no refusal is quicker than another.
+	// Every check is made, also after one has failed, so that the time of a refusal does not tell which one failed.
 	given := sha256.Sum256([]byte(secret))
 	genuine := subtle.ConstantTimeCompare(given[:], key.secretSHA256) == 1 || delegated
 	lapsed := key.revokedAt.Valid || key.expiresAt.Valid && key.expiresAt.Int64 <= time.Now().UnixMicro()
@@ -61,8 +61,8 @@ func (s *Server) IsAuthorized(
 	return answer, nil
 }
 
-// presented returns the id and the secret that a request presents, if it presents what can be a key at all. A delegated
-// key has no secret.
+// presented returns the id and the secret in a request, and whether they have the form of a key. A delegated key has no
+// secret.
 func presented(in *proto.IsAuthorizedRequest) (id, secret string, ok bool) {
 	key, id := in.GetKey(), in.GetKeyId()
 	switch {
@@ -75,9 +75,9 @@ func presented(in *proto.IsAuthorizedRequest) (id, secret string, ok bool) {
 	}
 }
 
-// storedKey returns the key with that id, or the zero one where there is none.
+// storedKey returns the key with that id, or one without an owner if there is none.
 func (s *Server) storedKey(ctx context.Context, id string) (storedKey, error) {
-	// A key that does not exist is compared with a hash of the right length, like one that does.
+	// The hash has the right length also for a key that does not exist, so that comparing takes as long.
 	key := storedKey{secretSHA256: make([]byte, sha256.Size)}
 	err := s.keys.QueryRowContext(ctx, id).
 		Scan(&key.secretSHA256, &key.expiresAt, &key.revokedAt, &key.ownerID, &key.username)

@@ -13,7 +13,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// codeUnavailable is what a gateway knows an unavailable control plane by.
+// codeUnavailable is the code by which a gateway recognises an unavailable control plane.
 const codeUnavailable = 14
 
 func TestIsAuthorized(t *testing.T) {
@@ -73,7 +73,8 @@ func checkRefused(t *testing.T, got *proto.IsAuthorizedResponse, err error) {
 	}
 }
 
-// What cannot be a key is refused without asking the database: here it is gone, and would be told of.
+// The server refuses what cannot be a key without asking the database. The database is closed here, so asking it would
+// give another error.
 func TestFault045OddKeysNeverReachTheDatabase(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -125,7 +126,8 @@ func TestExpiredKeyIsRefused(t *testing.T) {
 	})
 }
 
-// Exactly what has the form of a key reaches the database: here it is gone, and the error tells.
+// Only a text that has the form of a key reaches the database. The database is closed here, so the error shows whether
+// the server asked it.
 func FuzzFault045Key(f *testing.F) {
 	c := newControlPlane(f)
 	token, _ := c.token(f, "alice")

@@ -2,22 +2,22 @@ package aibridgedserver
 
 import "github.com/google/uuid"
 
-// batch is records as rows, by the statement that inserts them.
+// batch holds records as rows, grouped by the statement that inserts them.
 type batch struct {
-	rows [insertions][]any // Each the values of all rows, one row after the other.
+	rows [insertions][]any // For each insertion the values of all its rows, one row after the other.
 	// whole are the interceptions whose start and end are both in the batch, in the order of their rows.
 	whole []*interceptionRow
-	// records is how many there are, those that are in the batch twice included.
+	// records is the number of records, including those that are in the batch twice.
 	records int
 }
 
-// interceptionRow is what a batch holds of an interception.
+// interceptionRow holds the start and the end of one interception, as far as a batch has them.
 type interceptionRow struct {
-	start, end *record // Nil where the batch does not hold it.
+	start, end *record // Nil: not in the batch.
 	at         int64   // The time of the record that came first.
 }
 
-// newBatch returns the rows of records, all of which can be stored.
+// newBatch returns the rows of records. None of the records may have a failure.
 func newBatch(records []*record) *batch {
 	b := &batch{records: len(records)}
 	seen := make(map[uuid.UUID]*interceptionRow, len(records)/2)
@@ -34,7 +34,7 @@ func newBatch(records []*record) *batch {
 			row.start = r
 		case r.into == insertEnd && row.end == nil:
 			row.end = r
-		case r.into == insertStart, r.into == insertEnd: // An interception starts once, and ends once.
+		case r.into == insertStart, r.into == insertEnd: // A second start or end of an interception is ignored.
 		default:
 			b.rows[r.into] = append(b.rows[r.into], r.values...)
 		}
@@ -59,8 +59,8 @@ func (b *batch) addInterception(id uuid.UUID, row *interceptionRow) {
 	}
 }
 
-// store inserts the rows, and returns how many of the records had been stored before. Insert returns how many rows of
-// a statement were not there.
+// store inserts the rows, and returns how many of the records had been stored before. The function insert returns how
+// many of the rows it has inserted, without those that already existed.
 func (b *batch) store(insert func(into insertion, values []any) (int64, error)) (duplicates int, err error) {
 	stored := 0
 	if len(b.whole) > 0 {
@@ -70,7 +70,8 @@ func (b *batch) store(insert func(into insertion, values []any) (int64, error)) 
 		}
 		stored += 2 * int(inserted)
 		if int(inserted) < len(b.whole) {
-			// Of some there was a row. Each half of these may be new; of the others, neither is any more.
+			// Some of these interceptions had a row already. Their start or their end may still be new, so both are
+			// inserted once more, one by one. For the others that does nothing, since both are stored now.
 			for _, row := range b.whole {
 				b.rows[insertStart] = append(b.rows[insertStart], row.start.values...)
 				b.rows[insertEnd] = append(b.rows[insertEnd], row.end.values...)

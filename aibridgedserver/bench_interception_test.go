@@ -12,15 +12,15 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// fourRecords returns n interceptions as short requests leave them: a start, a prompt, a token usage and an end, each
-// with the metadata that a gateway gives it.
+// fourRecords returns the records of n interceptions of short requests: a start, a prompt, a token usage and an end
+// each, with the metadata that a gateway adds.
 func fourRecords(tb testing.TB, n int) []*proto.Record {
 	initiator := newID()
 	var all []*proto.Record
 	for i := range n {
 		id := newID()
 		first := start(id, initiator, i)
-		first.GetInterception().StartedAt = timestamppb.Now() // Later than all that is stored, as in life.
+		first.GetInterception().StartedAt = timestamppb.Now() // Later than all that is stored, as on a real gateway.
 		first.GetInterception().RequestBytes, first.GetInterception().RequestSha256 = 1024, make([]byte, 32)
 		usage := tokens(id, 100, i)
 		usage.GetTokenUsage().Metadata = map[string]*anypb.Any{

@@ -35,7 +35,7 @@ func BenchmarkRecordBatch(b *testing.B) {
 	}
 }
 
-// Calls that come one by one are a transaction each, however many there are.
+// Each call is a transaction of its own, however many calls run at the same time.
 func BenchmarkRecordOneByOne(b *testing.B) {
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {

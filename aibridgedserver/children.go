@@ -10,9 +10,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// What belongs to the interceptions of a page, each kind by one query, to which their ids are added. What belongs to
-// one of them is in the order of its times, and where these are equal, of its ids: a gateway makes them in the order in
-// which it observed what they name.
+// The queries for the records that belong to the interceptions of a page, one for each kind. loadChildren adds the ids
+// of the interceptions. The records of one interception are sorted by time, and those of the same time by id: a gateway
+// makes ids in the order in which it observes what it records.
 const (
 	selectPrompts     = `SELECT interception_id, record_id, msg_id, prompt, metadata, created_at FROM prompt_usages`
 	selectTokenUsages = `SELECT interception_id, record_id, msg_id, input_tokens, output_tokens, cache_read_input_tokens,
@@ -44,7 +44,7 @@ func (c *ModelThought) columns() []any {
 	return []any{(*idText)(&c.RecordID), &c.Content, (*[]byte)(&c.Metadata), (*instant)(&c.CreatedAt)}
 }
 
-// loadChildren adds to the interceptions of a page what belongs to them.
+// loadChildren adds to the interceptions of a page the records that belong to them.
 func loadChildren(ctx context.Context, tx *sql.Tx, page map[uuid.UUID]*Interception) error {
 	var ids []any
 	these := ` WHERE interception_id IN (` + placeholders(&ids, slices.Collect(maps.Keys(page))) + `) ORDER BY created_at, record_id`

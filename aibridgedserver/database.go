@@ -7,25 +7,25 @@ import (
 	"fmt"
 )
 
-// Database is an engine that holds the control plane's tables, opened and migrated. Package sqlite makes one. All of its
-// fields but Changes are set.
+// Database is an open engine that holds the control plane's tables in their latest version. Package sqlite makes one.
+// Only Changes may be nil.
 type Database struct {
-	// Writer takes one transaction at a time, and each of them is one that may write.
+	// Writer runs one transaction at a time. Each of them may write from its beginning on.
 	Writer *sql.DB
-	// Reader serves queries beside the writer.
+	// Reader runs queries, also while the writer writes.
 	Reader *sql.DB
-	// Fault says what an error of the engine means.
+	// Fault tells what an error of the engine means.
 	Fault func(error) Fault
-	// Changes tells when keys have changed. Nil: nothing does, and each authorisation asks the Reader.
+	// Changes tells when keys have changed. If it is nil, each authorisation asks the Reader.
 	Changes Changes
 }
 
-// Changes tells whether what is known of keys still holds.
+// Changes tells whether keys or users have changed.
 type Changes interface {
-	// Number returns another number than before once any process has committed a change to API keys or to users. It is
-	// quick, and safe for concurrent use. An error says nothing about keys.
+	// Number returns a new number after any process has committed a change to API keys or to users. It is quick, and
+	// safe for concurrent use. After an error nothing is known about changes.
 	Number(ctx context.Context) (uint64, error)
-	// Close is called by [Database.Close], and no Number after it.
+	// Close is called by [Database.Close]. Number is not called after it.
 	Close() error
 }
 
@@ -33,19 +33,20 @@ type Changes interface {
 type Fault int
 
 const (
-	// FaultUnavailable is the engine's own trouble, or another writer's doing: a later try may succeed.
+	// FaultUnavailable is a failure of the engine, or caused by another writer: a later try may succeed.
 	FaultUnavailable Fault = iota
-	// FaultRecord is caused by what was to be stored: it will fail every time.
+	// FaultRecord is caused by the record itself: every try to store it fails.
 	FaultRecord
 )
 
-// Close closes all of it. It must come after [Server.Close].
+// Close closes Changes, Reader and Writer. It must be called after [Server.Close].
 func (d Database) Close() error {
 	var err error
 	if d.Changes != nil {
 		err = d.Changes.Close()
 	}
-	// The side that closes last moves what is in an engine's log into its main file, which a reader may not do.
+	// The connection that closes last moves the engine's log into its main file. A reader may not do that, so the
+	// writer closes last.
 	return errors.Join(err, d.Reader.Close(), d.Writer.Close())
 }
 
@@ -56,7 +57,7 @@ func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql
 		return fmt.Errorf("begin: %w", err)
 	}
 	if err := do(tx); err != nil {
-		if failed := tx.Rollback(); !errors.Is(failed, sql.ErrTxDone) { // The end of ctx rolls back too.
+		if failed := tx.Rollback(); !errors.Is(failed, sql.ErrTxDone) { // The end of ctx has rolled it back.
 			err = errors.Join(err, failed)
 		}
 		return err
@@ -67,9 +68,9 @@ func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql
 	return nil
 }
 
-// inTurn runs do in a transaction of the writer, and commits it if do succeeds. Ctx bounds the wait for one's turn. It
-// does not reach the transaction, which is short: for a context that can end, each begin, statement and commit starts
-// goroutines, and these cost as much as the rows. The context that do is given cannot end.
+// inTurn runs do in a transaction of the writer, and commits it if do succeeds. Ctx bounds the wait for a turn, but not
+// the transaction, which is short. The reason is cost: with a context that can end, database/sql starts goroutines for
+// each begin, statement and commit, and these cost as much as the rows. So do gets a context that cannot end.
 func inTurn(ctx context.Context, writer *sql.DB, do func(context.Context, *sql.Tx) error) (err error) {
 	conn, err := writer.Conn(ctx)
 	if err != nil {

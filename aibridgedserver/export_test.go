@@ -13,7 +13,7 @@ type Query struct {
 	Args []any
 }
 
-// ReportQueries returns the queries that a report of filter begins with.
+// ReportQueries returns queries like those that a report of filter makes, with the same conditions and orders.
 func (s *Server) ReportQueries(ctx context.Context, filter InterceptionFilter) ([]Query, error) {
 	r, _, err := s.resolve(ctx, filter)
 	if err != nil {

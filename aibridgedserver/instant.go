@@ -21,7 +21,7 @@ func (i *instant) Scan(value any) error {
 	return nil
 }
 
-// timeOrNil returns a time that a column may hold.
+// timeOrNil returns the time that a column holds, or nil if it is NULL.
 func timeOrNil(micros sql.NullInt64) *time.Time {
 	if !micros.Valid {
 		return nil
@@ -30,8 +30,8 @@ func timeOrNil(micros sql.NullInt64) *time.Time {
 	return &at
 }
 
-// micros returns a time as it is stored. One that is missing or out of range becomes the time of its arrival: a record
-// without its time is worth more than none.
+// micros returns a time as it is stored. If the time is missing or out of range, it returns the present time: a record
+// with a wrong time is better than no record.
 func micros(at *timestamppb.Timestamp) int64 {
 	if at.CheckValid() != nil {
 		return time.Now().UnixMicro()

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Interception is what is known of an interception, with all that was recorded of it so far. Its slices are never nil.
+// Interception is an interception with all that is recorded of it so far. Its slices are never nil.
 type Interception struct {
 	ID                    string          `json:"id"`           // UUID.
-	Initiator             string          `json:"initiator"`    // Username, or empty where the initiator is no user.
+	Initiator             string          `json:"initiator"`    // Username, or empty if the initiator is no user.
 	InitiatorID           string          `json:"initiator_id"` // UUID.
 	APIKeyID              string          `json:"api_key_id"`
 	Provider              string          `json:"provider"` // The provider's type.
@@ -19,15 +19,15 @@ type Interception struct {
 	UserAgent             string          `json:"user_agent"`
 	CorrelatingToolCallID *string         `json:"correlating_tool_call_id"`
 	CredentialKind        string          `json:"credential_kind"`
-	CredentialHint        string          `json:"credential_hint"` // Of the key that served, once that is known.
+	CredentialHint        string          `json:"credential_hint"` // Of the key that was used: the end's hint, if it has one, else the start's.
 	Metadata              json.RawMessage `json:"metadata"`
-	RequestBytes          *int64          `json:"request_bytes"`  // Of the body as the client sent it. Nil: not known.
+	RequestBytes          *int64          `json:"request_bytes"`  // Size of the body as the client sent it. Nil: not known.
 	RequestSHA256         *string         `json:"request_sha256"` // Of the same, in hexadecimal.
 	StartedAt             time.Time       `json:"started_at"`
 	EndedAt               *time.Time      `json:"ended_at"` // Nil: it has not ended.
 	ErrorType             *string         `json:"error_type"`
 	ErrorMessage          *string         `json:"error_message"`
-	ResponseBytes         *int64          `json:"response_bytes"`  // Of what the upstream answered. Nil: there was none.
+	ResponseBytes         *int64          `json:"response_bytes"`  // Size of the upstream's answer. Nil: not known, or no answer.
 	ResponseSHA256        *string         `json:"response_sha256"` // Of the same, in hexadecimal.
 
 	Prompts       []Prompt       `json:"prompts"`
@@ -45,7 +45,7 @@ type Prompt struct {
 	CreatedAt time.Time       `json:"created_at"`
 }
 
-// TokenUsage is what one upstream answer cost.
+// TokenUsage counts the tokens of one upstream answer.
 type TokenUsage struct {
 	RecordID              string          `json:"record_id"` // UUID.
 	MsgID                 string          `json:"msg_id"`
@@ -57,7 +57,7 @@ type TokenUsage struct {
 	CreatedAt             time.Time       `json:"created_at"`
 }
 
-// ToolUsage is one call that the model made.
+// ToolUsage is one tool call that the model made.
 type ToolUsage struct {
 	RecordID        string          `json:"record_id"` // UUID.
 	MsgID           string          `json:"msg_id"`

@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// rememberedKeys bounds the keys that are remembered; those used last stay.
+	// rememberedKeys is how many keys are remembered: those that were used last.
 	rememberedKeys = 4096
-	// lookInterval is how long nobody looks for changes of keys after somebody has.
+	// lookInterval is the shortest time between two looks for changes of keys.
 	lookInterval = 50 * time.Millisecond
-	// longestBelief is how old a look may be that an answer goes by.
+	// longestBelief is how old the last look may be when the cache answers.
 	longestBelief = 100 * time.Millisecond
 )
 
-// presentedKey stands for what a request presents. It holds no secret, only the SHA-256 of one.
+// presentedKey identifies the key in a request. It holds only a SHA-256, no secret.
 type presentedKey struct {
-	delegated bool // It is the SHA-256 of an id alone.
+	delegated bool // The SHA-256 is that of an id alone.
 	sha256    [sha256.Size]byte
 }
 
@@ -32,33 +32,33 @@ type knownKey struct {
 	expiresAt int64                       // In microseconds since 1970; zero: never.
 }
 
-// keyCache remembers who keys belong to, for as long as nothing has changed: before it answers, it looks for changes,
-// unless that was done a moment ago. So it is never wrong for longer than longestBelief, in silence or under load, and
-// needs no goroutine. It is safe for concurrent use. A nil keyCache remembers nothing.
+// keyCache remembers who keys belong to until keys or users change. Before it answers, it looks for changes, unless the
+// last look was less than lookInterval ago. So it is never wrong for longer than longestBelief, however few or many
+// requests come, and needs no goroutine. It is safe for concurrent use. A nil keyCache remembers nothing.
 type keyCache struct {
 	changes Changes
-	looking sync.Mutex // Held by the one who looks, for whom nobody waits. Taken before mu.
+	looking sync.Mutex // Held by the goroutine that looks; the others do not wait for it. Taken before mu.
 
 	mu     sync.Mutex
-	keys   *simplelru.LRU[presentedKey, knownKey] // Guarded by mu, as all that follows.
-	epoch  uint64                                 // How often all was forgotten.
-	looked time.Time                              // When the last look that succeeded began. Zero: there was none.
-	number uint64                                 // What it saw.
+	keys   *simplelru.LRU[presentedKey, knownKey] // Guarded by mu, like the fields below.
+	epoch  uint64                                 // How often the cache was emptied.
+	looked time.Time                              // When the last successful look began. Zero: there was none.
+	number uint64                                 // The number that it returned.
 }
 
-// newKeyCache returns a cache, or nil if changes are.
+// newKeyCache returns a cache, or nil if changes is nil.
 func newKeyCache(changes Changes) *keyCache {
 	if changes == nil {
 		return nil
 	}
 	keys, err := simplelru.NewLRU[presentedKey, knownKey](rememberedKeys, nil)
-	if err != nil { // Only a size below one is an error.
+	if err != nil { // Cannot happen: only a size below one is an error.
 		return nil
 	}
 	return &keyCache{changes: changes, keys: keys}
 }
 
-// get returns the answer to a key that is known, or nil. The epoch is for put.
+// get returns the answer for a key that is known, or nil. The caller hands the epoch to put.
 func (c *keyCache) get(ctx context.Context, presented presentedKey) (answer *proto.IsAuthorizedResponse, epoch uint64) {
 	if c == nil {
 		return nil, 0
@@ -77,8 +77,9 @@ func (c *keyCache) get(ctx context.Context, presented presentedKey) (answer *pro
 	return key.answer, c.epoch
 }
 
-// isCurrent reports whether the cache has no answer that was wrong already longestBelief before now. It looks for changes
-// if it is time to. Where somebody else is at that, it does not wait.
+// isCurrent reports whether the cache may answer: whether none of its answers has been wrong for longer than
+// longestBelief. It looks for changes if the last look is older than lookInterval. If another goroutine is looking, it
+// does not wait for that.
 func (c *keyCache) isCurrent(ctx context.Context, now time.Time) bool {
 	c.mu.Lock()
 	age := now.Sub(c.looked)
@@ -91,10 +92,10 @@ func (c *keyCache) isCurrent(ctx context.Context, now time.Time) bool {
 	}
 	defer c.looking.Unlock()
 	began := time.Now()
-	// A look that ends with the request that happens to make it would be of no use to the others.
+	// Others use the result of this look too, so it must not end with the request that makes it.
 	number, err := c.changes.Number(context.WithoutCancel(ctx))
 	if err != nil {
-		return false // The database is asked, and has more to say.
+		return false // The caller asks the database, which reports the failure if it lasts.
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,8 +106,8 @@ func (c *keyCache) isCurrent(ctx context.Context, now time.Time) bool {
 	return time.Since(began) < longestBelief
 }
 
-// put remembers an answer that the database gave after a get that returned this epoch. Where all has been forgotten since,
-// the answer may be older than the reason for that, and is not remembered. A change that nobody has seen yet does no
+// put remembers an answer that the database gave after a get that returned this epoch. If the cache has been emptied
+// since, put does nothing, since the answer may be older than the change. A change that no look has seen yet does no
 // harm: the next look sees it.
 func (c *keyCache) put(presented presentedKey, key knownKey, epoch uint64) {
 	if c == nil {
@@ -119,7 +120,7 @@ func (c *keyCache) put(presented presentedKey, key knownKey, epoch uint64) {
 	}
 }
 
-// forgetAll makes the next request for any key ask the database.
+// forgetAll empties the cache, so that the next request for any key asks the database.
 func (c *keyCache) forgetAll() {
 	if c == nil {
 		return
@@ -129,7 +130,7 @@ func (c *keyCache) forgetAll() {
 	c.forget()
 }
 
-// forget is forgetAll for one who has mu.
+// forget empties the cache. The caller holds mu.
 func (c *keyCache) forget() {
 	c.keys.Purge()
 	c.epoch++

@@ -8,7 +8,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// fixedChanges never change.
+// fixedChanges reports no changes.
 type fixedChanges struct{ Changes }
 
 func (fixedChanges) Number(context.Context) (uint64, error) { return 1, nil }
@@ -37,7 +37,7 @@ func TestKeyCacheIsBounded(t *testing.T) {
 	}
 }
 
-// An answer that was on its way when all was forgotten is not remembered: it may be what was to be forgotten.
+// The cache does not remember an answer that was read before it was emptied: the answer may be older than the change.
 func TestKeyCacheRefusesWhatIsOlder(t *testing.T) {
 	c := newKeyCache(fixedChanges{})
 	_, epoch := c.get(t.Context(), numberedKey(1))

@@ -14,22 +14,22 @@ import (
 )
 
 // TestFault047RevokedWhileAuthorized authorises tokens from many goroutines while another control plane on the same
-// database revokes them: no request that begins more than 100 ms after a revocation is let in, and none is refused that
-// ends before it begins.
+// database revokes them. No request is authorised that begins more than 100 ms after a revocation has ended, and none
+// is refused that ends before the revocation begins.
 func TestFault047RevokedWhileAuthorized(t *testing.T) {
 	t.Parallel()
 	const (
 		rounds  = 10_000
-		longest = 10 * time.Second // With the race detector, on a machine that has other things to do.
+		longest = 10 * time.Second // For the race detector on a busy machine.
 	)
 	c := newControlPlaneInMemory(t)
 	elsewhere := openControlPlane(t, c.path, aibridgedserver.Options{})
 	var (
 		tokens = make([]racedToken, rounds)
-		made   atomic.Int64 // Tokens before that are to be used.
+		made   atomic.Int64 // Tokens below this index are in use.
 		done   atomic.Bool
 		users  sync.WaitGroup
-		tally  [2]atomic.Int64 // Of refusals and of those let in.
+		tally  [2]atomic.Int64 // Of refusals and authorisations.
 	)
 	for range 2 {
 		users.Go(func() {
@@ -53,13 +53,13 @@ func TestFault047RevokedWhileAuthorized(t *testing.T) {
 		}
 		tokens[n].revoked.Store(time.Now().UnixNano())
 	}
-	<-time.After(2 * belief) // More are used that have been revoked for long enough.
+	<-time.After(2 * belief) // In this time, more requests use tokens that have been revoked for long enough.
 	done.Store(true)
 	users.Wait()
 	t.Logf("%d tokens, %d times refused, %d let in", made.Load(), tally[0].Load(), tally[1].Load())
 }
 
-// newControlPlaneInMemory returns one whose syncs take no time, where the system has a directory for that.
+// newControlPlaneInMemory returns a control plane whose syncs take no time, if the system has a directory in memory.
 func newControlPlaneInMemory(t *testing.T) controlPlane {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "control-")
@@ -74,13 +74,14 @@ func newControlPlaneInMemory(t *testing.T) controlPlane {
 	return openControlPlane(t, filepath.Join(dir, "control.db"), aibridgedserver.Options{})
 }
 
-// racedToken is a token, and when its revocation began and ended, in nanoseconds since 1970. Zero: it has not.
+// racedToken is a token, and the times at which its revocation began and ended, in nanoseconds since 1970. Zero: not
+// yet.
 type racedToken struct {
 	text              string
 	revoking, revoked atomic.Int64
 }
 
-// use authorises the token, and returns 1 if it was let in.
+// use authorises the token, and returns 1 if that succeeded.
 func (r *racedToken) use(t *testing.T, c controlPlane) int {
 	revoked, began := r.revoked.Load(), time.Now().UnixNano()
 	_, err := c.IsAuthorized(t.Context(), &proto.IsAuthorizedRequest{Key: r.text})

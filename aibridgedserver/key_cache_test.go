@@ -18,13 +18,13 @@ import (
 // belief is how long an answer may be wrong after another process has changed something.
 const belief = 100 * time.Millisecond
 
-// both are the two requests by which a key is known.
+// both returns the two requests that can present a token: as a whole, and delegated by its id.
 func both(token string) []*proto.IsAuthorizedRequest {
 	id, _, _ := strings.Cut(token, "-")
 	return []*proto.IsAuthorizedRequest{{Key: token}, {KeyId: id}}
 }
 
-// checkKnown authorises a key both ways.
+// checkKnown checks that a token is authorised both ways.
 func (c controlPlane) checkKnown(t *testing.T, token, username string) {
 	t.Helper()
 	for _, request := range both(token) {
@@ -35,7 +35,7 @@ func (c controlPlane) checkKnown(t *testing.T, token, username string) {
 	}
 }
 
-// checkUnknown has a key refused both ways.
+// checkUnknown checks that a token is refused both ways.
 func (c controlPlane) checkUnknown(t *testing.T, token string) {
 	t.Helper()
 	for _, request := range both(token) {
@@ -52,8 +52,8 @@ func (c controlPlane) exec(t *testing.T, query string, args ...any) {
 	}
 }
 
-// A key that has been authorised is known without the reader, which is gone here, for as long as nothing changes: records
-// are no such change.
+// An authorised key is remembered until keys or users change: the reader is closed here, so the database cannot answer.
+// New records are no such change.
 func TestKeyIsRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestKeyIsRemembered(t *testing.T) {
 			c.checkKnown(t, token, "alice")
 			<-time.After(time.Hour)
 		}
-		// A wrong secret is the database's to judge.
+		// A wrong secret is not remembered, so the database is asked.
 		_, err := c.IsAuthorized(t.Context(), &proto.IsAuthorizedRequest{Key: token[:len(token)-1] + "0"})
 		if drpcerr.Code(err) != codeUnavailable {
 			t.Errorf("got %v", err)
@@ -76,7 +76,8 @@ func TestKeyIsRemembered(t *testing.T) {
 	})
 }
 
-// Whatever another process does to a key or its user is known after 100 ms, with traffic or without.
+// Each kind of change that another process makes to a key or its user takes effect within 100 ms, with and without
+// traffic.
 func TestFault047ChangesAreKnown(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -87,7 +88,7 @@ func TestFault047ChangesAreKnown(t *testing.T) {
 		"revoked": {change: `UPDATE api_keys SET revoked_at = 1`, refused: true},
 		"expired": {change: `UPDATE api_keys SET expires_at = 1`, refused: true},
 		"deleted": {change: `DELETE FROM api_keys`, refused: true},
-		"secret":  {change: `UPDATE api_keys SET secret_sha256 = x'00'`, user: "alice"}, // Delegated keys have none.
+		"secret":  {change: `UPDATE api_keys SET secret_sha256 = x'00'`, user: "alice"}, // A delegated key has no secret, so it stays good.
 		"renamed": {change: `UPDATE users SET username = 'ada'`, user: "ada"},
 		"owner": {
 			change: `UPDATE api_keys SET user_id = (SELECT id FROM users WHERE username = 'bob')`, user: "bob",
@@ -105,7 +106,7 @@ func TestFault047ChangesAreKnown(t *testing.T) {
 					elsewhere.exec(t, test.change+` WHERE id IN ($1, $2)`, key.ID, key.UserID)
 					for began := time.Now(); time.Since(began) < belief; {
 						if !silence {
-							_, _ = c.IsAuthorized(t.Context(), both(token)[0]) // Either is right.
+							_, _ = c.IsAuthorized(t.Context(), both(token)[0]) // Both answers are right here.
 						}
 						<-time.After(belief / 7)
 					}
@@ -125,7 +126,7 @@ func TestFault047ChangesAreKnown(t *testing.T) {
 	}
 }
 
-// A server knows at once what it did itself.
+// A server's own revocation takes effect at once.
 func TestFault047OwnRevocationIsKnownAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -139,7 +140,7 @@ func TestFault047OwnRevocationIsKnownAtOnce(t *testing.T) {
 	}
 }
 
-// A key that is remembered ends in the very microsecond in which it expires.
+// A remembered key is refused from the microsecond on in which it expires.
 func TestRememberedKeyExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,7 +158,7 @@ func TestRememberedKeyExpires(t *testing.T) {
 	})
 }
 
-// fakeChanges does instead of what a database's own do.
+// fakeChanges replaces a database's own Changes.
 type fakeChanges struct {
 	aibridgedserver.Changes
 
@@ -166,7 +167,7 @@ type fakeChanges struct {
 
 func (f fakeChanges) Number(context.Context) (uint64, error) { return f.number() }
 
-// newWithChanges returns a control plane with other changes.
+// newWithChanges returns a control plane with Changes whose Number is number.
 func newWithChanges(t *testing.T, number func() (uint64, error)) controlPlane {
 	t.Helper()
 	c := newControlPlane(t)
@@ -187,7 +188,7 @@ func newWithChanges(t *testing.T, number func() (uint64, error)) controlPlane {
 	return controlPlane{server, db, c.path}
 }
 
-// Where nothing can tell whether keys have changed, the database is asked each time.
+// If nothing can tell whether keys have changed, each authorisation asks the database.
 func TestNothingIsRememberedBlindly(t *testing.T) {
 	t.Parallel()
 	for name, number := range map[string]func() (uint64, error){
@@ -206,7 +207,7 @@ func TestNothingIsRememberedBlindly(t *testing.T) {
 	}
 }
 
-// A look that hangs makes nobody wait but the one who looks, and no answer is believed for longer because of it.
+// When a look for changes hangs, only the request that looks waits for it, and no answer is used for longer than usual.
 func TestLookThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -231,13 +232,13 @@ func TestLookThatHangs(t *testing.T) {
 
 		c.exec(t, `UPDATE api_keys SET revoked_at = 1 WHERE id = $1`, key.ID)
 		began := time.Now()
-		c.checkKnown(t, token, "alice") // For so long an answer may be believed.
+		c.checkKnown(t, token, "alice") // The answer may still be used.
 		<-time.After(belief / 2)
 		c.checkUnknown(t, token)
 		if waited := time.Since(began); waited != belief/2 {
 			t.Errorf("waited %v", waited-belief/2)
 		}
-		// The one who looked has waited too long to go by what it saw.
+		// The look took too long for its result to be used.
 		hang.Store(nil)
 		<-time.After(belief)
 		close(until)

@@ -28,7 +28,7 @@ func newControlPlane(tb testing.TB) controlPlane {
 	return openControlPlane(tb, filepath.Join(tb.TempDir(), "control.db"), aibridgedserver.Options{})
 }
 
-// openControlPlane opens what may be open already: two on one path are like two processes.
+// openControlPlane opens a database that may be open already: two control planes on one path are like two processes.
 func openControlPlane(tb testing.TB, path string, options aibridgedserver.Options) controlPlane {
 	tb.Helper()
 	db, err := sqlite.Open(tb.Context(), path)
@@ -83,7 +83,7 @@ func (c controlPlane) token(tb testing.TB, username string) (string, aibridgedse
 	return token, key
 }
 
-// mustStore stores records and fails where one of them is not stored.
+// mustStore stores records. It fails the test if one of them is not stored.
 func (c controlPlane) mustStore(tb testing.TB, records ...*proto.Record) {
 	tb.Helper()
 	response, err := c.RecordBatch(tb.Context(), &proto.RecordBatchRequest{Records: records})

@@ -15,8 +15,8 @@ const (
 		JOIN mcp_servers m ON m.id = t.mcp_server_id WHERE t.user_id = $1 AND m.enabled`
 )
 
-// GetMCPServerConfigs returns the MCP servers that are enabled, the same for every user. There is no server of the
-// control plane's own.
+// GetMCPServerConfigs returns the MCP servers that are enabled, the same for every user. The control plane has no MCP
+// server of its own, so coder_mcp_config is not set.
 func (s *Server) GetMCPServerConfigs(
 	ctx context.Context, in *proto.GetMCPServerConfigsRequest,
 ) (*proto.GetMCPServerConfigsResponse, error) {
@@ -35,8 +35,8 @@ func (s *Server) GetMCPServerConfigs(
 	return response, nil
 }
 
-// GetMCPServerAccessTokensBatch returns the user's tokens for MCP servers. Each id that is asked for is in exactly one
-// of the response's maps.
+// GetMCPServerAccessTokensBatch returns the user's tokens for MCP servers. Each requested id is in exactly one of the
+// response's maps.
 func (s *Server) GetMCPServerAccessTokensBatch(
 	ctx context.Context, in *proto.GetMCPServerAccessTokensBatchRequest,
 ) (*proto.GetMCPServerAccessTokensBatchResponse, error) {

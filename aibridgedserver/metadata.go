@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// metadata returns a record's metadata as the JSON object that is stored, its names in ascending order, so that equal
+// metadata returns a record's metadata as the JSON object that is stored. Its names are in ascending order, so equal
 // metadata is equal text. Entries that hold no JSON value are left out, with a warning.
 func (s *Server) metadata(ctx context.Context, interception uuid.UUID, entries map[string]*anypb.Any) string {
 	if len(entries) == 0 {
@@ -31,7 +31,7 @@ func (s *Server) metadata(ctx context.Context, interception uuid.UUID, entries m
 	return string(text)
 }
 
-// metadataObject returns the JSON object of those entries that hold a JSON value, and why the others do not.
+// metadataObject returns the JSON object of those entries that hold a JSON value, and an error for each of the others.
 func metadataObject(entries map[string]*anypb.Any) (text []byte, failures []error) {
 	text = append(make([]byte, 0, 64*len(entries)), '{')
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
@@ -73,8 +73,8 @@ const (
 // largestWhole bounds the whole numbers that JSON writes without an exponent and a float64 holds exactly.
 const largestWhole = 1 << 53
 
-// appendPlain appends the JSON of a text, a number or a truth value, if entry holds one that is written as it is. Nearly
-// all metadata is of these, and to read it through the message costs ten times as much.
+// appendPlain appends the JSON of entry, and returns true, if entry holds a text that needs no escapes, a whole number
+// or a truth value. Nearly all metadata is of these kinds, and decoding the message costs ten times as much.
 func appendPlain(text []byte, entry *anypb.Any) ([]byte, bool) {
 	if entry.GetTypeUrl() != valueType {
 		return text, false
@@ -109,7 +109,7 @@ func appendPlain(text []byte, entry *anypb.Any) ([]byte, bool) {
 	return text, false
 }
 
-// isPlain reports whether a text stands in JSON as it is.
+// isPlain reports whether a text can stand in JSON without escapes.
 func isPlain[T string | []byte](text T) bool {
 	for _, c := range []byte(text) {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {

@@ -15,7 +15,7 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 )
 
-// sinkFunc hears what is logged.
+// sinkFunc is called with each log entry.
 type sinkFunc func(slog.SinkEntry)
 
 func (f sinkFunc) LogEntry(_ context.Context, entry slog.SinkEntry) { f(entry) }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Provider is a provider as a gateway was last set up with it. Its key is not among what is stored.
+// Provider is a provider as a gateway was last set up with it. Its key is not stored.
 type Provider struct {
 	Name     string `json:"name"`
 	Type     string `json:"type"`
@@ -15,7 +15,7 @@ type Provider struct {
 	Disabled bool   `json:"disabled"`
 }
 
-// SetProviders stores that these are the providers now, and no others.
+// SetProviders replaces all stored providers with these.
 func (s *Server) SetProviders(ctx context.Context, providers []Provider) error {
 	now := time.Now().UnixMicro()
 	err := inTx(ctx, s.db.Writer, nil, func(tx *sql.Tx) error {

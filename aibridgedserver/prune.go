@@ -8,25 +8,26 @@ import (
 )
 
 const (
-	// pruneHold is how long one transaction of Prune should keep others from writing, but for its commit: that takes as long
-	// as the disk does, however little is deleted.
+	// pruneHold is how long one transaction of Prune should keep others from writing. The commit is not counted: the
+	// disk decides how long it takes, however little is deleted.
 	pruneHold = 10 * time.Millisecond
 	// leastPruned and mostPruned bound the rows that a transaction deletes.
 	leastPruned = 64
 	mostPruned  = 1024
 )
 
-// childTables returns the tables that hold what belongs to interceptions.
+// childTables returns the tables of the records that belong to interceptions.
 func childTables() [4]string {
 	return [...]string{"prompt_usages", "token_usages", "tool_usages", "model_thoughts"}
 }
 
 // Prune deletes the interceptions that started before a time, with all that belongs to them, and returns how many. It
-// also deletes older records of interceptions that have not started, which come to be where a record of an interception
-// arrives after that was deleted.
+// also deletes records from before that time whose interception has no start. Such records remain when one arrives
+// after its interception was deleted.
 //
-// It works in many short transactions, and leaves others as much time to write as it takes. Where ctx ends, or one of
-// the transactions fails, what it has deleted stays deleted, and is counted beside the error.
+// It works in many short transactions. After each it pauses for as long as the transaction took, so that others can
+// write. If ctx ends or a transaction fails, Prune returns an error and the number of interceptions that it has
+// deleted; they stay deleted.
 func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := pruning{server: s, before: before.UnixMicro(), rows: leastPruned}
 	for _, started := range []bool{true, false} {
@@ -52,24 +53,26 @@ type pruning struct {
 	server *Server
 	before int64         // In microseconds.
 	rows   int           // How many rows the next step may delete.
-	took   time.Duration // The last step.
+	took   time.Duration // How long the last step took.
 }
 
 const (
-	// oldest are the interceptions that a step is about. They are fewer than the rows that it may delete, since each has
-	// some that belong to it.
+	// oldest selects the interceptions that a step deletes. They are fewer than the rows that it may delete, since rows
+	// of other tables belong to each.
 	oldest = `SELECT id FROM interceptions WHERE started = $1 AND started_at < $2 ORDER BY started_at, id LIMIT $3`
-	// deleteOldest follows the deletion of all that belongs to them.
+	// deleteOldest runs after all rows that belong to these interceptions are deleted.
 	deleteOldest = `DELETE FROM interceptions WHERE id IN (` + oldest + `)`
 )
 
-// deleteFromOldest deletes what a table has of them, at most so many rows.
+// deleteFromOldest returns the statement that deletes the rows of a table that belong to the oldest interceptions, at
+// most $4 of them.
 func deleteFromOldest(table string) string {
 	return `DELETE FROM ` + table + ` WHERE (interception_id, record_id) IN (SELECT interception_id, record_id FROM ` + table +
 		` WHERE interception_id IN (` + oldest + `) LIMIT $4)`
 }
 
-// step deletes some rows in one transaction. It returns how many interceptions are among them, and whether none is left.
+// step deletes some rows in one transaction. It returns how many of them are interceptions, and whether none is left to
+// delete.
 func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done bool, err error) {
 	if err := p.server.writer.begin(); err != nil {
 		return 0, false, unavailable(err)
@@ -83,7 +86,7 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 	var began time.Time
 	var held time.Duration
 	err = inTurn(ctx, p.server.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
-		began = time.Now() // The wait for one's turn holds nobody up.
+		began = time.Now() // From here on others cannot write; while this step waited for its turn, they could.
 		defer func() { held = time.Since(began) }()
 		room := int64(p.rows)
 		for _, table := range childTables() {
@@ -92,7 +95,7 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 				return err
 			}
 			if room -= n; room <= 0 {
-				return nil // There may be more, and an interception goes last.
+				return nil // There may be more rows, and an interception is deleted only after all that belongs to it.
 			}
 		}
 		deleted, err = affected(tx.ExecContext(ctx, deleteOldest, which...))
@@ -112,7 +115,8 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 	return deleted, done, nil
 }
 
-// rest leaves others as much time to write as the last step has taken from them.
+// rest pauses for as long as the last step took, so that others can write. It returns the cause of ctx's end if ctx
+// ends first.
 func (p *pruning) rest(ctx context.Context) error {
 	select {
 	case <-time.After(p.took):

@@ -31,7 +31,7 @@ func (c controlPlane) mustPrune(tb testing.TB, before int, want int64) {
 	}
 }
 
-// shifted are the six kinds of record of an interception that starts at a second.
+// shifted returns a record of each of the six kinds, of an interception that starts at second at.
 func shifted(id string, at int) []*proto.Record {
 	return []*proto.Record{
 		start(id, newID(), at), prompt(id, "hello", at), tokens(id, 1, at), tool(id, "Bash", `{}`, at), thought(id, "hm", at),
@@ -87,8 +87,8 @@ func TestPruneOfOneWithManyRecords(t *testing.T) {
 	}
 }
 
-// Records that arrive after their interception was deleted, since an acknowledgement was lost, are seen by nobody and are
-// deleted the next time.
+// Records can arrive after their interception was deleted, if an acknowledgement was lost. No report shows them, and
+// the next Prune deletes them.
 func TestPruneOfRecordsThatComeLate(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]func([]*proto.Record) []*proto.Record{
@@ -121,7 +121,7 @@ func TestPruneOfRecordsThatComeLate(t *testing.T) {
 	}
 }
 
-// What came before its start, and is not old, stays until that comes.
+// Records whose interception has no start yet stay, if they are not old.
 func TestPruneKeepsWhatHasNotStarted(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -156,7 +156,7 @@ func TestPruneStopsWithItsContext(t *testing.T) {
 	c.mustPrune(t, 1000, int64(left))
 }
 
-// Others write while much is deleted, and lose nothing; nobody waits long.
+// While Prune deletes much, others can write without losing anything and without waiting long.
 func TestPruneBesideWriters(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -202,7 +202,7 @@ func TestPruneAfterClose(t *testing.T) {
 	}
 }
 
-// The pages of what was deleted are used again: a file from which as much is deleted as comes in does not grow.
+// The pages of deleted rows are used again: a file stops growing when as much is deleted as is added.
 func TestPruneLetsTheFileStopGrowing(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)

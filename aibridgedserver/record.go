@@ -11,22 +11,22 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// record is a record made ready to be stored.
+// record is a record as it is stored, or the reason why it is not.
 type record struct {
 	interception uuid.UUID
-	into         insertion // insertStart, insertEnd, or that of what belongs to an interception.
-	values       []any     // Of its row, in the order of the insertion's columns.
-	at           int64     // Its own time, in microseconds, and not after its arrival.
-	// failure is why the record is not stored: set where its request makes no record, and by the writer.
+	into         insertion // insertStart, insertEnd, or that of a record that belongs to an interception.
+	values       []any     // The values of its row, in the order of the insertion's columns.
+	at           int64     // The record's time in microseconds, or that of its arrival if that is earlier.
+	// failure is why the record is not stored. It is set for a bad request, and by the writer.
 	failure error
-	// permanent says that the failure is the record's own.
+	// permanent says that the record itself causes the failure, so that it will never be stored.
 	permanent bool
 }
 
-// refused returns a record that can never be stored.
+// refused returns a record that can never be stored, because of err.
 func refused(err error) *record { return &record{failure: err, permanent: true} }
 
-// record returns in as a record, whichever of the six it is.
+// record returns the one of the six records that in holds.
 func (s *Server) record(ctx context.Context, in *proto.Record) *record {
 	switch in := in.GetRecord().(type) {
 	case *proto.Record_Interception:
@@ -65,10 +65,11 @@ func (s *Server) interception(ctx context.Context, in *proto.RecordInterceptionR
 	})
 }
 
-// endPrefix is how many values of an end stand before those that a whole interception takes over.
+// endPrefix is how many values of an end, its id and its time, are left out where start and end are stored as one row.
 const endPrefix = 2
 
-// interceptionEnded needs no record id to be stored once: an interception ends once.
+// interceptionEnded does not need the record id: an interception ends once, so its own id is enough to store the end
+// once.
 func (s *Server) interceptionEnded(in *proto.RecordInterceptionEndedRequest) *record {
 	id, err := parseID("id", in.GetId())
 	if err != nil {
@@ -129,13 +130,13 @@ func (s *Server) modelThought(ctx context.Context, in *proto.RecordModelThoughtR
 	})
 }
 
-// newRecord returns a record of its own time at.
+// newRecord returns a record whose time is at, or now if at is later.
 func newRecord(into insertion, interception uuid.UUID, at int64, values []any) *record {
 	return &record{interception: interception, into: into, values: values, at: min(at, time.Now().UnixMicro())}
 }
 
-// ids returns the ids of a child of an interception. A client that sends no record id gets one made here: its records
-// can be stored twice if it sends them twice.
+// ids returns the id of a record that belongs to an interception, and that of the interception. If the client sends no
+// record id, ids makes one; such a record is stored twice if the client sends it twice.
 func ids(in interface {
 	GetRecordId() string
 	GetInterceptionId() string
@@ -152,7 +153,7 @@ func ids(in interface {
 	return id, interception, err
 }
 
-// bodySum returns the size and the hash of a body, nil where the gateway did not tell them.
+// bodySum returns the size and the hash of a body, each nil if the gateway did not send it.
 func bodySum(size int64, sha256 []byte) (any, any) {
 	var hash any
 	if len(sha256) > 0 {
@@ -164,7 +165,7 @@ func bodySum(size int64, sha256 []byte) (any, any) {
 	return size, hash
 }
 
-// parseID returns a UUID, however it is spelled.
+// parseID returns the UUID in text, in any of its spellings.
 func parseID(field, text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil {
@@ -173,7 +174,7 @@ func parseID(field, text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// nullable returns the text that an optional field holds, or nil where it is not set.
+// nullable returns the text of an optional field, or nil if it is not set.
 func nullable(field *string) any {
 	if field == nil {
 		return nil
@@ -181,7 +182,7 @@ func nullable(field *string) any {
 	return *field
 }
 
-// sequenceNumber returns the number that an optional field holds, or nil where it is not set.
+// sequenceNumber returns the number of an optional field, or nil if it is not set.
 func sequenceNumber(field *int32) any {
 	if field == nil {
 		return nil

@@ -16,8 +16,8 @@ func (s *Server) RecordInterception(
 	return &proto.RecordInterceptionResponse{}, nil
 }
 
-// RecordInterceptionEnded stores the end of an interception, which need not have started yet. A second end of the same
-// interception changes nothing.
+// RecordInterceptionEnded stores the end of an interception, also if its start is not stored yet. A second end of the
+// same interception changes nothing.
 func (s *Server) RecordInterceptionEnded(
 	ctx context.Context, in *proto.RecordInterceptionEndedRequest,
 ) (*proto.RecordInterceptionEndedResponse, error) {
@@ -67,9 +67,9 @@ func (s *Server) RecordModelThought(
 	return &proto.RecordModelThoughtResponse{}, nil
 }
 
-// RecordBatch stores records of several kinds. The response names those that are not stored, and counts those that had
-// been stored before. It returns an error where ctx or the server ends first: then nothing is known of any of them, and
-// all may be sent again.
+// RecordBatch stores records of several kinds. The response names the records that are not stored, and counts those
+// that had been stored before. RecordBatch returns an error if ctx or the server ends first. The caller then does not
+// know which records are stored, and may send all of them again.
 func (s *Server) RecordBatch(ctx context.Context, in *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error) {
 	all := make([]*record, len(in.GetRecords()))
 	good := make([]*record, 0, len(all))
@@ -96,7 +96,7 @@ func (s *Server) RecordBatch(ctx context.Context, in *proto.RecordBatchRequest) 
 	return response, nil
 }
 
-// storeOne stores a record that comes alone.
+// storeOne stores one record, in a transaction of its own.
 func (s *Server) storeOne(ctx context.Context, r *record) error {
 	if r.failure == nil {
 		if _, err := s.writer.store(ctx, []*record{r}); err != nil {

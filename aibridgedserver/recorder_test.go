@@ -76,7 +76,7 @@ func TestFault074SameRecordTwiceIsStoredOnce(t *testing.T) {
 	}
 }
 
-// Who delivers a batch again learns how much of it had arrived.
+// A gateway that delivers a batch again learns how many of its records had arrived.
 func TestFault074DuplicatesAreCounted(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -101,9 +101,9 @@ func TestFault074DuplicatesAreCounted(t *testing.T) {
 		{[]*proto.Record{nameless, refused, records[0]}, 1},
 		{append(sixKinds(newID()), records...), 6},
 		{[]*proto.Record{started[0]}, 0},
-		{started, 1}, // Of a start and an end in one batch, the start is known.
+		{started, 1}, // Of the start and the end in this batch, the start is stored already.
 		{[]*proto.Record{ended[1]}, 0},
-		{ended, 1}, // And here the end.
+		{ended, 1}, // Here the end is.
 		{append(append(fresh, started...), ended...), 4},
 		{append(twice, twice...), 2},
 		{append(twice[:1:1], nameless), 1},
@@ -135,7 +135,7 @@ func TestFault074SpellingOfAnIDDoesNotMatter(t *testing.T) {
 	}
 }
 
-// Without a record id, as an older client sends it, every delivery is a record.
+// An older client sends no record id: then each delivery is stored as a record.
 func TestRecordWithoutIDIsStored(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -254,7 +254,7 @@ func TestFault065BadRequestsAreFinal(t *testing.T) {
 	})
 }
 
-// Times that say nothing become the time of arrival; numbers are stored as they come.
+// A time that is missing or out of range becomes the time of arrival; numbers are stored as they come.
 func TestFault065OddValuesAreStored(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -277,7 +277,7 @@ func TestFault065OddValuesAreStored(t *testing.T) {
 	}
 }
 
-// What the wire's limits are, its client knows; a record that arrives is stored whole.
+// The client keeps to the limits of the wire; the server stores every record whole, however long.
 func TestFault071LongTextsAreStoredWhole(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)

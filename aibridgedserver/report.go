@@ -15,28 +15,29 @@ import (
 	"github.com/google/uuid"
 )
 
-// pageSize is how many interceptions are read at a time, with all that belongs to them.
+// pageSize is how many interceptions are read at a time, with the records that belong to them.
 const pageSize = 100
 
-// InterceptionFilter says which interceptions a report is about. The zero value is all of them.
+// InterceptionFilter says which interceptions a report contains. The zero value means all of them.
 type InterceptionFilter struct {
-	// ID, where it is not empty, keeps the one with this id, a UUID.
+	// ID, if not empty, keeps only the interception with this id, a UUID.
 	ID string
-	// Username, where it is not empty, keeps those that this user initiated. A name that nobody has keeps none.
+	// Username, if not empty, keeps only those that this user initiated: none, if there is no such user.
 	Username string
-	// Since, where it is not zero, keeps those that started at that time or later.
+	// Since, if not zero, keeps only those that started at that time or later.
 	Since time.Time
-	// EndedSince, where it is not zero, keeps those that ended at that time or later.
+	// EndedSince, if not zero, keeps only those that ended at that time or later.
 	EndedSince time.Time
-	// Limit, where above zero, keeps that many of the newest.
+	// Limit, if above zero, keeps only that many of the newest.
 	Limit int
 }
 
 // Interceptions yields the interceptions that filter keeps, the oldest first, each with all that was recorded of it.
 // An interception whose start is not recorded yet is not among them.
 //
-// It reads page by page and holds nothing of the database while the caller is at work, so that a slow reader hinders no
-// writer; what is recorded meanwhile may or may not be seen. It ends after the first error.
+// It reads page by page. While the caller handles a page it holds neither a transaction nor a connection, so a slow
+// caller does not delay writers. Records that are stored meanwhile may or may not appear. It ends after the first
+// error.
 func (s *Server) Interceptions(ctx context.Context, filter InterceptionFilter) iter.Seq2[*Interception, error] {
 	return func(yield func(*Interception, error) bool) {
 		if err := s.report(ctx, filter, yield); err != nil {
@@ -79,19 +80,19 @@ func (s *Server) report(ctx context.Context, filter InterceptionFilter, yield fu
 	return nil
 }
 
-// position is a place in the order of interceptions: at the one with that start and that id.
+// position is a place in the order of interceptions: that of the interception with this start and this id.
 type position struct {
 	startedAt int64
 	id        uuid.UUID
 }
 
-// resolved is a filter in the terms of the tables.
+// resolved is a filter whose values are those of the tables' columns.
 type resolved struct {
 	id, initiator *uuid.UUID // Nil: any.
 	endedSince    int64      // Zero: any.
 }
 
-// resolve returns what filter says in the terms of the tables, and whether anything can match it.
+// resolve returns filter with the values of the tables' columns, and whether anything can match it.
 func (s *Server) resolve(ctx context.Context, filter InterceptionFilter) (r resolved, possible bool, err error) {
 	if filter.ID != "" {
 		id, err := uuid.Parse(filter.ID)
@@ -116,22 +117,22 @@ func (s *Server) resolve(ctx context.Context, filter InterceptionFilter) (r reso
 	return r, true, nil
 }
 
-// Long interceptions, those that took more than that many microseconds, have an index of their ends. It has the same
-// condition, or it would not be used.
+// Long interceptions, which took more than longInterception microseconds, have an index of their ends. SQLite uses it
+// only for a query with the same condition as the index.
 const (
 	longInterception = 600_000_000
 	selectFirstLong  = `SELECT min(started_at) FROM interceptions WHERE ended_at > started_at + 600000000 AND ended_at >= $1`
 )
 
-// reportStart returns the position behind which the interceptions of a filter begin.
+// reportStart returns a position before the first interception that filter keeps.
 func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r resolved) (position, error) {
 	start := position{startedAt: math.MinInt64}
 	if !filter.Since.IsZero() {
 		start.startedAt = filter.Since.UnixMicro()
 	}
 	if r.endedSince != 0 {
-		// There is no index of all ends, which would cost every interception. Those that are not long started shortly before
-		// they ended.
+		// There is no index of all ends, since it would cost time for every interception. An interception that is not
+		// long started at most longInterception before its end.
 		first := r.endedSince - longInterception
 		var long sql.NullInt64
 		err := s.db.Reader.QueryRowContext(ctx, selectFirstLong, r.endedSince).Scan(&long)
@@ -146,7 +147,7 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 	if filter.Limit <= 0 {
 		return start, nil
 	}
-	// The newest that is one too many, if there are so many.
+	// The report begins behind the newest interception that is beyond the limit, if there are so many.
 	query, args := keyset(`SELECT i.started_at, i.id`, r, start)
 	query += ` ORDER BY i.started_at DESC, i.id DESC LIMIT 1 OFFSET ` + placeholder(&args, filter.Limit)
 	err := s.db.Reader.QueryRowContext(ctx, query, args...).Scan(&start.startedAt, &start.id)
@@ -156,13 +157,13 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 	return start, err
 }
 
-// keyset returns a selection from the interceptions, with the conditions that a filter and after make, and the arguments
-// of these.
+// keyset returns a query that selects from the interceptions behind after that match r, and its arguments.
 func keyset(selection string, r resolved, after position) (query string, args []any) {
 	query = selection + ` FROM interceptions i WHERE (i.started_at, i.id) > (` + placeholder(&args, after.startedAt) + `, ` +
 		placeholder(&args, after.id[:]) + `)`
 	if r.initiator != nil {
-		// Who has an initiator has started. To say so would lead to the index by start.
+		// A row with an initiator has started. With the condition on started as well, SQLite would use the index by
+		// start instead of that by initiator.
 		query += ` AND i.initiator_id = ` + placeholder(&args, r.initiator[:])
 	} else {
 		query += ` AND i.started = 1`
@@ -187,8 +188,8 @@ const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provid
 	COALESCE(NULLIF(i.end_credential_hint, ''), i.credential_hint), i.metadata, i.request_bytes, i.request_sha256,
 	i.started_at, i.ended_at, i.error_type, i.error_message, i.response_bytes, i.response_sha256`
 
-// page returns the size interceptions behind after, or as many as there are, and the position of the last. All of it is
-// read in one transaction, so that no interception is seen in two states.
+// page returns the next size interceptions behind after, or fewer at the end, and the position of the last. It reads
+// all of them in one transaction, so that each interception and its records fit together.
 func (s *Server) page(
 	ctx context.Context, r resolved, after position, size int,
 ) (page []*Interception, last position, err error) {
@@ -230,7 +231,7 @@ func scanInterception(rows *sql.Rows) (uuid.UUID, *Interception, error) {
 	return id, i, err
 }
 
-// loadInitiators adds to the interceptions of a page the names of those who initiated them.
+// loadInitiators adds to the interceptions of a page the names of their initiators.
 func loadInitiators(ctx context.Context, tx *sql.Tx, page []*Interception) error {
 	names := map[string]string{}
 	var args []any
@@ -254,7 +255,7 @@ func loadInitiators(ctx context.Context, tx *sql.Tx, page []*Interception) error
 	return err
 }
 
-// hexOrNil returns the bytes that a column holds as text.
+// hexOrNil returns a column's bytes in hexadecimal, or nil if it is NULL.
 func hexOrNil(bytes []byte) *string {
 	if bytes == nil {
 		return nil

@@ -15,8 +15,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// The JSON of an interception is what scripts read: its names do not change, what is not known is null, and lists are
-// never null.
+// Scripts read the JSON of an interception: its names do not change, unknown values are null, and lists are never null.
 func TestInterceptionAsJSON(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -173,7 +172,8 @@ func TestInterceptionsFilter(t *testing.T) {
 	}
 }
 
-// What ended within a time may have started long before, and what is asked for by its id need not have ended.
+// An interception that EndedSince keeps may have started long before that time. One that is found by its id need not
+// have ended.
 func TestInterceptionsByEndAndID(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -197,8 +197,8 @@ func TestInterceptionsByEndAndID(t *testing.T) {
 	}
 }
 
-// Interceptions of all lengths around the ten minutes from which on they have an index of their own, and such that end
-// before they start, as by a clock that was set back.
+// The interceptions here last less than, just and more than the ten minutes above which they are in an index of their
+// own. Some end before they start, as happens when a clock is set back.
 func TestInterceptionsEndedSince(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -248,15 +248,15 @@ func TestInterceptionsEndedSince(t *testing.T) {
 	}
 }
 
-// Each report finds its beginning by an index, and so does the deletion of what is old. The engine decides without
-// knowing how much there is, so an empty database tells.
+// Each report finds its beginning by an index, and so does Prune. An empty database is enough to show that, since the
+// engine chooses indexes without knowing how many rows there are.
 func TestNothingScansATable(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
 	c.token(t, "alice")
 	for name, test := range map[string]struct {
 		filter aibridgedserver.InterceptionFilter
-		index  string // Of the interceptions.
+		index  string // The index of interceptions that the query must use.
 	}{
 		"all":              {aibridgedserver.InterceptionFilter{}, "interceptions_by_start"},
 		"since":            {aibridgedserver.InterceptionFilter{Since: time.Now()}, "interceptions_by_start"},
@@ -306,7 +306,7 @@ func (c controlPlane) plan(t *testing.T, query aibridgedserver.Query) string {
 	return strings.Join(steps, "; ")
 }
 
-// Parallel calls of a model happen at one instant: their order is the one in which they were recorded.
+// A model's parallel tool calls have the same time: they are listed in the order in which they were recorded.
 func TestChildrenAreInOrder(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -322,7 +322,7 @@ func TestChildrenAreInOrder(t *testing.T) {
 	}
 }
 
-// A reader that stops in the middle, or takes its time, holds nothing that others need.
+// A caller that stops in the middle of a report, or is slow, holds nothing that others need.
 func TestInterceptionsHoldsNothingBetweenPages(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)

@@ -13,8 +13,8 @@ import (
 
 var scale = flag.Int("scale", 0, "how many interceptions the database of TestScale has; 0 skips it")
 
-// TestScale fills a database with as many interceptions as the flag says, each with a prompt and a token usage, and tells
-// how long reports take. Ten million need 12 GB in the directory for temporary files.
+// TestScale fills a database with as many interceptions as the flag says, each with a prompt and a token usage, and
+// logs how long reports take. Ten million need 12 GB in the directory for temporary files.
 //
 //	go test ./aibridgedserver -run TestScale -v -timeout 2h -scale 10000000
 func TestScale(t *testing.T) {
@@ -53,13 +53,14 @@ func TestScale(t *testing.T) {
 	measurePrune(t, c)
 }
 
-// fill stores one interception a second, each two seconds long, and one of a thousand is alice's. One of ten thousand
-// takes an hour: where there are a multiple of ten thousand, one of these ended within the last hour and started before.
+// fill stores interceptions that start a second apart and last two seconds; one of a thousand is alice's. One of ten
+// thousand lasts an hour: if their number is a multiple of ten thousand, one of these ended within the last hour and
+// started before it.
 func fill(t *testing.T, c controlPlane, alice string) {
 	t.Helper()
 	began := time.Now()
 	for _, statement := range []string{
-		// The ids are like UUIDs of version 7: milliseconds in six bytes, and then what tells them apart.
+		// The ids are like UUIDs of version 7: six bytes of milliseconds, then bytes that make them distinct.
 		`CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $1)
 			SELECT i, unhex(printf('%012x', 1700000000000 + i * 1000) || '7000800000000000' || printf('%04x', i % 65536)) AS id,
 			(1700000000 + i) * 1000000 AS at FROM n`,
@@ -89,7 +90,7 @@ func fill(t *testing.T, c controlPlane, alice string) {
 		pragma_page_count, pragma_page_size`))
 }
 
-// measurePrune deletes a hundredth while one caller stores records, and tells how long that waits.
+// measurePrune deletes a hundredth while one caller stores records, and logs how long that caller waits.
 func measurePrune(t *testing.T, c controlPlane) {
 	t.Helper()
 	var waits []time.Duration

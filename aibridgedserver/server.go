@@ -13,9 +13,10 @@
 //	}
 //	defer server.Close()
 //
-// A [Server] is served over DRPC, or called as it is by a gateway in the same process. It treats requests as immutable.
+// A gateway calls a [Server] over DRPC, or directly if it runs in the same process. The server treats requests as
+// immutable.
 //
-// What it does not do: it opens no connection and listens on none, and it asks no one but its database.
+// A server opens no connection, listens on none, and asks nothing but its database.
 package aibridgedserver
 
 import (
@@ -37,23 +38,23 @@ var (
 	_ proto.DRPCAuthorizerServer      = (*Server)(nil)
 )
 
-// Options are what a [Server] can do without.
+// Options are the optional settings of a [Server]; the zero value works.
 type Options struct {
-	// Logger hears of metadata that could not be read. The zero value is silent.
+	// Logger gets a warning about metadata that cannot be read. The zero value is silent.
 	Logger slog.Logger
 }
 
-// Server is a control plane over a [Database]. All of its methods are safe for concurrent use, also beside other
-// servers on the same database, in this process or another.
+// Server is a control plane over a [Database]. All of its methods are safe for concurrent use, also while other servers
+// use the same database, in this process or another.
 //
-// Of the errors of the three services, those that a later call may be spared carry the DRPC code 14, unavailable; all
-// others are final.
+// An error of one of the three services carries the DRPC code 14, unavailable, if a later call may succeed. All other
+// errors are final.
 type Server struct {
 	db     Database
 	logger slog.Logger
 	writer *writer
-	keys   *sql.Stmt // Prepared findKey, on the reader.
-	known  *keyCache // Nil where nothing tells when it would be wrong.
+	keys   *sql.Stmt // findKey, prepared on the reader.
+	known  *keyCache // Nil if the database does not tell when keys change.
 }
 
 // New returns a server over db, which must stay open until after [Server.Close]. Ctx bounds New alone.
@@ -69,11 +70,11 @@ func New(ctx context.Context, db Database, options Options) (*Server, error) {
 	return &Server{db: db, logger: options.Logger, writer: writer, keys: keys, known: newKeyCache(db.Changes)}, nil
 }
 
-// Close waits for the records that are being stored. Records that come later are refused. It does not close the database.
-// Calling it again does nothing.
+// Close waits for the records that are being stored, and the server refuses records that come later. Close does not
+// close the database. Calling it again does nothing.
 func (s *Server) Close() error {
 	return errors.Join(s.writer.close(), s.keys.Close())
 }
 
-// unavailable marks err as one that says nothing about the request.
+// unavailable gives err the code 14: the call failed, but its request may be good.
 func unavailable(err error) error { return drpcerr.WithCode(err, rpcstatus.Unavailable) }

@@ -2,28 +2,28 @@ package aibridgedserver
 
 import "strings"
 
-// An insertion is one of the statements with which records are stored. Each does nothing where its record is there
-// already, and changes as many rows as there are records that were not.
+// An insertion is one of the statements that store records. It does nothing for a record that is already stored, and
+// changes one row for each record that was not.
 type insertion int
 
 const (
 	insertWhole   insertion = iota // The start and the end of an interception.
-	insertStart                    // A start, also of an interception of which other records came first.
+	insertStart                    // A start, also if other records of the interception came first.
 	insertEnd                      // An end, whether the interception has started or not.
-	insertMention                  // An interception of which nothing is known but that something belongs to it.
+	insertMention                  // An interception that is known only from a record that belongs to it.
 	insertTokenUsage
 	insertPrompt
 	insertToolUsage
 	insertThought
 
-	insertions // How many there are.
+	insertions // The number of insertions.
 )
 
-// rowCounts are how many different numbers of rows an insertion is prepared for.
+// rowCounts is how many statements are prepared for each insertion, each for another number of rows.
 const rowCounts = 3
 
-// rowsPerStatement returns how many rows one statement inserts, by the number of its preparation, the largest first. A
-// statement costs as much as a few rows; to prepare one for many more saves nothing.
+// rowsPerStatement returns how many rows each of the prepared statements inserts, the largest number first. Executing a
+// statement costs as much as inserting a few rows, so statements of many more rows would save nothing.
 func rowsPerStatement() [rowCounts]int { return [...]int{16, 4, 1} }
 
 const (
@@ -33,16 +33,16 @@ const (
 	endColumns = `ended_at, end_credential_hint, error_type, error_message, response_bytes, response_sha256`
 )
 
-// insertionText is what an insertion consists of.
+// insertionText holds the parts of an insertion's SQL.
 type insertionText struct {
 	table   string
-	columns string // In the order of the values that are bound.
-	started string // The value of the column of that name, which is not bound. Empty: the table has none.
-	exists  string // What happens to a row that is there already. Empty: nothing.
+	columns string // In the order of the bound values.
+	started string // The value of the column started, which is not bound. Empty: the table has no such column.
+	exists  string // What happens to a row that already exists. Empty: nothing.
 }
 
-// texts returns what insertions consist of. An interception's row may have been made by an end, or by what belongs to
-// it; the start fills it in.
+// texts returns the parts of the insertion's SQL. The end of an interception, or a record that belongs to it, may have
+// made its row before; the start then fills the row in.
 func (i insertion) texts() insertionText {
 	switch i {
 	case insertWhole:
@@ -75,12 +75,13 @@ func (i insertion) texts() insertionText {
 	}
 }
 
-// width is how many values make a row.
+// width returns how many values are bound for a row.
 func (i insertion) width() int { return strings.Count(i.texts().columns, ",") + 1 }
 
-// text returns the SQL that inserts a number of rows. Two things in it are SQLite's. Its placeholders have no numbers,
-// since SQLite looks each numbered one up among all others. And it fails half-way, where it fails, since a statement that
-// is undone by itself copies each page that it changes first; the transaction is rolled back anyway.
+// text returns the SQL that inserts a number of rows. It differs from standard SQL in two ways, for the sake of
+// SQLite's speed. The placeholders have no numbers, since SQLite looks each numbered one up among all others. And with
+// OR FAIL, a statement that fails leaves the rows that it has inserted: to undo them, SQLite would first copy each page
+// that the statement changes, and the transaction is rolled back anyway.
 func (i insertion) text(rows int) string {
 	t := i.texts()
 	values := "(?" + strings.Repeat(", ?", i.width()-1)
@@ -96,7 +97,7 @@ func (i insertion) text(rows int) string {
 		" ON CONFLICT " + t.exists
 }
 
-// excluded returns the assignments that take over the columns but for the id.
+// excluded returns the assignments that overwrite all columns but the id with the new values.
 func excluded(columns string) string {
 	var assignments []string
 	for column := range strings.SplitSeq(columns, ",") {

@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// A token is an id and a secret, joined by a dash. The id is public: records and listings show it. Of the secret the
-// database has only the SHA-256; it is random and long enough that a slow hash would protect it no better.
+// A token is an id and a secret, joined by a dash. The id is public: records and listings show it. The database holds
+// only the SHA-256 of the secret. The secret is random and so long that a slow hash would not protect it better.
 const (
 	tokenIDLen     = 10
 	tokenSecretMin = 22
@@ -32,7 +32,7 @@ var ErrUnknownToken = errors.New("no token has this id")
 
 // TokenParams are what a token is made from.
 type TokenParams struct {
-	// Username names the token's owner, who is made if there is none of that name yet.
+	// Username names the token's owner. A user of that name is made if there is none yet.
 	Username string
 	// Expires is how long the token lasts. Zero: until it is revoked.
 	Expires time.Duration
@@ -48,7 +48,7 @@ type APIKey struct {
 	RevokedAt *time.Time `json:"revoked_at"` // Nil: not revoked.
 }
 
-// CreateToken makes a token. It is returned this once and cannot be had again.
+// CreateToken makes a token and returns it. The token cannot be read again later: only a hash of its secret is stored.
 func (s *Server) CreateToken(ctx context.Context, params TokenParams) (token string, key APIKey, err error) {
 	if err := checkUsername(params.Username); err != nil {
 		return "", APIKey{}, err
@@ -70,7 +70,7 @@ func (s *Server) CreateToken(ctx context.Context, params TokenParams) (token str
 	return key.ID + "-" + secret, key, nil
 }
 
-// insertKey stores a key and, if need be, its owner, and returns the owner's id.
+// insertKey stores a key, and its owner if there is none of that name. It returns the owner's id.
 func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256.Size]byte) (userID string, err error) {
 	created := key.CreatedAt.UnixMicro()
 	var expires any
@@ -94,7 +94,7 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 	return userID, err
 }
 
-// Tokens returns all tokens there ever were, the oldest first.
+// Tokens returns all tokens, the oldest first, including those that are expired or revoked.
 func (s *Server) Tokens(ctx context.Context) ([]APIKey, error) {
 	keys := []APIKey{}
 	err := each(ctx, s.db.Reader, listKeys, nil, func(rows *sql.Rows) error {
@@ -111,11 +111,12 @@ func (s *Server) Tokens(ctx context.Context) ([]APIKey, error) {
 	return keys, nil
 }
 
-// RevokeToken makes the token with that id worthless: for this server from now on, for others on the same database after
-// 100 ms at most. Revoking it again changes nothing. An id that no token has is [ErrUnknownToken].
+// RevokeToken revokes the token with that id. This server refuses it once RevokeToken returns, other servers on the
+// same database at most 100 ms later. Revoking it again changes nothing. For an id that no token has, the error is
+// [ErrUnknownToken].
 func (s *Server) RevokeToken(ctx context.Context, id string) error {
 	if !isTokenID(id) {
-		// It is not repeated: it may be a whole token, with its secret.
+		// The error does not repeat it: it may be a whole token, with its secret.
 		return fmt.Errorf("%w: an id is the %d characters before a token's dash", ErrUnknownToken, tokenIDLen)
 	}
 	result, err := s.db.Writer.ExecContext(ctx,
@@ -154,7 +155,8 @@ func isBase62(text string) bool {
 	return true
 }
 
-// checkUsername refuses names that cannot be told apart by eye.
+// checkUsername refuses names that a reader cannot tell from others, for example with blanks at an end, and those that
+// are empty or too long.
 func checkUsername(name string) error {
 	switch {
 	case name == "":

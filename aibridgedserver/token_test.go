@@ -137,7 +137,7 @@ func TestRevokeToken(t *testing.T) {
 	}
 }
 
-// checkJSON compares values as a caller would print them.
+// checkJSON compares the JSON of two values.
 func checkJSON(t *testing.T, got, want any) {
 	t.Helper()
 	gotText, err := json.MarshalIndent(got, "", "  ")

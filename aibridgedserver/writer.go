@@ -8,11 +8,12 @@ import (
 	"sync"
 )
 
-// errClosed is what records get that come after Close.
+// errClosed is the error for records that come after Close.
 var errClosed = errors.New("control plane is closed")
 
-// writer stores records. Each call is a transaction, and calls wait for each other: the database's writer takes one at a
-// time. It tries nothing twice, since those who call it keep what is not stored, and try again.
+// writer stores records. Each call is a transaction, and calls wait for each other, since the database's writer runs
+// one transaction at a time. The writer does not retry what the database cannot store now: its callers keep such
+// records and send them again.
 type writer struct {
 	db       Database
 	prepared [insertions][rowCounts]*sql.Stmt
@@ -20,7 +21,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	closed  bool           // Guarded by mu.
-	storing sync.WaitGroup // Calls under way; none is added once closed is set.
+	storing sync.WaitGroup // Calls under way. None begins once closed is set.
 }
 
 func newWriter(ctx context.Context, db Database) (*writer, error) {
@@ -38,7 +39,7 @@ func newWriter(ctx context.Context, db Database) (*writer, error) {
 	return w, nil
 }
 
-// begin notes that a call is under way, for which close waits. The caller ends it by calling w.storing.Done.
+// begin counts a call as under way, so that close waits for it. At its end the caller calls w.storing.Done.
 func (w *writer) begin() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -49,9 +50,9 @@ func (w *writer) begin() error {
 	return nil
 }
 
-// store stores records in one transaction, as far as they can be, and sets the failure of those that cannot. It returns
-// how many had been stored before. It returns an error where ctx ends first or the writer is closed: then nothing is
-// known of any of them.
+// store stores those records that can be stored, in one transaction if that is all of them, and sets the failure of the
+// others. It returns how many had been stored before. It returns an error if ctx ends first or the writer is closed;
+// the caller then does not know which records are stored.
 func (w *writer) store(ctx context.Context, records []*record) (duplicates int, err error) {
 	if err := w.begin(); err != nil {
 		return 0, err
@@ -64,7 +65,7 @@ func (w *writer) store(ctx context.Context, records []*record) (duplicates int, 
 	return duplicates, nil
 }
 
-// close waits for the calls under way, and refuses those that come later.
+// close refuses further calls and waits for those under way.
 func (w *writer) close() error {
 	w.mu.Lock()
 	w.closed = true
@@ -85,8 +86,9 @@ func (w *writer) release() error {
 	return err
 }
 
-// split stores records in one transaction, and returns how many had been stored before. Where one of them cannot be
-// stored, it halves them until that one stands alone, so that the others are stored all the same.
+// split stores records in one transaction, and returns how many had been stored before. If one of them can never be
+// stored, it tries each half in a transaction of its own, and so on, until that record stands alone and the others are
+// stored.
 func (w *writer) split(ctx context.Context, records []*record) (duplicates int) {
 	if len(records) == 0 {
 		return 0
@@ -117,7 +119,7 @@ func (w *writer) transact(ctx context.Context, records []*record) (duplicates in
 	return duplicates, err
 }
 
-// insert inserts rows, and returns how many of them were not there.
+// insert inserts rows. It returns how many, without those that already existed.
 func (w *writer) insert(ctx context.Context, tx *sql.Tx, into insertion, values []any) (inserted int64, err error) {
 	for i, rows := range rowsPerStatement() {
 		size := rows * w.widths[into]

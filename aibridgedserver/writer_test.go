@@ -17,7 +17,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// poison makes the database refuse every token usage of that many input tokens.
+// poison makes the database refuse every token usage with that number of input tokens.
 func (c controlPlane) poison(t *testing.T, input int) {
 	t.Helper()
 	_, err := c.db.Writer.ExecContext(t.Context(), fmt.Sprintf(`CREATE TRIGGER poison BEFORE INSERT ON token_usages
@@ -27,7 +27,7 @@ func (c controlPlane) poison(t *testing.T, input int) {
 	}
 }
 
-// lock takes the database's write lock, as another process would, and returns how to give it back.
+// lock takes the database's write lock, as another process would, and returns the function that releases it.
 func (c controlPlane) lock(t *testing.T) (unlock func()) {
 	t.Helper()
 	other := openControlPlane(t, c.path, aibridgedserver.Options{})
@@ -78,7 +78,7 @@ func TestFault083PoisonRecordStandsAlone(t *testing.T) {
 	}
 }
 
-// Calls that wait for the writer share no fate.
+// A call that fails does not make other calls fail that wait for the writer at the same time.
 func TestFault083PoisonRecordFailsOnlyItsOwnCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestFault082DatabaseThatStaysLockedIsUnavailable(t *testing.T) {
 	})
 }
 
-// A caller waits for its turn no longer than its context lasts, and nothing of it is stored later.
+// A caller waits for its turn only until its context ends, and none of its records is stored later.
 func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 	})
 }
 
-// Where another process holds the database, the caller whose turn it is waits no longer than the engine does, and is not
+// If another process locks the database, the caller whose turn it is waits no longer than the engine does, and is not
 // told that its records are stored.
 func TestCallerThatGivesUpWhileDatabaseIsLocked(t *testing.T) {
 	t.Parallel()
@@ -229,7 +229,7 @@ func TestCallerThatGivesUpWhileDatabaseIsLocked(t *testing.T) {
 	})
 }
 
-// A caller that has left before its turn is never told that its records are stored: they are not.
+// If a caller's context ends before its turn, its records are not stored, and it is not told that they are.
 func TestCallerThatHasLeftIsNotAcknowledged(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -257,7 +257,7 @@ func TestCallerThatHasLeftIsNotAcknowledged(t *testing.T) {
 	}
 }
 
-// Without its database a server says so, and that it is not the records' fault.
+// Without its database a server answers that it is unavailable, not that the records are bad.
 func TestFault082LostDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	c := newControlPlane(t)
@@ -321,7 +321,8 @@ func TestCloseStoresWhatIsUnderWay(t *testing.T) {
 	})
 }
 
-// Every call that is answered with success is stored, and every other is not known to be, also while the server closes.
+// Each record whose call succeeds is stored, also while the server closes. Of a record whose call fails, nothing is
+// known.
 func TestCloseBesideCallsLosesNothing(t *testing.T) {
 	t.Parallel()
 	for range 8 {
@@ -371,7 +372,7 @@ func TestNewFailsWithoutTables(t *testing.T) {
 	}
 }
 
-// Many record while another process, here another database handle, reads what is there so far.
+// Many goroutines record while another process, here another database handle, reads the records so far.
 func TestManyRecordWhileAnotherReads(t *testing.T) {
 	t.Parallel()
 	const recorders, each = 64, 10

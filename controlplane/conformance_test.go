@@ -18,7 +18,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// TestConformance holds every way of connecting to the same behaviour.
+// TestConformance checks that every way of connecting behaves the same.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
@@ -104,7 +104,8 @@ func testEndedContext(t *testing.T, link link) {
 	}
 }
 
-// waiting is a server whose handlers wait for their context to end and return its error. It tells of the first call.
+// waiting returns a server whose handlers wait for their context to end and return its error. A value in arrived tells
+// of the first call.
 func waiting() (server fake, arrived chan struct{}, ended chan error) {
 	arrived, ended = make(chan struct{}), make(chan error, 1)
 	arrive := sync.OnceFunc(func() { close(arrived) })
@@ -148,9 +149,9 @@ func testDeadline(t *testing.T, link link) {
 		}
 		select {
 		case <-arrived:
-			<-ended // Deadlines do not travel, so which error it is depends on the link.
+			<-ended // A network does not carry deadlines, so which error the handler gets depends on the link.
 			return
-		default: // The machine is so busy that the call did not get to the handler in time.
+		default: // The machine was so busy that the call did not reach the handler in time.
 		}
 	}
 }
@@ -273,7 +274,7 @@ func testCrossing(t *testing.T, link link) {
 	running.Wait()
 }
 
-// testLarge sends messages around the limit of 3.5 MiB, where there is one, and over DRPC's own of 4 MiB.
+// testLarge sends messages around the limit of 3.5 MiB, if the link has one, and above DRPC's own limit of 4 MiB.
 func testLarge(t *testing.T, link link) {
 	const limit = 3_670_016
 	var calls atomic.Int64
@@ -317,7 +318,7 @@ func checkSize(t *testing.T, what string, size int, wantRefused bool, err error)
 	}
 }
 
-// sized returns msg with its first field, a text, so long that the message has that size.
+// sized returns msg, and makes its first field, a text, so long that the message has that size.
 func sized[M protobuf.Message](msg M, size int) M {
 	text := msg.ProtoReflect().Descriptor().Fields().ByNumber(1)
 	const overhead = 1 + 4 // Tag, and a length of four bytes.

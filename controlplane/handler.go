@@ -15,7 +15,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// handler gives calls to a server's methods and keeps their panics to themselves.
+// handler passes calls to a server's methods. A panic of a method makes only its own call fail.
 type handler struct {
 	mux    *drpcmux.Mux
 	logger slog.Logger
@@ -33,21 +33,21 @@ func newHandler(server aibridged.DRPCServer, logger slog.Logger) (*handler, erro
 	return &handler{mux: mux, logger: logger}, nil
 }
 
-// HandleRPC answers one call. What it returns is sent to the client.
+// HandleRPC answers one call. DRPC sends the error that it returns to the client.
 func (h *handler) HandleRPC(stream drpc.Stream, rpc string) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			panicked := contain.Recovered(value)
 			h.logger.Error(stream.Context(), "control plane panicked",
 				slog.F("rpc", rpc), slog.Error(panicked), slog.F("stack", string(panicked.Stack)))
-			// The log has the value. It is not for the other end, which may belong to somebody else.
+			// Only the log gets the value: the client may belong to somebody else.
 			err = drpcerr.WithCode(fmt.Errorf("%s: the control plane panicked", rpc), rpcstatus.Internal)
 		}
 	}()
 	return h.mux.HandleRPC(bounded{stream, rpc}, rpc)
 }
 
-// bounded is a stream that refuses to send what the other end could not receive.
+// bounded is a stream that refuses to send a message that is too large for the other end.
 type bounded struct {
 	drpc.Stream
 	rpc string

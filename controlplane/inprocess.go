@@ -14,9 +14,10 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// InProcess returns a dialer whose client calls server's methods, without a copy or a goroutine between them: caller
-// and server must treat the messages as immutable. A call returns when the method does. A call whose context has ended
-// already does not reach the server; a panic of the server becomes an error that holds a [*contain.Panic].
+// InProcess returns a dialer whose client calls server's methods directly, in the caller's goroutine and without
+// copying messages: caller and server must treat the messages as immutable. A call returns when the method does. If the
+// context of a call has already ended, the server is not called. A panic of the server becomes an error that wraps a
+// [*contain.Panic].
 //
 // The dialer never fails. Its client is safe for concurrent use if server is, its DRPCConn is nil, and there is nothing
 // to close.
@@ -88,8 +89,8 @@ func call[In, Out any](ctx context.Context, rpc string, method func(context.Cont
 	return out, nil
 }
 
-// asOverNetwork returns a handler's error as a caller over a network would get it: a context's error says that the
-// caller's own context has ended, and nothing else.
+// asOverNetwork returns a handler's error as a caller over a network would get it: an error is context.Canceled or
+// context.DeadlineExceeded only if the caller's own context has ended.
 func asOverNetwork(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -13,19 +13,19 @@ import (
 	"storj.io/drpc/drpcpool"
 )
 
-// maxIdleStreams is how many streams are kept for the next call. There is no limit to those in use.
+// maxIdleStreams is how many idle streams are kept for later calls. The number of streams in use is not limited.
 const maxIdleStreams = 64
 
 // link is the one connection that a client's calls share. Each call has a stream of the session to itself, because DRPC
-// carries one call at a time; streams live on in a pool, because opening one costs more than a call.
+// carries one call at a time on a stream. Streams return to a pool, because opening one costs more than a call.
 type link struct {
 	session     *yamux.Session
 	callTimeout time.Duration
 	pool        *drpcpool.Pool[struct{}, *stream]
-	streams     drpc.Conn // Calls on streams of the pool, or on new ones.
+	streams     drpc.Conn // Makes calls on streams of the pool, or on new ones.
 
 	mu     sync.Mutex
-	closed bool           // No call begins any more.
+	closed bool           // No further call may begin.
 	calls  sync.WaitGroup // Goroutines of calls.
 }
 
@@ -39,10 +39,10 @@ func newLink(session *yamux.Session, callTimeout time.Duration) *link {
 	return l
 }
 
-// Closed returns a channel that is closed when the connection has ended, whichever end it was that closed it.
+// Closed returns a channel that is closed when the connection has ended, no matter which end closed it.
 func (l *link) Closed() <-chan struct{} { return l.session.CloseChan() }
 
-// Close closes the connection, fails the calls that still run, and waits for the goroutines of both.
+// Close closes the connection, makes the calls that still run fail, and waits for all goroutines.
 func (l *link) Close() error {
 	l.mu.Lock()
 	l.closed = true
@@ -53,8 +53,8 @@ func (l *link) Close() error {
 	return errors.Join(err, l.pool.Close())
 }
 
-// Invoke makes a call. It returns when there is an answer or when ctx or the time limit ends, whatever the connection
-// does at that time.
+// Invoke makes a call. It returns when the answer has come, when ctx ends, or at the time limit, even if the connection
+// hangs.
 func (l *link) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, out drpc.Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -95,14 +95,14 @@ func (l *link) NewStream(_ context.Context, rpc string, _ drpc.Encoding) (drpc.S
 	return nil, drpcerr.WithCode(errors.New("no streaming calls to a control plane: "+rpc), drpcerr.Unimplemented)
 }
 
-// callResult is what a call has come to.
+// callResult is the answer or the error of a call.
 type callResult struct {
 	message message
 	err     error
 }
 
-// begin makes a call in a goroutine of its own: a write to a connection that is stuck heeds no context. The channel has
-// room for the answer, so that nobody need be there to take it.
+// begin makes a call in a goroutine of its own, because a write to a connection that hangs does not end with a context.
+// The channel has room for the answer, so the goroutine ends even if nobody receives it.
 func (l *link) begin(ctx context.Context, rpc string, request message) (<-chan callResult, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,14 +118,14 @@ func (l *link) begin(ctx context.Context, rpc string, request message) (<-chan c
 	return reply, nil
 }
 
-// open is the pool's dial.
+// open opens a stream for the pool.
 func (l *link) open(context.Context, struct{}) (*stream, error) {
 	conn, err := l.session.OpenStream()
 	if err != nil {
 		return nil, unavailable("open a stream to the control plane: %w", err)
 	}
 	wire := &wire{Stream: conn}
-	// Without SoftCancel: a call that is cancelled before it has been sent would send its cancellation alone, for which
-	// a server waits for ever to hear what it cancels. Closing the stream cancels the handler just as well.
+	// SoftCancel is off: with it, a call that is cancelled before it is sent would send only its cancellation, and the
+	// server would wait for ever for the call itself. Closing the stream cancels the handler too.
 	return &stream{wire: wire, Conn: drpcconn.New(wire)}, nil
 }

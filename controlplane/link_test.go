@@ -14,7 +14,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// TestHeartbeat loses a link without a sound.
+// TestHeartbeat has a link whose other end stops answering without closing the connection.
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	if h := defaultHeartbeat(); h.interval+2*h.timeout > 40*time.Second {
@@ -27,7 +27,7 @@ func TestHeartbeat(t *testing.T) {
 		defer far.Close()
 		ping := make([]byte, 12)
 		_, _ = far.Read(ping)
-		ping[3] |= 2 // The flag of an answer: version, type, two bytes of flags.
+		ping[3] |= 2 // Sets the flag of an answer. A header is version, type, two bytes of flags, and more.
 		ping[3] &^= 1
 		_, _ = far.Write(ping)
 		for {
@@ -49,8 +49,8 @@ func TestHeartbeat(t *testing.T) {
 	<-served
 }
 
-// TestCancelledCallsLeaveNothing cancels calls at every moment of their lives: before they are sent, while they are
-// answered, and after.
+// TestCancelledCallsLeaveNothing cancels calls at many moments: before they are sent, while the server answers, and
+// afterwards.
 func TestCancelledCallsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	near, far := net.Pipe()
@@ -75,7 +75,7 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 		_, _ = client.IsAuthorized(ctx, &proto.IsAuthorizedRequest{})
 		cancel()
 	}
-	// A stream that both ends have closed is forgotten; only the pool's one is left.
+	// The session forgets a stream that both ends have closed. Only the one in the pool remains.
 	for began := time.Now(); session.NumStreams() > 1; runtime.Gosched() {
 		if time.Since(began) > 20*time.Second {
 			t.Fatalf("%d streams are left open", session.NumStreams())

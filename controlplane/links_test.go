@@ -37,12 +37,12 @@ func links() []link {
 	}
 }
 
-// patient makes no call fail because the machine is slow.
+// patient returns options with which no call fails because the machine is slow.
 func patient() controlplane.NetworkOptions {
 	return controlplane.NetworkOptions{CallTimeout: 2 * time.Minute}
 }
 
-// connect dials and closes the connection, if there is one, when the test ends.
+// connect dials. When the test ends, it closes the connection, if there is one.
 func connect(t testing.TB, dialer aibridged.Dialer) aibridged.DRPCClient {
 	t.Helper()
 	client, err := dialer(t.Context())
@@ -59,7 +59,7 @@ func connect(t testing.TB, dialer aibridged.Dialer) aibridged.DRPCClient {
 	return client
 }
 
-// serve runs Serve until the test ends, or until the function that it returns has been called. Either waits for it.
+// serve runs Serve until the test ends or stop is called, which also wait for its end.
 func serve(t testing.TB, listener net.Listener, server aibridged.DRPCServer, options controlplane.ServeOptions) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)

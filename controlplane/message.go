@@ -10,8 +10,8 @@ import (
 	"github.com/coder/aibridged/internal/rpcstatus"
 )
 
-// maxMessageSize is what may be sent in one message: DRPC closes a connection on which 4 MiB arrive, so a message is
-// refused well before.
+// maxMessageSize is the largest message that is sent, in bytes. DRPC closes a connection on which a message of 4 MiB
+// arrives, so the limit is well below that.
 const maxMessageSize = 3<<20 + 1<<19 // 3.5 MiB
 
 // message is a message that is marshalled already.
@@ -37,6 +37,6 @@ type asIs struct{}
 func (asIs) Marshal(msg drpc.Message) ([]byte, error) { return *msg.(*message), nil }
 
 func (asIs) Unmarshal(buf []byte, msg drpc.Message) error {
-	*msg.(*message) = bytes.Clone(buf) // The buffer is the connection's.
+	*msg.(*message) = bytes.Clone(buf) // The connection uses the buffer again.
 	return nil
 }

@@ -15,18 +15,19 @@ import (
 
 // NetworkOptions are the options of [Network]. The zero value is ready to use.
 type NetworkOptions struct {
-	// CallTimeout limits each call; a caller's own earlier deadline counts. Zero is 10 seconds.
+	// CallTimeout limits each call; an earlier deadline of the caller's context ends it earlier. Zero means 10 seconds.
 	CallTimeout time.Duration
 }
 
 // Network returns a dialer whose client calls a server that [Serve] runs, or any other server that accepts yamux
 // sessions and speaks DRPC on their streams.
 //
-// The dialer calls dial once, with the context that it was given, and returns when the other end has answered a first
-// ping, or fails. Ending that context afterwards does nothing to the connection. The client is safe for concurrent use:
-// calls share one connection, and none waits for another. The Closed channel of its DRPCConn tells that the connection
-// has ended, also where the other end fell silent: after 35 seconds at most. Whoever dialed must close it in any case:
-// Close fails the calls that still run, and waits for everything that belongs to the connection.
+// The dialer calls dial once, with its own context, and returns when the other end has answered a first ping, or an
+// error. The end of that context does not affect the connection afterwards. The client is safe for concurrent use:
+// calls share one connection, and none waits for another. The Closed channel of its DRPCConn is closed when the
+// connection has ended; if the other end falls silent, that is after 35 seconds at most. The caller of the dialer must
+// close the connection even then: Close makes the calls that still run fail, and waits for everything that belongs to
+// the connection.
 func Network(dial func(ctx context.Context) (net.Conn, error), options NetworkOptions) aibridged.Dialer {
 	if options.CallTimeout <= 0 {
 		options.CallTimeout = 10 * time.Second
@@ -46,8 +47,8 @@ func Network(dial func(ctx context.Context) (net.Conn, error), options NetworkOp
 	}
 }
 
-// connect returns a session whose other end has answered a ping: where something else than a control plane listens, it
-// must fail here, where the caller waits before it tries again.
+// connect returns a session whose other end has answered a ping. If something else than a control plane listens there,
+// connect fails; the caller then waits before it dials again.
 func connect(ctx context.Context, dial func(ctx context.Context) (net.Conn, error), h heartbeat) (*yamux.Session, error) {
 	conn, err := dial(ctx)
 	if err != nil {
@@ -57,7 +58,7 @@ func connect(ctx context.Context, dial func(ctx context.Context) (net.Conn, erro
 	if err != nil {
 		return nil, errors.Join(dialFailed(ctx, err), conn.Close())
 	}
-	stop := context.AfterFunc(ctx, func() { session.Close() }) // Ping does not know of contexts.
+	stop := context.AfterFunc(ctx, func() { session.Close() }) // Ping takes no context.
 	_, err = session.Ping()
 	if !stop() {
 		err = ctx.Err()
@@ -69,7 +70,8 @@ func connect(ctx context.Context, dial func(ctx context.Context) (net.Conn, erro
 	return session, nil
 }
 
-// dialFailed keeps the code that a caller's dial gave its error, if it gave one.
+// dialFailed returns the error of a dialer: ctx's error if ctx has ended, err itself if it has a code, else an
+// unavailable error that wraps err.
 func dialFailed(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:

@@ -60,7 +60,7 @@ func TestServerGoes(t *testing.T) {
 	}
 }
 
-// TestCloseFailsRunningCalls closes a connection under its calls, twice.
+// TestCloseFailsRunningCalls closes a connection, twice, while calls run on it.
 func TestCloseFailsRunningCalls(t *testing.T) {
 	t.Parallel()
 	server, arrived, ended := waiting()
@@ -90,7 +90,7 @@ func TestCloseFailsRunningCalls(t *testing.T) {
 	}
 }
 
-// TestLateAnswers gives calls up whose handlers answer all the same, while other calls are made.
+// TestLateAnswers gives up calls whose handlers answer nevertheless, while it makes other calls.
 func TestLateAnswers(t *testing.T) {
 	t.Parallel()
 	arrived, release := make(chan struct{}), make(chan struct{})
@@ -120,13 +120,14 @@ func TestLateAnswers(t *testing.T) {
 		<-arrived
 		cancel()
 		giving.Wait()
-		ask("before " + strconv.Itoa(i)) // Its handler must not have to wait for the late one's.
+		ask("before " + strconv.Itoa(i)) // Its handler must not wait for the handler of the late answer.
 		release <- struct{}{}
 		ask("after " + strconv.Itoa(i))
 	}
 }
 
-// TestCallTimeout limits calls whose callers have no patience of their own, and tells it from theirs.
+// TestCallTimeout checks the time limit of calls without a deadline, and that its error differs from that of the
+// caller's own deadline.
 func TestCallTimeout(t *testing.T) {
 	t.Parallel()
 	server, _, ended := waiting()
@@ -197,7 +198,7 @@ func (c *stuckConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestDialFails tells what kept a dialer from connecting.
+// TestDialFails checks that the dialer's error tells what kept it from connecting.
 func TestDialFails(t *testing.T) {
 	t.Parallel()
 	ended, cancel := context.WithCancel(t.Context())
@@ -232,7 +233,7 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
-// TestDialHeedsContext dials a peer that takes everything and says nothing.
+// TestDialHeedsContext dials a peer that reads everything and answers nothing.
 func TestDialHeedsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -257,7 +258,7 @@ func TestDialHeedsContext(t *testing.T) {
 	<-drained
 }
 
-// handlerFunc is a DRPC server that is none of ours. It is called when the request has been read.
+// handlerFunc is a DRPC server without this project's code. It is called once the request has been read.
 type handlerFunc func(stream drpc.Stream, rpc string) error
 
 func (f handlerFunc) HandleRPC(stream drpc.Stream, rpc string) error {
@@ -294,7 +295,7 @@ func serveForeign(t *testing.T, handler drpc.Handler) *pipes {
 	return listener
 }
 
-// TestOlderServer calls a server that has never heard of RecordBatch.
+// TestOlderServer calls a server that does not have RecordBatch.
 func TestOlderServer(t *testing.T) {
 	t.Parallel()
 	mux := drpcmux.New()
@@ -312,7 +313,7 @@ func TestOlderServer(t *testing.T) {
 	}
 }
 
-// TestNonsense gets answers that are none: they must not pass for a refusal.
+// TestNonsense gets answers that cannot be read: the client must not take them for refusals.
 func TestNonsense(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
@@ -367,7 +368,7 @@ func TestUnmarshalable(t *testing.T) {
 	}
 }
 
-// TestNoStreams asks for what the contract does not have.
+// TestNoStreams asks for a streaming call, which the contract does not have.
 func TestNoStreams(t *testing.T) {
 	t.Parallel()
 	listener := newPipes()

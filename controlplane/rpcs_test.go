@@ -49,7 +49,7 @@ func unary[In, Out any](name string, method func(aibridged.DRPCClient, context.C
 	}
 }
 
-// filled returns msg with every field set to something that no other field has.
+// filled sets every field of msg to a value that no other field has, and returns it.
 func filled(msg protobuf.Message) protobuf.Message {
 	f := filler{}
 	f.message(msg.ProtoReflect(), 0)
@@ -58,7 +58,7 @@ func filled(msg protobuf.Message) protobuf.Message {
 
 type filler struct{ last int }
 
-// message sets every field of m, but of a oneof only the one with the index choice.
+// message sets every field of m, except that of a oneof it sets only the field with the index choice.
 func (f *filler) message(m protoreflect.Message, choice int) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
@@ -80,7 +80,7 @@ func (f *filler) message(m protoreflect.Message, choice int) {
 	}
 }
 
-// list gets one element for each choice of its elements' oneof, at least two.
+// list fills l with one element for each choice of its elements' oneof, and with at least two.
 func (f *filler) list(l protoreflect.List, field protoreflect.FieldDescriptor) {
 	n := 2
 	if field.Message() != nil && field.Message().Oneofs().Len() > 0 {

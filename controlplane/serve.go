@@ -19,14 +19,14 @@ import (
 
 // ServeOptions are the options of [Serve]. The zero value is ready to use.
 type ServeOptions struct {
-	// Logger gets panics of the server with their stacks, and what keeps the listener from accepting. The zero Logger
-	// is silent.
+	// Logger gets panics of the server with their stacks, and errors of the listener. The zero Logger is silent.
 	Logger slog.Logger
 }
 
 // Serve answers clients of [Network] on the connections that listener accepts, until ctx ends or the listener fails.
-// When ctx ends it closes the listener and every connection, cancels the contexts of the handlers, waits for these, and
-// returns nil. A handler that panics fails its own call and nothing else. Serve calls server from many goroutines.
+// When ctx ends, Serve closes the listener and every connection, cancels the contexts of the handlers, waits for the
+// handlers, and returns nil. When the listener fails, it does the same and returns the error. A handler that panics
+// makes only its own call fail. Serve calls server from many goroutines.
 func Serve(ctx context.Context, listener net.Listener, server aibridged.DRPCServer, options ServeOptions) error {
 	handler, err := newHandler(server, options.Logger)
 	if err != nil {
@@ -56,7 +56,7 @@ func (e *endpoint) serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	conns.Go(func() {
 		<-ctx.Done()
-		_ = listener.Close() // Nobody could do anything about an error.
+		_ = listener.Close() // Nothing can be done about an error.
 	})
 
 	pause := newBackoff()
@@ -77,7 +77,8 @@ func (e *endpoint) serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// passes reports whether accepting may succeed later: connections that end give back what is missing now.
+// passes reports whether accepting may succeed later: err says that a resource is short, which is free again once other
+// connections have ended, or that one connection was aborted.
 func passes(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
 		errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ECONNABORTED)
@@ -103,15 +104,15 @@ func (e *endpoint) serveConn(ctx context.Context, conn net.Conn) {
 	for {
 		stream, err := session.AcceptStream()
 		if err != nil {
-			return // The client has gone, or its connection broke: its calls tell it.
+			return // The client has gone or its connection broke. Its calls fail with that.
 		}
 		streams.Go(func() {
-			_ = e.rpcs.ServeOne(ctx, stream) // Ends in an error always, as every connection ends.
+			_ = e.rpcs.ServeOne(ctx, stream) // It always returns an error, since every connection ends.
 		})
 	}
 }
 
-// backoff is a pause that doubles.
+// backoff is a pause that doubles each time, up to lastPause.
 type backoff struct{ next time.Duration }
 
 const (

@@ -16,7 +16,7 @@ import (
 	"github.com/coder/aibridged/controlplane"
 )
 
-// TestServeLogsPanics finds the value and the stack in the log, and neither in what the client gets.
+// TestServeLogsPanics finds a panic's value and stack in the log, and neither in the client's error.
 func TestServeLogsPanics(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -36,7 +36,7 @@ func TestServeLogsPanics(t *testing.T) {
 
 func explode(context.Context, string, protobuf.Message) (protobuf.Message, error) { panic("boom") }
 
-// TestServeAcceptsAgain goes on after errors that pass, and returns the one that does not.
+// TestServeAcceptsAgain checks that Serve goes on after errors that pass, and returns one that does not.
 func TestServeAcceptsAgain(t *testing.T) {
 	t.Parallel()
 	listener := &failing{pipes: newPipes(), errs: []error{

@@ -9,7 +9,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// fake is a control plane that answers every call with one function. A nil answer is passed on as one.
+// fake is a control plane that answers every call with one function. It passes a nil answer on as nil.
 type fake func(ctx context.Context, rpc string, in protobuf.Message) (protobuf.Message, error)
 
 var _ aibridged.DRPCServer = fake(nil)

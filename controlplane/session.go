@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// heartbeat bounds how long a link that has gone silent is taken for a live one: a ping may be one interval away, be
-// written for one timeout and be waited for another.
+// heartbeat bounds how long a dead link counts as alive: one interval until the next ping, one timeout for writing it,
+// and one timeout for its answer.
 type heartbeat struct {
 	interval time.Duration
 	timeout  time.Duration
@@ -18,14 +18,15 @@ func defaultHeartbeat() heartbeat {
 	return heartbeat{interval: 15 * time.Second, timeout: 10 * time.Second}
 }
 
-// sessionConfig returns the configuration of both ends' sessions. What yamux would log, callers get as errors.
+// sessionConfig returns the configuration of the sessions of both ends. The log of yamux is discarded, since callers
+// get the same failures as errors.
 func sessionConfig(h heartbeat) *yamux.Config {
 	config := yamux.DefaultConfig()
 	config.EnableKeepAlive = true
 	config.KeepAliveInterval = h.interval
 	config.ConnectionWriteTimeout = h.timeout
 	config.StreamOpenTimeout = h.interval + 2*h.timeout
-	config.StreamCloseTimeout = 30 * time.Second // A handler may take a while to notice that its call was given up.
+	config.StreamCloseTimeout = 30 * time.Second // A handler may take a while to notice that its caller has given up.
 	config.LogOutput = io.Discard
 	return config
 }

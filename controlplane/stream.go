@@ -12,8 +12,9 @@ import (
 	"storj.io/drpc/drpcerr"
 )
 
-// maxKeptRequest is the size up to which a request leaves its stream in the pool. A DRPC connection keeps a buffer as
-// large as its largest request, and the pool uses its streams in turn: a few large batches would make them all large.
+// maxKeptRequest is the size of the largest request, in bytes, after which a stream returns to the pool. A DRPC
+// connection keeps a buffer as large as its largest request, and the pool uses its streams in turn, so a few large
+// batches would give all streams large buffers.
 const maxKeptRequest = 64 << 10
 
 // stream is a DRPC connection over one stream of a session.
@@ -22,21 +23,21 @@ type stream struct {
 	wire *wire
 }
 
-// Invoke makes a call, tells what the server said from what kept it from saying anything, and closes the stream where
-// it is not fit for another call.
+// Invoke makes a call. It returns the server's own error as it is and every other failure with a code, and closes a
+// stream that cannot be used for another call.
 func (s *stream) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, out drpc.Message) error {
 	err := s.Conn.Invoke(ctx, rpc, enc, in, out)
 	broken := s.broken()
-	// Closing the stream is what cancels the handler of a call that was given up. DRPC is about to do so as well, but
-	// not before the pool could give the stream to the next call, which would then fail with this one's cancellation.
+	// Closing the stream cancels the handler of a call whose caller has given up. DRPC closes it too, but perhaps only
+	// after the pool has given the stream to the next call, which would then fail with this call's cancellation.
 	if ctx.Err() != nil || broken || len(*in.(*message)) > maxKeptRequest {
-		_ = s.Close() // The other end may be gone, which is no news.
+		_ = s.Close() // An error here only says that the other end may be gone.
 	}
 	switch {
 	case err == nil:
 		return nil
-	// Below, the cause is told but not wrapped: DRPC says context.Canceled and io.EOF for much that is neither the
-	// caller's cancellation nor anybody's end of file.
+	// Below, errors contain the text of the cause but do not wrap it: DRPC also returns context.Canceled and io.EOF
+	// where no caller has cancelled and no file has ended.
 	case broken:
 		return unavailable("%s: the connection to the control plane broke: %v", rpc, err)
 	case errors.Is(err, io.EOF):
@@ -44,7 +45,7 @@ func (s *stream) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, 
 	case errors.Is(err, context.Canceled):
 		return unavailable("%s: the control plane gave up the call", rpc)
 	case err.Error() == drpc.ProtocolError.New("unknown rpc: %q", rpc).Error():
-		// A server older than the RPC says so by the text of drpcmux, without a code.
+		// A server that is older than the RPC returns drpcmux's text for an unknown one, without a code.
 		return drpcerr.WithCode(err, drpcerr.Unimplemented)
 	}
 	return err
@@ -59,8 +60,8 @@ func (s *stream) broken() bool {
 	}
 }
 
-// wire is a stream's transport. It notes that a write has failed: DRPC tells the call that wrote, but goes on to use
-// the connection.
+// wire is a stream's transport. It notes that a write has failed: DRPC reports that to the call that wrote, but keeps
+// using the connection.
 type wire struct {
 	*yamux.Stream
 	failed atomic.Bool

@@ -1,5 +1,5 @@
 package dbpubsub
 
-// ProvidersChanged is the event by which a host says that the set of providers is another now. Its messages mean
-// nothing: whoever gets one looks again.
+// ProvidersChanged is the event that a host publishes after the set of providers has changed. The messages are empty: a
+// subscriber reads the providers again.
 const ProvidersChanged = "aibridged_providers_changed"

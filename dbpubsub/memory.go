@@ -20,7 +20,7 @@ type memory struct {
 
 // NewInMemory returns a Pubsub within this process. The caller closes it.
 //
-// Each subscription has a queue of 64 messages. A listener for which it overflows misses what does not fit.
+// Each subscription has a queue of 64 messages. While it is full, further messages are dropped.
 func NewInMemory() Pubsub {
 	return &memory{subscriptions: map[string]map[*subscription]struct{}{}}
 }

@@ -19,7 +19,7 @@ func TestInMemory(t *testing.T) {
 	pubsubtest.Run(t, func(*testing.T) dbpubsub.Pubsub { return dbpubsub.NewInMemory() })
 }
 
-// What overflows is bounded by the queue and the message that the listener has in hand, and is told once each time.
+// A slow listener gets the message that it is handling and those in its queue, and is told once of each overflow.
 func TestInMemoryOverflow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestInMemoryOverflow(t *testing.T) {
 					t.Fatal(err)
 				}
 				if i == 0 {
-					synctest.Wait() // Until the listener has it in hand.
+					synctest.Wait() // Until the listener is handling it.
 				}
 			}
 			for calls := 1 + 64 + 1; calls > 0; calls-- {

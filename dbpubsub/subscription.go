@@ -9,10 +9,10 @@ type subscription struct {
 	listener ListenerWithErr
 
 	queue   chan []byte
-	dropped chan struct{} // Holds a token where messages were dropped since the listener last heard of it.
+	dropped chan struct{} // Holds a token if messages were dropped and the listener does not know of it yet.
 }
 
-// offer queues message, or notes that it is dropped.
+// offer queues message, or drops it and notes that.
 func (s *subscription) offer(message []byte) {
 	select {
 	case s.queue <- message:
@@ -36,7 +36,7 @@ func (s *subscription) deliver() {
 			err = ErrDroppedMessages
 		case message = <-s.queue:
 		}
-		if s.ctx.Err() != nil { // Select may have preferred a message.
+		if s.ctx.Err() != nil { // If both were ready, select may have chosen the message.
 			return
 		}
 		s.listener(s.ctx, message, err)

@@ -17,7 +17,7 @@ type chatTalk struct {
 	client   openai.Client
 	params   openai.ChatCompletionNewParams
 	last     openai.ChatCompletion
-	thoughts string // Of the last answer; the SDK has no field for them.
+	thoughts string // The thoughts of the last answer; the SDK has no field for them.
 }
 
 func openChat(s settings) talk {
@@ -62,7 +62,7 @@ func (t *chatTalk) reply(ctx context.Context, results ...string) (decodedAnswer,
 func (t *chatTalk) send(ctx context.Context, messages ...openai.ChatCompletionMessageParamUnion) (decodedAnswer, error) {
 	t.params.Messages = append(t.params.Messages, messages...)
 	if !t.settings.stream {
-		// The usage of what is not streamed always comes; to ask for it is an error.
+		// Only a stream may ask for its usage: an answer that is not streamed always has it, and asking is an error.
 		t.params.StreamOptions = openai.ChatCompletionStreamOptionsParam{}
 		completion, err := t.client.Chat.Completions.New(ctx, t.params)
 		if err != nil {
@@ -82,7 +82,7 @@ func (t *chatTalk) send(ctx context.Context, messages ...openai.ChatCompletionMe
 			return decodedAnswer{}, errors.Join(errors.New("the SDK refused a chunk"), stream.Close())
 		}
 		if chunk.JSON.Usage.Valid() {
-			usage = chunk.Usage // The accumulator forgets some of its fields.
+			usage = chunk.Usage // The accumulator drops some of its fields.
 		}
 		for _, choice := range chunk.Choices {
 			thoughts.WriteString(reasoning(choice.Delta.JSON.ExtraFields))
@@ -94,7 +94,7 @@ func (t *chatTalk) send(ctx context.Context, messages ...openai.ChatCompletionMe
 	return t.answer(), errors.Join(stream.Err(), stream.Close())
 }
 
-// reasoning returns what providers add to a message beside what OpenAI defines.
+// reasoning returns the reasoning in the fields that providers add to those that OpenAI defines.
 func reasoning(extra map[string]respjson.Field) string {
 	var text string
 	if field, ok := extra["reasoning_content"]; ok && json.Unmarshal([]byte(field.Raw()), &text) != nil {

@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// clientPatience is how long a client may take for a turn. Codex goes beyond it where its WebSocket is refused with
-// anything but 426.
+// clientPatience is how long a client may take for a turn. Codex takes longer if its WebSocket is refused with a status
+// other than 426.
 const clientPatience = 60 * time.Second
 
-// client is a program from the registry, run as a person runs it who has nothing else on the machine.
+// client is a program from the registry, run as on a machine that has nothing else of it.
 type client struct {
-	name        string // Of its executable.
+	name        string // The name of its executable.
 	environment []string
 	home        string
 }
 
-// newClient returns a client with a home of its own, and nothing to reach but this machine.
+// newClient returns a client with a home directory of its own, that can reach nothing but this machine.
 func newClient(t *testing.T, name string) client {
 	t.Helper()
 	nowhere := httptest.NewServer(http.NotFoundHandler())
@@ -40,7 +40,7 @@ func newClient(t *testing.T, name string) client {
 	return c
 }
 
-// run runs the client to its end and returns the lines that it prints. Whatever it started ends with it.
+// run runs the client to its end and returns the lines that it prints. Processes that the client started are ended too.
 func (c client) run(t *testing.T, args ...string) []string {
 	t.Helper()
 	executable, err := filepath.Abs(filepath.Join("clients", "node_modules", ".bin", c.name))
@@ -64,7 +64,7 @@ func (c client) run(t *testing.T, args ...string) []string {
 	return strings.Split(strings.TrimSpace(printed.String()), "\n")
 }
 
-// agentTurn is what is known of a turn in which an agent called one tool and reported its result.
+// agentTurn is what must be recorded of a turn in which an agent called one tool and reported its result.
 type agentTurn struct {
 	user     *user
 	client   string // As it is recorded.
@@ -76,7 +76,7 @@ type agentTurn struct {
 	tokens   tokens // Of both answers.
 }
 
-// check compares the records of a turn, which are two interceptions, with what the agent said of it. It returns them.
+// check compares the two interceptions of a turn with what the agent reported. It returns them.
 func (want agentTurn) check(t *testing.T) []interception {
 	t.Helper()
 	turn := want.user.recorded(t, 2)

@@ -21,7 +21,7 @@ type codexEvent struct {
 		ExitCode *int   `json:"exit_code"`
 	} `json:"item"`
 	Usage struct {
-		InputTokens           int64 `json:"input_tokens"` // With those that were cached.
+		InputTokens           int64 `json:"input_tokens"` // Including cached ones.
 		CachedInputTokens     int64 `json:"cached_input_tokens"`
 		CacheWriteInputTokens int64 `json:"cache_write_input_tokens"`
 		OutputTokens          int64 `json:"output_tokens"`
@@ -29,8 +29,8 @@ type codexEvent struct {
 	} `json:"usage"`
 }
 
-// TestCodex has Codex run a command, with its own provider at another base URL. It asks for a WebSocket first, and what
-// it is told decides whether it turns to HTTP at once.
+// TestCodex has Codex run a command, with its own provider at another base URL. Codex asks for a WebSocket first, and
+// the answer's status decides whether it turns to HTTP at once.
 func TestCodex(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
@@ -48,7 +48,7 @@ func TestCodex(t *testing.T) {
 	const input = `text(await tools.exec_command({cmd:"echo hi-from-exec"}))`
 	const typed = `Run it. [[think: It wants to run.]] [[tool: exec ` + input + `]]` +
 		` [[usage: input=100 output=20 cache_read=30 cache_write=4 thinking=6]]`
-	// Its sandbox does not run within every container, and is nothing that a gateway could break.
+	// The sandbox does not run within every container, and a gateway cannot affect it.
 	printed := c.run(t, "exec", "--json", "--skip-git-repo-check", "--sandbox", "danger-full-access", typed)
 
 	turn := agentTurn{user: u, client: "Codex", provider: "openai", prompt: typed, thought: "It wants to run."}
@@ -67,7 +67,7 @@ func TestCodex(t *testing.T) {
 	checkCodexRequests(t, front.take())
 }
 
-// readCodex checks what Codex printed and returns its session and what it saw the turn cost.
+// readCodex checks what Codex printed. It returns the session and the tokens that Codex counted.
 func readCodex(t *testing.T, printed []string) (session string, spent tokens) {
 	t.Helper()
 	var output, said string
@@ -103,7 +103,8 @@ func readCodex(t *testing.T, printed []string) (session string, spent tokens) {
 	return session, spent
 }
 
-// checkCodexRequests checks that Codex asked once for a WebSocket, was refused as it understands, and went on by HTTP.
+// checkCodexRequests checks that Codex asked once for a WebSocket, was refused with the status that it expects, and
+// went on with HTTP.
 func checkCodexRequests(t *testing.T, requests []passed) {
 	t.Helper()
 	var upgrades, turns int

@@ -10,13 +10,13 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// scenario is a conversation by what the upstream is told to say and what must therefore arrive.
+// scenario is a conversation: what the upstream is told to say, and what must arrive.
 type scenario struct {
 	name     string
 	script   string
 	text     string
 	thoughts []string
-	calls    []call  // Without ids, which the upstream makes up.
+	calls    []call  // Without ids, since the upstream makes them up.
 	tokens   *tokens // Nil: the upstream counts words.
 	results  []string
 }
@@ -143,7 +143,7 @@ func compare(t *testing.T, recorded interception, said decodedAnswer) {
 	}
 }
 
-// checkStart compares what an interception's start says with who it was.
+// checkStart compares an interception's start with the user and the SDK that made the request.
 func (u *user) checkStart(t *testing.T, sdk sdk, i interception, before time.Time) {
 	t.Helper()
 	type start struct {
@@ -161,14 +161,14 @@ func (u *user) checkStart(t *testing.T, sdk sdk, i interception, before time.Tim
 	if i.ClientSessionID != nil {
 		t.Errorf("the SDK has no sessions, but %q is recorded", *i.ClientSessionID)
 	}
-	// Records have microseconds.
+	// Times in records are in microseconds.
 	if i.StartedAt.Before(before.Truncate(time.Microsecond)) || i.EndedAt.Before(i.StartedAt) || i.EndedAt.After(time.Now()) {
 		t.Errorf("it lasted from %s to %s, but was asked for after %s", i.StartedAt, i.EndedAt, before)
 	}
 }
 
-// TestUnwantedUsage streams a chat whose client does not ask for the usage: it is recorded, and the client sees none of
-// it.
+// TestUnwantedUsage streams a chat whose client does not ask for its usage: the usage is recorded, and the client does
+// not get it.
 func TestUnwantedUsage(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
@@ -192,8 +192,8 @@ func TestUnwantedUsage(t *testing.T) {
 	}
 }
 
-// TestCustomTool has the model call a tool whose input is text. A record's inputs are JSON, so that it is a JSON string
-// there.
+// TestCustomTool has the model call a tool whose input is text. The input of a tool call is JSON in a record, so this
+// one is a JSON string.
 func TestCustomTool(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		t.Run(transfer(stream), func(t *testing.T) {

@@ -14,14 +14,14 @@ const (
 	ownHint    = "sk-o...abcd"
 )
 
-// TestCredentials sends the gateway's token in each of the places that clients have for it. The upstream must get the
-// key that is due, and the token nowhere.
+// TestCredentials sends the gateway's token in each place in which clients send it. The upstream must get the right
+// key, and nowhere the token.
 func TestCredentials(t *testing.T) {
 	program.keepSecret(ownKey)
 	ways := []struct {
 		name       string
 		use        func(*settings, string)
-		key        string // That goes upstream.
+		key        string // The key that goes upstream.
 		kind, hint string
 	}{
 		{name: "as-the-key", use: func(*settings, string) {}, key: providerKey, kind: "centralized", hint: providerHint},
@@ -102,7 +102,7 @@ func TestRevokedToken(t *testing.T) {
 	}
 }
 
-// TestUnknownToken has no token, and one of nobody's.
+// TestUnknownToken sends no token, and one that does not exist.
 func TestUnknownToken(t *testing.T) {
 	for _, sdk := range sdks() {
 		for key, status := range map[string]int{"": http.StatusBadRequest, "nobodysown-token": http.StatusForbidden} {
@@ -111,7 +111,7 @@ func TestUnknownToken(t *testing.T) {
 				settings := newUser(t).settings(sdk, true)
 				settings.key = key
 				if key == "" {
-					settings.header = http.Header{"X-Api-Key": {""}} // Some SDKs refuse to send nothing at all.
+					settings.header = http.Header{"X-Api-Key": {""}} // Some SDKs refuse to send a request without any credential.
 				}
 				_, err := sdk.open(settings).ask(t.Context(), "Hi.")
 				if got := refused(t, err); got.status != status || got.message == "" {
@@ -139,7 +139,7 @@ func TestMountPoint(t *testing.T) {
 	}
 }
 
-// TestPassThrough asks for what is relayed and not recorded.
+// TestPassThrough sends requests that are relayed but not recorded.
 func TestPassThrough(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
@@ -160,7 +160,7 @@ func TestPassThrough(t *testing.T) {
 	if err != nil || len(models.Data) == 0 {
 		t.Errorf("models: %v, %v", models, err)
 	}
-	// What is recorded of a later request would come after anything recorded of these.
+	// Records of these requests would be stored before those of this later one.
 	if _, err := openResponses(u.settings(sdks()[2], false)).ask(t.Context(), "Hi."); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// refusals are the statuses that an upstream can refuse with, and what they are recorded as.
+// refusals returns the statuses with which an upstream can refuse, and how they are recorded.
 func refusals() []struct {
 	status int
 	kind   string
@@ -32,7 +32,8 @@ func refusals() []struct {
 	}
 }
 
-// TestUpstreamRefusals has the upstream refuse requests: the SDK sees its status, its message and when to come back.
+// TestUpstreamRefusals has the upstream refuse requests: the SDK sees the status, the message and the time to retry
+// after.
 func TestUpstreamRefusals(t *testing.T) {
 	for _, sdk := range sdks() {
 		for _, stream := range []bool{false, true} {
@@ -40,7 +41,7 @@ func TestUpstreamRefusals(t *testing.T) {
 				t.Parallel()
 				u := newUser(t)
 				for _, refusal := range refusals() {
-					// A conversation of its own: a refused one is not continued.
+					// Each refusal has a conversation of its own, since a refused one cannot continue.
 					script := fmt.Sprintf("[[error: %d retry-after=7 come back later]]", refusal.status)
 					_, err := sdk.open(u.settings(sdk, stream)).ask(t.Context(), script)
 					if got := refused(t, err); got.status != refusal.status || got.retryAfter != "7" || got.message != "come back later" {
@@ -59,7 +60,7 @@ func TestUpstreamRefusals(t *testing.T) {
 	}
 }
 
-// checkFailure compares how an interception failed.
+// checkFailure checks the recorded failure of an interception.
 func (i interception) checkFailure(t *testing.T, kind, message string) {
 	t.Helper()
 	if i.failure() != kind || i.ErrorMessage == nil || !strings.Contains(*i.ErrorMessage, message) {
@@ -67,7 +68,7 @@ func (i interception) checkFailure(t *testing.T, kind, message string) {
 	}
 }
 
-// TestBrokenAnswers has the upstream break off: the SDK must not take what came for an answer.
+// TestBrokenAnswers has the upstream break off its answers: the SDK must report an error, not a whole answer.
 func TestBrokenAnswers(t *testing.T) {
 	const text = "[[text: This is a text of some length, so that it comes in several pieces, one after another.]]"
 	cases := []struct {
@@ -75,13 +76,13 @@ func TestBrokenAnswers(t *testing.T) {
 		stream       bool
 		kind         string // As recorded.
 		message      string
-		status       int             // Where the SDK can still be told one.
-		whole        map[string]bool // The formats in which it is a whole answer all the same.
+		status       int             // The status, where the client can still get one.
+		whole        map[string]bool // The formats in which the answer counts as whole nevertheless.
 	}{
 		{name: "cut-stream", script: text + "[[cut: after=5]]", stream: true, kind: "truncated"},
 		{name: "cut-before-the-answer", script: text + "[[cut: after=0]]", stream: true, kind: "server_error", status: 502},
 		{name: "cut-body", script: text + "[[cut]]", kind: "truncated", status: 502},
-		// A server of the chat API that ends in good order after a finish reason needs no [DONE].
+		// In the chat API, a stream that ends in good order after a finish reason needs no [DONE].
 		{name: "no-last-event", script: text + "[[no-done]]", stream: true, kind: "truncated", whole: map[string]bool{"chat": true}},
 		{
 			name: "error-event", script: text + "[[error-event: overloaded_error after=4 too busy]]", stream: true,
@@ -122,7 +123,7 @@ func TestBrokenAnswers(t *testing.T) {
 	}
 }
 
-// TestClientLeaves has clients leave: while a stream comes, and while a body is waited for.
+// TestClientLeaves has clients leave while they receive a stream, and while they wait for a body.
 func TestClientLeaves(t *testing.T) {
 	for _, sdk := range sdks() {
 		t.Run(sdk.name+"/streaming", func(t *testing.T) {

@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// providerKey is the key that the gateway has for its providers. It opens nothing.
+// providerKey is the key that the gateway has for its providers. It belongs to no account.
 const (
 	providerKey  = "sk-provider-0123456789-wxyz"
 	providerHint = "sk-p...wxyz"
 )
 
-// configuration has each provider twice: as it is, and with a tap before it that sees what arrives.
+// configuration has each provider twice: directly, and behind a tap that sees what arrives.
 const configuration = `providers:
   - {name: anthropic, type: anthropic, base_url: "%[1]s", keys: ["${PROVIDER_KEY}"]}
   - {name: openai, type: openai, base_url: "%[1]s/v1", keys: ["${PROVIDER_KEY}"]}
@@ -36,7 +36,7 @@ type installation struct {
 
 	mu      sync.Mutex
 	users   int      // Guarded by mu.
-	secrets []string // Guarded by mu. What must appear nowhere in logs and records.
+	secrets []string // Guarded by mu. They must appear nowhere in logs and records.
 }
 
 // install builds the program and starts it. The caller stops it.
@@ -50,7 +50,7 @@ func install() (_ *installation, err error) {
 			err = errors.Join(err, i.stopServers(), os.RemoveAll(i.directory))
 		}
 	}()
-	// In the program's own module, with its own dependencies.
+	// Built within the program's own module, with its own dependencies.
 	build := exec.Command("go", "build", "-C", "..", "-o", i.binary(), "./cmd/aibridged")
 	if said, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build: %w\n%s", err, said)
@@ -78,7 +78,7 @@ func (i *installation) dataDir() string { return filepath.Join(i.directory, "dat
 
 func (i *installation) exchanges() string { return filepath.Join(i.directory, "exchanges") }
 
-// stop ends the program and returns what is wrong with what it leaves behind.
+// stop ends the program and checks the logs and records that it leaves behind.
 func (i *installation) stop() error {
 	stopped := i.stopServers()
 	return errors.Join(stopped, i.inspect(), i.verify(), os.RemoveAll(i.directory))
@@ -98,7 +98,7 @@ func (i *installation) stopServers() error {
 	return errors.Join(errs...)
 }
 
-// inspect looks at the logs and records of all tests: whatever began has ended, and no secret is in them.
+// inspect checks the logs and records of all tests: every interception has ended, and there is no secret in them.
 func (i *installation) inspect() error {
 	records, err := i.run("interceptions", "--json")
 	if err != nil {
@@ -126,7 +126,7 @@ func (i *installation) inspect() error {
 	return errors.Join(errs...)
 }
 
-// verify holds the records of all tests against the bytes of their exchanges, by the program's second decoder.
+// verify compares the records of all tests with the bytes of their exchanges, by the program's second decoder.
 func (i *installation) verify() error {
 	printed, err := i.run("verify", "--exchanges", i.exchanges())
 	if err != nil {
@@ -164,7 +164,7 @@ func (i *installation) newToken(t *testing.T, user string) string {
 	return token
 }
 
-// newName returns a user name that nobody has yet.
+// newName returns a user name that no user has yet.
 func (i *installation) newName(test string) string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -172,7 +172,7 @@ func (i *installation) newName(test string) string {
 	return fmt.Sprintf("%s %d", test, i.users)
 }
 
-// keepSecret notes what must appear nowhere.
+// keepSecret notes a secret that must appear nowhere.
 func (i *installation) keepSecret(secret string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -20,7 +20,7 @@ var program *installation
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	// Neither the SDKs nor the program may find out about the accounts of whoever runs the tests.
+	// Neither the SDKs nor the program may use the accounts of the person who runs the tests.
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
 		if strings.HasPrefix(name, "ANTHROPIC_") || strings.HasPrefix(name, "OPENAI_") {

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// patience is how long something may take that takes a moment. It is no measure of speed.
+// patience is how long a test waits for something that normally takes a moment. It does not measure speed.
 const patience = 20 * time.Second
 
-// process is a server that runs. Its output is kept.
+// process is a running server. Its output is kept.
 type process struct {
 	name   string
 	cmd    *exec.Cmd
@@ -25,7 +25,7 @@ type process struct {
 	err    error
 }
 
-// output is what a process writes. It is safe for concurrent use.
+// output keeps what a process writes. It is safe for concurrent use.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer // Guarded by mu.
@@ -43,7 +43,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// listening finds the address in what a server says first.
+// listening matches the line in which a server prints its address.
 var listening = regexp.MustCompile(`listens on (http://\S+)\n`)
 
 // start starts a server and returns it with its URL once it answers health with 200. The caller stops it.
@@ -79,7 +79,7 @@ func (p *process) wait() {
 	close(p.exited)
 }
 
-// stop asks the server to end, as a person does, and returns an error unless it ended in good order.
+// stop sends the server the signal of Ctrl-C, and returns an error unless it ends with status 0.
 func (p *process) stop() error {
 	signalled := p.cmd.Process.Signal(os.Interrupt)
 	select {
@@ -107,7 +107,7 @@ func answers(ctx context.Context, url string) bool {
 	return response.Body.Close() == nil && response.StatusCode == http.StatusOK
 }
 
-// poll asks until the answer is yes, an error, or ctx ends.
+// poll calls done until it returns true or an error, or ctx ends.
 func poll(ctx context.Context, done func() (bool, error)) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

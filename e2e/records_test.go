@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// interception is a line of `interceptions --json`, by the names that it promises to its readers.
+// interception is a line of `interceptions --json`, with the names that are promised to scripts.
 type interception struct {
 	ID                    string         `json:"id"`
 	Initiator             string         `json:"initiator"`
@@ -99,7 +99,7 @@ func decode(lines []byte) ([]interception, error) {
 	}
 }
 
-// failure is the recorded type of error, or nothing.
+// failure returns the recorded type of error, or nothing.
 func (i interception) failure() string {
 	if i.ErrorType == nil {
 		return ""
@@ -107,13 +107,13 @@ func (i interception) failure() string {
 	return *i.ErrorType
 }
 
-// begun waits until a user has n interceptions, the oldest first, whether they have ended or not.
+// begun waits until a user has n interceptions, and returns them, the oldest first. They need not have ended.
 func (u *user) begun(t *testing.T, n int) []interception {
 	t.Helper()
 	return u.waitFor(t, n, func(interception) bool { return true })
 }
 
-// recorded waits until a user has n interceptions that have all ended: a client has its answer a moment before.
+// recorded waits until a user has n interceptions that have all ended. A client has its answer a moment before that.
 func (u *user) recorded(t *testing.T, n int) []interception {
 	t.Helper()
 	return u.waitFor(t, n, func(i interception) bool { return i.EndedAt != nil })
@@ -149,7 +149,7 @@ func (u *user) waitFor(t *testing.T, n int, counts func(interception) bool) []in
 	return all
 }
 
-// indented shows a value so that two of them can be compared, and read.
+// indented returns a value as indented JSON, to compare and to read.
 func indented(v any) string {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

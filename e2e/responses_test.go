@@ -58,7 +58,7 @@ func (t *responsesTalk) send(ctx context.Context) (decodedAnswer, error) {
 		case responses.ResponseCompletedEvent:
 			t.last = event.Response
 		case responses.ResponseErrorEvent:
-			failed = errors.New(event.Message) // The SDK leaves it to its user.
+			failed = errors.New(event.Message) // The SDK does not turn it into an error.
 		}
 		t.settings.saw()
 	}

@@ -10,14 +10,14 @@ import (
 	"github.com/openai/openai-go/v3"
 )
 
-// sdk is a provider's SDK, speaking one of the formats.
+// sdk is a provider's SDK with one of the formats.
 type sdk struct {
 	name     string
-	path     string // Of its base URL at a gateway.
+	path     string // The path of its base URL at a gateway.
 	provider string
 	client   string // As it is recorded.
 	agent    string // The beginning of its user agent.
-	tier     string // The service tier that fakellm tells it.
+	tier     string // The service tier in fakellm's answers.
 	open     func(settings) talk
 }
 
@@ -29,10 +29,10 @@ func sdks() []sdk {
 	}
 }
 
-// settings are what a conversation is opened with. Retries are always off: they would hide failures.
+// settings are the settings of a conversation. Retries are always off, since they would hide failures.
 type settings struct {
 	base    string // URL.
-	key     string // What the SDK takes for its key.
+	key     string // The SDK sends it as its key.
 	header  http.Header
 	http    *http.Client
 	stream  bool
@@ -40,19 +40,20 @@ type settings struct {
 	onEvent func() // Called after each event of a stream; nil: no calls.
 }
 
-// settings returns those of a user who talks to the gateway as usual.
+// settings returns the usual settings for a user who talks to the gateway.
 func (u *user) settings(s sdk, stream bool) settings {
 	return settings{base: program.url + s.path, key: u.token, http: u.http, stream: stream}
 }
 
-// saw tells the test of an event.
+// saw calls onEvent, if it is set.
 func (s settings) saw() {
 	if s.onEvent != nil {
 		s.onEvent()
 	}
 }
 
-// talk is a conversation that an SDK holds. What it returns is as the SDK decoded it, also beside an error.
+// talk is a conversation that an SDK holds. Its methods return the answer as the SDK decoded it, also together with an
+// error.
 type talk interface {
 	// ask sends what a person types.
 	ask(ctx context.Context, prompt string) (decodedAnswer, error)
@@ -63,16 +64,16 @@ type talk interface {
 // decodedAnswer is an upstream's answer, as an SDK decoded it or as the gateway recorded it.
 type decodedAnswer struct {
 	ID       string
-	Model    string // That answered.
+	Model    string // The model that answered.
 	Tier     string
-	Text     string `json:",omitempty"` // Nobody records it.
+	Text     string `json:",omitempty"` // Not recorded.
 	Tokens   tokens
-	Details  map[string]int64 // Tokens of further kinds, by their recorded names.
+	Details  map[string]int64 // Tokens of other kinds, by their names in records.
 	Thoughts []string
 	Calls    []call
 }
 
-// tokens are counted as the gateway does: the input is without what was cached.
+// tokens are counted as the gateway does: Input does not include cached tokens.
 type tokens struct{ Input, Output, CacheRead, CacheWrite int64 }
 
 type call struct {
@@ -89,7 +90,7 @@ type refusal struct {
 	message    string
 }
 
-// refused returns the error status that an SDK reports. It fails the test where err is something else.
+// refused returns the error status that an SDK reports. It fails the test if err is something else.
 func refused(t *testing.T, err error) refusal {
 	t.Helper()
 	if e, ok := errors.AsType[*anthropic.Error](err); ok {
@@ -102,7 +103,7 @@ func refused(t *testing.T, err error) refusal {
 	return refusal{}
 }
 
-// answer returns what was recorded of the one upstream answer that an interception had, with the details that want has.
+// answer returns the recorded answer of an interception with one upstream answer, with those details that want has.
 func (i interception) answer(t *testing.T, want decodedAnswer) decodedAnswer {
 	t.Helper()
 	if len(i.TokenUsages) != 1 {

@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// tap is a server that passes everything on to another one and keeps the heads of what passed.
+// tap is a server that passes every request on to another one, and keeps the headers of the requests.
 type tap struct {
 	*httptest.Server
 
@@ -41,7 +41,7 @@ func newTap(address string) (*tap, error) {
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
 	t.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// All of the request first: ReverseProxy can cut an answer that begins before it has sent the request.
+		// The request is read whole first: ReverseProxy can cut an answer that begins before the request is sent.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -58,7 +58,7 @@ func (t *tap) keep(r *http.Request, status int) {
 	t.passed = append(t.passed, passed{r.Method, r.URL.RequestURI(), r.Header.Clone(), status})
 }
 
-// take returns what has passed since the last time it was called.
+// take returns what has passed since the last call of take.
 func (t *tap) take() []passed {
 	t.mu.Lock()
 	defer t.mu.Unlock()

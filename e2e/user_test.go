@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// user is someone with a token for the gateway. Each test has its own, also where it runs again, so that tests never
-// see each other's records.
+// user is someone with a token for the gateway. Each run of a test has its own, so that tests never see each other's
+// records.
 type user struct {
 	name  string
 	token string

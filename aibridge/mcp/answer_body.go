@@ -10,19 +10,19 @@ import (
 	"sync/atomic"
 )
 
-// maxAnswer is how much is read of one answer, and how large an event of a stream of notifications may be.
+// maxAnswer bounds, in bytes, one answer and one event of a stream of notifications.
 const maxAnswer = 8 << 20
 
 type tooLargeKey struct{}
 
-// withTooLargeMark returns a context for one request, and what is set when its answer was too large: mcp-go does not
-// hand on why it could not read an answer.
+// withTooLargeMark returns a context for one request and a mark that is set if its answer is too large. The mark is
+// needed because mcp-go does not return the reason why it could not read an answer.
 func withTooLargeMark(ctx context.Context) (context.Context, *atomic.Bool) {
 	mark := new(atomic.Bool)
 	return context.WithValue(ctx, tooLargeKey{}, mark), mark
 }
 
-// tooLargeMark returns the mark in ctx, or one that nobody looks at.
+// tooLargeMark returns the mark in ctx, or a new one if ctx has none.
 func tooLargeMark(ctx context.Context) *atomic.Bool {
 	if mark, ok := ctx.Value(tooLargeKey{}).(*atomic.Bool); ok {
 		return mark
@@ -30,7 +30,8 @@ func tooLargeMark(ctx context.Context) *atomic.Bool {
 	return new(atomic.Bool)
 }
 
-// boundedBody returns resp's body with the limit that it needs.
+// boundedBody returns resp's body with a limit: on each event if listen is set and the body is an event stream, else on
+// the whole.
 func boundedBody(resp *http.Response, listen bool, tooLarge *atomic.Bool) io.ReadCloser {
 	body := limitedBody{ReadCloser: resp.Body, left: maxAnswer, tooLarge: tooLarge}
 	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "text/event-stream" {
@@ -39,7 +40,7 @@ func boundedBody(resp *http.Response, listen bool, tooLarge *atomic.Bool) io.Rea
 	return &body
 }
 
-// limitedBody is a body of which only so much is read.
+// limitedBody is a body that fails with [ErrTooLarge] after left bytes.
 type limitedBody struct {
 	io.ReadCloser
 	left     int
@@ -56,13 +57,13 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// eventBody is an event stream. A stream of notifications may go on for ever, in events of a limited size. The stream
-// that answers a request is limited as a whole, and ends with the answer: a second one would leave a goroutine of
-// mcp-go waiting for a reader that has gone.
+// eventBody is an event stream. A stream of notifications may go on for ever, but each event has a limited size. The
+// stream that answers a request is limited as a whole, and ends with the answer: a second answer would leave a
+// goroutine of mcp-go waiting for ever for a reader.
 type eventBody struct {
 	limitedBody
 	listen bool
-	event  []byte // What has come of the present event.
+	event  []byte // The part of the present event that has arrived.
 	line   int    // Where in event its last line begins.
 	done   bool
 }
@@ -90,12 +91,12 @@ func (b *eventBody) Read(p []byte) (int, error) {
 			b.done = true
 			return n - len(rest), nil
 		}
-		b.event, b.line = nil, 0 // Not kept: streams of notifications live long and are mostly silent.
+		b.event, b.line = nil, 0 // The buffer is freed: streams of notifications live long and are mostly silent.
 	}
 	return n, err
 }
 
-// answers reports whether event is a response to a request, rather than a notification or a request of the server's.
+// answers reports whether event is a response to a request, and not a notification or a request from the server.
 func answers(event []byte) bool {
 	var data [][]byte
 	for line := range bytes.Lines(event) {

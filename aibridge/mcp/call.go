@@ -13,7 +13,7 @@ import (
 	"github.com/coder/aibridged/internal/storable"
 )
 
-// maxShownID is how much of an unknown tool's ID, which models make up, an error repeats.
+// maxShownID is how many bytes of an unknown tool's ID an error repeats. Models make such IDs up, of any length.
 const maxShownID = 128
 
 var errNotConnected = errors.New("not connected")
@@ -24,9 +24,9 @@ type callParams struct {
 	Arguments json.RawMessage `json:"arguments"`
 }
 
-// Call implements [ServerProxier]. Where the server had forgotten the session, there is a new one afterwards; the call
-// is made again only if the server calls the tool read-only or idempotent. Where the server refused the credentials,
-// it is made again with new ones.
+// Call implements [ServerProxier]. If the server has forgotten the session, Call opens a new one; it repeats the call
+// only if the server declares the tool read-only or idempotent. If the server refused the credentials, Call repeats the
+// call with new ones.
 func (p *StreamableHTTPProxy) Call(ctx context.Context, toolID string, input json.RawMessage) (Result, error) {
 	tool, ok := p.catalog.Load().byID[toolID]
 	if !ok {
@@ -62,7 +62,7 @@ func unknownTool(id string) error {
 	return fmt.Errorf("%w: %q", ErrUnknownTool, storable.Cut(id, maxShownID))
 }
 
-// asArguments returns a model's input as arguments.
+// asArguments returns a model's input as the arguments of a call. It fails if the input is not a JSON object.
 func asArguments(input json.RawMessage) (json.RawMessage, error) {
 	input = bytes.TrimSpace(input)
 	if len(input) == 0 || bytes.Equal(input, []byte("null")) {
@@ -74,7 +74,7 @@ func asArguments(input json.RawMessage) (json.RawMessage, error) {
 	return input, nil
 }
 
-// callOnce makes a call on the session there is, which it returns too.
+// callOnce makes a call on the present session. It returns that session too.
 func (p *StreamableHTTPProxy) callOnce(ctx context.Context, params callParams) (Result, *session, error) {
 	s, err := p.use()
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *StreamableHTTPProxy) callOnce(ctx context.Context, params callParams) (
 	return result, s, nil
 }
 
-// use returns the session there is, counted as in use until the caller says that it is done.
+// use returns the present session and counts one more use of it. The caller ends the use with uses.Done.
 func (p *StreamableHTTPProxy) use() (*session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,13 +110,13 @@ func (p *StreamableHTTPProxy) use() (*session, error) {
 	return p.session, nil
 }
 
-// abandon tells the server in the background that nobody waits for the request any more, which it does not know from
-// the connection.
+// abandon tells the server, in the background, that nobody waits for the request any more: a closed connection does not
+// tell it that.
 func (p *StreamableHTTPProxy) abandon(s *session, id int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return // The session's end says it too.
+		return // Closing the session tells the server too.
 	}
 	s.uses.Add(1)
 	p.background.Go(func() {

@@ -101,8 +101,8 @@ func TestLargeResultIsCut(t *testing.T) {
 	}
 }
 
-// TestHostileAnswers has servers that answer a call with what is no answer. Each costs one call and no more: the leak
-// check at the end of the tests sees to the goroutines.
+// TestHostileAnswers has servers whose answers to a call are broken or too large. Each makes one call fail and nothing
+// else; the leak check at the end of the tests finds goroutines that remain.
 func TestHostileAnswers(t *testing.T) {
 	endless := func(w http.ResponseWriter, line string) {
 		block := strings.Repeat(line, 1+(64<<10)/len(line))
@@ -128,7 +128,7 @@ func TestHostileAnswers(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		handle func(http.ResponseWriter, *http.Request, rawCall)
-		want   string // In the error's text, or "" where there is a result "fine".
+		want   string // Part of the error's text, or "" where the result is "fine".
 	}{
 		"100 MB": {func(w http.ResponseWriter, _ *http.Request, call rawCall) {
 			answer(w, call, `{"content":[{"type":"text","text":"`+strings.Repeat("x", 100<<20)+`"}]}`)
@@ -188,7 +188,7 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-// panickyTransport panics where it is told to.
+// panickyTransport panics on POST once calls is set.
 type panickyTransport struct{ calls atomic.Bool }
 
 func (p *panickyTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -296,7 +296,7 @@ func TestExpiredSession(t *testing.T) {
 			s := newRealServer(t)
 			var calls atomic.Int32
 			start := func() {
-				s.wrap(withoutStream) // It would notice by itself that the server was started again.
+				s.wrap(withoutStream) // A stream would break, and so tell the proxy that the server was restarted.
 				s.addTool("tool", func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
 					calls.Add(1)
 					return mcpgo.NewToolResultText("done"), nil
@@ -335,7 +335,7 @@ func withoutStream(next http.Handler) http.Handler {
 	})
 }
 
-// guarded lets requests with the present token through.
+// guarded refuses requests that do not carry the present token.
 func guarded(token *atomic.Value) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -357,7 +357,7 @@ func TestExpiredTokenIsRenewedOnce(t *testing.T) {
 	renewals := 0
 	p := connect(t, ProxyOptions{URL: s.url, Headers: withToken("first-token"),
 		Reauthorize: func(context.Context) (map[string]string, error) {
-			renewals++ // The race detector sees whether two run at once.
+			renewals++ // The race detector reports two that run at once.
 			return withToken(token.Load().(string)), nil
 		},
 	})

@@ -8,13 +8,13 @@ import (
 	"cdr.dev/slog/v3"
 )
 
-// catalog is a snapshot of a server's tools. It is never changed.
+// catalog is a snapshot of a server's tools. It is immutable.
 type catalog struct {
 	tools []Tool // Sorted by ID.
 	byID  map[string]*listedTool
 }
 
-// newCatalog returns the catalog of what server lists; server holds what its tools have in common.
+// newCatalog returns the catalog of the listed tools; server holds the fields that they have in common.
 func newCatalog(server Tool, listed []listedTool) *catalog {
 	tools := make([]Tool, len(listed))
 	for i := range listed {
@@ -38,7 +38,7 @@ func newCatalog(server Tool, listed []listedTool) *catalog {
 
 func byID(a, b Tool) int { return cmp.Compare(a.ID, b.ID) }
 
-// change is what a new list of a server's brought.
+// change counts how a server's new list of tools differs from the one before.
 type change struct {
 	added, removed, altered, now int
 	capped                       bool
@@ -67,8 +67,8 @@ func differences(before, after *catalog) change {
 	return news
 }
 
-// publish makes found the server's tools, unless they are that already, and returns what is to be reported. It is
-// called with mu held.
+// publish makes found the server's tools, unless they already are, and returns what the caller must report. The caller
+// holds mu.
 func (p *StreamableHTTPProxy) publish(found listing) change {
 	before, after := p.catalog.Load(), newCatalog(p.server, found.tools)
 	news := differences(before, after)
@@ -80,8 +80,8 @@ func (p *StreamableHTTPProxy) publish(found listing) change {
 	return news
 }
 
-// report logs news. An altered description or schema is worth a look: what a model is told of a tool that it may use
-// has changed under it.
+// report logs news. An altered description or schema is a warning, since it changes what models are told about a tool
+// that they may already use.
 func (p *StreamableHTTPProxy) report(news change) {
 	log, ctx := p.options.Logger, p.life
 	if news.capped || news.unusable > 0 {

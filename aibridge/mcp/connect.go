@@ -11,14 +11,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// attempt is one try to connect, shared by all who need it.
+// attempt is one try to connect, shared by all callers that need a connection.
 type attempt struct {
 	done chan struct{}
 	err  error // Set before done is closed.
 }
 
-// renew returns once there is another session than old, which is nil for callers that never had one. It joins the
-// attempt that is under way, or starts one. With refused set, old's credentials were not taken.
+// renew returns once the present session is not old; old is nil for callers that had none. It joins the attempt that is
+// under way, or starts one. Refused says that the server refused old's credentials.
 func (p *StreamableHTTPProxy) renew(ctx context.Context, old *session, refused bool) error {
 	p.mu.Lock()
 	if p.closed {
@@ -41,7 +41,7 @@ func (p *StreamableHTTPProxy) renew(ctx context.Context, old *session, refused b
 	return a.wait(ctx)
 }
 
-// wait returns the attempt's error, or why ctx ended first.
+// wait returns the attempt's error, or the cause of ctx's end if ctx ends first.
 func (a *attempt) wait(ctx context.Context) error {
 	select {
 	case <-a.done:
@@ -51,7 +51,7 @@ func (a *attempt) wait(ctx context.Context) error {
 	}
 }
 
-// connect makes the attempt a. It does not depend on the caller that happened to start it.
+// connect makes the attempt a. It does not end with the context of the caller that started it.
 func (p *StreamableHTTPProxy) connect(a *attempt, parent trace.SpanContext) {
 	ctx, cancel := context.WithTimeout(trace.ContextWithSpanContext(p.life, parent), p.options.ConnectTimeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func (p *StreamableHTTPProxy) connect(a *attempt, parent trace.SpanContext) {
 	close(a.done)
 	p.report(news)
 	if accepted && old != nil {
-		// What still runs on the old session may well end there.
+		// Calls that still run on the old session may finish there.
 		old.uses.Wait()
 		if err := old.close(p.life); err != nil {
 			p.options.Logger.Debug(p.life, "close replaced MCP session", slog.Error(p.failure("close", old.secrets, err)))
@@ -110,8 +110,8 @@ func (p *StreamableHTTPProxy) open(ctx context.Context) (*session, listing, erro
 	return s, found, nil
 }
 
-// currentCredentials returns the credentials to use, new ones if the server refused those there were. On an error it
-// returns these.
+// currentCredentials returns the credentials to use: new ones if the server refused the present ones. On an error it
+// returns the present ones.
 func (p *StreamableHTTPProxy) currentCredentials(ctx context.Context) (credentials, error) {
 	p.mu.Lock()
 	known, refused := p.credentials, p.refused

@@ -63,7 +63,7 @@ func TestLinkLocalAddressesAreNotDialled(t *testing.T) {
 
 func TestHangingServerIsGivenUp(t *testing.T) {
 	for name, url := range map[string]string{
-		"connect":     "http://192.0.2.1:9/", // Of a network that does not exist.
+		"connect":     "http://192.0.2.1:9/", // An address of a network that does not exist.
 		"initialize":  rawServer{"initialize": hang}.start(t),
 		"initialized": rawServer{"notifications/initialized": hang}.start(t),
 		"list":        rawServer{"tools/list": hang}.start(t),
@@ -91,7 +91,7 @@ func TestHangingServerIsGivenUp(t *testing.T) {
 	}
 }
 
-// neverDials is a transport whose connections never come about.
+// neverDials is a transport that never gets a connection.
 type neverDials struct{}
 
 func (neverDials) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -213,7 +213,7 @@ func TestShutdownEndsTheSessionAtTheServer(t *testing.T) {
 		},
 		http.MethodDelete: func(_ http.ResponseWriter, r *http.Request, _ rawCall) {
 			gone <- r.Header.Get("Mcp-Session-Id") + " " + r.Header.Get("Authorization")
-			<-r.Context().Done() // Nobody waits longer for it than Shutdown's context lasts.
+			<-r.Context().Done() // Shutdown waits for this only until its context ends.
 		},
 	}.start(t)
 	p := connect(t, ProxyOptions{URL: url, Headers: withToken(testToken)})

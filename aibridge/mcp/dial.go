@@ -18,8 +18,9 @@ const (
 
 var errLinkLocal = errors.New("link-local address")
 
-// newTransport returns a transport that takes nothing from the environment and does not dial where a cloud keeps the
-// credentials of its machines. Other private addresses are where many MCP servers are.
+// newTransport returns a transport that takes nothing from the environment and does not dial link-local addresses,
+// where a cloud serves the credentials of its machines. It dials other private addresses, since many MCP servers have
+// one.
 func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive, Control: refuseLinkLocal}
 	return &http.Transport{
@@ -31,8 +32,8 @@ func newTransport() *http.Transport {
 	}
 }
 
-// refuseLinkLocal is a dialer's Control: it sees the address that a name was resolved to, just before it is used, so a
-// name that resolves differently from one time to the next does not get around it.
+// refuseLinkLocal is a dialer's Control. It checks the address that the dialer is about to use, after the name was
+// resolved, so a name that resolves to another address each time cannot get around it.
 func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	resolved, err := netip.ParseAddrPort(address)
 	if err != nil {

@@ -9,23 +9,23 @@ import (
 	"net/http"
 )
 
-// maxErrorBody is how much is read of the body of an HTTP error.
+// maxErrorBody is how many bytes of an HTTP error's body are read.
 const maxErrorBody = 16 << 10
 
 var errRedirect = errors.New("redirects are not followed")
 
-// endpoint is how a session reaches its server: the [http.RoundTripper] under mcp-go's transport. Here, for every
-// request, the credentials are set, redirects refused, answers bounded, and attempts to listen spaced.
+// endpoint is the [http.RoundTripper] under mcp-go's transport. It sets the credentials of every request, refuses
+// redirects, bounds answers, and spaces attempts to listen.
 type endpoint struct {
 	next   http.RoundTripper
 	header http.Header
-	// look is called when the server has begun to tell of changes or has said that the session is gone: what it told
-	// of before that was not heard.
+	// look is called when a stream of notifications has been opened, or refused because the session is gone: changes
+	// before that may have been missed.
 	look func()
-	// listening is used by the one goroutine of mcp-go that listens.
+	// listening is used only by the one goroutine of mcp-go that listens.
 	listening pace
-	// farewell is the context of the request that ends the session, for which mcp-go takes none. It is set by the
-	// goroutine that then closes the transport.
+	// farewell is the context of the request that ends the session, since mcp-go accepts none for it. The goroutine
+	// that closes the transport sets it just before.
 	farewell context.Context
 }
 
@@ -60,10 +60,10 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// statusError is an HTTP status that is no answer.
+// statusError is the error for an HTTP status that stands for no answer.
 type statusError struct {
 	status int
-	text   string // Of the JSON-RPC error in the body, or empty.
+	text   string // The message of the JSON-RPC error in the body, or empty.
 }
 
 func (e *statusError) Error() string {
@@ -73,8 +73,8 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("HTTP status %d: %s", e.status, e.text)
 }
 
-// refusal returns the error that resp stands for, or nil. The two statuses that mean something in MCP are left to
-// mcp-go: 404 is a session that is gone, 405 a server that does not tell of changes.
+// refusal returns the error that resp stands for, or nil. It leaves two statuses to mcp-go, since they have a meaning
+// in MCP: 404 says that the session is gone, 405 that the server offers no notifications.
 func refusal(resp *http.Response) error {
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:

@@ -27,7 +27,7 @@ func withToken(token string) map[string]string {
 	return map[string]string{"Authorization": "Bearer " + token}
 }
 
-// realServer is an MCP server made of mcp-go.
+// realServer is an MCP server built with mcp-go.
 type realServer struct {
 	*server.MCPServer
 	url string
@@ -37,7 +37,7 @@ type realServer struct {
 	seen    []http.Header
 }
 
-// newRealServer starts a server that pages its list by two and tells of changes.
+// newRealServer starts a server that lists two tools a page and announces changes.
 func newRealServer(t *testing.T) *realServer {
 	t.Helper()
 	s := &realServer{}
@@ -65,7 +65,7 @@ func (s *realServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// wrap puts middleware before the server as it is now.
+// wrap puts middleware before the present handler; restart removes it.
 func (s *realServer) wrap(middleware func(http.Handler) http.Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *realServer) headers(name string) []string {
 	return values
 }
 
-// add adds a tool whose result is its own name.
+// add adds tools. The result of each contains its own name.
 func (s *realServer) add(names ...string) {
 	for _, name := range names {
 		s.addTool(name, func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
@@ -95,8 +95,8 @@ func (s *realServer) addTool(name string, handler server.ToolHandlerFunc, option
 	s.AddTool(mcpgo.NewTool(name, append(options, mcpgo.WithDescription("does "+name))...), handler)
 }
 
-// rawServer answers requests by method with whatever a test wants to be written, the handshake in good order unless
-// the test says otherwise.
+// rawServer answers requests by method with the handlers of a test. Without a handler it answers the handshake and
+// tools/list correctly.
 type rawServer map[string]func(w http.ResponseWriter, r *http.Request, call rawCall)
 
 type rawCall struct {
@@ -157,10 +157,10 @@ func answerWith(result string) func(http.ResponseWriter, *http.Request, rawCall)
 	return func(w http.ResponseWriter, _ *http.Request, call rawCall) { answer(w, call, result) }
 }
 
-// hang returns a handler that answers nothing until the client is gone.
+// hang is a handler that answers nothing until the client is gone.
 func hang(_ http.ResponseWriter, r *http.Request, _ rawCall) { <-r.Context().Done() }
 
-// newProxy returns a proxy for a server, shut down at the end of the test.
+// newProxy returns a proxy for a server. The test's cleanup shuts it down.
 func newProxy(t *testing.T, options ProxyOptions) *StreamableHTTPProxy {
 	t.Helper()
 	if options.ID == "" {
@@ -197,7 +197,7 @@ func names(tools []Tool) []string {
 	return found
 }
 
-// logs is a sink that tests wait on.
+// logs is a sink from which tests await entries.
 type logs chan slog.SinkEntry
 
 func newLogs() (logs, slog.Logger) {

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/internal/jsonedit"
 )
 
-// What is taken of a server's list of tools.
+// Limits on a server's list of tools.
 const (
 	maxTools     = 500
 	maxPages     = 100
@@ -20,12 +20,12 @@ const (
 	maxListBytes = 4 << 20   // Of all of them.
 )
 
-// listing is a server's list of tools, as far as it is taken.
+// listing is a server's list of tools, within the limits above.
 type listing struct {
 	tools []listedTool
-	// capped says that the server has more.
+	// capped says that the server has more tools than the limits allow.
 	capped bool
-	// unusable counts the tools that no provider would take.
+	// unusable counts the tools that no provider would accept, and those whose name came before.
 	unusable int
 }
 
@@ -40,14 +40,15 @@ type listedTool struct {
 	} `json:"annotations"`
 }
 
-// repeatable reports whether a call may be made twice, by the server's own account.
+// repeatable reports whether the server declares that a call may be made twice.
 func (t *listedTool) repeatable() bool {
 	return t.Annotations.ReadOnly || t.Annotations.Idempotent
 }
 
 func (t *listedTool) size() int { return len(t.Description) + len(t.InputSchema) }
 
-// list reads all pages of the server's list, and keeps the tools whose names are admitted.
+// list reads the pages of the server's list, as far as the limits allow, and keeps the tools whose names admits
+// accepts.
 func (s *session) list(ctx context.Context, admits func(name string) bool) (listing, error) {
 	var found listing
 	if !s.hasTools {
@@ -86,8 +87,8 @@ func (s *session) list(ctx context.Context, admits func(name string) bool) (list
 	return found, nil
 }
 
-// page reads one page of the list. It does not go through mcp-go's own types, which know less of JSON Schema than
-// servers use.
+// page reads one page of the list. It does not decode into mcp-go's own types: they would drop parts of JSON Schema
+// that servers use.
 func (s *session) page(ctx context.Context, cursor string) (tools []json.RawMessage, next string, err error) {
 	params := map[string]any{}
 	if cursor != "" {
@@ -107,8 +108,8 @@ func (s *session) page(ctx context.Context, cursor string) (tools []json.RawMess
 	return page.Tools, page.NextCursor, nil
 }
 
-// readTool reads one tool of a page. It fails on one that could not be put into a request: a single tool that the
-// provider refuses would make it refuse the request.
+// readTool reads one tool of a page. It fails on a tool that a provider would refuse, since the provider would then
+// refuse the whole request.
 func readTool(raw json.RawMessage, tool *listedTool) error {
 	if err := json.Unmarshal(raw, tool); err != nil {
 		return err

@@ -176,7 +176,7 @@ func TestToolsFollowTheServer(t *testing.T) {
 	p := connect(t, ProxyOptions{URL: s.url, Logger: logger})
 	before := p.Tools()
 
-	// No test can tell when the stream of notifications is open: a change before that shows once it is.
+	// A test cannot know when the stream of notifications is open. A change before that shows once it is open.
 	s.add("three")
 	for field(l.await(t, "MCP server's tools"), "tools") != "3" {
 	}
@@ -203,7 +203,7 @@ func TestToolsFollowTheServer(t *testing.T) {
 	}
 }
 
-// TestChangesBeforeTheStreamShow has a server whose tools change before it tells of changes.
+// TestChangesBeforeTheStreamShow has a server whose tools change before its stream of notifications is open.
 func TestChangesBeforeTheStreamShow(t *testing.T) {
 	listed, opened := make(chan struct{}), make(chan struct{})
 	var first sync.Once

@@ -19,36 +19,38 @@ const (
 	lastRetry   = 10 * time.Minute
 )
 
-// ManagerOptions are what a [Manager] can do without; the zero value works.
+// ManagerOptions are the optional settings of a [Manager]; the zero value works.
 type ManagerOptions struct {
-	// Wait is how long Init waits for slow servers; 2 s if zero. What is not ready by then joins when it is.
+	// Wait is how long Init waits for slow servers; 2 s if zero. The tools of a server that is not ready by then appear
+	// once it is.
 	Wait   time.Duration
 	Logger slog.Logger
 }
 
-// Manager is a [ServerProxier] made of others. A server that cannot be reached is missing from Tools, and tried again
-// in the background ever less often; it keeps no request waiting and no other server from working.
+// Manager is a [ServerProxier] made of others. The tools of a server that cannot be reached are missing from Tools. The
+// manager tries such a server again in the background, less and less often; no request and no other server waits for
+// it.
 type Manager struct {
 	servers []ServerProxier
 	wait    time.Duration
 	logger  slog.Logger
 
-	life       context.Context // Of all that works in the background.
+	life       context.Context // Of all background work.
 	end        context.CancelCauseFunc
 	background sync.WaitGroup
 
-	// mu guards what follows. Nothing waits while it holds mu.
+	// mu guards what follows. No holder of mu blocks.
 	mu     sync.Mutex
 	closed bool
-	// tried is closed once all servers were tried or wait is over; nil before Init.
+	// tried is closed once every server was tried once or wait is over; nil before Init.
 	tried  chan struct{}
 	merged *merged // The last one made, or nil.
 }
 
 var _ ServerProxier = (*Manager)(nil)
 
-// NewManager returns a manager of servers, which are the manager's from then on: its Init connects them and its
-// Shutdown shuts them down. No servers is no tools.
+// NewManager returns a manager of servers and takes them over: its Init connects them and its Shutdown shuts them down.
+// A manager without servers works and has no tools.
 func NewManager(servers []ServerProxier, options ManagerOptions) *Manager {
 	m := &Manager{servers: slices.Clone(servers), wait: options.Wait, logger: options.Logger}
 	if m.wait == 0 {
@@ -58,8 +60,8 @@ func NewManager(servers []ServerProxier, options ManagerOptions) *Manager {
 	return m
 }
 
-// Init implements [ServerProxier]. Servers that fail are told of in the log: the error is of ctx, or [ErrClosed]. A
-// second call does not wait for what the first had enough of.
+// Init implements [ServerProxier]. It logs servers that fail and does not return their errors: an error is the cause of
+// ctx's end, or [ErrClosed]. All calls share one wait: once it is over, later calls return at once.
 func (m *Manager) Init(ctx context.Context) error {
 	m.mu.Lock()
 	if m.closed {
@@ -80,7 +82,7 @@ func (m *Manager) Init(ctx context.Context) error {
 	}
 }
 
-// start connects all servers in the background. It is called with mu held.
+// start connects all servers in the background. The caller holds mu.
 func (m *Manager) start(parent trace.SpanContext) {
 	ctx := trace.ContextWithSpanContext(m.life, parent)
 	var first sync.WaitGroup
@@ -96,7 +98,7 @@ func (m *Manager) start(parent trace.SpanContext) {
 	m.background.Go(func() { m.waitFor(all) })
 }
 
-// waitFor closes tried when all is closed, or the time for that is over.
+// waitFor closes tried when all is closed, or once m.wait has passed.
 func (m *Manager) waitFor(all <-chan struct{}) {
 	defer close(m.tried)
 	patience := time.NewTimer(m.wait)
@@ -107,7 +109,7 @@ func (m *Manager) waitFor(all <-chan struct{}) {
 	}
 }
 
-// keepTrying connects a server, however many attempts it takes, and reports when the first is over.
+// keepTrying tries to connect a server until it succeeds or ctx ends. It calls tried after the first attempt.
 func (m *Manager) keepTrying(ctx context.Context, server ServerProxier, tried func()) {
 	report := sync.OnceFunc(tried)
 	defer report()

@@ -14,7 +14,7 @@ import (
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 )
 
-// fakeServer is a server of which a test tells what it does.
+// fakeServer is a server whose behaviour a test sets.
 type fakeServer struct {
 	init     func(ctx context.Context) error
 	mu       sync.Mutex

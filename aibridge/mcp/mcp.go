@@ -1,5 +1,5 @@
-// Package mcp holds the sessions that one user has with Model Context Protocol servers: it lists their tools, keeps
-// the lists fresh, and calls a tool when it is told to.
+// Package mcp holds the sessions that one user has with Model Context Protocol servers: it lists their tools, keeps the
+// lists fresh, and calls a tool when its caller asks.
 //
 //	proxy, err := mcp.NewStreamableHTTPProxy(mcp.ProxyOptions{ID: "github", URL: url, Headers: headers})
 //	...
@@ -9,9 +9,9 @@
 //	...
 //	result, err := manager.Call(ctx, manager.Tools()[0].ID, input)
 //
-// Servers are spoken to over streamable HTTP only: no configuration makes this package start a program. It reads what
-// servers say as data, with a limit on each size and each duration, and follows no redirect. It does not decide whose
-// sessions these are, does not fetch tokens by itself, and knows nothing of models.
+// The package speaks to servers over streamable HTTP only: no configuration makes it start a program. It treats what
+// servers say as data, limits each size and each duration, and follows no redirect. It does not decide whose sessions
+// these are, does not fetch tokens by itself, and knows nothing of models.
 package mcp
 
 import (
@@ -20,19 +20,19 @@ import (
 	"errors"
 )
 
-// The reasons for which a server cannot be used or a call has no result. Errors of this package wrap at most one of
-// these, or the context's, and carry no credential in their text.
+// The reasons why a server cannot be used or a call has no result. Errors of this package wrap at most one of these, or
+// the context's, and carry no credential in their text.
 var (
-	// ErrRefusedURL says that a server's URL is not one to connect to.
+	// ErrRefusedURL says that this package does not connect to a server's URL: it is no address of an HTTP server.
 	ErrRefusedURL = errors.New("refused URL")
 	// ErrUnauthorized says that a server refused the user's credentials.
 	ErrUnauthorized = errors.New("credentials refused: the account may have to be linked again")
-	// ErrSessionExpired says that a server had forgotten the session. There is a new one, but the call was not made
-	// again, since it cannot be known what the first attempt did.
+	// ErrSessionExpired says that a server had forgotten the session. There is a new session now, but the call was not
+	// made again, since nobody can know what the first attempt did.
 	ErrSessionExpired = errors.New("session expired: call again")
-	// ErrUnknownTool says that there is no tool of that ID, or no longer.
+	// ErrUnknownTool says that there is no tool of that ID, or that it is gone.
 	ErrUnknownTool = errors.New("unknown tool")
-	// ErrTooLarge says that a server's answer was larger than is read.
+	// ErrTooLarge says that a server's answer was larger than this package reads.
 	ErrTooLarge = errors.New("answer too large")
 	// ErrClosed says that the sessions were shut down.
 	ErrClosed = errors.New("MCP sessions are shut down")
@@ -40,9 +40,9 @@ var (
 
 // Tool is one tool of one server, as the server describes it.
 type Tool struct {
-	// ID is the name that a model knows the tool by: bmcp_<server>_<tool> in [A-Za-z0-9_-], at most 64 bytes. Where
-	// these words had to be altered or cut, or are another tool's too, it ends in a hash of both, which is the same
-	// in every process.
+	// ID is the name that a model knows the tool by: bmcp_<server>_<tool> in [A-Za-z0-9_-], at most 64 bytes. Where the
+	// names of server and tool had to be altered or cut, or another tool would have the same ID, it ends in a hash of
+	// both names, which is the same in every process.
 	ID string
 	// ServerID is the server's name in the configuration.
 	ServerID string
@@ -58,8 +58,8 @@ type Tool struct {
 
 // Result is what a tool answered.
 type Result struct {
-	// Text holds the texts and the structured content of the answer, at most 1 MiB of them; a note at the end tells
-	// where it was cut, and a note takes the place of what is no text.
+	// Text holds the texts and the structured content of the answer, at most 1 MiB. If it was cut, a note at the end
+	// says so; a note also takes the place of each block that is not text.
 	Text string
 	// IsError says that the tool itself reports a failure, which Text describes.
 	IsError bool
@@ -68,16 +68,17 @@ type Result struct {
 // ServerProxier is one user's sessions with some MCP servers. All methods are safe for concurrent use.
 type ServerProxier interface {
 	// Init connects and lists the tools, in a bounded time. After a success it does nothing; after an error it may be
-	// called again. Where ctx ends first, the connecting goes on without the caller.
+	// called again. If ctx ends first, Init returns and the connecting goes on in the background.
 	Init(ctx context.Context) error
-	// Tools returns the tools there are at this moment, sorted by ID, and none before Init and after Shutdown. The
-	// slice is a consistent snapshot that is never changed, by the caller neither, and stays the same slice for as
-	// long as the tools do.
+	// Tools returns the present tools, sorted by ID; before Init and after Shutdown there are none. The slice is a
+	// consistent snapshot that nobody may change, callers included. Tools returns the same slice until the tools
+	// change.
 	Tools() []Tool
-	// Call runs a tool with a JSON object as its input; no input is an empty object. An error means that there is no
-	// result, and its text can be shown to a model; a tool that ran and failed is a [Result].
+	// Call runs a tool with a JSON object as its input; an empty input means an empty object. An error means that there
+	// is no result, and its text can be shown to a model; a tool that ran and failed is a [Result].
 	Call(ctx context.Context, toolID string, input json.RawMessage) (Result, error)
-	// Shutdown ends the sessions and whatever still uses them, and waits for that; ctx bounds the farewell to the
-	// servers only. It must be called once Init was, whether that succeeded or not; a second call does nothing.
+	// Shutdown ends the sessions and the calls that still use them, and waits for both; ctx bounds only how long it
+	// takes to tell the servers. It must be called after Init, also after an Init that failed; a second call does
+	// nothing.
 	Shutdown(ctx context.Context) error
 }

@@ -2,7 +2,7 @@ package mcp
 
 import "slices"
 
-// merged are the tools of several servers under IDs that are distinct among all. It is never changed.
+// merged holds the tools of several servers, under IDs that are distinct across the servers. It is immutable.
 type merged struct {
 	from   [][]Tool // The snapshots that it was made of, one for each server.
 	tools  []Tool   // Sorted by ID.
@@ -12,7 +12,7 @@ type merged struct {
 // toolRoute is where a call goes.
 type toolRoute struct {
 	server ServerProxier
-	toolID string // By which the server knows the tool.
+	toolID string // The server's own ID for the tool.
 }
 
 // merge returns the tools of all servers as they are now.
@@ -29,7 +29,7 @@ func (m *Manager) merge() *merged {
 	return m.merged
 }
 
-// sameSnapshot reports whether two slices of tools are one.
+// sameSnapshot reports whether two slices of tools are the same slice.
 func sameSnapshot(a, b []Tool) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

@@ -12,11 +12,11 @@ const (
 	hashBytes = 6
 )
 
-// toolIDs returns the ID of each tool, at the same index; a tool that is there twice has "" at the second place. The
-// IDs are distinct and depend on which tools there are, not on their order. Of tools that would share an ID none has
-// it plain: an ID that a model has seen must not pass to another tool.
+// toolIDs returns the ID of each tool, at the same index; a tool that is listed twice has "" at the second place. The
+// IDs are distinct and depend on which tools there are, not on their order. Where several tools would share a plain ID,
+// each gets a hashed one instead: an ID that a model has seen must not come to mean another tool.
 func toolIDs(tools []Tool) []string {
-	// A plain ID could also be what another tool is called once it is hashed, so both are claimed.
+	// A tool's plain ID can equal another tool's hashed ID, so each tool claims both of its own.
 	claims := make(map[string]int, 2*len(tools))
 	claimed := make(map[string]bool, len(tools))
 	for _, tool := range tools {
@@ -47,7 +47,7 @@ func plainID(tool Tool) string {
 	return idPrefix + tool.ServerID + "_" + tool.Name
 }
 
-// hashedID returns the ID of a tool whose plain one will not do.
+// hashedID returns the ID of a tool that cannot have its plain one.
 func hashedID(tool Tool) string {
 	sum := sha256.Sum256([]byte(tool.ServerID + "\x00" + tool.Name))
 	suffix := "_" + hex.EncodeToString(sum[:hashBytes])

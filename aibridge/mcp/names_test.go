@@ -40,7 +40,8 @@ func TestToolIDs(t *testing.T) {
 	}
 }
 
-// TestHashIsStable keeps IDs from changing between releases, whose prompts and allow-lists name them.
+// TestHashIsStable makes sure that IDs stay the same from release to release, since users' prompts and allow-lists name
+// them.
 func TestHashIsStable(t *testing.T) {
 	got := toolIDs(toolsOf([][2]string{{"github", "repos/create.issue"}}))[0]
 	if want := "bmcp_github_repos_create_issue_ea28940157ea"; got != want {
@@ -65,7 +66,8 @@ func toolsOf(pairs [][2]string) []Tool {
 	return tools
 }
 
-// FuzzToolIDs checks that IDs are fit for every provider, distinct, and independent of the tools' order.
+// FuzzToolIDs checks that every provider accepts the IDs, and that they are distinct and independent of the tools'
+// order.
 func FuzzToolIDs(f *testing.F) {
 	f.Add("a", "b_c", "a_b", "c", uint64(1))
 	f.Add("srv", "a.b", "srv", "a/b", uint64(2))

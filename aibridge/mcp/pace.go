@@ -8,18 +8,18 @@ import (
 const (
 	firstPause = time.Second
 	lastPause  = 2 * time.Minute
-	// steady is how long a stream of notifications lasts on a server that is well.
+	// steady is the time after which a stream of notifications counts as working: the attempt after it does not wait.
 	steady = 20 * time.Second
 )
 
-// pace spaces attempts: one that follows soon after the one before waits, and each time twice as long. The zero value
-// is ready. It is not safe for concurrent use.
+// pace spaces attempts: an attempt that follows another within steady waits, each time twice as long, up to lastPause.
+// The zero value is ready. It is not safe for concurrent use.
 type pace struct {
 	last  time.Time
 	pause time.Duration
 }
 
-// wait returns when the next attempt may be made, or with the context's error.
+// wait returns nil once the next attempt may be made, or the cause of ctx's end if ctx ends first.
 func (p *pace) wait(ctx context.Context) error {
 	if time.Since(p.last) > steady {
 		p.pause = 0
@@ -31,7 +31,7 @@ func (p *pace) wait(ctx context.Context) error {
 	return err
 }
 
-// pause waits for d, or until ctx ends, whose cause it then returns.
+// pause waits for d. If ctx ends first, it returns the cause.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

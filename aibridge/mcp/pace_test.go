@@ -22,7 +22,7 @@ func TestPace(t *testing.T) {
 				t.Errorf("attempt %d waits for %v, want %v", i, got, want*time.Second)
 			}
 		}
-		_ = pause(t.Context(), steady+time.Second) // A stream that lasts.
+		_ = pause(t.Context(), steady+time.Second) // As long as a stream that works.
 		if got := wait(); got != 0 {
 			t.Errorf("after a steady stream it waits for %v", got)
 		}

@@ -23,57 +23,57 @@ const (
 // ProxyOptions describes one server, as one user may use it. ID and URL are required; the zero value of anything else
 // works.
 type ProxyOptions struct {
-	// ID is the server's name: a part of its tools' IDs.
+	// ID is the server's name. It is part of its tools' IDs.
 	ID string
-	// URL is where the server is, http or https.
+	// URL is the server's address, http or https.
 	URL string
-	// Headers go with every request to the server: the user's credentials. They go nowhere else.
+	// Headers go with every request to the server, and nowhere else. They hold the user's credentials.
 	Headers map[string]string
-	// Reauthorize returns new Headers when the server has refused the present ones. Calls that wait for them share
-	// one. Nil means that there are no others.
+	// Reauthorize returns new Headers after the server has refused the present ones. Calls that wait for new Headers
+	// share one Reauthorize. Nil means that there are no others.
 	Reauthorize func(ctx context.Context) (map[string]string, error)
-	// Allow and Deny choose tools by the server's own names for them. A tool is there if Allow is nil or matches, and
-	// Deny is nil or does not.
+	// Allow and Deny choose tools by the server's own names for them. A tool is used if Allow is nil or matches, and
+	// Deny is nil or does not match.
 	Allow, Deny *regexp.Regexp
 	// ConnectTimeout bounds connecting and listing, together; 5 s if zero.
 	ConnectTimeout time.Duration
 	// CallTimeout bounds each call; 60 s if zero.
 	CallTimeout time.Duration
-	// Transport carries the requests. Nil means one of the proxy's own, which ignores the environment and refuses
+	// Transport carries the requests. If nil, the proxy makes its own, which ignores the environment and refuses
 	// link-local addresses.
 	Transport http.RoundTripper
 	Logger    slog.Logger
-	// Tracer makes a span of each connecting. Nil means none.
+	// Tracer makes a span of each attempt to connect. Nil means no spans.
 	Tracer trace.Tracer
 }
 
-// StreamableHTTPProxy is a [ServerProxier] with one server, over streamable HTTP.
+// StreamableHTTPProxy is a [ServerProxier] for one server, over streamable HTTP.
 type StreamableHTTPProxy struct {
 	options ProxyOptions // With its defaults.
 	url     *url.URL
-	server  Tool // What the tools have in common.
-	// idle closes the idle connections of a transport of our own.
+	server  Tool // The fields that all its tools share.
+	// idle closes the idle connections of the proxy's own transport; it does nothing if the transport is the caller's.
 	idle func()
 
-	life       context.Context // Of all that works in the background.
+	life       context.Context // Of all background work.
 	end        context.CancelCauseFunc
 	background sync.WaitGroup
 	catalog    atomic.Pointer[catalog] // Stored under mu.
 
-	// mu guards what follows. Nothing waits while it holds mu.
+	// mu guards what follows. No holder of mu blocks.
 	mu          sync.Mutex
 	closed      bool
 	session     *session // Nil until connected.
 	attempt     *attempt // To connect; nil when there is none.
 	credentials credentials
-	refused     bool // The server does not take the credentials.
-	stale       bool // The server may have other tools.
+	refused     bool // The server refused the credentials.
+	stale       bool // The server's tools may have changed.
 	refreshing  bool
 }
 
 var _ ServerProxier = (*StreamableHTTPProxy)(nil)
 
-// NewStreamableHTTPProxy returns a proxy that is not connected. It fails with [ErrRefusedURL].
+// NewStreamableHTTPProxy returns a proxy that is not connected yet. Its only error is [ErrRefusedURL].
 func NewStreamableHTTPProxy(options ProxyOptions) (*StreamableHTTPProxy, error) {
 	server, err := parseServerURL(options.URL)
 	if err != nil {
@@ -128,13 +128,13 @@ func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// admits reports whether the tool of that name is to be used.
+// admits reports whether Allow and Deny let the tool of that name be used.
 func (p *StreamableHTTPProxy) admits(name string) bool {
 	allow, deny := p.options.Allow, p.options.Deny
 	return (allow == nil || allow.MatchString(name)) && (deny == nil || !deny.MatchString(name))
 }
 
-// failure returns err as callers and logs may see it.
+// failure returns err without secrets, as callers and logs may see it.
 func (p *StreamableHTTPProxy) failure(operation string, known secrets, err error) error {
 	return known.failure(fmt.Sprintf("MCP server %q: %s", p.options.ID, operation), err)
 }

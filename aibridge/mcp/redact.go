@@ -14,13 +14,13 @@ import (
 
 const (
 	redacted = "[redacted]"
-	// minSecret is the length below which a word of a header is taken for an ordinary one.
+	// minSecret is the length in bytes below which a word of a header counts as an ordinary word, not as a secret.
 	minSecret = 6
-	// maxErrorText is how much of an error's text is kept, since servers write parts of it.
+	// maxErrorText is how many bytes of an error's text are kept, since servers write parts of it.
 	maxErrorText = 1024
 )
 
-// credentials are what a server is shown, and what nobody else must be shown for that reason.
+// credentials are the headers that a server is sent, and the secrets in them and in its URL, which nobody else may see.
 type credentials struct {
 	header  http.Header
 	secrets secrets
@@ -34,8 +34,8 @@ func newCredentials(headers map[string]string, server *url.URL) credentials {
 	return credentials{header: header, secrets: secretsOf(headers, server)}
 }
 
-// secrets are the strings that no text leaves this package with, longest first. Servers know them, and may repeat them
-// in whatever they answer.
+// secrets are the strings that this package removes from every text that it returns or logs, longest first. Servers
+// know them and may repeat them in their answers.
 type secrets []string
 
 // secretsOf returns the credentials in a server's headers and in its URL's query.
@@ -72,24 +72,23 @@ func (s secrets) clean(text string) string {
 	return text
 }
 
-// failure is an error of a server's. Of its cause it keeps the text without secrets, and the kind, not the cause
-// itself: whoever unwrapped that could print it.
+// failure is an error of a server. It keeps the text of its cause without secrets, and the kind, but not the cause
+// itself: a caller that unwrapped the cause could print its secrets.
 type failure struct {
 	text string
-	kind error // One of kinds, or nil.
+	kind error // One of kindOf's, or nil.
 }
 
 func (f *failure) Error() string { return f.text }
 
 func (f *failure) Unwrap() error { return f.kind }
 
-// failure returns err as an error that callers may see: what says which operation failed, on which server.
+// failure returns err as an error that callers may see. The argument what says which operation failed, on which server.
 func (s secrets) failure(what string, err error) error {
 	return &failure{text: what + ": " + storable.Cut(s.clean(plainText(err)), maxErrorText), kind: kindOf(err)}
 }
 
-// plainText returns the text of err, without the URL and the repetitions that the layers of an HTTP client put around
-// the reason.
+// plainText returns the text of err. It leaves out the URL and the repetitions that the layers of an HTTP client add.
 func plainText(err error) string {
 	if requestError, ok := errors.AsType[*url.Error](err); ok {
 		return requestError.Err.Error()

@@ -8,10 +8,11 @@ import (
 	"cdr.dev/slog/v3"
 )
 
-// refreshPause is the time between two lists, for servers that tell of a change each time they are asked.
+// refreshPause is the time between two refreshes. It protects against servers that announce a change whenever somebody
+// lists their tools.
 const refreshPause = time.Second
 
-// look makes sure that the server's tools are listed once more, after now. It does not wait.
+// look makes sure that a listing of the server's tools begins after this call. It does not wait for it.
 func (p *StreamableHTTPProxy) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,23 +37,23 @@ func (p *StreamableHTTPProxy) refresh() {
 		p.mu.Unlock()
 
 		if connecting != nil {
-			_ = connecting.wait(p.life) // Whoever asked for it is told.
+			_ = connecting.wait(p.life) // Its error goes to the caller that asked for the attempt.
 		}
 		if err := p.relist(); err != nil && p.life.Err() == nil {
 			p.options.Logger.Warn(p.life, "refresh tools of MCP server", slog.Error(err))
 		}
-		_ = pause(p.life, refreshPause) // What ends it ends the loop too.
+		_ = pause(p.life, refreshPause) // It fails only after Shutdown, which ends the loop too.
 	}
 }
 
-// relist lists the tools on the session there is.
+// relist lists the tools on the present session.
 func (p *StreamableHTTPProxy) relist() error {
 	p.mu.Lock()
 	p.stale = false
 	p.mu.Unlock()
 	s, err := p.use()
 	if errors.Is(err, errNotConnected) {
-		return nil // The attempt that connects will list.
+		return nil // The next attempt to connect lists them.
 	}
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"github.com/coder/aibridged/internal/storable"
 )
 
-// maxText is how much text of a tool's result is kept.
+// maxText is how many bytes of a tool's result are kept.
 const maxText = 1 << 20
 
 // content is one block of a result.
@@ -25,7 +25,7 @@ type content struct {
 	} `json:"resource"`
 }
 
-// text returns the text of a block, or a note that stands for what has none.
+// text returns the text of a block, or a note in place of a block without text.
 func (c *content) text() string {
 	switch {
 	case c.Type == "text":
@@ -66,8 +66,8 @@ func readResult(raw json.RawMessage, secrets secrets) (Result, error) {
 	return Result{Text: text, IsError: answer.IsError}, nil
 }
 
-// contains reports whether one of texts is the JSON text structured: servers send structured content as text too, for
-// clients that do not know it.
+// contains reports whether one of texts is the same JSON as structured: servers send structured content as text too,
+// for clients that do not read structured content.
 func contains(texts []string, structured json.RawMessage) bool {
 	var want, have bytes.Buffer
 	if json.Compact(&want, structured) != nil {

@@ -21,39 +21,38 @@ import (
 const (
 	clientName    = "aibridged"
 	clientVersion = "1"
-	// farewellTimeout bounds telling a server that a session or a call has ended.
+	// farewellTimeout bounds how long it takes to tell a server that a session or a call has ended.
 	farewellTimeout = 2 * time.Second
 )
 
-// session is one MCP session with one server, from the handshake to the farewell. It is safe for concurrent use.
+// session is one MCP session with one server. It is safe for concurrent use.
 type session struct {
 	transport *transport.StreamableHTTP
 	endpoint  *endpoint
 	secrets   secrets
 	hasTools  bool
 	lastID    atomic.Int64
-	// uses counts what uses the session at present; who ends it waits for these.
+	// uses counts the present uses of the session; its owner waits for them before it closes the session.
 	uses sync.WaitGroup
 }
 
-// sessionTarget is what it takes to open a session.
+// sessionTarget holds what openSession needs.
 type sessionTarget struct {
 	url         *url.URL
 	credentials credentials
 	next        http.RoundTripper
-	// look is called from goroutines of mcp-go, and must not wait.
+	// look is called from goroutines of mcp-go. It must not block.
 	look func()
 }
 
-// openSession makes the handshake within ctx. The session listens for changes for as long as life lasts, and must be
-// closed.
+// openSession makes the handshake within ctx. The session listens for changes until life ends. The caller closes it.
 func openSession(ctx, life context.Context, target sessionTarget) (*session, error) {
 	e := &endpoint{next: target.next, header: target.credentials.header, look: target.look}
 	t, err := transport.NewStreamableHTTP(target.url.String(),
-		//lint:ignore SA1019 Deprecated are the protocol versions that have this stream, which servers still speak.
+		//lint:ignore SA1019 The protocol versions that have this stream are deprecated, but servers still speak them.
 		transport.WithContinuousListening(),
 		transport.WithHTTPBasicClient(&http.Client{Transport: e}),
-		transport.WithHTTPLogger(slog.New(slog.DiscardHandler)), // What it would log is not free of secrets.
+		transport.WithHTTPLogger(slog.New(slog.DiscardHandler)), // Its log could contain secrets.
 	)
 	if err != nil {
 		return nil, err
@@ -74,7 +73,7 @@ func openSession(ctx, life context.Context, target sessionTarget) (*session, err
 	return s, nil
 }
 
-// answerPing answers the one request of a server's that every client must.
+// answerPing answers a server's ping, the only request that every client must answer, and refuses all other requests.
 func answerPing(_ context.Context, request transport.JSONRPCRequest) (*transport.JSONRPCResponse, error) {
 	if request.Method != string(mcpgo.MethodPing) {
 		return transport.NewJSONRPCErrorResponse(request.ID, mcpgo.METHOD_NOT_FOUND, "method not found", nil), nil
@@ -109,7 +108,7 @@ func (s *session) handshake(ctx context.Context) error {
 	return s.notify(ctx, string(mcpgo.MethodNotificationInitialized), nil)
 }
 
-// rpcError is an error that the server answered a request with.
+// rpcError is the JSON-RPC error in a server's answer.
 type rpcError struct {
 	code int
 	text string
@@ -120,9 +119,9 @@ func (e *rpcError) Error() string { return fmt.Sprintf("JSON-RPC error %d: %s", 
 // nextID returns an ID for a request.
 func (s *session) nextID() int64 { return s.lastID.Add(1) }
 
-// request sends a request and returns the result in the answer. The error is the context's cause if ctx ended first.
+// request sends a request and returns the result in the answer. If ctx ends first, the error is the context's cause.
 func (s *session) request(ctx context.Context, id int64, method string, params any) (result json.RawMessage, err error) {
-	// Whatever mcp-go makes of what a server sends, it is that server's failure only.
+	// If a server's answer makes mcp-go panic, only this request fails.
 	defer func() {
 		if r := recover(); r != nil {
 			result, err = nil, fmt.Errorf("panic in the MCP client: %v", r)
@@ -161,8 +160,7 @@ func (s *session) notify(ctx context.Context, method string, params map[string]a
 	})
 }
 
-// close ends the session, at the server too if that can be done within ctx and farewellTimeout. Requests that are
-// under way fail.
+// close ends the session. It tells the server too, within ctx and farewellTimeout. Requests that are under way fail.
 func (s *session) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
 	defer cancel()

@@ -5,8 +5,8 @@ import (
 	"net/url"
 )
 
-// parseServerURL returns the URL of a server. Whatever is not plainly an address of an HTTP server is refused, among
-// it commands and files; the error does not repeat the URL, which may hold a credential.
+// parseServerURL returns the URL of a server. It refuses everything but the address of an HTTP server, for example
+// commands and files. The error does not repeat the URL, which may hold a credential.
 func parseServerURL(text string) (*url.URL, error) {
 	server, err := url.Parse(text)
 	switch {
@@ -23,7 +23,7 @@ func parseServerURL(text string) (*url.URL, error) {
 	return server, nil
 }
 
-// withoutQuery returns the text of server's address that may be recorded.
+// withoutQuery returns server's URL without its query, as it may be recorded.
 func withoutQuery(server *url.URL) string {
 	shown := *server
 	shown.RawQuery, shown.ForceQuery = "", false

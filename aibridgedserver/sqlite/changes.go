@@ -10,14 +10,15 @@ import (
 
 // changes tells when keys have changed. It implements [aibridgedserver.Changes].
 //
-// The engine tells a connection, at the price of a look into memory that its processes share, whether another one has
-// committed anything. Since each batch of records is such a thing, it is only then that the number is read.
+// PRAGMA data_version tells a connection whether another connection has committed anything. It only reads memory that
+// the processes share, so it is cheap. Since each batch of records is such a commit, the version changes often without
+// a change of keys: Number then reads the number in the table key_changes, which changes with keys and users only.
 type changes struct {
 	db *sql.DB
 
 	mu     sync.Mutex
-	conn   *sql.Conn // One and the same, as its versions are its own. Nil: none yet, or the last one failed.
-	latest int64     // The version that number was read at.
+	conn   *sql.Conn // Always the same, since versions of different connections do not compare. Nil: none yet, or the last one failed.
+	latest int64     // The version when number was read.
 	number uint64
 }
 
@@ -36,7 +37,7 @@ func (c *changes) Number(ctx context.Context) (uint64, error) {
 	return number, nil
 }
 
-// look returns the number. The caller has mu.
+// look returns the number. The caller holds mu.
 func (c *changes) look(ctx context.Context) (number uint64, err error) {
 	known := c.conn != nil
 	if !known {
@@ -51,7 +52,8 @@ func (c *changes) look(ctx context.Context) (number uint64, err error) {
 	if known && version == c.latest {
 		return c.number, nil
 	}
-	// What is committed between the two is in the number already, and makes the next look read it once more.
+	// A commit between the two queries is in the number already; the next look sees a new version and reads the number
+	// once more.
 	if err := c.conn.QueryRowContext(ctx, `SELECT number FROM key_changes`).Scan(&c.number); err != nil {
 		return 0, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// The number is another one after each change of a key, whoever makes it, and the same after all else.
+// The number changes with each change of a key, by any process, and with nothing else.
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "control.db")
@@ -47,7 +47,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// A look that fails costs the connection it was made on, whose versions are not those of the next one.
+// After a failed look the connection is replaced. The versions of the new one do not compare with those of the old one.
 func TestChangesAfterAFailure(t *testing.T) {
 	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "control.db"))

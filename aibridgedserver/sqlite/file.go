@@ -8,12 +8,11 @@ import (
 	"path/filepath"
 )
 
-// makeFile makes the file before the engine does: the engine would make it readable for everyone. The engine's own two
-// files beside it take over its mode. When it returns, the names of the file and its directory are on the disk; the
-// engine sees to the names of its own two.
+// makeFile makes the file before the engine does, since the engine would make it readable for everyone. The engine
+// gives its own two files beside it the same mode. When makeFile returns, the names of the file and its directory are
+// on the disk; the engine syncs the names of its own two files.
 //
-// A file that is there already is not opened: at its close, the system would take the locks from all connections of this
-// process.
+// It does not open a file that already exists: closing it would release the locks of all connections of this process.
 func makeFile(path string) error {
 	if err := makeDirectory(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make its directory: %w; make the directory yourself or choose another path", err)
@@ -31,7 +30,7 @@ func makeFile(path string) error {
 	return nil
 }
 
-// makeDirectory makes a directory and those above it that are missing, and syncs the names of all that it made.
+// makeDirectory makes a directory and the missing ones above it, and syncs the names of all that it made.
 func makeDirectory(dir string) error {
 	var missing []string
 	for above := dir; above != filepath.Dir(above); above = filepath.Dir(above) {
@@ -51,8 +50,8 @@ func makeDirectory(dir string) error {
 	return nil
 }
 
-// syncDirectory syncs the names in a directory. Where this user may add names but not read them, or the system syncs no
-// directories, it does nothing.
+// syncDirectory syncs the names in a directory. It does nothing if this user may not read the directory, or the system
+// does not allow to sync one.
 func syncDirectory(dir string) error {
 	opened, err := os.Open(dir)
 	if errors.Is(err, fs.ErrPermission) {

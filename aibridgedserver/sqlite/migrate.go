@@ -10,19 +10,19 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// Migrations are append-only: one that has been released is never changed, and none is ever undone.
+// Migrations are append-only: the statements of a released one are never changed, and none is ever undone.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate applies the migrations that db has not seen, each in a transaction of its own.
+// migrate applies the migrations that db does not have yet, each in a transaction of its own.
 func migrate(ctx context.Context, db *sql.DB) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
 	for applied := int64(-1); ; {
-		// A provider looks at the table of versions only once in its life, so each try needs its own.
+		// A provider reads the table of versions only once, so each try needs a new one.
 		provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
 		if err != nil {
 			return err
@@ -31,8 +31,8 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		if failure == nil {
 			return nil
 		}
-		// Another process may have applied the same migration between our look and our transaction. Then the
-		// version has moved, and what remains is ours to try.
+		// Another process may have applied the same migration between our look and our transaction. Then the version
+		// has moved, and we try the rest.
 		version, err := provider.GetDBVersion(ctx)
 		if err != nil || version <= applied {
 			return fmt.Errorf("migrate: %w", failure)

@@ -49,7 +49,7 @@ func openVersion(t *testing.T, path string, names ...string) *sql.DB {
 	return db
 }
 
-// TestUpgrade opens a database of version 1: what it holds is still there, and what it cannot know is NULL.
+// TestUpgrade opens a database of version 1: its records are still there, and values that it did not store are NULL.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "control.db")
@@ -83,7 +83,7 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// interceptions returns what a report of everything has.
+// interceptions returns all interceptions, as a report does.
 func interceptions(t *testing.T, db aibridgedserver.Database) (all []*aibridgedserver.Interception) {
 	t.Helper()
 	server, err := aibridgedserver.New(t.Context(), db, aibridgedserver.Options{})
@@ -102,8 +102,8 @@ func interceptions(t *testing.T, db aibridgedserver.Database) (all []*aibridgeds
 	return all
 }
 
-// openVersion2 makes a database from the dump of one that the last program before version 3 made: a gateway was killed
-// after conversations of all three formats, of which some failed and one was under way.
+// openVersion2 makes a database from a dump. The last program before version 3 made the dumped one: its gateway had
+// conversations in all three formats, of which some failed, and was killed while one was under way.
 func openVersion2(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	dump, err := os.ReadFile("testdata/version2.sql")
@@ -120,7 +120,8 @@ func openVersion2(t *testing.T, path string) *sql.DB {
 	return db
 }
 
-// TestUpgradeKeepsReports compares what that program printed for "interceptions --json" with what there is to print now.
+// TestUpgradeKeepsReports compares the output of that program's "interceptions --json" with a report of the migrated
+// database.
 func TestUpgradeKeepsReports(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "control.db")
@@ -155,8 +156,8 @@ func TestUpgradeKeepsReports(t *testing.T) {
 	}
 }
 
-// TestUpgradeKeepsWhatHasNotStarted moves an end, and a record of each kind, of interceptions whose start is still to
-// come. They are found when it comes.
+// TestUpgradeKeepsWhatHasNotStarted migrates an end, and a record of each other kind, of interceptions whose start has
+// not come. Reports show them once it has.
 func TestUpgradeKeepsWhatHasNotStarted(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "control.db")

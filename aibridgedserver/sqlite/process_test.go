@@ -19,7 +19,8 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// The first argument of the test binary where it is to be another process on a database, whose path is the second.
+// The first argument that makes the test binary another process on a database. The second argument is the database's
+// path.
 const (
 	recordUntilKilled = "record-until-killed"
 	createToken       = "create-token"
@@ -102,7 +103,7 @@ func countTokens(t *testing.T, db aibridgedserver.Database) int {
 	return n
 }
 
-// A program and its commands are processes of their own on one file, which the first of them makes.
+// A program and its commands are several processes on one file. The first of them makes it.
 func TestConcurrentProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "new", "control.db")

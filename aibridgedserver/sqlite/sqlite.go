@@ -9,8 +9,9 @@
 // Several processes may have the file open at the same time, for example a gateway and a command that revokes a token.
 // It must not lie on a network file system.
 //
-// What is stored when a call returns outlives the process and the machine: each transaction is synced to the disk. So a
-// queue may forget a record, and a person may be shown a token, once the call that stores it has returned.
+// What a call has stored when it returns survives a crash of the process and a loss of power: each transaction is
+// synced to the disk. So a queue may forget a record, and a person may be shown a token, once the call that stores it
+// has returned.
 package sqlite
 
 import (
@@ -32,14 +33,14 @@ import (
 const (
 	// busyTimeout is how long a statement waits for another process to finish its transaction.
 	busyTimeout = 5 * time.Second
-	// busyPause is how long to wait before another look at whether another process is done.
+	// busyPause is the time between two looks at whether another process is done.
 	busyPause = 10 * time.Millisecond
-	// readers bounds the queries that run at the same time; further ones wait.
+	// readers is how many queries run at the same time; further ones wait.
 	readers = 8
 )
 
-// Open opens the file at path and brings its tables up to date. What is missing it makes: the directory with mode 0700,
-// the file with mode 0600. The caller closes the database.
+// Open opens the file at path and brings its tables up to date. It makes the directory, with mode 0700, and the file,
+// with mode 0600, if they are missing. The caller closes the database.
 func Open(ctx context.Context, path string) (aibridgedserver.Database, error) {
 	db, err := open(ctx, path)
 	if err != nil {
@@ -58,7 +59,8 @@ func open(ctx context.Context, path string) (db aibridgedserver.Database, err er
 	}
 	writer, err := connect(path, 1, url.Values{
 		"_journal_mode": {"WAL"},
-		// NORMAL would sync a transaction only when it is moved from the log into the main file, perhaps hours later.
+		// NORMAL would sync a transaction only when the engine moves it from its log into the main file, perhaps hours
+		// later.
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"on"},
 		"_txlock":       {"immediate"},
@@ -83,12 +85,12 @@ func open(ctx context.Context, path string) (db aibridgedserver.Database, err er
 	return aibridgedserver.Database{Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker}}, nil
 }
 
-// settle syncs the engine's log. A process that was killed between the write and the sync of a transaction leaves it
-// there, and whoever opens the file next reads it: without a sync, a record could be taken for stored, and given up by its
-// queue, that a power failure takes back.
+// settle syncs the engine's log. A process that was killed between the write and the sync of a transaction leaves that
+// transaction in the log, and the next process that opens the file reads it. Without a sync here, a record in it would
+// count as stored, its queue would forget it, and a power failure could then lose it.
 //
-// The engine syncs its log before it moves what is in there into the main file, so that is what it is told to do. A disk
-// without room for that has room for the sync, which was first.
+// A checkpoint, which moves the log into the main file, begins with that sync, so settle asks for a checkpoint. On a
+// full disk the checkpoint fails, but only after the sync, so that is no error.
 func settle(ctx context.Context, writer *sql.DB) error {
 	for deadline := time.Now().Add(busyTimeout); ; {
 		var busy bool
@@ -114,7 +116,7 @@ func settle(ctx context.Context, writer *sql.DB) error {
 	}
 }
 
-// connect returns a pool of at most size connections, which stay open while they idle.
+// connect returns a pool of at most size connections. Idle ones stay open.
 func connect(path string, size int, options url.Values) (*sql.DB, error) {
 	options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
 	options.Set("_dqs", "false")
@@ -129,7 +131,7 @@ func connect(path string, size int, options url.Values) (*sql.DB, error) {
 	return db, nil
 }
 
-// explain adds to what the engine says about a file that it cannot use what to do about it.
+// explain adds to the engine's error about a file what a person can do about it.
 func explain(err error) error {
 	failure, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {

@@ -104,7 +104,7 @@ func TestOpenRelativePath(t *testing.T) {
 	}
 }
 
-// What one life has stored, the next one finds.
+// A database that is closed and opened again still has its records.
 func TestOpenAgain(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "control.db")

@@ -13,9 +13,9 @@ import (
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 )
 
-// TestNewFileIsOnTheDisk has a process make a database and a token in it, and looks at what it syncs: without the names
-// of directories and file, their contents are worth nothing after a power failure. What is in the files is for
-// internal/crashtest.
+// TestNewFileIsOnTheDisk has a process make a database and a token in it, and checks that it syncs the names of the
+// directories and the file: without them, the contents cannot be found after a power failure. The contents are tested
+// by internal/crashtest.
 func TestNewFileIsOnTheDisk(t *testing.T) {
 	t.Parallel()
 	strace, err := exec.LookPath("strace")
@@ -40,8 +40,8 @@ func TestNewFileIsOnTheDisk(t *testing.T) {
 	}
 }
 
-// TestOpenAtACheckpoint has somebody else move the log into the main file at the same time: Open waits for that, or says
-// why it does not go on.
+// TestOpenAtACheckpoint has another connection move the log into the main file at the same time: Open waits for that,
+// or returns an error that says why it cannot go on.
 func TestOpenAtACheckpoint(t *testing.T) {
 	t.Parallel()
 	for name, takes := range map[string]time.Duration{"short": time.Second, "long": time.Minute} {
@@ -61,7 +61,8 @@ func openAtACheckpoint(t *testing.T, takes time.Duration) {
 	if _, err := other.Writer.ExecContext(t.Context(), `PRAGMA busy_timeout = 600000`); err != nil {
 		t.Fatal(err)
 	}
-	// One that is to move all of the log waits for the writer, with the lock that all who move it need.
+	// A checkpoint of the whole log waits for the writer. While it waits, it holds the lock that every checkpoint
+	// needs.
 	tx, err := db.Writer.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -12,12 +12,12 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// config is the configuration file. Without one, the providers come from the environment.
+// config is the content of the configuration file. Without a file, the providers come from the environment.
 type config struct {
 	Listen    string           `yaml:"listen"`
 	Providers []providerConfig `yaml:"providers"`
 	Limits    limitsConfig     `yaml:"limits"`
-	// MCPServers is known only so that its refusal can say why.
+	// MCPServers is a field only so that the error for it can say why it is refused.
 	MCPServers []any `yaml:"mcp_servers"`
 }
 
@@ -28,7 +28,7 @@ type providerConfig struct {
 	Keys     []string `yaml:"keys"`
 	Disabled bool     `yaml:"disabled"`
 
-	// literalKey is for the demonstration, whose key opens nothing. No file can set it.
+	// literalKey is the key of demo, which belongs to no account. No file can set it.
 	literalKey string
 }
 
@@ -56,7 +56,7 @@ func constructors() map[string]func(string, aibridge.ProviderOptions) (aibridge.
 	}
 }
 
-// loadConfig reads the configuration file, or returns what the environment says where there is none.
+// loadConfig reads the configuration file. If file is empty, it returns the configuration from the environment.
 func loadConfig(file string) (config, error) {
 	if file == "" {
 		return configFromEnvironment(), nil
@@ -67,7 +67,7 @@ func loadConfig(file string) (config, error) {
 	}
 	var c config
 	if err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()); err != nil {
-		// Without the source: it could show a secret that stands where none belongs.
+		// The error leaves out the source text: it could contain a secret in the wrong place.
 		return config{}, fmt.Errorf("config %s: %s", file, yaml.FormatError(err, false, false))
 	}
 	if len(c.MCPServers) > 0 {
@@ -90,7 +90,7 @@ func configFromEnvironment() config {
 	return c
 }
 
-// provider makes the provider that a configuration describes. Shared is what it has in common with all others.
+// provider makes the provider that p describes. Shared holds the options that all providers have in common.
 func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Provider, error) {
 	constructor, ok := constructors()[p.Type]
 	if !ok {
@@ -106,7 +106,7 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 
 var variable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 
-// key resolves the provider's key. Its errors never repeat what stands in the file: it may be a key.
+// key returns the provider's key. Its errors never repeat the text in the file, which may be a key.
 func (p providerConfig) key() (string, error) {
 	if p.Disabled || len(p.Keys) == 0 {
 		return p.literalKey, nil

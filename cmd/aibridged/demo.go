@@ -24,7 +24,7 @@ import (
 func newDemoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Try everything without a key or a network: six conversations, and a comparison of their records",
+		Short: "Try everything without a key or a network: six conversations, and a check of their records",
 		Long: `demo starts a scripted upstream and a gateway on free ports, with a data directory that is removed
 afterwards. It sends one conversation in each format, streamed and not, through the gateway, prints what
 was recorded, and succeeds only if that equals what was scripted.`,
@@ -35,17 +35,17 @@ was recorded, and succeeds only if that equals what was scripted.`,
 	}
 }
 
-// demoUser is who the demonstration's requests come from.
+// demoUser is the user who sends the demo's requests.
 const demoUser = "demo"
 
-// demoPatience is how long records may take to arrive; they take milliseconds.
+// demoPatience is how long demo waits for records. They normally arrive within milliseconds.
 const demoPatience = 10 * time.Second
 
-// demoScript is what every conversation asks of the upstream.
+// demoScript is the prompt of every conversation, with directives for the upstream.
 const demoScript = `What is in this directory? [[think: A listing will tell.]] [[text: Let me look.]] ` +
 	`[[tool: list_files {"path":"."}]] [[usage: input=120 output=34 cache_read=1000 cache_write=200]]`
 
-// demoFormat is a format as its clients speak it.
+// demoFormat holds the parts of a format's requests.
 type demoFormat struct {
 	name, path, tools, body string
 }
@@ -89,7 +89,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	running.Go(func() { _ = serveUntil(ctx, llmListener, llm) }) // Its failure shows in every conversation.
+	running.Go(func() { _ = serveUntil(ctx, llmListener, llm) }) // If it fails, every conversation fails.
 
 	settings := settings{dataDir: directory}
 	g, err := newGateway(ctx, settings, demoConfig(llmListener.Addr().String()), gatewayOptions{})
@@ -126,7 +126,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	return nil
 }
 
-// demoConfig has a key that is none: the scripted upstream takes any.
+// demoConfig returns a configuration whose key belongs to no account: the scripted upstream accepts any.
 func demoConfig(upstream string) config {
 	return config{Providers: []providerConfig{
 		{Name: "anthropic", Type: "anthropic", BaseURL: "http://" + upstream, literalKey: "demo-key-of-no-account"},
@@ -168,8 +168,8 @@ func converse(ctx context.Context, out io.Writer, base, token string) error {
 	return nil
 }
 
-// waitForRecords returns the interceptions once n of them have ended: a client has its answer a moment before its end
-// is recorded.
+// waitForRecords returns the interceptions once n of them have ended. It must wait, since a client has its answer a
+// moment before the database has the end.
 func waitForRecords(ctx context.Context, store *store, n int) ([]*aibridgedserver.Interception, error) {
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
@@ -218,7 +218,7 @@ func compare(recorded []*aibridgedserver.Interception, served []fakellm.Served) 
 	return errors.Join(differences...)
 }
 
-// recordedFacts is what must agree, as text.
+// recordedFacts returns as text what must equal servedFacts.
 func recordedFacts(i *aibridgedserver.Interception) string {
 	var facts []string
 	for _, prompt := range i.Prompts {

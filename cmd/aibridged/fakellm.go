@@ -17,7 +17,7 @@ func newFakeLLMCommand() *cobra.Command {
 	var listen string
 	cmd := &cobra.Command{
 		Use:   "fakellm",
-		Short: "Run a scripted upstream for all three formats, for when there is no key",
+		Short: "Run a scripted upstream for all three formats, to try the gateway without a key",
 		Long:  fakellm.Help(),
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,10 +33,10 @@ func newFakeLLMCommand() *cobra.Command {
 	return cmd
 }
 
-// fakellmPrefix makes the ids of one run differ from those of another.
+// fakellmPrefix returns a prefix that makes the ids of one run differ from those of another.
 func fakellmPrefix(now time.Time) string { return fmt.Sprintf("r%x", now.UnixMilli()) }
 
-// serveUntil serves until ctx ends; then answers in flight are cut.
+// serveUntil serves until ctx ends. It then cuts answers that are under way.
 func serveUntil(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)

@@ -33,12 +33,12 @@ type gateway struct {
 	draining atomic.Bool
 }
 
-// providerState is what became of a configured provider.
+// providerState says whether a configured provider can serve.
 type providerState struct {
 	name, kind, state string
 }
 
-// store is the control plane over its database.
+// store is the control plane and its open database.
 type store struct {
 	*aibridgedserver.Server
 
@@ -57,20 +57,20 @@ func openStore(ctx context.Context, path string, logger slog.Logger) (*store, er
 	return &store{Server: server, db: db}, nil
 }
 
-// Close stores what is still to be stored and closes the database.
+// Close waits for the records that are being stored and closes the database.
 func (s *store) Close() error { return errors.Join(s.Server.Close(), s.db.Close()) }
 
-// gatewayOptions are what a gateway can do without.
+// gatewayOptions are the optional settings of a gateway.
 type gatewayOptions struct {
 	observers   observerOptions
 	records     aibridged.RecordOptions // Without a directory: in the data directory.
 	keepRecords time.Duration           // Zero: for ever.
-	digests     bool                    // Of bodies, in the records; there are some in any case where exchanges are kept.
+	digests     bool                    // Record digests of bodies. They are also recorded if exchanges are kept.
 	logger      slog.Logger
-	metrics     []prometheus.Collector // More of them, under the program's prefix.
+	metrics     []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
 
-// newGateway assembles a gateway. It serves nothing before its handler is given requests.
+// newGateway makes a gateway. It does not listen; serve does.
 func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
 	g, logger := &gateway{}, options.logger
 	defer func() {
@@ -152,14 +152,14 @@ func stateOf(provider aibridge.Provider) providerState {
 	return providerState{provider.Name(), provider.Type(), state}
 }
 
-// newHTTPServer returns a server with limits against clients that hold connections without using them. It has no limit
-// on the length of an answer: the gateway has one for each write.
+// newHTTPServer returns a server with limits against clients that hold connections without using them. It does not
+// limit how long an answer takes: the gateway limits each write.
 func newHTTPServer(handler http.Handler, logger slog.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		// Pages of other sites must not reach a gateway on this machine through a browser.
+		// A web page of another site must not be able to use a gateway on this machine through the browser.
 		Handler:           http.NewCrossOriginProtection().Handler(handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -169,7 +169,7 @@ func newHTTPServer(handler http.Handler, logger slog.Logger) *http.Server {
 	}
 }
 
-// handler routes without [http.ServeMux], which would redirect paths that the gateway must refuse.
+// handler does not use [http.ServeMux], since that redirects paths that the gateway must refuse.
 func (g *gateway) handler(registry *prometheus.Registry) http.Handler {
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -196,10 +196,10 @@ func writeHealth(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text + "\n"))
 }
 
-// drain is how long requests in flight may take once the gateway is told to stop.
+// drain is how long requests may still run after the gateway is told to stop.
 const drain = 30 * time.Second
 
-// serve serves until ctx ends, and then drains.
+// serve serves until ctx ends. It then gives running requests time to end, at most drain, and closes the gateway.
 func (g *gateway) serve(ctx context.Context, listener net.Listener) error {
 	failed := make(chan error, 1)
 	go func() { failed <- g.http.Serve(listener) }()
@@ -217,7 +217,8 @@ func (g *gateway) serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// close ends the gateway from its front to its back: no new requests, the end of those in flight, their records.
+// close refuses new requests, waits for running ones and then for their records, and closes the database. Ctx bounds
+// the waiting.
 func (g *gateway) close(ctx context.Context) error {
 	g.draining.Store(true)
 	var errs []error

@@ -43,10 +43,10 @@ func newInterceptionsCommand(s *settings) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line, with everything")
-	cmd.Flags().StringVar(&filter.Username, "user", "", "only this user's")
-	cmd.Flags().DurationVar(&since, "since", 0, "only those that started within this time, for example 1h")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 0, "only the newest N; 0 is all")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line, with all fields")
+	cmd.Flags().StringVar(&filter.Username, "user", "", "only the interceptions of this user")
+	cmd.Flags().DurationVar(&since, "since", 0, "only interceptions that started within this time, for example 1h")
+	cmd.Flags().IntVar(&filter.Limit, "limit", 0, "only the newest N; 0 means all")
 	return cmd
 }
 
@@ -105,7 +105,7 @@ func rowOf(i *aibridgedserver.Interception) []string {
 	}
 }
 
-// shown makes a text fit into a cell: one line, no control characters, and no longer than a reader wants.
+// shown makes a text fit into a cell: one line, no control characters, at most limit characters.
 func shown(text string, limit int) string {
 	text = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

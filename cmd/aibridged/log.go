@@ -21,15 +21,15 @@ const (
 	logJSON = "json" // One JSON object a line.
 )
 
-// programLog is the log of serve: it gives each entry its form and hands the line to a [lineBuffer], so that no request
-// waits for what takes the lines. It is a [slog.Sink], safe for concurrent use. Its owner closes it.
+// programLog is the log of serve. It formats each entry and writes the line to a [lineBuffer], so that no request waits
+// for the file or terminal behind it. It is a [slog.Sink], safe for concurrent use. Its owner closes it.
 type programLog struct {
 	sink  slog.Sink
 	lines *lineBuffer
 }
 
-// newProgramLog returns a log that writes to out in a format, which is [logText], [logJSON], or empty: then it is text
-// where out is a terminal, and JSON elsewhere.
+// newProgramLog returns a log that writes to out in a format: [logText], [logJSON], or, if format is empty, text if out
+// is a terminal and JSON if not.
 func newProgramLog(out io.Writer, format string) (*programLog, error) {
 	terminal := isTerminal(out)
 	if format == "" {
@@ -43,8 +43,8 @@ func newProgramLog(out io.Writer, format string) (*programLog, error) {
 	case logText:
 		form = sloghuman.Sink
 		if terminal {
-			// sloghuman asks several times a line whether it writes to a terminal, and would not find one behind the buffer.
-			// With this variable set, it colours without asking.
+			// sloghuman checks several times a line whether it writes to a terminal, and would not recognise one behind
+			// the buffer. With this variable it colours without checking.
 			if err := os.Setenv("FORCE_COLOR", "1"); err != nil {
 				return nil, fmt.Errorf("colour the log: %w", err)
 			}
@@ -58,13 +58,13 @@ func newProgramLog(out io.Writer, format string) (*programLog, error) {
 	return &programLog{sink: form(lines), lines: lines}, nil
 }
 
-// isTerminal reports whether w is one.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) (is bool) {
 	file, ok := w.(syscall.Conn)
 	if !ok {
 		return false
 	}
-	// Unlike Fd, this leaves a file as it is that can give up a write.
+	// Unlike Fd, SyscallConn does not make the file blocking.
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return false
@@ -73,7 +73,7 @@ func isTerminal(w io.Writer) (is bool) {
 	return is && err == nil
 }
 
-// dropNotice returns the line that says how many lines are missing at its place.
+// dropNotice returns the line that says how many lines were dropped at its place.
 func dropNotice(form func(io.Writer) slog.Sink, dropped uint64) []byte {
 	var line bytes.Buffer
 	form(&line).LogEntry(context.Background(), slog.SinkEntry{
@@ -88,23 +88,23 @@ func dropNotice(form func(io.Writer) slog.Sink, dropped uint64) []byte {
 func (l *programLog) LogEntry(ctx context.Context, entry slog.SinkEntry) {
 	l.sink.LogEntry(ctx, entry)
 	if entry.Level >= slog.LevelFatal {
-		l.close() // The logger ends the process next.
+		l.close() // The logger ends the process after this call.
 	}
 }
 
-// Sync implements [slog.Sink]. Loggers call it behind each error, in the goroutine of a request: it does not wait until
-// the lines are written, it only has them written at once.
+// Sync implements [slog.Sink]. Loggers call it after each error, in the goroutine of a request, so it does not wait: it
+// only makes the buffer write its lines at once.
 func (l *programLog) Sync() { l.lines.hurry() }
 
-// logger returns a logger that writes entries of that level and above.
+// logger returns a logger for entries of that level and above.
 func (l *programLog) logger(level slog.Level) slog.Logger { return slog.Make(l).Leveled(level) }
 
 // metric counts the lines that are missing from the log.
 func (l *programLog) metric() prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "log_lines_dropped_total", Help: "Lines that are missing from the log, because they came faster than they could be written.",
+		Name: "log_lines_dropped_total", Help: "Log lines that were dropped because they came faster than they could be written.",
 	}, func() float64 { return float64(l.lines.droppedTotal()) })
 }
 
-// close writes what is still to be written, for a second at most. Entries that come later are dropped.
+// close writes the lines that remain, for a second at most. Entries that come later are dropped.
 func (l *programLog) close() { l.lines.close() }

@@ -15,14 +15,14 @@ import (
 	"cdr.dev/slog/v3"
 )
 
-// jsonSink writes entries as JSON, one object a line and one Write a line, with the members of slogjson, but caller and
-// func only where an entry has them:
+// jsonSink writes entries as JSON, one object a line and one Write a line. It writes the members of slogjson, but
+// caller and func only if an entry has them:
 //
 //	{"ts":"2026-01-02T15:04:05.123456Z","level":"INFO","logger_names":["gateway"],"msg":"…","caller":"file.go:12",
 //	 "func":"…","trace":"…","span":"…","fields":{"name":"value"}}
 //
-// slogjson itself goes through encoding/json and reflection for each field, and takes nine times as long. A line is
-// valid JSON whatever an entry holds.
+// slogjson itself uses encoding/json and reflection for each field, and takes nine times as long. Every line is valid
+// JSON, for any entry.
 type jsonSink struct {
 	out   io.Writer
 	lines sync.Pool // Of *[]byte.
@@ -36,8 +36,8 @@ func newJSONSink(out io.Writer) *jsonSink {
 func (s *jsonSink) LogEntry(_ context.Context, entry slog.SinkEntry) {
 	line := s.lines.Get().(*[]byte)
 	*line = append(appendEntry((*line)[:0], entry), '\n')
-	_, _ = s.out.Write(*line) // A log has nobody to tell.
-	if cap(*line) <= 64<<10 { // A huge one would stay for ever.
+	_, _ = s.out.Write(*line) // A log cannot report its own failure.
+	if cap(*line) <= 64<<10 { // A huge buffer would stay in the pool.
 		s.lines.Put(line)
 	}
 }
@@ -78,7 +78,7 @@ func appendEntry(b []byte, entry slog.SinkEntry) []byte {
 	return append(b, '}')
 }
 
-// deepest is how far maps of fields may be nested.
+// deepest is how deeply maps of fields may be nested.
 const deepest = 10
 
 func appendFields(b []byte, fields slog.Map, depth int) []byte {
@@ -97,7 +97,8 @@ func appendFields(b []byte, fields slog.Map, depth int) []byte {
 	return append(b, '}')
 }
 
-// appendValue knows the types that are logged often. Durations are texts with a unit, as in slogjson.
+// appendValue appends a value as JSON. It handles the types that are logged often; appendOther handles the rest.
+// Durations are texts with a unit, as in slogjson.
 func appendValue(b []byte, value any, depth int) []byte {
 	switch v := value.(type) {
 	case nil:
@@ -126,8 +127,9 @@ func appendValue(b []byte, value any, depth int) []byte {
 	return appendOther(b, value)
 }
 
-// appendOther asks a value how it wants to be written, and goes by its kind or through encoding/json where it does not
-// say. The value's own methods may panic, for example those of a nil pointer: then the line says so, and goes on.
+// appendOther appends a value by its Error, MarshalJSON or String method, if it has one of them, else by its kind or
+// through encoding/json. A method may panic, for example on a nil pointer: then the line says that the value cannot be
+// written.
 func appendOther(b []byte, value any) (out []byte) {
 	defer func() {
 		if recover() != nil {
@@ -166,14 +168,15 @@ func appendMarshaled(b []byte, value any) []byte {
 	return append(b, text...)
 }
 
-// appendUnloggable names the type and nothing else: to print a value that encoding/json refuses may not end.
+// appendUnloggable appends only the type: printing a value that encoding/json refuses may never end, for example if it
+// contains itself.
 func appendUnloggable(b []byte, value any) []byte {
 	return appendText(b, fmt.Sprintf("(a %T that cannot be written)", value))
 }
 
 func appendFloat(b []byte, v float64) []byte {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return appendText(b, strconv.FormatFloat(v, 'g', -1, 64)) // JSON has no number for it.
+		return appendText(b, strconv.FormatFloat(v, 'g', -1, 64)) // JSON has no such number.
 	}
 	return strconv.AppendFloat(b, v, 'g', -1, 64)
 }
@@ -195,11 +198,11 @@ func appendTexts(b []byte, texts []string) []byte {
 	return append(b, ']')
 }
 
-// appendText appends a JSON string. Each byte that is not UTF-8 becomes U+FFFD, as encoding/json has it.
+// appendText appends a JSON string. Each byte that is not UTF-8 becomes U+FFFD, as in encoding/json.
 func appendText(b []byte, text string) []byte {
 	const digits = "0123456789abcdef"
 	b = append(b, '"')
-	copied := 0 // The text before is in b.
+	copied := 0 // text[:copied] is in b.
 	for i := 0; i < len(text); {
 		c := text[i]
 		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {

@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// jsonLine returns what an entry becomes, which must be one line.
+// jsonLine returns an entry's JSON, and checks that it is one line.
 func jsonLine(t testing.TB, entry slog.SinkEntry) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -72,14 +72,14 @@ func TestJSONLine(t *testing.T) {
 	}
 }
 
-// TestJSONLineOfLittle has no member for what an entry does not have.
+// TestJSONLineOfLittle checks that a line has no members for what its entry does not have.
 func TestJSONLineOfLittle(t *testing.T) {
 	if got, want := string(jsonLine(t, slog.SinkEntry{Message: "m"})), `{"ts":"0001-01-01T00:00:00Z","level":"DEBUG","msg":"m"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
-// TestJSONLineEnds has values that lead back to themselves.
+// TestJSONLineEnds checks that values which contain themselves do not make a line endless.
 func TestJSONLineEnds(t *testing.T) {
 	around := &loop{}
 	around.Next = around
@@ -90,8 +90,8 @@ func TestJSONLineEnds(t *testing.T) {
 	jsonLine(t, slog.SinkEntry{Fields: slog.M(slog.F("loop", around), slog.F("fields", fields), slog.F("map", inMap), slog.F("list", []any{inMap}))})
 }
 
-// FuzzJSONLine has any text in any place: each comes back as encoding/json would have it, and so does the line as
-// slogjson writes it.
+// FuzzJSONLine puts any text in any place of an entry. Each text must come back as from encoding/json, and the line
+// must be equivalent to that of slogjson.
 func FuzzJSONLine(f *testing.F) {
 	f.Add("message", "name", "value", 1.5, int64(7))
 	f.Add("two\nlines", "\xff\xfe", "\u2028 \" \\ \x00 \U0001F600 \xed\xa0\x80", math.NaN(), int64(math.MinInt64))
@@ -132,7 +132,7 @@ func FuzzJSONLine(f *testing.F) {
 	})
 }
 
-// interceptionEntry is like the one line of an interception.
+// interceptionEntry returns an entry like that of an interception.
 func interceptionEntry() slog.SinkEntry {
 	return slog.SinkEntry{
 		Time: time.Date(2026, 1, 2, 15, 4, 5, 123456789, time.UTC), Level: slog.LevelInfo, LoggerNames: []string{"bridge"}, Message: "interception ended",
@@ -145,7 +145,7 @@ func interceptionEntry() slog.SinkEntry {
 	}
 }
 
-// TestJSONLineIsThatOfSlogjson holds the line of an interception against the library's.
+// TestJSONLineIsThatOfSlogjson compares the line of an interception with slogjson's.
 func TestJSONLineIsThatOfSlogjson(t *testing.T) {
 	var theirs bytes.Buffer
 	slogjson.Sink(&theirs).LogEntry(t.Context(), interceptionEntry())
@@ -156,14 +156,14 @@ func TestJSONLineIsThatOfSlogjson(t *testing.T) {
 	if err := json.Unmarshal(theirs.Bytes(), &want); err != nil {
 		t.Fatal(err)
 	}
-	delete(want, "caller") // It has these without a place, too.
+	delete(want, "caller") // slogjson writes these also if they are empty.
 	delete(want, "func")
 	if !reflect.DeepEqual(ours, want) {
 		t.Errorf("\n got %v\nwant %v", ours, want)
 	}
 }
 
-// BenchmarkLogLine is what the goroutine of a request pays for its line.
+// BenchmarkLogLine measures what a log line costs the goroutine of a request.
 func BenchmarkLogLine(b *testing.B) {
 	for _, form := range []string{logJSON, logText} {
 		b.Run(form, func(b *testing.B) {
@@ -184,7 +184,7 @@ func BenchmarkLogLine(b *testing.B) {
 	}
 }
 
-// discarded is no [io.Discard]: it has nothing but Write.
+// discarded discards what is written. Unlike [io.Discard] it has no method but Write.
 type discarded struct{}
 
 func (*discarded) Write(p []byte) (int, error) { return len(p), nil }

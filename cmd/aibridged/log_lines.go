@@ -7,45 +7,45 @@ import (
 	"time"
 )
 
-// lineBuffer stands between those who log and what takes the lines: a file, a pipe, a terminal, each of which can hang
-// or fail for as long as it likes. Its Write never waits and never fails; one goroutine of its own writes, several lines
-// at a time. What does not fit meanwhile is dropped and counted, and a line says so once writing works again.
+// lineBuffer buffers lines for a file, a pipe or a terminal, each of which can hang or fail for any time. Its Write
+// never waits and never fails. One goroutine writes the lines out, several at a time. Lines that do not fit into the
+// buffer are dropped and counted, and a line says so once writing works again.
 //
-// What is written are whole lines in the order in which they came: after a write that failed half-way, the rest of it
-// goes out first, however long that takes.
+// It writes whole lines, in the order in which they came: after a write that failed half-way it first writes the rest,
+// however long that takes.
 type lineBuffer struct {
 	out     io.Writer
 	options lineBufferOptions
 
-	mu      sync.Mutex // Guards what follows. Nothing is done under it but copying bytes.
+	mu      sync.Mutex // Guards the fields below. It is held only to copy bytes.
 	pending []byte
 	dropped uint64 // Since the last notice.
 	closed  bool
 
-	total   atomic.Uint64 // Lines dropped ever.
-	wake    chan struct{} // There is something to write.
-	urgent  chan struct{} // It is to be written at once.
+	total   atomic.Uint64 // All lines that were ever dropped.
+	wake    chan struct{} // Tells the goroutine that lines wait.
+	urgent  chan struct{} // Tells the goroutine to write at once.
 	closing chan struct{} // Closed by close.
 	gaveUp  chan struct{} // Closed when close has waited long enough.
-	done    chan struct{} // Closed when all is written, or given up.
+	done    chan struct{} // Closed when the goroutine ends: all is written, or given up.
 }
 
-// lineBufferOptions are what a lineBuffer can do without.
+// lineBufferOptions are the optional settings of a lineBuffer; the zero value works.
 type lineBufferOptions struct {
-	// limit is how many bytes may wait, and as many more may be on their way out. Default: 1 MiB.
+	// limit is how many bytes may wait; as many more may be in the write that is under way. Zero means 1 MiB.
 	limit int
-	// notice returns the line that says how many were dropped. Nil: none says so.
+	// notice returns the line that says how many lines were dropped. Nil: there is no such line.
 	notice func(dropped uint64) []byte
 }
 
 const (
-	// lineLimit is some thousand lines: a second of a gateway that has much to do.
+	// lineLimit holds some thousand lines, which a busy gateway writes in a second.
 	lineLimit = 1 << 20
-	// lineGather is how long a line waits for others, to be written with them.
+	// lineGather is how long a line waits for others to be written with it.
 	lineGather = 20 * time.Millisecond
-	// lineRetry is the time between attempts to write to what fails.
+	// lineRetry is the time between attempts to write after a failure.
 	lineRetry = 100 * time.Millisecond
-	// linePatience is how long close waits for what does not take the last lines.
+	// linePatience is how long close waits until the last lines are written.
 	linePatience = time.Second
 )
 
@@ -63,7 +63,7 @@ func newLineBuffer(out io.Writer, options lineBufferOptions) *lineBuffer {
 	return b
 }
 
-// Write takes a whole line, or several that belong together, or drops all of it. It always returns len(line) and nil.
+// Write buffers a line, or several that belong together, or drops them. It always returns len(line) and nil.
 func (b *lineBuffer) Write(line []byte) (int, error) {
 	b.mu.Lock()
 	fits := !b.closed && len(line) <= b.options.limit-len(b.pending)
@@ -86,10 +86,10 @@ func (b *lineBuffer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// hurry has what waits written without waiting for more.
+// hurry makes the goroutine write the waiting lines at once.
 func (b *lineBuffer) hurry() { leaveWord(b.urgent) }
 
-// leaveWord leaves word in a channel for one, if none is there yet.
+// leaveWord puts a token into a channel with room for one, if it is empty.
 func leaveWord(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -97,10 +97,10 @@ func leaveWord(c chan<- struct{}) {
 	}
 }
 
-// droppedTotal returns how many lines have been dropped ever.
+// droppedTotal returns how many lines were ever dropped.
 func (b *lineBuffer) droppedTotal() uint64 { return b.total.Load() }
 
-// close has what waits written and returns when it is, or after [linePatience]: then the goroutine that writes is left
+// close returns when the waiting lines are written, or after [linePatience]. In the second case the goroutine may stay
 // behind, in a write that the operating system does not end. Lines that come later are dropped. It may be called twice.
 func (b *lineBuffer) close() {
 	b.mu.Lock()
@@ -130,7 +130,7 @@ func (b *lineBuffer) writeOut() {
 	}
 }
 
-// await returns when lines are to be written. It reports whether there will be no more.
+// await returns when it is time to write. It reports whether close was called, so that no more lines will come.
 func (b *lineBuffer) await() (isClosing bool) {
 	select {
 	case <-b.wake:
@@ -147,19 +147,19 @@ func (b *lineBuffer) await() (isClosing bool) {
 	return false
 }
 
-// take returns what waits, and has the next lines wait in spare.
+// take returns the waiting lines. The next lines are buffered in spare.
 func (b *lineBuffer) take(spare []byte) []byte {
 	b.mu.Lock()
 	batch, dropped := b.pending, b.dropped
 	b.pending, b.dropped = spare[:0], 0
 	b.mu.Unlock()
 	if dropped > 0 && b.options.notice != nil {
-		batch = append(batch, b.options.notice(dropped)...) // Those that were dropped came after those that waited.
+		batch = append(batch, b.options.notice(dropped)...) // The dropped lines came after those that waited.
 	}
 	return batch
 }
 
-// write writes lines, for as long as it takes. It reports whether it could, before close gave up.
+// write writes lines, and repeats that until it succeeds. It reports false if close gave up first.
 func (b *lineBuffer) write(lines []byte) bool {
 	for len(lines) > 0 {
 		n, err := b.out.Write(lines)

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// sink is a place for lines that tests hold up, let go, and have fail.
+// sink is a writer whose Writes a test can hold up, let go, and make fail.
 type sink struct {
 	mu      sync.Mutex
 	written bytes.Buffer
 	writes  int
 	failing bool
-	most    int           // How many bytes one Write takes, if above zero: what is more fails.
+	most    int           // How many bytes one Write takes, if above zero; a longer Write fails after these.
 	held    chan struct{} // Not nil: a Write waits for it.
 }
 
@@ -67,7 +67,8 @@ func put(t *testing.T, b *lineBuffer, line string) {
 
 func noticeOf(dropped uint64) []byte { return fmt.Appendf(nil, "%d dropped\n", dropped) }
 
-// TestLinesGatherAndAreWrittenSoon has lines that come together written together, and each within a tenth of a second.
+// TestLinesGatherAndAreWrittenSoon checks that lines which come together are written together, each within a tenth of a
+// second.
 func TestLinesGatherAndAreWrittenSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
@@ -91,7 +92,7 @@ func TestLinesGatherAndAreWrittenSoon(t *testing.T) {
 	})
 }
 
-// TestLinesAreWrittenBeforeMuchWaits has half the limit written at once.
+// TestLinesAreWrittenBeforeMuchWaits checks that lines are written at once when they fill half the limit.
 func TestLinesAreWrittenBeforeMuchWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
@@ -106,15 +107,15 @@ func TestLinesAreWrittenBeforeMuchWaits(t *testing.T) {
 	})
 }
 
-// TestFault116LinesAreDroppedAndCounted holds up the sink: lines wait up to the limit, what is more is dropped, and one
-// line says how many were, at their place.
+// TestFault116LinesAreDroppedAndCounted holds up the sink: lines wait up to the limit, further ones are dropped, and
+// one line at their place says how many.
 func TestFault116LinesAreDroppedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{held: make(chan struct{})}
 		b := newLineBuffer(s, lineBufferOptions{limit: 8, notice: noticeOf})
 		put(t, b, "out\n")
 		b.hurry()
-		synctest.Wait() // It is on its way out.
+		synctest.Wait() // The line is in a Write now.
 		for _, line := range []string{"one\n", "two\n", "three\n", "4\n"} {
 			put(t, b, line)
 		}
@@ -138,7 +139,7 @@ func TestFault116LinesAreDroppedAndCounted(t *testing.T) {
 	})
 }
 
-// TestFault116LinesStayWhole has a disk that is full and takes a piece at a time: the lines come out whole.
+// TestFault116LinesStayWhole has a full disk that takes only a piece at a time: the lines stay whole.
 func TestFault116LinesStayWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{most: 3}
@@ -160,7 +161,7 @@ func TestFault116LinesStayWhole(t *testing.T) {
 	})
 }
 
-// TestFault116CloseIsBounded has a sink that hangs, and one that fails, when the end comes.
+// TestFault116CloseIsBounded closes a buffer whose sink hangs, and one whose sink fails.
 func TestFault116CloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, s := range map[string]*sink{"hangs": {held: make(chan struct{})}, "fails": {failing: true}} {
@@ -179,8 +180,8 @@ func TestFault116CloseIsBounded(t *testing.T) {
 	})
 }
 
-// TestLinesFromManyGoroutines holds what comes out against what went in: all of it, each line whole, those of one
-// goroutine in their order.
+// TestLinesFromManyGoroutines checks that all lines of many goroutines come out, each whole, those of one goroutine in
+// their order.
 func TestLinesFromManyGoroutines(t *testing.T) {
 	const writers, each = 16, 500
 	s := &sink{}
@@ -217,8 +218,8 @@ func TestLinesFromManyGoroutines(t *testing.T) {
 	}
 }
 
-// TestFault116Pipe is a real pipe that nobody reads, and then somebody does: no line is torn, and those that are
-// missing are as many as are said to be.
+// TestFault116Pipe writes to a real pipe that is first not read and then read: no line is torn, and as many lines are
+// missing as the notices say.
 func TestFault116Pipe(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -261,7 +262,7 @@ func TestFault116Pipe(t *testing.T) {
 	}
 }
 
-// TestFault116FullDisk is a real device that has no space.
+// TestFault116FullDisk writes to a real device without space.
 func TestFault116FullDisk(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {

@@ -19,14 +19,14 @@ import (
 	"github.com/coder/aibridged/internal/fakellm"
 )
 
-// fullPipe returns the two ends of a pipe into which nothing more goes.
+// fullPipe returns the two ends of a full pipe.
 func fullPipe(t *testing.T) (reader, writer *os.File) {
 	t.Helper()
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = reader.Close(), writer.Close() }) // A test may have closed them.
+	t.Cleanup(func() { _, _ = reader.Close(), writer.Close() }) // A test may have closed them already.
 	if err := writer.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
@@ -39,18 +39,18 @@ func fullPipe(t *testing.T) (reader, writer *os.File) {
 	return reader, writer
 }
 
-// programHere returns the program with these arguments, to be started as a process with that standard error.
+// programHere returns a command, not yet started, that runs the program with these arguments and this standard error.
 func programHere(t *testing.T, stderr *os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	// The race detector, where it is on, would have the process sleep for a second at its end.
+	// With the race detector, the process would otherwise sleep for a second at its end.
 	cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = stderr
 	return cmd
 }
 
-// TestFault116Serve is the program with a log that nobody takes: because the pipe is full, or because its reader has
-// gone. Requests are served, the metric is there, and the first signal ends it in time.
+// TestFault116Serve runs the program with a log that nobody reads, because the pipe is full or its reader has gone. The
+// program serves requests, has the metric, and ends in time after the first signal.
 func TestFault116Serve(t *testing.T) {
 	llm := httptest.NewServer(fakellm.New(fakellm.Options{}))
 	defer llm.Close()
@@ -126,7 +126,7 @@ func (s *served) metrics(t *testing.T) string {
 	return string(text)
 }
 
-// TestFault116Failure is a command that fails and cannot say so: it ends all the same.
+// TestFault116Failure runs a command that fails and cannot print its error: it ends nevertheless.
 func TestFault116Failure(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -145,7 +145,7 @@ func TestFault116Failure(t *testing.T) {
 	}
 }
 
-// TestFailureIsSaid is a command that fails: the last line of its standard error says why.
+// TestFailureIsSaid runs a command that fails: the last line of its standard error says why.
 func TestFailureIsSaid(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command aibridged is the gateway as a program: the library, a control plane over SQLite in the same process, and what
-// a person needs to try, run and look into them. `aibridged --help` lists its commands.
+// Command aibridged is the gateway as a program: the library and a control plane over SQLite in one process, with
+// commands to try it, to run it and to inspect its records. `aibridged --help` lists them.
 package main
 
 import (
@@ -16,12 +16,13 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks for an orderly end; with its handler gone, the second one ends the process at once.
+	// The first signal asks for an orderly end. It removes the handler, so that a second signal ends the process at
+	// once.
 	context.AfterFunc(ctx, stop)
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		// Through a buffer, so that a standard error that hangs does not keep the process from ending.
+		// The buffer keeps a standard error that hangs from keeping the process alive.
 		last := newLineBuffer(os.Stderr, lineBufferOptions{})
 		fmt.Fprintln(last, "aibridged:", err)
 		last.close()
@@ -41,7 +42,7 @@ func (s settings) database() string { return filepath.Join(s.dataDir, "aibridged
 // records is the directory of the records that the database does not have yet.
 func (s settings) records() string { return filepath.Join(s.dataDir, "records") }
 
-// existing returns an error that says what to do where serve has never used the data directory.
+// existing returns an error that says what to do if serve has never used the data directory.
 func (s settings) existing() error {
 	_, err := os.Stat(s.database())
 	if errors.Is(err, os.ErrNotExist) {
@@ -54,11 +55,11 @@ func newCommand() *cobra.Command {
 	var s settings
 	root := &cobra.Command{
 		Use:           "aibridged",
-		Short:         "An AI gateway: relays untouched, records truthfully",
+		Short:         "An AI gateway: relays traffic unchanged and records what was asked, answered and called",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
-		RunE:          showHelp, // Without it, a word that is no command would be no error.
+		RunE:          showHelp, // Without it, cobra would accept an unknown command.
 	}
 	root.PersistentFlags().StringVar(&s.dataDir, "data-dir", "./aibridged-data", "directory of the gateway's database")
 	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")

@@ -17,7 +17,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// programVariable has this binary be the program, for tests that need a process of its own.
+// programVariable is the environment variable that makes this test binary run as the program, for tests that need a
+// process.
 const programVariable = "AIBRIDGED_TEST_IS_THE_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// run runs the program as a shell would, and returns what it prints and how it ends.
+// run runs the program with arguments, and returns what it prints and its error.
 func run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
 	var out, errOut bytes.Buffer
 	cmd := newCommand()
@@ -50,7 +51,8 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestFault118 is about what a person may get wrong: each is one line that says what to do, and nothing is half started.
+// TestFault118 makes the mistakes that a person may make: each gives one line that says what to do, and leaves nothing
+// half started.
 func TestFault118(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -129,14 +131,14 @@ func TestFault118(t *testing.T) {
 	}
 }
 
-// served is a gateway that runs as `aibridged serve`, before a scripted upstream that runs as `aibridged fakellm`.
+// served is a gateway that runs as `aibridged serve`, with a scripted upstream that runs as `aibridged fakellm`.
 type served struct {
 	base string
 	data string
 	stop func() error
 }
 
-// serveHere starts both, and stops them with the test. The arguments are more of those of serve.
+// serveHere starts both, and stops them at the end of the test. The arguments are added to those of serve.
 func serveHere(t *testing.T, args ...string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -172,13 +174,13 @@ func serveHere(t *testing.T, args ...string) *served {
 	return s
 }
 
-// started is a command that runs, and what it printed.
+// started is a running command and the text that was found in its output.
 type started struct {
 	found string
 	ended chan error
 }
 
-// lineOf starts a command and waits until it has printed what matches pattern, of which it returns the first group.
+// lineOf starts a command and waits until it has printed a match of pattern. It returns the first group of the match.
 func lineOf(t *testing.T, ctx context.Context, pattern string, args ...string) started {
 	t.Helper()
 	reader, writer := io.Pipe()
@@ -226,7 +228,7 @@ func (s *served) ask(t *testing.T, path, token, body string) (int, string) {
 	return response.StatusCode, string(answer)
 }
 
-// TestServe runs the program as its README does: tokens and reports work while it serves, and what it says is so.
+// TestServe runs the program as the README describes it: tokens and reports work while it serves.
 func TestServe(t *testing.T) {
 	s := serveHere(t)
 	command := func(args ...string) string {
@@ -256,7 +258,7 @@ func TestServe(t *testing.T) {
 	}
 
 	var records []map[string]any
-	for deadline := time.Now().Add(10 * time.Second); ; { // The end of an interception comes a moment after its answer.
+	for deadline := time.Now().Add(10 * time.Second); ; { // The end of an interception is stored a moment after its answer.
 		records = nil
 		for line := range strings.Lines(command("interceptions", "--json", "--user", "ada", "--since", "1h")) {
 			var record map[string]any
@@ -289,7 +291,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("token list:\n%s", list)
 	}
 	command("token", "revoke", token[:10])
-	<-time.After(100 * time.Millisecond) // For so long the gateway may go by what it knows.
+	<-time.After(100 * time.Millisecond) // Until then the gateway may still accept the token.
 	if status, _ := s.ask(t, "/anthropic/v1/messages", token, body); status != 403 {
 		t.Errorf("a revoked token: %d", status)
 	}
@@ -324,7 +326,7 @@ func (s *served) checkHealth(t *testing.T) {
 	}
 }
 
-// TestFault037CrossOrigin is about pages of other sites, which must not use a gateway on this machine.
+// TestFault037CrossOrigin checks that web pages of other sites cannot use a gateway on this machine.
 func TestFault037CrossOrigin(t *testing.T) {
 	s := serveHere(t)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.base+"/anthropic/v1/messages", strings.NewReader("{}"))

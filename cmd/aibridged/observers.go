@@ -11,16 +11,16 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// observerOptions say what of the traffic with providers is written to files.
+// observerOptions say which traffic with providers is written to files.
 type observerOptions struct {
 	dumpDir string // Empty: no dumps.
 	keepDir string // Empty: exchanges are not kept.
 	keepFor time.Duration
 }
 
-// observers write to files what goes to providers and comes from them. The zero value writes nothing.
+// observers write the traffic with providers to files. The zero value writes nothing.
 type observers struct {
-	transport http.RoundTripper // Nil: nothing is to be written, and each provider has a transport of its own.
+	transport http.RoundTripper // Nil: nothing is written, and each provider has a transport of its own.
 	network   *http.Transport
 	dumper    *observe.Dumper
 	keeper    *observe.Keeper
@@ -49,10 +49,10 @@ func newObservers(options observerOptions, limits aibridge.Limits, logger slog.L
 	return o, nil
 }
 
-// of returns the transport of a provider, or nil for the provider's own.
+// of returns the transport for a provider. Nil means that the provider makes its own.
 func (o *observers) of(string) http.RoundTripper { return o.transport }
 
-// close writes what has been seen.
+// close writes out what is still buffered, and closes idle connections.
 func (o *observers) close() {
 	if o.dumper != nil {
 		o.dumper.Close()

@@ -14,7 +14,7 @@ import (
 func newRecordsCommand(s *settings) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "records",
-		Short: "Look after records: those that the database does not have, and those that are old",
+		Short: "Send refused records again, and delete old ones",
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
@@ -25,10 +25,10 @@ func newRecordsCommand(s *settings) *cobra.Command {
 func newRecordsResendCommand(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "resend",
-		Short: "Send the records again that the database refused; works while serve runs",
-		Long: `A record that the database refuses for good is set aside, so that it holds up no other: the log says why, and
-the metric aibridged_records_dead counts them. Once the reason is gone, resend puts them back. A gateway that runs
-delivers them within seconds, and the next one that starts does otherwise.`,
+		Short: "Send records again that the database refused; works while serve runs",
+		Long: `A record that the database refuses for good is set aside, so that it does not hold up others: the log says why, and
+the metric aibridged_records_dead counts such records. Once the reason is gone, resend puts them back. A running gateway
+delivers them within seconds; if none runs, the next one that starts does.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.existing(); err != nil {
@@ -36,7 +36,7 @@ delivers them within seconds, and the next one that starts does otherwise.`,
 			}
 			moved, err := outbox.Resend(s.records())
 			if errors.Is(err, os.ErrNotExist) {
-				err = nil // There were never any.
+				err = nil // No record was ever set aside.
 			}
 			if err != nil {
 				return err
@@ -53,10 +53,10 @@ func newRecordsPruneCommand(s *settings) *cobra.Command {
 		Use:   "prune --before TIME",
 		Short: "Delete old records for good; works while serve runs",
 		Long: `prune deletes the interceptions that started before a time, with all that was recorded of them. The time is a
-date (2026-01-02, in the local time zone), a time (2026-01-02T15:04:05Z) or an age (720h). The file of the database does
-not become smaller: what becomes free in it is used for new records.
+date (2026-01-02, in the local time zone), a time (2026-01-02T15:04:05Z) or an age (720h). The database file does not
+become smaller: new records use the space that becomes free in it.
 
-It works in small steps, between which others write. Where it is interrupted, what it has deleted stays deleted. serve
+It works in small steps, between which others can write. If it is interrupted, what it has deleted stays deleted. serve
 --keep-records does the same every hour.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -79,8 +79,8 @@ It works in small steps, between which others write. Where it is interrupted, wh
 	return cmd
 }
 
-// parseBefore returns the time that a person means by a date, a time or an age. One that is still to come is refused: it
-// would delete all there is.
+// parseBefore returns the time that a date, a time or an age stands for. It refuses a time in the future, which would
+// delete all records.
 func parseBefore(text string, now time.Time) (time.Time, error) {
 	before, err := time.ParseInLocation(time.DateOnly, text, time.Local)
 	if err != nil {

@@ -27,7 +27,8 @@ func TestSecondGateway(t *testing.T) {
 	}
 }
 
-// TestRecordsResend has a database that refuses prompts: they are set aside, and come back when it takes them.
+// TestRecordsResend has a database that refuses prompts: they are set aside, and resend delivers them once the database
+// takes them.
 func TestRecordsResend(t *testing.T) {
 	llm := httptest.NewServer(fakellm.New(fakellm.Options{}))
 	defer llm.Close()
@@ -67,7 +68,7 @@ func TestRecordsResend(t *testing.T) {
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	// The others of its batch are stored a moment before it is set aside.
+	// The other records of its batch are stored a moment before the refused one is set aside.
 	for resent := ""; resent != "1 record will be sent again\n"; <-ticker.C {
 		if resent, _, err = run(ctx, "records", "resend", "--data-dir", s.dataDir); err != nil {
 			t.Fatalf("printed %q, %v", resent, err)
@@ -174,7 +175,7 @@ func TestServeKeepRecords(t *testing.T) {
 			}
 			return n
 		}
-		// The bubble's clock begins in 2000, so all that is there is yet to come.
+		// The bubble's clock begins in 2000, so all stored records are in its future.
 		time.Sleep(time.Until(now.Add(time.Second)))
 		r := startRetention(store, 2*time.Hour, slog.Logger{})
 		defer r.close()

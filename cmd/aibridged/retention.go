@@ -11,11 +11,13 @@ import (
 const (
 	// pruneEvery is how often a gateway deletes records that have become too old.
 	pruneEvery = time.Hour
-	// leastKept is the shortest time for which records can be kept: that of a request must not end while it runs.
+	// leastKept is the shortest time for which records can be kept: the records of a request must not be deleted while
+	// it runs.
 	leastKept = time.Hour
 )
 
-// checkKeepRecords refuses times that do not go together. A kept exchange without its records is a difference to verify.
+// checkKeepRecords refuses a time that is too short, and one that is shorter than exchanges are kept: verify reports a
+// kept exchange without its records as a difference.
 func checkKeepRecords(keep time.Duration, observers observerOptions) error {
 	switch {
 	case keep == 0:
@@ -29,13 +31,13 @@ func checkKeepRecords(keep time.Duration, observers observerOptions) error {
 	return nil
 }
 
-// retention deletes records that are older than they are to be kept, at once and then every so often.
+// retention deletes records that are too old, at once and then once every pruneEvery.
 type retention struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// startRetention keeps records for a time. The caller closes what it returns.
+// startRetention starts to delete records that are older than keep. The caller closes the retention.
 func startRetention(store *store, keep time.Duration, logger slog.Logger) *retention {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &retention{cancel: cancel, done: make(chan struct{})}
@@ -53,7 +55,7 @@ func (r *retention) run(ctx context.Context, store *store, keep time.Duration, l
 			return
 		}
 		if err != nil {
-			logger.Warn(ctx, "old records could not all be deleted, the next try will follow", slog.F("deleted", deleted),
+			logger.Warn(ctx, "not all old records could be deleted, the gateway will try again", slog.F("deleted", deleted),
 				slog.F("next_in", pruneEvery), slog.Error(err))
 		} else if deleted > 0 {
 			logger.Info(ctx, "old records deleted", slog.F("interceptions", deleted))
@@ -66,7 +68,7 @@ func (r *retention) run(ctx context.Context, store *store, keep time.Duration, l
 	}
 }
 
-// close stops the deletion where it is, and waits for its end.
+// close interrupts the deletion and waits until it has ended.
 func (r *retention) close() {
 	r.cancel()
 	<-r.done

@@ -56,27 +56,27 @@ func newServeCommand(s *settings) *cobra.Command {
 			}
 			defer log.close()
 			options.logger, options.metrics = log.logger(level), []prometheus.Collector{log.metric()}
-			// Without this, a write to a pipe whose reader has gone would end the gateway.
+			// Otherwise a write to a pipe without a reader would end the gateway.
 			signal.Ignore(syscall.SIGPIPE)
 			return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, options)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on")
-	flags.BoolVar(&verbose, "verbose", false, "log more")
-	flags.StringVar(&logFormat, "log-format", "", "text, for people, or json, one object a line (default: text on a terminal, json elsewhere)")
+	flags.BoolVar(&verbose, "verbose", false, "log debug messages too")
+	flags.StringVar(&logFormat, "log-format", "", "log as text, for people, or as json, one object a line (default: text on a terminal, json elsewhere)")
 	records := &options.records
 	flags.StringVar((*string)(&records.Durability), "durability", string(aibridged.DurabilitySync),
-		"what records outlive before the database has them: sync (the machine), kernel (the process; the machine after 100 ms) or memory")
-	flags.Int64Var(&records.MaxBytes, "records-limit", 0, "how many `bytes` of records may wait for the database; 0 is 1 GiB, or 64 MiB in memory")
+		"what records survive before the database has them: sync (a crash of the machine), kernel (a crash of the gateway; of the machine after 100 ms) or memory (nothing)")
+	flags.Int64Var(&records.MaxBytes, "records-limit", 0, "how many `bytes` of records may wait for the database; 0 means 1 GiB, or 64 MiB with --durability memory")
 	flags.StringVar((*string)(&records.WhenFull), "records-when-full", string(aibridged.WhenFullRefuse),
-		"refuse requests, or go-on without records")
+		"what to do when --records-limit is reached: refuse requests, or go-on without records")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
-	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 is for ever")
+	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
 	observers := &options.observers
-	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response there, credentials redacted")
+	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response to this directory, credentials redacted")
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")
-	flags.DurationVar(&observers.keepFor, "keep-exchanges-for", 7*24*time.Hour, "how long they are kept")
+	flags.DurationVar(&observers.keepFor, "keep-exchanges-for", 7*24*time.Hour, "how long the bytes of --keep-exchanges are kept")
 	return cmd
 }
 
@@ -88,11 +88,11 @@ type serveOptions struct {
 
 func serve(ctx context.Context, out io.Writer, s settings, c config, options serveOptions) error {
 	if os.Getenv("GOGC") == "" {
-		// A gateway's heap is small and nearly all of it is garbage soon: to collect it less often costs some megabytes and
-		// saves a tenth of the CPU time.
+		// A gateway's heap is small and nearly all of it soon garbage. Collecting it less often costs some megabytes
+		// and saves a tenth of the CPU time.
 		debug.SetGCPercent(400)
 	}
-	// The port first: a gateway that cannot be reached should not open its database.
+	// The port comes first: a gateway that cannot listen should not open its database.
 	listener, err := net.Listen("tcp", options.listen)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -108,7 +108,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	return g.serve(ctx, listener)
 }
 
-// greet tells a person what they need next.
+// greet prints what a person needs to use the gateway.
 func greet(out io.Writer, address string, s settings, providers []providerState) {
 	base := "http://" + address
 	directory := s.dataDir

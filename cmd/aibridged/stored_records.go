@@ -14,7 +14,7 @@ import (
 	"github.com/coder/aibridged/internal/verify"
 )
 
-// storedRecords is a control plane's database, as verify reads it.
+// storedRecords reads a control plane's database for verify.
 type storedRecords struct{ server *aibridgedserver.Server }
 
 // Ended implements [verify.Records].
@@ -61,7 +61,8 @@ func recordedOf(i *aibridgedserver.Interception) (verify.Recorded, error) {
 	return recorded, nil
 }
 
-// factsOf returns what is recorded, in the terms of the second decoder.
+// factsOf returns what is recorded in the form that the second decoder uses, and an error if metadata is no JSON
+// object.
 func factsOf(i *aibridgedserver.Interception) (rederive.Facts, error) {
 	var unreadable error
 	metadata := func(text json.RawMessage) map[string]any {

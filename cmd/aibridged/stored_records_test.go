@@ -9,7 +9,8 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 )
 
-// TestRecordedOf is about records that no gateway of today writes: their metadata is no JSON, or their id no UUID.
+// TestRecordedOf reads records that today's gateway does not write: metadata that is no JSON, and an id that is no
+// UUID.
 func TestRecordedOf(t *testing.T) {
 	ended, id := time.Now(), uuid.Must(uuid.NewV7())
 	i := &aibridgedserver.Interception{

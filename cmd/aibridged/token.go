@@ -28,7 +28,7 @@ func newTokenCreateCommand(s *settings) *cobra.Command {
 	var params aibridgedserver.TokenParams
 	cmd := &cobra.Command{
 		Use:   "create --user NAME",
-		Short: "Make a token and print it, and nothing else",
+		Short: "Make a token and print only the token",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd.Context(), *s, func(store *store) error {
@@ -41,8 +41,8 @@ func newTokenCreateCommand(s *settings) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&params.Username, "user", "", "whose token it is")
-	cmd.Flags().DurationVar(&params.Expires, "expires", 0, "how long it lasts, for example 720h; 0 is until it is revoked")
+	cmd.Flags().StringVar(&params.Username, "user", "", "the token's owner")
+	cmd.Flags().DurationVar(&params.Expires, "expires", 0, "how long the token lasts, for example 720h; 0 means until it is revoked")
 	_ = cmd.MarkFlagRequired("user") // The flag is defined above.
 	return cmd
 }
@@ -90,7 +90,7 @@ func tokenState(token aibridgedserver.APIKey, now time.Time) string {
 func newTokenRevokeCommand(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke ID",
-		Short: "Make a token invalid from its next request on",
+		Short: "Make a token invalid; a running gateway refuses it within 100 ms",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := s.existing(); err != nil {

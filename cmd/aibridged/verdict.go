@@ -9,13 +9,13 @@ import (
 	"github.com/coder/aibridged/internal/verify"
 )
 
-// verdictWriter writes what came of interceptions.
+// verdictWriter writes the verdicts on interceptions and their sums.
 type verdictWriter interface {
 	verdict(verify.Verdict) error
 	sums(verify.Sums) error
 }
 
-// verdictText writes one line for each difference, and one at the end.
+// verdictText writes one line for each difference, and at the end one with the sums.
 type verdictText struct{ out io.Writer }
 
 func newVerdictText(out io.Writer) verdictWriter { return verdictText{out} }
@@ -43,7 +43,7 @@ func (w verdictText) sums(s verify.Sums) error {
 	return err
 }
 
-// counted returns a number of things whose plural is regular.
+// counted returns a number and a noun, with an s in the plural.
 func counted(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
@@ -51,7 +51,7 @@ func counted(n int, thing string) string {
 	return fmt.Sprintf("%d %s", n, thing)
 }
 
-// verdictJSON writes an object for each interception, and one at the end.
+// verdictJSON writes an object for each interception, and at the end one with the sums.
 type verdictJSON struct{ encoder *json.Encoder }
 
 func newVerdictJSON(out io.Writer) verdictWriter {
@@ -67,11 +67,11 @@ func (w verdictJSON) sums(s verify.Sums) error { return w.encoder.Encode(map[str
 const (
 	// longestShown is how much of a value a line shows, in characters.
 	longestShown = 120
-	// shownBefore is how much of that comes before the place where two values part.
+	// shownBefore is how many of these characters come before the first difference of two values.
 	shownBefore = 30
 )
 
-// contrast returns two values as a line shows them: where they are long, the part around their first difference.
+// contrast returns two values as a line shows them. Of long ones it returns the part around their first difference.
 func contrast(one, other string) (string, string) {
 	a, b := []rune(one), []rune(other)
 	same := 0
@@ -85,7 +85,7 @@ func contrast(one, other string) (string, string) {
 	return window(a, from), window(b, from)
 }
 
-// window returns what a line shows of a value from a place on.
+// window returns the part of a value from a position on that a line shows.
 func window(text []rune, from int) string {
 	before, after := "", ""
 	if from > 0 {

@@ -12,26 +12,26 @@ import (
 	"github.com/coder/aibridged/internal/verify"
 )
 
-const verifyHelp = `verify reads the exchanges that serve --keep-exchanges has kept, and works out again, with a decoder of
-its own, what should have been recorded of each: model, client, session, user agent, the tool call that
-it answers, the prompt, every token usage, tool call and thought, how it ended, and the size and SHA-256
-of both bodies. It prints each difference to what is recorded, and ends with status 1 if there is one.
-It works while serve runs.
+const verifyHelp = `verify reads the exchanges that serve --keep-exchanges has kept. A decoder of its own works out what should
+have been recorded of each: model, client, session, user agent, the tool call that it answers, the
+prompt, every token usage, tool call and thought, how it ended, and the size and SHA-256 of both bodies.
+verify prints each difference to the records, and ends with status 1 if there is one. It works while
+serve runs.
 
-An interception is also reported if its kept bytes are damaged, and if there are bytes of which no start
-or no end was recorded. One without kept bytes is only counted: it was made before serve kept any, its
-bytes have become too old, or the disk did not keep up, of which serve has written a log line.
+verify also reports an interception whose kept bytes are damaged, and kept bytes of which no start or no
+end was recorded. It only counts interceptions without kept bytes: serve did not keep any at that time,
+has deleted them because of their age, or could not write them fast enough, which it logs.
 
-What the bytes of a client's request and an upstream's answer cannot tell:
+The bytes of a client's request and an upstream's answer cannot tell:
   - who asked, when, with which credential, and of which provider;
   - why the gateway left an answer before its end: its client stopped reading, or it was shut down;
-  - who was first where the client left and the upstream broke off at the same time;
+  - who was first if the client left and the upstream broke off at the same time;
   - what came after the last piece that was written of an exchange in which the gateway was killed: of
-    such an interception, only what was recorded before the answer is compared;
-  - whether an error message is the upstream's where that had no words for it, or repeated the key.`
+    such an interception, verify compares only what was recorded before the answer;
+  - whether an error message is the upstream's, if the upstream sent none, or repeated the key.`
 
-// errDiffer is how verify ends where a record is not what the bytes say.
-var errDiffer = errors.New("some records are not what the kept bytes say")
+// errDiffer is the error of verify if a record differs from the kept bytes.
+var errDiffer = errors.New("some records differ from the kept bytes")
 
 func newVerifyCommand(s *settings) *cobra.Command {
 	var (
@@ -41,7 +41,7 @@ func newVerifyCommand(s *settings) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "verify --exchanges DIR",
-		Short: "Hold the records against the bytes that serve has kept; works while serve runs",
+		Short: "Compare the records with the bytes that serve has kept; works while serve runs",
 		Long:  verifyHelp,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -69,12 +69,13 @@ func newVerifyCommand(s *settings) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "exchanges", "", "the directory that serve has for --keep-exchanges")
 	cmd.Flags().DurationVar(&since, "since", 0, "only interceptions that ended within this time, for example 24h")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line for each interception, and one with the sums")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line: one for each interception, and one with the sums")
 	_ = cmd.MarkFlagRequired("exchanges") // The flag is defined above.
 	return cmd
 }
 
-// runVerify writes what comes of the interceptions that ended at since or later.
+// runVerify writes the verdicts on the interceptions that ended at since or later, and the sums. It returns errDiffer
+// if there is a difference.
 func runVerify(ctx context.Context, records verify.Records, dir string, since time.Time, report verdictWriter) error {
 	var sums verify.Sums
 	for verdict, err := range verify.Interceptions(ctx, records, dir, since) {

@@ -24,15 +24,15 @@ import (
 	"github.com/coder/aibridged/internal/kept"
 )
 
-// spoken is a request to a gateway and how its client behaves.
+// spoken is a request to a gateway, and how its client behaves.
 type spoken struct {
 	path, body string
 	header     http.Header
 	leaveAfter int // Bytes of the answer, after which the client leaves; negative: it does not.
 }
 
-// everything is a request for everything that a record can hold, and those for all that can go wrong, in each format
-// and each way.
+// everything returns, for each format, streamed and not, a request that fills every field of a record, and requests for
+// everything that can go wrong.
 func everything() (all []spoken) {
 	for _, format := range demoFormats() {
 		for _, stream := range []bool{true, false} {
@@ -74,7 +74,7 @@ func everything() (all []spoken) {
 	)
 }
 
-// say sends a request. What comes back is not its business.
+// say sends a request. It does not check the answer.
 func (s *served) say(t *testing.T, token string, what spoken) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -124,7 +124,7 @@ func (s *served) waitForEnds(t *testing.T, n int) []*aibridgedserver.Interceptio
 	return ended
 }
 
-// TestVerify has a gateway keep what can happen to it, and holds its records against that.
+// TestVerify has a gateway keep exchanges of every kind, and verifies its records with them.
 func TestVerify(t *testing.T) {
 	exchanges := t.TempDir()
 	s := serveHere(t, "--keep-exchanges", exchanges, "--dump-dir", t.TempDir())
@@ -147,7 +147,7 @@ func TestVerify(t *testing.T) {
 		}
 	}
 
-	out, err = verified(t, s.data, exchanges) // While it serves.
+	out, err = verified(t, s.data, exchanges) // While the gateway serves.
 	if want := fmt.Sprintf("%d interceptions verified, 0 differ, 0 without kept bytes\n", len(all)); out != want || err != nil {
 		t.Fatalf("printed\n%swith %v, want %s", out, err, want)
 	}
@@ -157,7 +157,7 @@ func TestVerify(t *testing.T) {
 	checkNoSecrets(t, exchanges)
 }
 
-// TestVerifyChanges has an interception with everything, and changes what is recorded of it, and what was kept.
+// TestVerifyChanges makes an interception with every kind of record, and changes its records and its kept bytes.
 func TestVerifyChanges(t *testing.T) {
 	exchanges := t.TempDir()
 	s := serveHere(t, "--keep-exchanges", exchanges)
@@ -178,8 +178,8 @@ func TestVerifyChanges(t *testing.T) {
 	t.Run("files", func(t *testing.T) { checkChangedFiles(t, s.data, exchanges, one.ID) })
 }
 
-// TestVerifyBrokenBody is about an answer in one piece that broke off: nothing of it reaches the client, but its bytes
-// count.
+// TestVerifyBrokenBody has an answer that is not streamed and breaks off: nothing of it reaches the client, but its
+// bytes count.
 func TestVerifyBrokenBody(t *testing.T) {
 	exchanges := t.TempDir()
 	s := serveHere(t, "--keep-exchanges", exchanges)
@@ -203,7 +203,7 @@ func TestVerifyBrokenBody(t *testing.T) {
 	}
 }
 
-// TestVerifyShutdown ends a gateway while it relays a stream: that is recorded as it was, and as it was kept.
+// TestVerifyShutdown ends a gateway while it relays a stream: the records agree with the kept bytes.
 func TestVerifyShutdown(t *testing.T) {
 	llm := httptest.NewServer(fakellm.New(fakellm.Options{}))
 	defer llm.Close()
@@ -239,7 +239,7 @@ func TestVerifyShutdown(t *testing.T) {
 	if err := g.close(now); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	// What it had no time to store, the next one does.
+	// The next gateway stores the records that this one had no time to store.
 	if g, err = newGateway(t.Context(), s, config{}, gatewayOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestVerifyShutdown(t *testing.T) {
 	}
 }
 
-// checkNoSecrets looks for the provider's key in what was kept.
+// checkNoSecrets checks that the provider's key is not in the kept files.
 func checkNoSecrets(t *testing.T, exchanges string) {
 	t.Helper()
 	for file, err := range kept.Files(exchanges) {
@@ -273,8 +273,8 @@ func checkNoSecrets(t *testing.T, exchanges string) {
 	}
 }
 
-// copyDatabase returns a data directory with a copy of a database that nobody uses, changed by statements in which $1
-// is an interception's id.
+// copyDatabase copies a database that is not in use, runs statements on the copy, in which $1 is an interception's id,
+// and returns its data directory.
 func copyDatabase(t *testing.T, data, id string, statements ...string) string {
 	t.Helper()
 	content, err := os.ReadFile(settings{dataDir: data}.database())
@@ -306,7 +306,7 @@ func copyDatabase(t *testing.T, data, id string, statements ...string) string {
 	return dir
 }
 
-// checkChangedRecords changes a row of each kind: each change is reported, by its field, and nothing else.
+// checkChangedRecords changes a row of each kind: verify reports the field of each change, and nothing else.
 func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 	const (
 		start = ` WHERE id = $1`
@@ -417,7 +417,7 @@ func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 	})
 }
 
-// age makes all files older than what may be on its way.
+// age makes all files so old that verify no longer expects their records to be under way.
 func age(t *testing.T, exchanges string) {
 	t.Helper()
 	for file, err := range kept.Files(exchanges) {
@@ -431,7 +431,7 @@ func age(t *testing.T, exchanges string) {
 	}
 }
 
-// checkChangedFiles changes what was kept of one interception.
+// checkChangedFiles changes the kept files of one interception.
 func checkChangedFiles(t *testing.T, data, exchanges, id string) {
 	finished, until := kept.Path(exchanges, uuid.MustParse(id), 0)
 	file, err := os.ReadFile(finished)
@@ -499,7 +499,7 @@ func flipped(file []byte) []byte {
 	return file
 }
 
-// rewritten returns the file of an exchange whose upstream has answered otherwise.
+// rewritten returns the file of an exchange with another answer of the upstream.
 func rewritten(t *testing.T, e *kept.Exchange, response []byte) []byte {
 	t.Helper()
 	encoder, err := kept.NewEncoder()
@@ -522,7 +522,7 @@ func rewritten(t *testing.T, e *kept.Exchange, response []byte) []byte {
 	return encoder.Append(nil, head, kept.RequestSection(e.Request), answer, kept.ResponseSection(response), end)
 }
 
-// TestContrast is about values that are too long for a line.
+// TestContrast shows values that are too long for a line.
 func TestContrast(t *testing.T) {
 	long := strings.Repeat("é", 500)
 	for _, test := range []struct{ one, other, wantOne, wantOther string }{
@@ -538,7 +538,7 @@ func TestContrast(t *testing.T) {
 	}
 }
 
-// TestVerifyHelp is what a person reads first.
+// TestVerifyHelp checks that the help says what verify cannot tell.
 func TestVerifyHelp(t *testing.T) {
 	out, _, err := run(t.Context(), "verify", "--help")
 	if err != nil || !strings.Contains(out, "cannot tell") || !strings.Contains(out, "--since") {

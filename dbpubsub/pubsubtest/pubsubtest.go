@@ -1,4 +1,4 @@
-// Package pubsubtest is what every implementation of [dbpubsub.Pubsub] must pass.
+// Package pubsubtest is the test suite that every implementation of [dbpubsub.Pubsub] must pass.
 package pubsubtest
 
 import (
@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// patience is how long a message may take. It passes only where a test fails.
+	// patience is how long a test waits for a message. Only a failing test waits that long.
 	patience = 30 * time.Second
-	// flood is more messages than an implementation may keep for a listener that does not take them.
+	// flood is a number of messages above what an implementation may queue for a slow listener.
 	flood = 2000
 )
 
@@ -59,7 +59,7 @@ func publish(t *testing.T, ps dbpubsub.Pubsub, event string, messages ...string)
 	}
 }
 
-// collect subscribes to event with a listener that hands on what it hears.
+// collect subscribes to event with a listener that sends what it gets to heard.
 func collect(t *testing.T, ps dbpubsub.Pubsub, event string) (heard <-chan string, cancel func()) {
 	t.Helper()
 	all := make(chan string, flood)
@@ -159,7 +159,7 @@ func cancelEndsASubscription(t *testing.T, ps dbpubsub.Pubsub) {
 	cancel()
 	publish(t, ps, "event", "2", "3")
 	expect(t, heard, "1", "2", "3")
-	if err := ps.Close(); err != nil { // After it there is no call that we would have to wait for.
+	if err := ps.Close(); err != nil { // After Close no call of the listener runs.
 		t.Fatal(err)
 	}
 	if len(ended) > 0 {
@@ -219,7 +219,7 @@ func cancelEndsTheContext(t *testing.T, ps dbpubsub.Pubsub) {
 	if !await(t, called) {
 		t.Error("the context had ended before")
 	}
-	cancel() // While the listener waits for just that.
+	cancel() // The listener waits for this.
 	await(t, ended)
 }
 
@@ -261,7 +261,7 @@ func slowListenerHearsOfItsLoss(t *testing.T, ps dbpubsub.Pubsub) {
 		if !errors.Is(got.err, dbpubsub.ErrDroppedMessages) || got.message != "" {
 			t.Errorf("heard %q with %v", got.message, got.err)
 		}
-		publish(t, ps, "event", "last") // Lost too, it leads to another loss, and so is published again.
+		publish(t, ps, "event", "last") // Published again after each report of a loss, since it may be lost too.
 	}
 	if messages > flood {
 		t.Errorf("heard %d of %d messages, and of a loss", messages, flood+2)
@@ -304,7 +304,7 @@ func closedIsClosed(t *testing.T, ps dbpubsub.Pubsub) {
 
 func closeWaits(t *testing.T, ps dbpubsub.Pubsub) {
 	called := make(chan struct{}, 1)
-	returned := false // The race detector sees where Close does not wait.
+	returned := false // If Close does not wait, the race detector reports it.
 	_, err := ps.Subscribe("event", func(ctx context.Context, _ []byte) {
 		called <- struct{}{}
 		<-ctx.Done()

@@ -1,6 +1,6 @@
-// Package apierror is the one way in which the gateway tells a client that something went wrong: a status, a text that
-// is safe to show, and apart from these the cause, which only logs see. A [Shape] writes it the way the API that was
-// called writes its own errors, so that SDKs understand it.
+// Package apierror holds the errors that the gateway itself sends to clients: a status, a text that is safe to show,
+// and apart from these the cause, which only logs see. A [Shape] writes an error in the form of the API that was
+// called, so that SDKs understand it.
 package apierror
 
 import (
@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Error is an error of the gateway's own.
+// Error is an error that the gateway sends, not an upstream.
 type Error struct {
 	// Status is the HTTP status, from 400 to 599.
 	Status int
-	// Text is what the client reads. It holds no address, key or cause.
+	// Text is the message for the client. It holds no address, key or cause.
 	Text string
-	// RetryAfter, where above zero, becomes the Retry-After header, in seconds rounded up.
+	// RetryAfter, if above zero, becomes the Retry-After header, in seconds rounded up.
 	RetryAfter time.Duration
 	// Cause is for logs, or nil.
 	Cause error
@@ -35,8 +35,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// From returns the [*Error] in err's chain, or an internal error that has err as its cause and tells the client
-// nothing of it.
+// From returns the [*Error] in err's chain, or an internal error with err as its cause, whose text tells the client
+// nothing of err.
 func From(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -44,7 +44,7 @@ func From(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Text: "internal error", Cause: err}
 }
 
-// Shape is the look of an API's errors.
+// Shape is the form of an API's errors.
 type Shape struct {
 	contentType string
 	body        func(*Error) []byte
@@ -62,7 +62,7 @@ func (s Shape) Write(w http.ResponseWriter, r *http.Request, err *Error) {
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(err.Status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // A client that is gone needs no error.
+		_, _ = w.Write(body) // It fails only if the client is gone.
 	}
 }
 
@@ -136,13 +136,13 @@ func openAIType(status int) (kind string, code *string) {
 	return "server_error", nil
 }
 
-// Plain is for paths of no known API.
+// Plain is the shape for paths of no known API.
 func Plain() Shape {
 	return Shape{"text/plain; charset=utf-8", func(err *Error) []byte { return []byte(err.Text + "\n") }}
 }
 
-// ForPath returns the shape of the API that a path belongs to, judged by its ending: what is asked before a provider
-// is known must be told in a way that the client understands.
+// ForPath returns the shape of the API that a path belongs to. It goes by the path alone, for errors that come before a
+// provider is known.
 func ForPath(path string) Shape {
 	switch {
 	case hasSegments(path, "/messages"):
@@ -154,7 +154,7 @@ func ForPath(path string) Shape {
 	return Plain()
 }
 
-// hasSegments reports whether path ends in segments or has them followed by more.
+// hasSegments reports whether path contains segments, at its end or followed by a slash.
 func hasSegments(path, segments string) bool {
 	return strings.HasSuffix(path, segments) || strings.Contains(path, segments+"/")
 }

@@ -12,7 +12,8 @@ import (
 
 const module = "github.com/coder/aibridged"
 
-// floors lists the packages from the ground up. A package imports packages of lower floors only, and none of its own.
+// floors lists the packages, the lowest floor first. A package may import packages of lower floors only, and none of
+// its own floor.
 func floors() [][]string {
 	return [][]string{
 		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable"},
@@ -28,7 +29,7 @@ func floors() [][]string {
 	}
 }
 
-// forTests are packages that only tests, benchmarks and generators import.
+// forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
 		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/protogen", "internal/rawserver", "internal/testkit",
@@ -36,29 +37,29 @@ func forTests() []string {
 	}
 }
 
-// apart are packages that must not import each other although their floors would allow it: a rule, and why.
+// apart lists, for each package, others that it must not import although their floors would allow it, and why.
 func apart() map[string][]string {
 	return map[string][]string{
 		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
 		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
 		"aibridge/mcp":           {"aibridge"},                                       // Sessions know nothing of bridges.
-		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // A second opinion on the formats is worth something only if it is one.
+		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
 
-// alone are packages that import these of ours and no others: a rule, and why.
+// alone lists packages that may import only these packages of the module, and why.
 func alone() map[string][]string {
 	return map[string][]string{
-		// It is held against what reads along, as a second opinion: they share data, and what undoes a content coding.
+		// It checks the decoders that read along, so it shares with them only data and the decoding of content codings.
 		"internal/rederive": {"internal/clients", "internal/contentcoding"},
-		// It knows what was kept and what the second decoder makes of it, and nothing of what wrote and recorded that.
+		// It compares kept bytes and records by the second decoder alone, without the code that wrote either.
 		"internal/verify": {"internal/kept", "internal/rederive"},
-		// It is data.
+		// It is data only.
 		"internal/clients": {},
 	}
 }
 
-// light are the packages that a host imports, and what must never reach its build through them.
+// light returns the packages that a host imports, and the modules that must not reach its build through them.
 func light() (packages, banned []string) {
 	return []string{".", "aibridge", "aibridge/mcp", "controlplane", "dbpubsub", "proto"},
 		[]string{
@@ -68,7 +69,7 @@ func light() (packages, banned []string) {
 		}
 }
 
-// only says which packages alone may import a module directly.
+// only lists, for a module, the only packages that may import it directly.
 func only() map[string][]string {
 	return map[string][]string{
 		"github.com/mark3labs/mcp-go":     {"aibridge/mcp"},
@@ -84,7 +85,7 @@ func only() map[string][]string {
 	}
 }
 
-// goPackage is what `go list` says of a package.
+// goPackage is a package in the output of `go list`.
 type goPackage struct {
 	ImportPath string
 	Dir        string
@@ -93,7 +94,7 @@ type goPackage struct {
 	Deps       []string
 }
 
-// name is the package's path within the module, "." for its root.
+// name returns the package's path within the module, "." for its root.
 func (p goPackage) name() string {
 	if p.ImportPath == module {
 		return "."
@@ -135,7 +136,7 @@ func TestFloors(t *testing.T) {
 		}
 		floor := floorOf(name)
 		if floor < 0 {
-			t.Errorf("package %s has no floor: give it one", name)
+			t.Errorf("package %s has no floor: add it to floors", name)
 			continue
 		}
 		for _, imported := range p.Imports {
@@ -147,10 +148,10 @@ func TestFloors(t *testing.T) {
 				t.Errorf("%s imports %s, which is not on a floor below it", name, below)
 			}
 			if slices.Contains(apart()[name], below) {
-				t.Errorf("%s imports %s: they are to be apart", name, below)
+				t.Errorf("%s imports %s, which apart forbids", name, below)
 			}
 			if few, ok := alone()[name]; ok && !slices.Contains(few, below) {
-				t.Errorf("%s imports %s, which is none of %q", name, below, few)
+				t.Errorf("%s imports %s, but may import only %q", name, below, few)
 			}
 		}
 	}

@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// longestFile is where a file becomes two ideas.
+// longestFile is how many lines a file may have.
 const longestFile = 600
 
-// sourceFile is a file of the module that people wrote.
+// sourceFile is a file of the module that is not generated.
 type sourceFile struct {
 	path    string // Within the module.
 	pkg     string
@@ -66,7 +66,7 @@ func TestNames(t *testing.T) {
 	vague := regexp.MustCompile(`(^|[/_])(utils?|common|helpers?|types|misc)([/_.]|$)`)
 	for _, f := range sourceFiles(t) {
 		if vague.MatchString(f.path) {
-			t.Errorf("%s: name the idea", f.path)
+			t.Errorf("%s: name the file or package for its idea", f.path)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func TestNames(t *testing.T) {
 func TestFileLength(t *testing.T) {
 	for _, f := range sourceFiles(t) {
 		if lines := strings.Count(f.text, "\n"); lines > longestFile {
-			t.Errorf("%s has %d lines: it is two ideas", f.path, lines)
+			t.Errorf("%s has %d lines: split it by its ideas", f.path, lines)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 			if selector, ok := n.(*ast.SelectorExpr); ok {
 				x, isName := selector.X.(*ast.Ident)
 				if isName && x.Name == "os" && slices.Contains([]string{"Getenv", "LookupEnv", "Environ", "ExpandEnv"}, selector.Sel.Name) {
-					t.Errorf("%s reads the environment", f.fileSet.Position(n.Pos()))
+					t.Errorf("%s reads the environment: only commands may", f.fileSet.Position(n.Pos()))
 				}
 			}
 			return true
@@ -96,7 +96,7 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 	}
 }
 
-// constants are package variables that no code changes: compiled expressions, tables and embedded files.
+// constants lists package variables that no code changes: compiled expressions, tables and embedded files.
 func constants() []string {
 	return []string{
 		"aibridge.bodySizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
@@ -123,7 +123,7 @@ func TestPackageVariables(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesEveryPackage holds the tree of ARCHITECTURE.md against the one that stands.
+// TestArchitectureNamesEveryPackage checks that the tree in ARCHITECTURE.md names every package.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	packages := listPackages(t)
 	root := slices.IndexFunc(packages, func(p goPackage) bool { return p.name() == "." })

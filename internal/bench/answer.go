@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// shape is what an answer looks like. A request names it in a header, which all proxies pass on.
+// shape says what an answer looks like. A request names it in a header, which all proxies pass on.
 type shape struct {
 	deltas int           // Events of text in a stream; zero is a blocking answer.
 	pace   time.Duration // The pause before each of them.
-	// stamped says that the stream's last event comes after a pause, and begins with a comment: when it was sent.
+	// stamped says that the stream's last event comes after a pause, and begins with a comment that holds the time at
+	// which it was sent.
 	stamped bool
 }
 
@@ -32,13 +33,13 @@ const (
 	deltaText    = 20   // Bytes of text in an event.
 
 	stampMark   = "sent at "
-	stampDigits = 19 // Of a time in nanoseconds.
+	stampDigits = 19 // The digits of a time in nanoseconds.
 )
 
-// answer is an answer ready to be sent. The piece before the deltas and the one behind them are several events each, as
+// answer is an answer that is ready to be sent. Of a stream, the first and the last piece hold several events each, as
 // upstreams send them.
 type answer struct {
-	pieces [][]byte // One write each, with header and framing.
+	pieces [][]byte // Each is one write, with header and framing.
 	length int      // Of the body.
 	ending []byte   // What the body ends with.
 }
@@ -76,7 +77,7 @@ func (a *answer) chunks(piece []byte, events ...event) []byte {
 	return piece
 }
 
-// stamp returns a copy of a piece that says when it is sent.
+// stamp returns a copy of a piece with the time at in its comment.
 func stamp(piece []byte, at time.Time) []byte {
 	piece = bytes.Clone(piece)
 	if i := bytes.Index(piece, []byte(stampMark)); i >= 0 {
@@ -85,7 +86,7 @@ func stamp(piece []byte, at time.Time) []byte {
 	return piece
 }
 
-// stampOf returns the time that the end of a body says it was sent at.
+// stampOf returns the time in the comment of a body's last event.
 func stampOf(end []byte) (time.Time, error) {
 	i := bytes.LastIndex(end, []byte(stampMark))
 	if i < 0 || len(end) < i+len(stampMark)+stampDigits {

@@ -8,9 +8,9 @@ import (
 	"os"
 )
 
-// benchOptions are what a run of the bench can do without.
+// benchOptions are the optional settings of a run.
 type benchOptions struct {
-	rounds int    // Zero: five, or one if it is short.
+	rounds int    // Zero: five, or one if short is set.
 	only   string // Keys of workloads, separated by commas. Empty: all.
 	short  bool
 }
@@ -57,7 +57,7 @@ func bench(ctx context.Context, out io.Writer, options benchOptions) (err error)
 		}
 		t.add(w, figures)
 	}
-	// What the servers did besides has to be in order before figures are believed.
+	// stop also checks the logs of the servers. The figures count only if these are complete.
 	if err := m.stop(); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func newComparison(ctx context.Context, g *setup) (_ *comparison, err error) {
 	return m, nil
 }
 
-// stop ends all servers, and returns what was wrong with them. It may be called twice.
+// stop ends all servers, and returns their errors. It may be called twice.
 func (m *comparison) stop() error {
 	var errs []error
 	for _, s := range m.servers {
@@ -139,7 +139,7 @@ func (m *comparison) inTurn(ctx context.Context, w workload, rounds int) ([][][]
 			}
 		}
 		for i := range m.targets {
-			i = (i + round) % len(m.targets) // No target is always the first.
+			i = (i + round) % len(m.targets) // Each round begins with another target.
 			values, err := m.measure(ctx, w, i)
 			if err != nil {
 				return nil, err
@@ -165,7 +165,7 @@ func (m *comparison) measure(ctx context.Context, w workload, i int) (_ []float6
 	return w.measure(ctx, s)
 }
 
-// remark says what the figures belong to.
+// remark returns the line below the table: machine, settings and number of rounds.
 func (m *comparison) remark(rounds int) string {
 	text := fmt.Sprintf("%s; GOGC=%s for the gateway and for the bare proxy; medians, rounds: %d", machine(), m.setup.gogc, rounds)
 	if rounds > idleRounds {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestBench is the whole of it, in short: each row has a figure for each target, and nothing failed.
+// TestBench runs the whole bench with -short: nothing fails, and each row has a figure for each target.
 func TestBench(t *testing.T) {
 	if checkSystem() != nil {
 		t.Skip(checkSystem())
@@ -58,7 +58,7 @@ func TestBench(t *testing.T) {
 				t.Fatalf("no figure %q: %s", cell, line)
 			}
 			value, err := strconv.ParseFloat(match[1], 64)
-			// What is added may be lost in noise; nginx may be done within a step of the kernel's clock.
+			// Added times may be lost in noise; nginx may need less than a step of the kernel's clock.
 			if isAdded := i >= rows-5; err != nil || value < 0 && !isAdded || value == 0 && !isAdded && n < 3 {
 				t.Errorf("figure %q: %s", cell, line)
 			}
@@ -83,7 +83,7 @@ func TestOnly(t *testing.T) {
 	}
 }
 
-// TestTable takes ratios and differences within rounds: what disturbs a round disturbs all of it.
+// TestTable checks that ratios and differences are taken within rounds, since a disturbance affects a whole round.
 func TestTable(t *testing.T) {
 	targets := []target{{name: "bare"}, {name: "gateway"}, {name: "other"}}
 	table := newTable(targets)

@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// child is a process that the bench started. Whoever started it stops it.
+// child is a process that the bench started. The caller of start stops it.
 type child struct {
 	name  string
 	cmd   *exec.Cmd
-	said  *os.File      // Its standard error.
+	said  *os.File      // The file with its standard error.
 	ended chan struct{} // Closed when it has ended; then err is set.
 	err   error
 }
@@ -37,8 +37,8 @@ type childSpec struct {
 	args    []string
 	env     []string // More variables.
 	stderr  string   // The file that gets its standard error.
-	// serves is what it prints to its standard output once it serves; its first group is an address. Empty: it prints
-	// nothing, and the caller finds out.
+	// serves matches the line that the process prints once it serves; its first group is the address. If it is empty,
+	// start does not wait, and the caller must find out when the process serves.
 	serves string
 }
 
@@ -66,7 +66,7 @@ func (spec childSpec) start(ctx context.Context) (_ *child, address string, err 
 	address, err = awaitLine(stdout, spec.serves)
 	go func() {
 		defer close(c.ended)
-		_, _ = io.Copy(io.Discard, stdout) // The rest of what it prints is for people.
+		_, _ = io.Copy(io.Discard, stdout) // The rest of its output is not needed.
 		c.err = c.cmd.Wait()
 	}()
 	if err != nil {
@@ -75,7 +75,8 @@ func (spec childSpec) start(ctx context.Context) (_ *child, address string, err 
 	return c, address, nil
 }
 
-// environment is that of this process, without what would change what Go does with memory.
+// environment returns this process's environment without the variables that change Go's memory management, and without
+// the role.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
@@ -83,7 +84,8 @@ func environment() []string {
 	})
 }
 
-// awaitLine reads until a line matches pattern, and returns the first group of the match.
+// awaitLine reads until a line matches pattern, and returns the first group of the match. An empty pattern returns at
+// once.
 func awaitLine(from io.Reader, pattern string) (string, error) {
 	if pattern == "" {
 		return "", nil
@@ -113,7 +115,7 @@ func awaitLine(from io.Reader, pattern string) (string, error) {
 	}
 }
 
-// complaint is the end of what the process wrote to its standard error, as an error.
+// complaint returns the end of the process's standard error as an error.
 func (c *child) complaint() error {
 	text, err := os.ReadFile(c.said.Name())
 	if err != nil {
@@ -122,7 +124,8 @@ func (c *child) complaint() error {
 	return fmt.Errorf("%s said: %s", c.name, bytes.TrimSpace(text[max(0, len(text)-2000):]))
 }
 
-// stop ends the process and waits until it has ended. An end of its own, or one that is not orderly, is an error.
+// stop ends the process and waits until it has ended. It returns an error if the process had ended before, or does not
+// end in good order.
 func (c *child) stop() error {
 	defer c.said.Close()
 	select {
@@ -136,7 +139,7 @@ func (c *child) stop() error {
 	select {
 	case <-c.ended:
 	case <-time.After(stopPatience):
-		_ = c.cmd.Process.Kill() // It had its time.
+		_ = c.cmd.Process.Kill() // Its end is awaited next.
 		<-c.ended
 	}
 	if c.err != nil {

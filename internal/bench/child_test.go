@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestChildThatFails says what the process said.
+// TestChildThatFails checks that the error holds what the process wrote to its standard error.
 func TestChildThatFails(t *testing.T) {
 	spec := childSpec{name: "failing", program: "/bin/sh", args: []string{"-c", "echo out of luck >&2; exit 3"}, stderr: filepath.Join(t.TempDir(), "log"), serves: `^http://(\S+)`}
 	if _, _, err := spec.start(t.Context()); err == nil || !strings.Contains(err.Error(), "out of luck") {
@@ -37,7 +37,7 @@ func TestServerWithoutItsLog(t *testing.T) {
 	}
 }
 
-// TestFigures are those of a process and of what it started.
+// TestFigures checks that CPU time and memory include those of child processes.
 func TestFigures(t *testing.T) {
 	if checkSystem() != nil {
 		t.Skip(checkSystem())

@@ -1,12 +1,12 @@
 package main
 
-// format is an API as its clients and its upstream speak it. Half of the connections of a workload use one, half the
+// format holds the requests and answers of one API. Half of the connections of a workload use one format, half the
 // other.
 type format struct {
-	provider string // What the gateway's path begins with.
+	provider string // The first segment of the path at the gateway.
 	path     string
-	headers  string // Of a request, without its credential.
-	// credential is the header that a client's key comes in, up to the key.
+	headers  string // The headers of a request, without its credential.
+	// credential is the header with the client's key, up to the key.
 	credential string
 	request    func(size int, stream bool) []byte
 	// blocking is the body of an answer; opening, delta and closing are the data of a stream's events.
@@ -15,10 +15,10 @@ type format struct {
 	delta            func(text string) event
 }
 
-// event is one of a stream. Some formats have no names for them.
+// event is one event of a stream. Some formats do not name events.
 type event struct {
 	name, data string
-	comment    string // Of the bench's own.
+	comment    string // The stamp, or empty.
 }
 
 func (e event) text() string {
@@ -70,7 +70,8 @@ func messages() format {
 	}
 }
 
-// chat is the OpenAI Chat Completions API. Its requests ask for the usage chunk, so nothing is withheld of their answers.
+// chat is the OpenAI Chat Completions API. Its requests ask for the usage chunk, so the gateway withholds nothing of
+// their answers.
 func chat() format {
 	const head = `"id":"chatcmpl-Bench","created":1763841600,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_bench"`
 	chunk := func(choices, usage string) event {

@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// load is what is sent to a server: so many requests over so many connections, each of which has one in flight.
+// load says what is sent to a server: a number of requests over a number of connections, each with one request in
+// flight.
 type load struct {
 	requests    int
 	connections int
-	size        int // Of a request's body.
+	size        int // Bytes of a request's body, about.
 	shape       shape
 }
 
@@ -30,10 +31,10 @@ const exchangeLimit = time.Minute
 type timing struct {
 	first time.Duration // From the request to the first byte of the answer's body.
 	whole time.Duration // From the request to the end.
-	last  time.Duration // From the sending of the last event to its arrival, where it says when it was sent.
+	last  time.Duration // From the sending of the last event to its arrival, if the event is stamped.
 }
 
-// connection sends requests of one kind, and judges the answers.
+// connection sends requests of one kind, and checks the answers.
 type connection struct {
 	conn    net.Conn
 	reader  *bufio.Reader
@@ -43,10 +44,10 @@ type connection struct {
 	buffer  []byte
 }
 
-// tailLength is how much of an answer's end is kept to be judged.
+// tailLength is how many bytes of an answer's end are kept to check them.
 const tailLength = 1024
 
-// dial connects to a server in the n-th connection of a load: half of them speak one format, half the other.
+// dial opens the n-th connection of a load. Half of the connections use one format, half the other.
 func (l load) dial(s *server, n int) (*connection, error) {
 	conn, err := net.DialTimeout("tcp", s.address, 10*time.Second)
 	if err != nil {
@@ -78,7 +79,7 @@ var (
 	errClosed     = errors.New("the connection was not kept open")
 )
 
-// begin sends the request and returns the answer's body, which begins.
+// begin sends the request and returns the answer once its header has come.
 func (c *connection) begin() (*http.Response, error) {
 	if err := c.conn.SetDeadline(time.Now().Add(exchangeLimit)); err != nil {
 		return nil, err
@@ -91,13 +92,14 @@ func (c *connection) begin() (*http.Response, error) {
 		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000)) // What there is of it.
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000)) // As much as can be read.
 		return nil, fmt.Errorf("%w: %d %s", errStatus, response.StatusCode, text)
 	}
 	return response, nil
 }
 
-// exchange sends the request and reads the answer to its end. Anything but the upstream's own bytes is an error.
+// exchange sends the request and reads the answer to its end. It returns an error if the length or the end of the body
+// differ from the upstream's.
 func (c *connection) exchange() (timing, error) {
 	began := time.Now()
 	response, err := c.begin()
@@ -167,7 +169,7 @@ func (c *clients) close() {
 	}
 }
 
-// send sends so many requests over all connections, and returns how long they took, or the first error.
+// send sends a number of requests over all connections. It returns how long each took, or the first error.
 func (c *clients) send(ctx context.Context, requests int) ([]timing, error) {
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
@@ -203,7 +205,7 @@ func (t timing) untilFirst() time.Duration { return t.first }
 func (t timing) untilEnd() time.Duration   { return t.whole }
 func (t timing) ofLast() time.Duration     { return t.last }
 
-// quantile returns what a part q of the exchanges did not exceed, in milliseconds.
+// quantile returns the q-quantile of a part of the timings, in milliseconds.
 func quantile(all []timing, q float64, part func(timing) time.Duration) float64 {
 	values := make([]float64, len(all))
 	for i, t := range all {

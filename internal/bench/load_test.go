@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// TestRequests are of about the size that they are to be, and JSON with what the upstream's answer depends on.
+// TestRequests checks that requests have about the right size, and are JSON with the fields that an answer depends on.
 func TestRequests(t *testing.T) {
 	for _, f := range formats() {
 		for _, size := range []int{small, large} {
@@ -37,7 +37,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestAnswers are HTTP, of the length and with the end that the load holds them against, and JSON in each event.
+// TestAnswers checks that answers are HTTP with the length and the end that the load expects, and that each event is
+// JSON.
 func TestAnswers(t *testing.T) {
 	for _, f := range formats() {
 		for _, s := range []shape{{}, {deltas: 7}, {deltas: 7, pace: time.Second, stamped: true}} {
@@ -86,7 +87,7 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// servedBy returns a handler as a load's server.
+// servedBy returns a server for loads that runs handler.
 func servedBy(t *testing.T, handler http.HandlerFunc) *server {
 	t.Helper()
 	s := httptest.NewServer(handler)
@@ -94,7 +95,7 @@ func servedBy(t *testing.T, handler http.HandlerFunc) *server {
 	return &server{name: "test", address: s.Listener.Addr().String(), token: "the-token", routed: true}
 }
 
-// TestLoadIsAnswered has the scripted upstream answer a load: what comes is timed, and counted.
+// TestLoadIsAnswered has the scripted upstream answer a load: the answers are timed and counted.
 func TestLoadIsAnswered(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -135,7 +136,7 @@ func TestLoadIsAnswered(t *testing.T) {
 	}
 }
 
-// TestLoadFails has a server do what a gateway must not: each is an error.
+// TestLoadFails has a server make each mistake that the load must report.
 func TestLoadFails(t *testing.T) {
 	stream := shape{deltas: 2}
 	send := func(w http.ResponseWriter, s shape, change func([]byte) []byte) {
@@ -192,7 +193,7 @@ func TestLoadFails(t *testing.T) {
 	}
 }
 
-// TestIdleStreamEnds has streams that end while they are held: it is an error.
+// TestIdleStreamEnds has idle streams that end too early: that is an error.
 func TestIdleStreamEnds(t *testing.T) {
 	s := servedBy(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "data: all\n\n") })
 	connection, err := load{size: small, shape: shape{deltas: 1}}.dial(s, 0)

@@ -1,12 +1,13 @@
 // Command bench measures what the gateway costs as users run it. It builds the program and runs `aibridged serve` as a
-// process: with a data directory of its own, SQLite, records synced to the disk, its log in a file, and metrics on.
-// Beside it run, as processes too, a bare httputil.ReverseProxy with the same transport settings and the same GOGC, the
-// gateway once more with its records in memory, nginx where it is installed, and a scripted upstream. Load comes from
-// this process. CPU time and memory of each process are those that the kernel has for it, so none pays for another.
+// process: with a data directory of its own, SQLite, records synced to the disk, its log in a file, and metrics on. It
+// compares the program with other processes: a bare httputil.ReverseProxy with the same transport settings and the same
+// GOGC, the gateway once more with its records in memory, and nginx if it is installed. All of them send requests to a
+// scripted upstream in a process of its own. Load comes from this process. CPU time and memory of each process are the
+// kernel's figures for that process.
 //
-// Each workload goes to all of them in turn, for several rounds, because machines drift: what is printed are medians,
-// and ratios are taken within a round. A request that fails, an answer with one byte more or less than the upstream
-// sent, or a stream without its end, ends the measurement with an error.
+// Each workload is sent to all of them in turn, for several rounds, because the speed of machines drifts. The table
+// shows medians over the rounds; ratios are taken within a round. The bench ends with an error if a request fails, if
+// an answer has a byte more or less than the upstream sent, or if a stream lacks its end.
 //
 //	go run ./internal/bench [-rounds 5] [-only KEYS] [-short]
 package main
@@ -29,7 +30,7 @@ func main() {
 	}
 	rounds := flag.Int("rounds", 0, "how often each workload is measured (default: 5, with -short 1)")
 	only := flag.String("only", "", "measure only these workloads, separated by commas: "+strings.Join(workloadKeys(), ", "))
-	short := flag.Bool("short", false, "see that everything works, in seconds: the figures mean little")
+	short := flag.Bool("short", false, "only check that everything works, in seconds: the figures mean little")
 	flag.Parse()
 	exitWith(bench(ctx, os.Stdout, benchOptions{rounds: *rounds, only: *only, short: *short}))
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// nginxConfig has nginx do what the bare proxy does: it keeps connections and buffers nothing. Its one worker has no master
-// above it, which could be killed and leave it behind.
+// nginxConfig makes nginx do what the bare proxy does: it keeps connections and buffers nothing. It runs without a
+// master process, since a killed master would leave its worker behind.
 const nginxConfig = `daemon off;
 master_process off;
 pid DIR/nginx.pid;
@@ -46,7 +46,7 @@ http {
 }
 `
 
-// nginx returns nginx, and whether it is installed.
+// nginx returns the target nginx, and whether nginx is installed.
 func (g *setup) nginx() (target, bool) {
 	program, err := exec.LookPath("nginx")
 	return target{"nginx", func(ctx context.Context) (*server, error) {

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// checkSystem returns an error where the bench cannot measure.
+// checkSystem returns an error on systems on which the bench cannot measure.
 func checkSystem() error { return nil }
 
-// diesWithParent has a process killed when this one is.
+// diesWithParent makes the kernel kill a child when this process dies.
 func diesWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
-// tick is the unit of times in /proc, on all that Go runs on.
+// tick is the unit of times in /proc, on every architecture of Linux that Go supports.
 const tick = 10 * time.Millisecond
 
-// procStat is what /proc says of a process.
+// procStat is the part of a process's /proc/PID/stat that is needed.
 type procStat struct {
 	parent int
-	cpu    time.Duration // User and system time, and that of children that have ended.
+	cpu    time.Duration // User and system time, also of children that have ended.
 }
 
 func readStat(pid int) (procStat, error) {
@@ -58,7 +58,7 @@ func family(pid int) ([]int, error) {
 	children := map[int][]int{}
 	for _, entry := range entries {
 		if id, err := strconv.Atoi(entry.Name()); err == nil {
-			if stat, err := readStat(id); err == nil { // Others end meanwhile.
+			if stat, err := readStat(id); err == nil { // A process may end meanwhile.
 				children[stat.parent] = append(children[stat.parent], id)
 			}
 		}
@@ -87,7 +87,8 @@ func cpuOf(pid int) (time.Duration, error) {
 	return total, nil
 }
 
-// memoryOf returns the resident memory of a process and its descendants in bytes. What they share counts for each.
+// memoryOf returns the resident memory of a process and its descendants in bytes. Memory that they share counts for
+// each.
 func memoryOf(pid int) (int64, error) {
 	all, err := family(pid)
 	if err != nil {
@@ -109,7 +110,7 @@ func memoryOf(pid int) (int64, error) {
 	return total, nil
 }
 
-// isInMemory reports whether a directory is on no disk, so that to sync it costs nothing.
+// isInMemory reports whether a directory is in memory, where a sync costs nothing.
 func isInMemory(directory string) bool {
 	const tmpfs = 0x01021994
 	var stat syscall.Statfs_t

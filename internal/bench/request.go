@@ -15,7 +15,7 @@ const (
 	large = 200 << 10
 )
 
-// text makes texts that are the same in each run.
+// text makes pseudo-random texts, the same in each run.
 type text struct{ random *rand.Rand }
 
 func newText() text { return text{rand.New(rand.NewPCG(1, 2))} }
@@ -32,8 +32,8 @@ func (t text) prose(n int) string {
 	return b.String()[:n]
 }
 
-// code returns about n bytes of what a file looks like when an agent reads it: numbers, indents, quotes and line ends,
-// which JSON has to escape.
+// code returns about n bytes that look like a file that an agent reads: with line numbers, indents, quotes and line
+// ends, which JSON must escape.
 func (t text) code(n int) string {
 	var b strings.Builder
 	for line := 1; b.Len() < n; line += 3 {
@@ -45,7 +45,7 @@ func (t text) code(n int) string {
 
 type object = map[string]any
 
-// schema is that of a tool's arguments.
+// schema returns the schema of a tool's arguments.
 func (t text) schema() object {
 	properties := object{}
 	for _, name := range []string{"path", "pattern", "offset", "limit", "reason"} {
@@ -60,11 +60,11 @@ func toolNames() []string {
 
 const (
 	systemPrompt = 14_000 // Bytes.
-	toolPrompt   = 1000   // Bytes: OpenAI takes no more.
+	toolPrompt   = 1000   // Bytes: OpenAI accepts no more.
 	fileRead     = 4000   // Bytes, before they are escaped.
 )
 
-// messagesRequest returns a body of about so many bytes. Its members are in the order in which Claude Code has them.
+// messagesRequest returns a body of about size bytes, with its members in the order in which Claude Code writes them.
 func messagesRequest(size int, stream bool) []byte {
 	words := newText()
 	head := member("model", messagesModel)
@@ -94,7 +94,7 @@ func messagesRequest(size int, stream bool) []byte {
 	return fmt.Appendf(nil, "{%s,%s,%s}", head, member("messages", history), tail)
 }
 
-// chatRequest is the same for Chat Completions, in the order of OpenAI's library.
+// chatRequest does the same for Chat Completions, in the order of OpenAI's library.
 func chatRequest(size int, stream bool) []byte {
 	words := newText()
 	tail := member("model", chatModel) + "," + member("max_tokens", 16000) + "," + member("stream", stream)
@@ -124,16 +124,16 @@ func chatRequest(size int, stream bool) []byte {
 	return fmt.Appendf(nil, "{%s,%s}", member("messages", history), tail)
 }
 
-// member returns a member of an object.
+// member returns the text of an object's member.
 func member(name string, value any) string { return quote(name) + ":" + quote(value) }
 
-// quote returns a value as clients write it: without the escapes that only Go's encoder makes.
+// quote returns the JSON of a value as clients write it, without the HTML escapes that only Go's encoder makes.
 func quote(value any) string {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(value); err != nil {
-		panic(err) // There are only strings, numbers, lists and maps.
+		panic(err) // Cannot happen: all values are strings, numbers, lists and maps.
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// roleVariable has this program be one of the processes that are measured.
+	// roleVariable is the environment variable that makes this program one of the processes that the bench starts.
 	roleVariable = "AIBRIDGED_BENCH_ROLE"
-	// upstreamVariable is where such a process sends requests.
+	// upstreamVariable holds the URL to which such a process sends requests.
 	upstreamVariable = "AIBRIDGED_BENCH_UPSTREAM"
 
 	roleUpstream = "upstream"
@@ -38,8 +38,8 @@ func serveRole(ctx context.Context, role string) error {
 	return fmt.Errorf("role %q is not known", role)
 }
 
-// serveBare is a ReverseProxy that does nothing else, on a free port, which it prints. Its settings are what makes one
-// fast: the gateway's transport, buffers that are used again, and a flush of each write.
+// serveBare runs a bare ReverseProxy on a free port, which it prints. Its settings make it fast: the gateway's
+// transport, buffers that are used again, and a flush after each write.
 func serveBare(ctx context.Context, upstreamURL string) error {
 	to, err := url.Parse(upstreamURL)
 	if err != nil {
@@ -50,10 +50,10 @@ func serveBare(ctx context.Context, upstreamURL string) error {
 		Transport:     upstream.NewTransport(upstream.Limits{}),
 		FlushInterval: -1,
 		BufferPool:    &buffers{},
-		ErrorLog:      log.New(io.Discard, "", 0), // Clients that leave are part of the measurement.
+		ErrorLog:      log.New(io.Discard, "", 0), // It would log clients that leave, as those of idle streams do.
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Without it, a ReverseProxy cuts some of the answers that begin before it has seen its request's end.
+		// Without full duplex, a ReverseProxy cuts some answers that begin before it has read the request to its end.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		proxy.ServeHTTP(w, r)
 	})
@@ -71,7 +71,7 @@ func serveBare(ctx context.Context, upstreamURL string) error {
 	return nil
 }
 
-// buffers are a ReverseProxy's for copying.
+// buffers is a pool of buffers with which a ReverseProxy copies.
 type buffers struct{ pool sync.Pool }
 
 // Get implements [httputil.BufferPool].

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// server is something that takes requests, running.
+// server is a running process that answers requests.
 type server struct {
 	name    string
 	address string
@@ -23,12 +23,12 @@ type server struct {
 	// routed says that paths begin with a provider's name.
 	routed bool
 	child  *child
-	log    string // The file that has a line for each request; empty: it has no log.
+	log    string // The file that must have a line for each request; empty: there is none.
 
-	answered atomic.Int64 // Requests.
+	answered atomic.Int64 // The number of requests.
 }
 
-// prefix is what comes before a format's own path.
+// prefix returns the part of a path before the format's own.
 func (s *server) prefix(f format) string {
 	if s.routed {
 		return "/" + f.provider
@@ -38,11 +38,11 @@ func (s *server) prefix(f format) string {
 
 func (s *server) pid() int { return s.child.cmd.Process.Pid }
 
-// settleLimit is how long a process is waited for that goes on working.
+// settleLimit is how long cpu waits for a process that keeps working.
 const settleLimit = 3 * time.Second
 
-// cpu returns the CPU time that the server has used, once it rests: what it does after its answers counts, too, as
-// when records go on to the database.
+// cpu waits until the server rests, and returns the CPU time that it has used. So work after the answers counts too,
+// for example storing records.
 func (s *server) cpu(ctx context.Context) (time.Duration, error) {
 	before, err := cpuOf(s.pid())
 	for began := time.Now(); err == nil && time.Since(began) < settleLimit; {
@@ -62,7 +62,7 @@ func (s *server) cpu(ctx context.Context) (time.Duration, error) {
 
 var errLog = errors.New("a line for each request is not in the log")
 
-// stop ends the server, and sees that it did what it is measured for.
+// stop ends the server, and checks that its log has a line for each request.
 func (s *server) stop() error {
 	if err := s.child.stop(); err != nil {
 		return err
@@ -80,23 +80,23 @@ func (s *server) stop() error {
 	return nil
 }
 
-// target is a kind of server that can be started as often as needed.
+// target is a kind of server, of which any number can be started.
 type target struct {
 	name  string
 	start func(ctx context.Context) (*server, error)
 }
 
-// setup is what targets need to be started.
+// setup holds what is needed to start targets.
 type setup struct {
 	directory string
 	self      string // This program.
 	program   string // aibridged.
 	upstream  string // Its URL.
-	gogc      string // That of serve.
+	gogc      string // The GOGC of serve.
 	started   int
 }
 
-// file returns a path that nothing has yet.
+// file returns a path that is not used yet.
 func (g *setup) file(name string) string {
 	g.started++
 	return filepath.Join(g.directory, fmt.Sprintf("%03d-%s", g.started, name))
@@ -130,10 +130,10 @@ func (g *setup) build(ctx context.Context) error {
 	return nil
 }
 
-// keyVariable holds the provider's key in the gateway's environment, which opens nothing.
+// keyVariable is the environment variable with the provider's key, which belongs to no account.
 const keyVariable = "AIBRIDGED_BENCH_KEY"
 
-// gateway returns the program as users run it, with more arguments.
+// gateway returns the program as users run it, with further arguments, as a target.
 func (g *setup) gateway(name string, args ...string) target {
 	return target{name, func(ctx context.Context) (*server, error) {
 		data := g.file("data")
@@ -162,7 +162,7 @@ func (g *setup) gateway(name string, args ...string) target {
 	}}
 }
 
-// role returns this program in a role.
+// role returns this program in a role, as a target.
 func (g *setup) role(role string) target {
 	return target{role, func(ctx context.Context) (*server, error) {
 		child, address, err := childSpec{
@@ -176,7 +176,7 @@ func (g *setup) role(role string) target {
 	}}
 }
 
-// gogcOf asks a gateway what its GOGC is.
+// gogcOf returns the GOGC that a gateway's metrics show.
 func gogcOf(ctx context.Context, s *server) (_ string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/metrics", nil)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 )
 
-// table is what the bench prints.
+// table is the table that the bench prints.
 type table struct {
 	rows [][]string
 }
@@ -31,7 +31,7 @@ func newTable(targets []target) *table {
 	return t
 }
 
-// add adds the rows of a workload, of whose figures it takes the medians.
+// add adds the rows of a workload, with the medians of its figures.
 func (t *table) add(w workload, figures [][][]float64) {
 	for i, r := range w.rows {
 		cells := []string{r.name, r.cell(median(figures[bare][i])), r.cell(median(figures[gateway][i])), r.compare(figures[bare][i], figures[gateway][i])}
@@ -42,7 +42,7 @@ func (t *table) add(w workload, figures [][][]float64) {
 	}
 }
 
-// compare returns the median over the rounds of the ratio or the difference within a round.
+// compare computes the ratio or the difference within each round, and returns its median over the rounds.
 func (r row) compare(bare, gateway []float64) string {
 	each := make([]float64, len(bare))
 	for i := range each {
@@ -56,7 +56,7 @@ func (r row) compare(bare, gateway []float64) string {
 	return fmt.Sprintf("%.2f", median(each))
 }
 
-// cell returns a figure with three digits that say something.
+// cell returns a figure with three significant digits, but at most two decimals.
 func (r row) cell(value float64) string {
 	decimals := 0
 	for size := math.Abs(value); size < 100 && decimals < 2; size *= 10 {
@@ -65,9 +65,9 @@ func (r row) cell(value float64) string {
 	return fmt.Sprintf("%.*f %s", decimals, value, r.unit)
 }
 
-var errFigure = errors.New("a figure is none")
+var errFigure = errors.New("a figure is not a number")
 
-// write writes the table, or returns an error where it lacks a figure.
+// write writes the table. It returns an error if a figure is not a number.
 func (t *table) write(out io.Writer, remark string) error {
 	writer := tabwriter.NewWriter(out, 0, 4, 1, ' ', 0)
 	for _, row := range t.rows {
@@ -85,7 +85,7 @@ func (t *table) write(out io.Writer, remark string) error {
 	return err
 }
 
-// machine says what the figures come from.
+// machine describes the machine that the figures come from.
 func machine() string {
 	return fmt.Sprintf("%d CPUs, %s on %s/%s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// scripted is the upstream. It works on bare connections and writes answers that are made once: it is to cost little
-// beside what it is there to measure.
+// scripted is the upstream. It works on bare connections and makes each answer only once, so that it costs little
+// beside the servers that are measured.
 type scripted struct {
 	mu      sync.Mutex
 	answers map[answerKey]*answer
@@ -38,7 +38,7 @@ func serveUpstream(ctx context.Context) error {
 	for {
 		conn, err := listener.Accept()
 		if ctx.Err() != nil {
-			return nil // The process ends, and its connections with it.
+			return nil // The process ends now, which closes the connections.
 		}
 		if err != nil {
 			return err
@@ -47,7 +47,7 @@ func serveUpstream(ctx context.Context) error {
 	}
 }
 
-// serve answers the requests of a connection. What is wrong with one is in the answer, where the load finds it.
+// serve answers the requests of a connection. To a bad request it answers with the error, which the load then reports.
 func (u *scripted) serve(conn net.Conn) {
 	defer conn.Close()
 	reader := bufio.NewReaderSize(conn, 16<<10)
@@ -92,7 +92,7 @@ func (u *scripted) answerTo(request *http.Request) (*answer, shape, error) {
 	return nil, s, fmt.Errorf("%q: %w", key.path, errPath)
 }
 
-// send writes an answer in its pace.
+// send writes an answer with the pauses of its shape.
 func (a *answer) send(conn net.Conn, s shape) error {
 	for i, piece := range a.pieces {
 		isLast := i == len(a.pieces)-1

@@ -12,27 +12,27 @@ import (
 	"time"
 )
 
-// workload is something that is measured, in one or several rows of the table.
+// workload is one measurement, with one or several rows in the table.
 type workload struct {
 	key  string
 	rows []row
-	// isFresh says that each measurement has a server of its own, which has served nothing yet.
+	// isFresh says that each measurement starts a new server, which has served nothing yet.
 	isFresh bool
-	// isAdded says that what the direct way to the upstream takes is taken off.
+	// isAdded says that the figures of requests sent directly to the upstream are subtracted.
 	isAdded bool
-	// rounds is how many there are at most; zero is no limit.
+	// rounds bounds the number of rounds; zero means no limit.
 	rounds  int
 	measure func(ctx context.Context, s *server) ([]float64, error)
 }
 
-// row is a figure, and what it becomes in the table.
+// row says how one figure of a workload appears in the table.
 type row struct {
 	name, unit string
-	// isDifference has the gateway compared with the bare proxy by their difference, and not by their ratio.
+	// isDifference says that the gateway is compared with the bare proxy by difference instead of ratio.
 	isDifference bool
 }
 
-// sizes are how much of everything there is.
+// sizes holds the number of requests of each workload, and the lengths of streams and pauses.
 type sizes struct {
 	connections int
 	blocking    int // Requests of 1 KB.
@@ -42,9 +42,9 @@ type sizes struct {
 	alone       int // Requests one after the other.
 	delayed     int // Streams one after the other.
 	idle        int // Streams held open.
-	deltas      int // In a stream.
+	deltas      int // Events of text in a stream.
 	pace        time.Duration
-	ramp, hold  time.Duration // Of idle streams: until all are open, and from then on.
+	ramp, hold  time.Duration // Of idle streams: the time until all are open, and how long they are then held.
 }
 
 func fullSizes() sizes {
@@ -54,7 +54,7 @@ func fullSizes() sizes {
 	}
 }
 
-// shortSizes are enough for each figure to be above zero: the kernel counts CPU time in steps of 10 ms.
+// shortSizes are just large enough for figures above zero: the kernel counts CPU time in steps of 10 ms.
 func shortSizes() sizes {
 	return sizes{
 		connections: 16, blocking: 1000, large: 500, burst: 400, paced: 64, alone: 50, delayed: 20, idle: 50,
@@ -103,7 +103,7 @@ func workloadKeys() (keys []string) {
 
 var errWorkload = errors.New("no such workload")
 
-// chosen returns the workloads that only names, or all if it is empty.
+// chosen returns the workloads whose keys are in only, or all if only is empty.
 func chosen(all []workload, only string) ([]workload, error) {
 	if only == "" {
 		return all, nil
@@ -136,7 +136,7 @@ func (l load) warm(ctx context.Context, s *server) (*clients, error) {
 	return c, nil
 }
 
-// cpuPerRequest is the CPU time of the server for one request, in microseconds.
+// cpuPerRequest returns the CPU time of the server for one request, in microseconds.
 func (l load) cpuPerRequest(ctx context.Context, s *server) ([]float64, error) {
 	c, err := l.warm(ctx, s)
 	if err != nil {
@@ -154,7 +154,7 @@ func (l load) cpuPerRequest(ctx context.Context, s *server) ([]float64, error) {
 	return []float64{float64((after - before).Microseconds()) / float64(l.requests)}, err
 }
 
-// latency is the median time of a request, in milliseconds.
+// latency returns the median time of a request, in milliseconds.
 func (l load) latency(ctx context.Context, s *server) ([]float64, error) {
 	c, err := l.warm(ctx, s)
 	if err != nil {
@@ -186,15 +186,15 @@ func (l load) delays(ctx context.Context, s *server) ([]float64, error) {
 	}, nil
 }
 
-// idleRounds is how often idle streams are measured at most: it takes a while and differs little.
+// idleRounds is the largest number of rounds for idle streams, since they take long and differ little.
 const idleRounds = 3
 
-// idlePace is how often an idle stream says something.
+// idlePace is the time between two events of an idle stream.
 const idlePace = time.Second
 
 var errIdle = errors.New("an idle stream ended")
 
-// memoryPerStream is by how much the memory of a server grows that holds idle streams, for each of them, in KiB.
+// memoryPerStream returns by how much the memory of a server grows for each idle stream that it holds, in KiB.
 func (n sizes) memoryPerStream(ctx context.Context, s *server) (_ []float64, err error) {
 	before, err := memoryOf(s.pid())
 	if err != nil {
@@ -257,7 +257,7 @@ func (c *connection) hold(begun func()) error {
 			continue
 		}
 		if err == io.EOF {
-			err = io.ErrUnexpectedEOF // It has minutes to go.
+			err = io.ErrUnexpectedEOF // The stream should last for minutes.
 		}
 		return err
 	}

@@ -1,7 +1,7 @@
 package clients
 
-// Known is the table of the clients that are told apart, seen on the wire in November 2026 where no comment says that a
-// mark is an older one. It is never changed.
+// Known is the table of the clients that are told apart. Their marks were seen on the wire in November 2026, except
+// those that a comment calls older. No code changes it.
 var Known = []Client{
 	{
 		Name: "Claude Code", Agents: []string{"claude"},
@@ -66,7 +66,7 @@ var Known = []Client{
 	{Name: "Junie", Agents: []string{"junie:"}},
 	{Name: "Cursor", Headers: []HeaderMark{{"X-Cursor-Client-Version", ""}}},
 
-	// SDKs, under whatever program uses them.
+	// SDKs, for programs that no row above recognises.
 	{Name: "OpenAI SDK (JS)", Agents: []string{"openai/js"}},
 	{Name: "OpenAI SDK (Go)", Agents: []string{"openai/go"}},
 	{Name: "OpenAI SDK (Python)", Agents: []string{"openai/python"}},

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestKnown holds the table to what its types say of it.
+// TestKnown checks that the table keeps the rules in the comments of its types.
 func TestKnown(t *testing.T) {
 	names := map[string]bool{Unknown: true}
 	for _, c := range Known {
@@ -53,7 +53,8 @@ func checkSession(t *testing.T, name string, s Session) {
 	}
 }
 
-// TestNoRowHidesAnother: the first row that fits counts, so a longer mark stands before a shorter one that it begins with.
+// TestNoRowHidesAnother checks the order of the table: the first row that fits counts, so a longer mark must come
+// before a shorter one that it begins with.
 func TestNoRowHidesAnother(t *testing.T) {
 	for i, c := range Known {
 		for _, earlier := range Known[:i] {

@@ -1,4 +1,4 @@
-// Package contain turns panics into errors, so that what one call did wrong does not end the process.
+// Package contain turns panics into errors, so that a panic in one call does not end the process.
 package contain
 
 import (
@@ -9,15 +9,14 @@ import (
 	"cdr.dev/slog/v3"
 )
 
-// Panic is a recovered panic. Its text holds the value and not the stack: who logs the error asks for [*Panic] with
-// errors.AsType and logs the stack beside it.
+// Panic is a recovered panic. Its text holds the value and not the stack; [Fields] returns both for a log.
 type Panic struct {
 	Value any
 	Stack []byte
 }
 
-// Recovered returns the panic that recover returned value for. It must be called by the deferred function that
-// recovered, which is when the stack still shows where the panic began.
+// Recovered returns a [*Panic] with value, which recover returned, and the stack. The deferred function that recovered
+// must call it, because only then does the stack show where the panic began.
 func Recovered(value any) *Panic {
 	return &Panic{Value: value, Stack: debug.Stack()}
 }
@@ -35,7 +34,7 @@ func Call(f func() error) (err error) {
 	return f()
 }
 
-// Fields returns err for a log: a panic comes with its stack.
+// Fields returns the log fields for err: the error and, if it wraps a [*Panic], the stack.
 func Fields(err error) []slog.Field {
 	fields := []slog.Field{slog.Error(err)}
 	if panicked, ok := errors.AsType[*Panic](err); ok {

@@ -38,7 +38,7 @@ func recoverFrom(f func()) (err error) {
 	return nil
 }
 
-// TestCall is about what a call ends with, and what of that a log gets.
+// TestCall checks the error of a call, and its fields in a log.
 func TestCall(t *testing.T) {
 	failure := errors.New("no")
 	for name, test := range map[string]struct {

@@ -1,5 +1,5 @@
-// Package contentcoding decodes bodies that carry a Content-Encoding, so that they can be read along. What is relayed
-// stays encoded.
+// Package contentcoding decodes bodies that carry a Content-Encoding, so that they can be read for records. The relayed
+// bytes stay encoded.
 package contentcoding
 
 import (
@@ -10,28 +10,28 @@ import (
 	"strings"
 )
 
-// What [Decode] fails with where the body itself need not be at fault.
+// The errors of [Decode] for bodies that may be correct.
 var (
 	// ErrUnsupported means that a coding is not known, that there are more than three, or that zstd was used with a
 	// larger window than HTTP allows.
 	ErrUnsupported = errors.New("content coding not supported")
-	// ErrTooLarge means that undoing a coding gives more bytes than allowed.
+	// ErrTooLarge means that decoding gives more bytes than the limit.
 	ErrTooLarge = errors.New("decoded body too large")
 )
 
-// maxCodings is how many codings may be stacked.
+// maxCodings is how many codings may be applied to one body.
 const maxCodings = 3
 
 // Decode undoes the codings that encoding names, the value of a Content-Encoding header: gzip, deflate (wrapped as zlib
 // or not), br, zstd, identity, or up to three of these separated by commas in the order in which they were applied. If
 // there is nothing to undo it returns body itself, whatever its size.
 //
-// No coding may give more than limit bytes, else the error wraps [ErrTooLarge]. It is an error as well if a body is not
-// in the coding that is named, is cut off, or is followed by other bytes; the error for a body that is cut off wraps
-// [io.ErrUnexpectedEOF]. In all these cases what could be decoded, at most limit bytes, comes with the error, and may
-// be worth recording. Wrong bytes can be decoded some way before they are found to be wrong.
+// If a coding gives more than limit bytes, the error wraps [ErrTooLarge]. If the body is cut off, the error wraps
+// [io.ErrUnexpectedEOF]. It is an error too if the body is not in the coding that is named, or is followed by other
+// bytes. In all these cases Decode returns, with the error, the bytes that it could decode, at most limit of them; they
+// may be worth recording. They may include wrong ones, since a decoder can find only later that its input is wrong.
 //
-// An empty body is empty in every coding: answers without content often name one.
+// An empty body is empty in every coding, since answers without content often name one.
 func Decode(encoding string, body []byte, limit int64) ([]byte, error) {
 	codings, err := parse(encoding)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// plain is a body as they come: text, and long enough for several blocks.
+// plain is a typical body: text, long enough for several blocks.
 var plain = func() []byte {
 	var b bytes.Buffer
 	for i := range 4000 {
@@ -32,8 +32,8 @@ var plain = func() []byte {
 	return b.Bytes()
 }()
 
-// encode applies codings, the first one first, with a flush half-way as a stream has them. "raw" is deflate without its
-// wrapping; zstd has the window that its usual levels have.
+// encode applies codings in their order, with a flush half-way, as in a stream. "raw" is deflate without its wrapping;
+// zstd uses the window of its usual levels.
 func encode(t testing.TB, body []byte, codings ...string) []byte {
 	t.Helper()
 	for _, coding := range codings {
@@ -190,7 +190,7 @@ func TestWrongLabel(t *testing.T) {
 	}
 }
 
-// What is cut off gives what came before the cut, and an error.
+// A body that is cut off gives the bytes before the cut, and an error.
 func TestTruncated(t *testing.T) {
 	stacks := [][]string{{"gzip", "br"}, {"br", "zstd"}, {"zstd", "raw", "gzip"}}
 	for _, coding := range codings {
@@ -271,8 +271,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// Faults 17 and 31: a bomb stops at the limit, also where only an inner coding explodes, and takes no more memory than
-// that needs.
+// Faults 17 and 31: decoding a bomb stops at the limit, also if only an inner coding is too large, and takes no more
+// memory than the limit requires.
 func TestBomb(t *testing.T) {
 	const limit = 1 << 20
 	zeros := make([]byte, 8<<20)
@@ -287,7 +287,7 @@ func TestBomb(t *testing.T) {
 		}{
 			{label(coding), bomb, limit},
 			{label(coding) + ", gzip", double, limit},
-			{"gzip, gzip, " + label(coding), emptied, 0}, // Very many empty members: nothing comes out of much.
+			{"gzip, gzip, " + label(coding), emptied, 0}, // Very many empty members: a large input with an empty output.
 		}
 		for _, test := range tests {
 			t.Run(coding+" as "+test.encoding, func(t *testing.T) {
@@ -307,7 +307,8 @@ func TestBomb(t *testing.T) {
 	}
 }
 
-// Whatever the bytes are: within the limit, no panic, and what Decode accepts is what the coding's own reader reads.
+// For any bytes, Decode does not panic and keeps the limit, and what it accepts equals the output of the coding's own
+// reader.
 func FuzzDecode(f *testing.F) {
 	for _, coding := range codings {
 		body := encode(f, []byte("data: some text, some text\n\n"), coding)
@@ -318,7 +319,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, encoding string, body []byte, limit uint16) {
 		got, err := contentcoding.Decode(encoding, body, int64(limit))
 		if bytes.Equal(got, body) {
-			return // Possibly nothing to undo.
+			return // Possibly no coding at all.
 		}
 		if len(got) > int(limit) {
 			t.Fatalf("%q: %d bytes, limit %d", encoding, len(got), limit)

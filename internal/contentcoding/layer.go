@@ -13,8 +13,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow is the largest window that zstd may use in HTTP (RFC 9659). A decoder takes that much memory as soon as a
-// body says that it needs it.
+// maxWindow is the largest window that zstd may use in HTTP (RFC 9659), in bytes. A decoder allocates the window as
+// soon as a body asks for it.
 const maxWindow = 8 << 20
 
 // errTrailing means that a body goes on after its coding has ended.
@@ -23,10 +23,10 @@ var errTrailing = errors.New("bytes after the end of the coded body")
 // layer undoes one coding.
 type layer struct {
 	coding string
-	in     *bufio.Reader // Most decoders read no further in it than their bytes go: what follows is noticed.
+	in     *bufio.Reader // Most decoders read only their own bytes of it, so what follows remains and is noticed.
 	left   int64         // How many bytes may still come out.
 	out    io.Reader     // The decoder, or nil before the first Read.
-	zstd   *zstd.Decoder // The same, if it is one that must be closed.
+	zstd   *zstd.Decoder // The decoder of zstd, which must be closed.
 }
 
 func newLayer(coding string, in io.Reader, limit int64) *layer {
@@ -43,7 +43,7 @@ func (l *layer) close() {
 // Read implements [io.Reader].
 func (l *layer) Read(p []byte) (int, error) {
 	if l.out == nil {
-		// This is also where an empty body ends.
+		// Peek returns the end of an empty body.
 		if _, err := l.in.Peek(1); err != nil {
 			return 0, err
 		}
@@ -52,7 +52,7 @@ func (l *layer) Read(p []byte) (int, error) {
 		}
 	}
 	if int64(len(p))-1 > l.left {
-		p = p[:l.left+1] // One more, to tell the limit from the end.
+		p = p[:l.left+1] // One byte more than allowed, to see whether the body goes on.
 	}
 	n, err := l.out.Read(p)
 	if int64(n) > l.left {
@@ -80,16 +80,17 @@ func (l *layer) open() (err error) {
 	return err
 }
 
-// inflate makes the decoder for deflate, which is zlib's format by the standard and not so in practice.
+// inflate makes the decoder for deflate. The standard says zlib's format, but some servers send raw deflate.
 func (l *layer) inflate() (io.Reader, error) {
-	head, _ := l.in.Peek(2) // Too short for a header: not zlib's.
+	head, _ := l.in.Peek(2) // If fewer bytes come, it is not zlib's format.
 	if len(head) == 2 && head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
 		return zlib.NewReader(l.in)
 	}
 	return flate.NewReader(l.in), nil
 }
 
-// explain turns a decoder's error into this package's, and its end into an error if it is not that of the input.
+// explain turns a decoder's error into this package's. At the decoder's end it returns errTrailing if the input goes
+// on.
 func (l *layer) explain(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):

@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// pieceBytes is how much a [Stream] gives at a time.
+// pieceBytes is the largest piece that a [Stream] returns, in bytes.
 const pieceBytes = 4 << 10
 
-// errClosed ends a decoder whose stream has been closed.
+// errClosed ends the decoding of a closed stream.
 var errClosed = errors.New("decoding was given up")
 
-// Stream undoes the codings of a body that comes in pieces: what a piece completes comes out at once. It starts no
-// goroutine that runs beside its caller. It is not safe for concurrent use, and must be closed.
+// Stream decodes a body that comes in chunks, and returns at once what a chunk makes decodable. It starts no goroutine
+// that runs beside its caller. It is not safe for concurrent use, and must be closed.
 type Stream struct {
 	codings []string
-	fed     []byte // What came and has not been decoded.
+	fed     []byte // The bytes that came and are not decoded yet.
 	last    bool   // Nothing more will come.
-	err     error  // Why decoding ended; io.EOF where the body did.
+	err     error  // Why decoding ended; io.EOF at the end of the body.
 	next    func() ([]byte, bool)
 	stop    func()
 }
 
-// NewStream returns a Stream for the codings that encoding names, as for [Decode]. It fails with [ErrUnsupported]. No
+// NewStream returns a Stream for the codings that encoding names, as for [Decode]. Its error wraps [ErrUnsupported]. No
 // coding may give more than limit bytes.
 func NewStream(encoding string, limit int64) (*Stream, error) {
 	codings, err := parse(encoding)
@@ -37,7 +37,7 @@ func NewStream(encoding string, limit int64) (*Stream, error) {
 	return s, nil
 }
 
-// decode runs as a coroutine of the Stream's caller: it yields what it decoded, and nil where it needs more to go on.
+// decode runs as a coroutine of the Stream's caller. It yields decoded bytes, and nil when it needs more input.
 func (s *Stream) decode(limit int64, yield func([]byte) bool) error {
 	var r io.Reader = feed{s, yield}
 	for i := len(s.codings) - 1; i >= 0; i-- {
@@ -56,7 +56,7 @@ func (s *Stream) decode(limit int64, yield func([]byte) bool) error {
 	}
 }
 
-// feed is what a decoder reads from. Where there is nothing, it goes back to the Stream's caller for more.
+// feed is the decoder's input. When it is empty, it yields nil, so that the Stream's caller can bring more.
 type feed struct {
 	stream *Stream
 	yield  func([]byte) bool
@@ -76,8 +76,8 @@ func (f feed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Feed returns what can be decoded once chunk has come, in pieces that are valid until the next is taken. Range over it
-// once and to its end. What follows an error, or the end of the coding, is not decoded.
+// Feed yields what can be decoded with chunk, in pieces. Each piece is valid until the next is taken. The caller ranges
+// over it once and to its end. Bytes after an error, or after the end of the coding, are not decoded.
 func (s *Stream) Feed(chunk []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		s.fed = chunk
@@ -87,17 +87,17 @@ func (s *Stream) Feed(chunk []byte) iter.Seq[[]byte] {
 				break
 			}
 		}
-		s.fed = nil // Empty by now, unless decoding has ended.
+		s.fed = nil // It is empty already, unless decoding has ended.
 	}
 }
 
-// End is [Stream.Feed] for when nothing more will come.
+// End yields what remains to be decoded after the last chunk, like [Stream.Feed].
 func (s *Stream) End() iter.Seq[[]byte] {
 	s.last = true
 	return s.Feed(nil)
 }
 
-// Err returns why decoding ended, nil where that was the end of the body or where it has not ended.
+// Err returns the error that ended decoding, or nil if there is none: decoding goes on, or the body has ended.
 func (s *Stream) Err() error {
 	if s.err == nil || s.err == io.EOF {
 		return nil

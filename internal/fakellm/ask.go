@@ -5,28 +5,28 @@ import (
 	"strings"
 )
 
-// ask is what a format read of a request.
+// ask is a request as its format reads it.
 type ask struct {
 	model    string
 	stream   bool
 	messages []utterance
-	tools    map[string]tool // By name; empty: none were declared.
+	tools    map[string]tool // By name; empty: the request declares none.
 
-	usageWanted bool                       // Chat: the stream is to end with a chunk of usage.
-	echo        map[string]json.RawMessage // Responses: the request's fields, for the answer repeats them.
+	usageWanted bool                       // Chat only: the stream ends with a chunk of usage.
+	echo        map[string]json.RawMessage // Responses only: the request's fields, which the answer repeats.
 }
 
-// tool is what the declaration of a tool says of how it is called.
+// tool says how a declared tool is called.
 type tool struct {
 	custom    bool // Its input is text, not JSON.
 	namespace string
 }
 
-// utterance is one message of the conversation so far, or what a format has in its place.
+// utterance is one message of the conversation so far, or the format's equivalent of a message.
 type utterance struct {
 	from    speaker
 	texts   []string
-	results []string // Of tools. A message that has any is the client's, whatever text stands beside them.
+	results []string // Results of tools. If there are any, texts is not what a person typed.
 }
 
 type speaker int
@@ -38,7 +38,7 @@ const (
 	fromTools
 )
 
-// speakerOf reads a role. Roles unknown here are taken for the system's: they ask for nothing.
+// speakerOf returns the speaker for a role. An unknown role counts as the system, whose messages need no answer.
 func speakerOf(role string) speaker {
 	switch role {
 	case "user":
@@ -51,14 +51,14 @@ func speakerOf(role string) speaker {
 	return fromSystem
 }
 
-// conversation is where a conversation stands.
+// conversation is the state of a conversation.
 type conversation struct {
 	typed   []string // The texts of the last message that the user typed.
-	round   int      // How many times tool results have come back since.
-	results []string // The tool results that are to be answered now.
+	round   int      // How many times tool results have come back since then.
+	results []string // The tool results to answer now.
 }
 
-// conversation finds out where the conversation stands. Results that follow each other are one round.
+// conversation returns the state of the conversation. Messages of results that follow each other count as one round.
 func (a ask) conversation() conversation {
 	var c conversation
 	last := fromSystem
@@ -84,7 +84,7 @@ func (a ask) conversation() conversation {
 	return c
 }
 
-// prompt returns the last text that was typed: clients put what they wrap around it before it.
+// prompt returns the last of the typed texts, since clients put texts of their own before that of the person.
 func (c conversation) prompt() string {
 	if len(c.typed) == 0 {
 		return ""
@@ -92,7 +92,7 @@ func (c conversation) prompt() string {
 	return c.typed[len(c.typed)-1]
 }
 
-// words counts the words of all messages: the input tokens, where the request does not script them.
+// words counts the words of all messages. They are the input tokens if the request does not script them.
 func (a ask) words() int64 {
 	var sum int64
 	for _, m := range a.messages {
@@ -113,7 +113,7 @@ func countWords(texts ...string) int64 {
 type part struct {
 	Type    string          `json:"type"`
 	Text    string          `json:"text"`
-	Content json.RawMessage `json:"content"` // Of a tool result.
+	Content json.RawMessage `json:"content"` // The content of a tool result.
 }
 
 // parts reads content, which is a string or a list of parts. Anything else holds no text.

@@ -86,7 +86,7 @@ func chatBody(request ask, a reply) object {
 	return body
 }
 
-// chatObject returns what chunks and whole answers have in common.
+// chatObject returns the members that chunks and whole answers have in common.
 func chatObject(request ask, a reply, kind string) object {
 	return object{
 		"id": a.id, "object": kind, "created": a.created, "model": request.model,

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// say serves a body and returns what was served.
+// say sends a body to a new server and returns what the server noted.
 func say(t *testing.T, path, body string, headers ...string) Served {
 	t.Helper()
 	s := New(Options{})
@@ -95,7 +95,7 @@ func TestResponsesConversation(t *testing.T) {
 			t.Errorf("the tool was declared as custom: %+v", s)
 		}
 	}
-	// A conversation that the server is to remember: the prompt is not there any more.
+	// With previous_response_id the prompt is not in the request: the real server would remember it.
 	s := say(t, "/v1/responses", `{"model":"x","previous_response_id":"resp_1","input":[`+results[1:]+`]}`)
 	if s.Text != "The tool returned: one; two" || s.Prompt != "" {
 		t.Errorf("continued: %+v", s)
@@ -131,7 +131,7 @@ func TestInputThatIsNoJSON(t *testing.T) {
 	if w := post(t, New(Options{}), "/v1/messages", request(t, "messages", broken, false)); w.Code != 400 {
 		t.Errorf("an input that no message can hold: %d %s", w.Code, w.Body)
 	}
-	// These formats hold arguments in a string, which a model can get wrong.
+	// In these formats the arguments are a string, which need not be valid JSON.
 	const typed = "[[tool: Bash not json]]"
 	if w := post(t, New(Options{}), "/v1/messages", request(t, "messages", typed, false)); w.Code != 400 {
 		t.Errorf("an input that no message can hold: %d %s", w.Code, w.Body)
@@ -164,7 +164,7 @@ func TestDefaultText(t *testing.T) {
 	}
 }
 
-// TestContent checks what counts as text in the shapes that content has.
+// TestContent checks which texts are found in each form of content.
 func TestContent(t *testing.T) {
 	for content, want := range map[string]string{
 		`"plain"`: "plain",

@@ -14,7 +14,7 @@ type directive struct {
 	input    string // Of a tool.
 }
 
-// isDirective tells the names that mean something here from all else that people write in brackets.
+// isDirective reports whether name is that of a directive, and not other text in brackets.
 func isDirective(name string) bool {
 	switch name {
 	case "text", "think", "tool", "usage", "then", "error", "error-event", "delay", "silence", "cut", "no-done":
@@ -47,7 +47,7 @@ func directives(text string) (found []directive, plain string, err error) {
 	}
 }
 
-// readDirective reads the directive at the beginning of text. A length of 0 says that none is there.
+// readDirective reads the directive at the beginning of text. A length of 0 means that there is none.
 func readDirective(text string) (d directive, length int, err error) {
 	inside := text[len("[["):]
 	d.name = inside[:len(inside)-len(strings.TrimLeft(inside, "abcdefghijklmnopqrstuvwxyz-"))]
@@ -75,7 +75,8 @@ func readDirective(text string) (d directive, length int, err error) {
 	return d, len(text) - len(after), nil
 }
 
-// readTool reads a tool's name, and its input where that is a JSON object: within one, brackets close nothing.
+// readTool reads a tool's name, and its input if that is a JSON object: brackets within the object do not end the
+// directive.
 func readTool(text string) (name, input, after string, err error) {
 	text = strings.TrimLeft(text, blanks)
 	end := strings.IndexAny(text, blanks+"]")

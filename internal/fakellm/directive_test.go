@@ -62,7 +62,7 @@ func TestMalformedDirectives(t *testing.T) {
 	}
 }
 
-// FuzzDirectives checks that what stands between the brackets, and what stands around them, comes out as it went in.
+// FuzzDirectives checks that the text within a directive and the text around it come out unchanged.
 func FuzzDirectives(f *testing.F) {
 	f.Add("say ", "hello [there]", " now")
 	f.Add("[", "]", "]")

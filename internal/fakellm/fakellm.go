@@ -1,16 +1,16 @@
 // Package fakellm is a scripted upstream: it answers as the Anthropic Messages, OpenAI Chat Completions and OpenAI
-// Responses APIs do, streamed and blocking, and says what it is told to say. It stands in where there is no key: in
-// tests, in demonstrations, and for whoever tries the gateway for the first time.
+// Responses APIs do, streamed and blocking, and says what a request tells it to say. It replaces a provider where there
+// is no key: in tests, in demonstrations, and when a person tries the gateway for the first time.
 //
 //	upstream := httptest.NewServer(fakellm.New(fakellm.Options{}))
 //	defer upstream.Close()
 //
 // A request scripts its answer by directives in the text that the user typed, such as [[think: hm]] [[tool: Bash
-// {"command":"ls"}]], or in the header X-Fakellm; [Help] describes them. Without any it repeats the first words of the
-// prompt, and quotes the tool results that an agent sends back, so that the agent's loop ends.
+// {"command":"ls"}]], or in the header X-Fakellm; [Help] describes them. Without directives it repeats the first words
+// of the prompt, or quotes the tool results that an agent sends back, so that the agent's loop ends.
 //
-// It is no model and no mock of the whole APIs: it checks little of a request, keeps no conversation, and has no
-// WebSocket.
+// It is not a model, and it does not cover the whole APIs: it checks little of a request, keeps no conversation, and
+// has no WebSocket.
 package fakellm
 
 import (
@@ -30,11 +30,11 @@ const (
 
 // Options configure a [Server]. The zero value works.
 type Options struct {
-	// IDPrefix becomes a part of every id that the server makes up. Ids count up from one: two servers whose answers
-	// go into one database need prefixes that differ. It consists of letters and digits.
+	// IDPrefix becomes a part of every id that the server makes. Ids count up from one, so two servers whose answers go
+	// into one database need different prefixes. It must consist of letters and digits.
 	IDPrefix string
-	// Log is called with each answer once it is over, from the request's goroutine: it must be safe for concurrent
-	// use. Nil: no calls.
+	// Log is called at the end of each answer, from the request's goroutine, so it must be safe for concurrent use.
+	// Nil: no calls.
 	Log func(Served)
 }
 
@@ -42,7 +42,7 @@ type Options struct {
 type Server struct {
 	options Options
 	mux     *http.ServeMux
-	count   atomic.Int64 // Requests so far; ids are made of it.
+	count   atomic.Int64 // The number of requests so far, from which ids are made.
 
 	mu     sync.Mutex
 	served []Served // Guarded by mu; at most maxServed.
@@ -64,10 +64,10 @@ func New(options Options) *Server {
 	return s
 }
 
-// ServeHTTP answers a request. It panics with [http.ErrAbortHandler] where the request asked for a cut connection.
+// ServeHTTP answers a request. It panics with [http.ErrAbortHandler] if the request asks for a cut connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// authorized lets requests with any credential pass. What the credential is, nobody looks at.
+// authorized lets requests with any credential pass. It does not check the credential.
 func (s *Server) authorized(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Api-Key") == "" && r.Header.Get("Authorization") == "" {
@@ -80,14 +80,14 @@ func (s *Server) authorized(next http.HandlerFunc) http.HandlerFunc {
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		// Codex asks for a WebSocket first, and turns to HTTP for good at this status only.
+		// Codex asks for a WebSocket first. Only this status makes it turn to HTTP for good.
 		s.refuse(w, r, &refusal{status: http.StatusUpgradeRequired, message: "no WebSocket here: use HTTP"})
 		return
 	}
 	s.refuse(w, r, &refusal{status: http.StatusNotFound, message: "no such route: " + r.Method + " " + r.URL.Path})
 }
 
-// refuse writes an error where no format has looked at the request.
+// refuse answers with an error a request that no format has read.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *refusal) {
 	f := formatOf(r)
 	requestID := s.ids()("req_", 0)
@@ -95,7 +95,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *refusal) {
 	err.write(w, f, requestID)
 }
 
-// formatOf returns the format in whose shape such an error is written.
+// formatOf returns the format in which refuse writes its error.
 func formatOf(r *http.Request) format {
 	if strings.HasPrefix(r.URL.Path, "/v1/messages") || r.Header.Get("Anthropic-Version") != "" {
 		return messages()
@@ -110,7 +110,7 @@ func (s *Server) answer(f format, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(f.requestID, requestID)
 	err := p.decide(w, r)
 	served := p.describe(requestID)
-	defer func() { s.note(served) }() // Deferred, because a cut is a panic.
+	defer func() { s.note(served) }() // Deferred, since a cut panics.
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		served.Status = refused.status
 		refused.write(w, f, requestID)
@@ -119,7 +119,8 @@ func (s *Server) answer(f format, w http.ResponseWriter, r *http.Request) {
 	served.Complete = p.play(w, r)
 }
 
-// ids counts a request and returns a maker of ids: they are of a kind, and number what is within the answer.
+// ids counts a request, and returns a function that makes ids for it: from a prefix, which says their kind, and a
+// number within the answer.
 func (s *Server) ids() func(prefix string, item int) string {
 	number := s.count.Add(1)
 	return func(prefix string, item int) string {

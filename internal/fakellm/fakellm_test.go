@@ -21,7 +21,7 @@ func paths() map[string]string {
 	}
 }
 
-// request returns a body of a format, which asks prompt with a tool at hand.
+// request returns a body of a format with a prompt and a declared tool.
 func request(t *testing.T, format, prompt string, stream bool) string {
 	t.Helper()
 	body := object{"model": "fake-large", "stream": stream}
@@ -65,7 +65,7 @@ func decode(t *testing.T, data []byte) object {
 	return decoded
 }
 
-// at returns what is at a path of names and numbers within a decoded object.
+// at returns the value at a path of names and indexes within a decoded object.
 func at(t *testing.T, within object, path ...any) any {
 	t.Helper()
 	value := any(map[string]any(within))

@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// format is one API, as far as it differs from the others.
+// format holds the parts of one API that differ from the others.
 type format struct {
 	name      string
 	requestID string // The response header with the request's id.
-	answerID  string // What answers' ids begin with.
+	answerID  string // The beginning of answers' ids.
 
 	read func(body []byte) (ask, error)
-	// call completes a scripted tool call, or fails where the format cannot express it.
+	// call completes a scripted tool call. It fails if the format cannot express the call.
 	call func(c ToolCall, declared tool, id func(prefix string) string) (ToolCall, error)
 	// events returns the whole stream. Its last event is the terminal one.
 	events func(ask, reply) []event
-	// body returns the blocking answer: the same in one piece.
+	// body returns the blocking answer, with the same content.
 	body func(ask, reply) object
-	// failure returns the event of an error in mid-stream, after sequence other events.
+	// failure returns the error event that ends a stream after sequence other events.
 	failure func(f failure, sequence int) event
-	// refusal returns the body of an error that comes before any answer.
+	// refusal returns the body of an error that takes the place of an answer.
 	refusal func(r refusal, requestID string) object
 }
 
@@ -40,18 +40,18 @@ func encode(v any) []byte {
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return []byte("{}") // Strings, numbers and JSON that was read before always marshal.
+		return []byte("{}") // Cannot happen: strings, numbers and JSON that was read before always marshal.
 	}
 	return []byte(strings.TrimSuffix(buffer.String(), "\n"))
 }
 
-// pieces splits text into what the deltas of a stream hold: a word each.
+// pieces splits text into the texts of a stream's deltas, one word each.
 func pieces(text string) []string {
 	split := strings.SplitAfter(text, " ")
 	return slices.DeleteFunc(split, func(s string) bool { return s == "" })
 }
 
-// inputPieces splits a tool call's input, at no particular place but between characters.
+// inputPieces splits the input of a tool call between characters, into pieces of at most 12.
 func inputPieces(input string) []string {
 	const size = 12
 	var split []string
@@ -61,7 +61,7 @@ func inputPieces(input string) []string {
 	return split
 }
 
-// orEmptyObject makes an input of none the one that a model writes for a function without parameters.
+// orEmptyObject returns input, or if it is empty {}, which a model writes for a function without parameters.
 func orEmptyObject(input string) string {
 	if input == "" {
 		return "{}"

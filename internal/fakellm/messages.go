@@ -77,7 +77,7 @@ func messagesCall(c ToolCall, _ tool, id func(string) string) (ToolCall, error) 
 	if !strings.HasPrefix(c.Input, "{") {
 		return c, badRequest("[[tool: %s]] needs an input that is a JSON object", c.Name)
 	}
-	c.Input = string(encode(json.RawMessage(c.Input))) // The same bytes in a stream as in a body, which has no blanks.
+	c.Input = string(encode(json.RawMessage(c.Input))) // Without blanks, so that a stream has the same bytes as a body.
 	return c, nil
 }
 
@@ -96,7 +96,7 @@ func messagesContent(a reply) []object {
 	return content
 }
 
-// signature returns what stands for the seal on a thought. It is the same for the same thought.
+// signature returns a thought's signature, which the same thought always has.
 func signature(thought string) string {
 	return base64.StdEncoding.EncodeToString([]byte("fakellm:" + firstWords(thought, 8)))
 }
@@ -131,7 +131,7 @@ func messagesUsage(u Usage, output int64) object {
 	}
 }
 
-// messagesStream collects events: each is named by the type that its data repeats.
+// messagesStream collects events. The name of an event is also the type in its data.
 type messagesStream []event
 
 func (s *messagesStream) add(kind string, data object) {
@@ -139,7 +139,7 @@ func (s *messagesStream) add(kind string, data object) {
 	*s = append(*s, event{kind, encode(data)})
 }
 
-// block adds a content block: how it starts, its deltas, its end.
+// block adds the events of a content block: its start, its deltas and its end.
 func (s *messagesStream) block(index int, start object, deltas []object) {
 	s.add("content_block_start", object{"index": index, "content_block": start})
 	if index == 0 {
@@ -153,7 +153,7 @@ func (s *messagesStream) block(index int, start object, deltas []object) {
 
 func messagesEvents(request ask, a reply) []event {
 	var s messagesStream
-	// The output of the first event is preliminary, as is the real API's.
+	// The output tokens in the first event are preliminary, as in the real API.
 	s.add("message_start", object{"message": messagesMessage(request, a, []object{}, nil, 1)})
 	index := 0
 	for _, thought := range a.thoughts {

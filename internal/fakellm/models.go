@@ -5,10 +5,11 @@ import (
 	"net/http"
 )
 
-// modelIDs are the models that are listed. Requests may name any other.
+// modelIDs returns the models that are listed. Requests may name any other model too.
 func modelIDs() []string { return []string{"fake-large", "fake-small"} }
 
-// listModels answers GET /v1/models as the API does whose version header is there.
+// listModels answers GET /v1/models in Anthropic's form if the request has Anthropic's version header, else in
+// OpenAI's.
 func (s *Server) listModels(w http.ResponseWriter, r *http.Request) {
 	anthropic := r.Header.Get("Anthropic-Version") != ""
 	data := []object{}
@@ -34,7 +35,7 @@ func modelObject(id string, anthropic bool) object {
 	return object{"object": "model", "id": id, "created": 1767225600, "owned_by": "fakellm"}
 }
 
-// countTokens answers with the input tokens that the same body is billed for as a message.
+// countTokens answers with the input tokens that a message with the same body would have as its usage.
 func (s *Server) countTokens(w http.ResponseWriter, r *http.Request) {
 	requestID := s.ids()("req_", 0)
 	w.Header().Set("Request-Id", requestID)

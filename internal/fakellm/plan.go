@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// plan is all that is decided about an answer before its first byte.
+// plan is everything that is decided about an answer before its first byte.
 type plan struct {
 	format format
 	newID  func(prefix string, item int) string
@@ -17,7 +17,7 @@ type plan struct {
 	answer reply
 }
 
-// reply is what a request is answered with, in no format yet: first the thoughts, then the text, then the calls.
+// reply is an answer without a format: first the thoughts, then the text, then the calls.
 type reply struct {
 	newID    func(prefix string, item int) string
 	id       string
@@ -28,7 +28,7 @@ type reply struct {
 	usage    Usage
 }
 
-// decide makes the plan for a request. It fails with a [*refusal].
+// decide makes the plan for a request. Its error is always a [*refusal].
 func (p *plan) decide(w http.ResponseWriter, r *http.Request) error {
 	var err error
 	if p.ask, err = read(p.format, w, r); err != nil {
@@ -44,7 +44,7 @@ func (p *plan) decide(w http.ResponseWriter, r *http.Request) error {
 	return p.compose(plain)
 }
 
-// read reads a request's body as f's.
+// read reads a request's body in the format f. Its error is always a [*refusal].
 func read(f format, w http.ResponseWriter, r *http.Request) (ask, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -63,7 +63,7 @@ func read(f format, w http.ResponseWriter, r *http.Request) (ask, error) {
 	return ask, nil
 }
 
-// compose fills in the answer, where plain is the prompt without directives.
+// compose fills in the answer. The argument plain is the prompt without directives.
 func (p *plan) compose(plain string) error {
 	made := reply{
 		newID: p.newID, id: p.newID(p.format.answerID, 0), created: time.Now().Unix(), thoughts: p.turn.thoughts,
@@ -89,11 +89,12 @@ func (p *plan) compose(plain string) error {
 	return nil
 }
 
-// defaultText is what is said where the script leaves it open.
+// defaultText returns the text of an answer if the script sets none.
 func defaultText(results []string, refused []ToolCall, plain string) string {
 	switch start := firstWords(plain, 8); {
 	case len(refused) > 0:
-		// A client's side request, for a title say, repeats the prompt and declares no tools: a call would break it.
+		// A client's own request, for example for a title, repeats the prompt and declares no tools. It does not expect
+		// a call.
 		return "I cannot call " + refused[0].Name + ": this request declares no tools."
 	case len(results) > 0:
 		return "The tool returned: " + firstWords(strings.Join(results, "; "), 60)
@@ -117,7 +118,7 @@ func firstWords(text string, n int) string {
 	return strings.Join(short, " ")
 }
 
-// usageOf counts words, but for what is scripted.
+// usageOf returns the scripted figures, and for the others a count of words.
 func usageOf(a ask, made reply, scripted map[string]int64) Usage {
 	u := Usage{Input: a.words(), Thinking: countWords(made.thoughts...)}
 	u.Output = u.Thinking + countWords(made.text)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// play writes the answer as the turn wants it paced and broken, and reports whether the client was sent all of it. It
-// panics with [http.ErrAbortHandler] at a cut.
+// play writes the answer with the pauses and failures of the turn, and reports whether it sent all of it. It panics
+// with [http.ErrAbortHandler] at a cut.
 func (p plan) play(w http.ResponseWriter, r *http.Request) bool {
 	if p.ask.stream {
 		return p.stream(w, r)
@@ -23,10 +23,10 @@ func (p plan) stream(w http.ResponseWriter, r *http.Request) bool {
 		events = events[:len(events)-1]
 	}
 	if t.failure != nil {
-		n := t.failure.point.in(len(events) - 1) // The last event at least it replaces.
+		n := t.failure.point.in(len(events) - 1) // It replaces at least the last event.
 		events = append(slices.Clip(events[:n]), p.format.failure(*t.failure, n))
 	}
-	quiet := -1 // Before no event.
+	quiet := -1 // No event.
 	if t.silence != nil {
 		quiet = t.silence.point.in(len(events) - 1)
 	}
@@ -58,7 +58,7 @@ func (p plan) stream(w http.ResponseWriter, r *http.Request) bool {
 	return t.failure == nil && !t.noDone
 }
 
-// block writes the answer in one piece. A cut comes in its middle.
+// block writes the answer in one piece. A cut comes in the middle of it.
 func (p plan) block(w http.ResponseWriter, r *http.Request) bool {
 	t, body := p.turn, encode(p.format.body(p.ask, p.answer))
 	pause := t.delay
@@ -75,11 +75,11 @@ func (p plan) block(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body[:len(body)/2])
-	_ = http.NewResponseController(w).Flush() // What follows is an abort, whatever these two did.
+	_ = http.NewResponseController(w).Flush() // Errors do not matter, since the connection is aborted next.
 	panic(http.ErrAbortHandler)
 }
 
-// bytes returns the event as it is on the wire.
+// bytes returns the event in the form of the wire.
 func (e event) bytes() []byte {
 	var line []byte
 	if e.name != "" {

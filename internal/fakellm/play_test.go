@@ -27,7 +27,7 @@ func TestOrderOfMessagesEvents(t *testing.T) {
 	}
 }
 
-// TestInputOfMessagesCalls checks that a stream's deltas have the bytes that the body has.
+// TestInputOfMessagesCalls checks that a stream's deltas have the same bytes as the body.
 func TestInputOfMessagesCalls(t *testing.T) {
 	s := New(Options{})
 	_, data := streamed(t, s, "messages", `[[tool: Bash {"b": [ 1 ], "a": "<&>" }]]`)
@@ -158,12 +158,12 @@ func TestErrorEvent(t *testing.T) {
 		if served := s.Served()[0]; served.Failure != "overloaded_error" || served.Complete || served.Status != 200 {
 			t.Errorf("%s: served %+v", format, served)
 		}
-		// The last event is never told after an error, however late that is.
+		// The last event is never sent after an error, however late the error comes.
 		late, _ := streamed(t, s, format, "[[error-event: overloaded_error after=99]]")
 		if last := late[len(late)-2]; last == "message_stop" || last == "[DONE]" || last == "response.completed" {
 			t.Errorf("%s: %v", format, late)
 		}
-		// Claude Code asks again without a stream, and is to get its answer then.
+		// Claude Code asks again without a stream, and must get its answer then.
 		s = New(Options{})
 		w := post(t, s, path, request(t, format, "[[error-event: overloaded_error]] [[no-done]]", false))
 		if served := s.Served()[0]; w.Code != 200 || !served.Complete || served.Failure != "" {
@@ -217,7 +217,8 @@ func TestHalfWay(t *testing.T) {
 	}
 }
 
-// send posts over a connection, and returns what came until the end or an error. The server is idle afterwards.
+// send posts a body over a connection, and returns what came until the end or an error. It returns once the server is
+// idle.
 func send(t *testing.T, handler http.Handler, path, body string) (string, error) {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -250,7 +251,7 @@ func (w *timed) Write(p []byte) (int, error) {
 
 func (w *timed) Flush() {}
 
-// playTimed serves one request in a bubble, and returns when its writes came.
+// playTimed serves one request in a synctest bubble, and returns the times of its writes.
 func playTimed(ctx context.Context, t *testing.T, s *Server, format, prompt string, stream bool) []time.Duration {
 	t.Helper()
 	body := strings.NewReader(request(t, format, prompt, stream))

@@ -7,12 +7,12 @@ import (
 	"strconv"
 )
 
-// refusal is an error status in the place of an answer.
+// refusal is an error status instead of an answer.
 type refusal struct {
 	status     int
-	kind       string // The type in the body; empty: the API's usual one for the status.
+	kind       string // The error type in the body; empty: the API's usual one for the status.
 	message    string
-	retryAfter string // The header's value, which may be nonsense; empty: no header.
+	retryAfter string // The header's value, which need not be valid; empty: no header.
 }
 
 func (r *refusal) Error() string { return r.message }
@@ -32,10 +32,10 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // A client that is gone needs no answer.
+	_, _ = w.Write(body) // It fails only if the client is gone.
 }
 
-// statusOverloaded is Anthropic's own.
+// statusOverloaded is Anthropic's own status for an overloaded server.
 const statusOverloaded = 529
 
 func anthropicRefusal(r refusal, requestID string) object {

@@ -46,7 +46,7 @@ func readResponses(body []byte) (ask, error) {
 	return a, a.readInput(request.Input)
 }
 
-// declare notes tools, and those within namespaces.
+// declare notes tools, including those within namespaces.
 func (a *ask) declare(list []responsesTool, namespace string) {
 	for _, t := range list {
 		if t.Type == "namespace" && namespace == "" {
@@ -85,7 +85,7 @@ type responsesItem struct {
 	Role    string          `json:"role"`
 	Content json.RawMessage `json:"content"`
 	Output  json.RawMessage `json:"output"`
-	Tools   []responsesTool `json:"tools"` // Of type additional_tools: Codex declares all of its tools so.
+	Tools   []responsesTool `json:"tools"` // In an item of type additional_tools, by which Codex declares all of its tools.
 }
 
 func (item responsesItem) read() (said utterance, err error) {
@@ -97,7 +97,7 @@ func (item responsesItem) read() (said utterance, err error) {
 		said.from = speakerOf(item.Role)
 		said.texts, err = texts(item.Content)
 	default:
-		said.from = fromModel // Calls, reasoning and the like are the model's.
+		said.from = fromModel // Calls, reasoning and the like come from the model.
 	}
 	return said, err
 }

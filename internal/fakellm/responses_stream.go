@@ -1,6 +1,6 @@
 package fakellm
 
-// responsesStream collects events, numbered in their order.
+// responsesStream collects events and numbers them.
 type responsesStream struct {
 	events []event
 	index  int // Of the output item.
@@ -11,7 +11,8 @@ func (s *responsesStream) add(kind string, data object) {
 	s.events = append(s.events, event{kind, encode(data)})
 }
 
-// item adds an output item: how it is announced, what between adds, how it is in the end.
+// item adds the events of an output item: its announcement with added, the events that between adds, and its end with
+// done.
 func (s *responsesStream) item(added, done object, between func(add func(kind string, data object))) {
 	s.add("response.output_item.added", object{"output_index": s.index, "item": added})
 	between(func(kind string, data object) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// turn is what the directives want of one answer.
+// turn holds what the directives say about one answer.
 type turn struct {
 	thoughts []string
 	text     *string // Nil: the default one.
@@ -22,7 +22,7 @@ type turn struct {
 	noDone  bool
 }
 
-// failure is an error event in the place of what remains of a stream.
+// failure is an error event that replaces the rest of a stream.
 type failure struct {
 	kind, message string
 	point         point
@@ -57,8 +57,8 @@ func turns(all []directive) [][]directive {
 	}
 }
 
-// script returns the turn that is due, by the directives in the prompt and in headers, and the prompt without them. A
-// header is read after the prompt, so that it has the last word.
+// script returns the turn for this answer, by the directives in the prompt and in headers, and the prompt without them.
+// Headers are read after the prompt, so that their directives override the prompt's.
 func (a ask) script(headers []string) (t turn, plain string, err error) {
 	conversation := a.conversation()
 	sources := [][]string{conversation.typed, headers}
@@ -71,7 +71,7 @@ func (a ask) script(headers []string) (t turn, plain string, err error) {
 			}
 			all = append(all, found...)
 			if i == 0 {
-				plain = rest // Clients put what a person typed last.
+				plain = rest // Clients put the person's own text last.
 			}
 		}
 		if split := turns(all); conversation.round < len(split) {
@@ -85,7 +85,8 @@ func (a ask) script(headers []string) (t turn, plain string, err error) {
 	return t, plain, nil
 }
 
-// apply adds one directive to a turn. Thoughts and tool calls add up; of the others the last one counts.
+// apply adds one directive to a turn. Thoughts and tool calls add up. Of the others, and of each figure of usage, the last
+// one counts.
 func (t *turn) apply(d directive) error {
 	switch d.name {
 	case "text":
@@ -171,7 +172,7 @@ func (t *turn) applySilence(d directive) error {
 	return readDuration(d, words[0], &t.silence.length)
 }
 
-// message returns the text of an error that was described by words.
+// message returns the words of a directive as the text of an error, or a default text.
 func message(words []string) string {
 	if len(words) == 0 {
 		return "scripted error"

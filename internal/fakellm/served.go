@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// Served is what the server did with one request to a route of a format. A credential is never part of it.
+// Served describes how the server answered one request to a route of a format. It never holds a credential.
 type Served struct {
 	Format    string // "messages", "chat" or "responses".
 	Streamed  bool
 	Model     string
 	RequestID string // As in the header request-id or x-request-id.
-	Status    int    // The HTTP status. The fields below Prompt are zero where it is not 200.
+	Status    int    // The HTTP status. If it is not 200, the fields below Prompt are zero.
 
 	// Prompt is the last text of the last message that the user typed, directives included.
 	Prompt string
@@ -29,7 +29,7 @@ type Served struct {
 
 // ToolCall is one call that an answer made.
 type ToolCall struct {
-	ID        string // What the tool result will refer to.
+	ID        string // The id to which the tool result will refer.
 	ItemID    string // Of the output item; only Responses has it.
 	Name      string
 	Namespace string // Only Responses has it, and only for tools that were declared within one.
@@ -38,7 +38,7 @@ type ToolCall struct {
 	custom bool
 }
 
-// Usage is what an answer claims to have cost, in tokens. The formats add it up in ways of their own.
+// Usage is the number of tokens that an answer claims to have used. Each format adds them up in its own way.
 type Usage struct {
 	Input      int64 // Without cached tokens.
 	Output     int64 // With Thinking.
@@ -47,7 +47,7 @@ type Usage struct {
 	Thinking   int64
 }
 
-// describe returns what is planned, as far as the plan got.
+// describe returns what is planned. If decide has failed, the rest is zero.
 func (p plan) describe(requestID string) Served {
 	s := Served{
 		Format: p.format.name, Streamed: p.ask.stream, Model: p.ask.model, RequestID: requestID, Status: http.StatusOK,
@@ -60,7 +60,7 @@ func (p plan) describe(requestID string) Served {
 	return s
 }
 
-// note keeps what was served and tells the log of it.
+// note keeps what was served and calls Options.Log with it.
 func (s *Server) note(served Served) {
 	s.mu.Lock()
 	if len(s.served) == maxServed {
@@ -73,7 +73,7 @@ func (s *Server) note(served Served) {
 	}
 }
 
-// Served returns the last thousand requests, in the order in which their answers ended. An answer's end may be noted a
+// Served returns the last thousand requests, in the order in which their answers ended. An answer may appear here a
 // moment after its client has read it.
 func (s *Server) Served() []Served {
 	s.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// readStream returns the events of a stream: their names, and the data of those that have some.
+// readStream returns the names of a stream's events, and the data of those that are JSON.
 func readStream(t *testing.T, body string) (names []string, data []object) {
 	t.Helper()
 	if !strings.HasSuffix(body, "\n\n") {
@@ -43,7 +43,7 @@ func streamed(t *testing.T, s *Server, format, prompt string) (names []string, d
 	return readStream(t, post(t, s, paths()[format], request(t, format, prompt, true)).Body.String())
 }
 
-// assembleMessages puts the answer together as a client does.
+// assembleMessages puts the answer together from its events, as a client does.
 func assembleMessages(t *testing.T, data []object) object {
 	t.Helper()
 	message := object(data[0]["message"].(map[string]any))
@@ -186,7 +186,7 @@ func TestTwins(t *testing.T) {
 
 func checkTwins(t *testing.T, format, path, prompt string, assemble func(*testing.T, []object) object) {
 	t.Helper()
-	streaming, blocking := New(Options{}), New(Options{}) // Two, for the same ids.
+	streaming, blocking := New(Options{}), New(Options{}) // Two servers, so that both make the same ids.
 	stream := post(t, streaming, path, request(t, format, prompt, true))
 	block := post(t, blocking, path, request(t, format, prompt, false))
 	if got := stream.Header().Get("Content-Type"); got != "text/event-stream; charset=utf-8" {
@@ -218,7 +218,7 @@ func checkTwins(t *testing.T, format, path, prompt string, assemble func(*testin
 	}
 }
 
-// TestShapes checks blocking answers by what the vendors' fields hold.
+// TestShapes checks the fields of blocking answers.
 func TestShapes(t *testing.T) {
 	const prompt = `[[think: hm hm]] [[text: a b]] [[tool: Bash {"x":1}]] ` +
 		`[[usage: input=10 output=5 cache_read=3 cache_write=2]]`
@@ -287,7 +287,7 @@ func TestCallsInNamespacesAndCustom(t *testing.T) {
 	}
 }
 
-// TestEchoedFieldsStayAsTheyWere checks that a response repeats the request's own bytes.
+// TestEchoedFieldsStayAsTheyWere checks that a response repeats fields of the request byte by byte.
 func TestEchoedFieldsStayAsTheyWere(t *testing.T) {
 	const body = `{"model":"x","input":"hi","temperature":0.10,"metadata":{"b":"1","a":"<&>"},` +
 		`"max_output_tokens":12345678901234567890}`

@@ -1,10 +1,9 @@
 -- Times are microseconds since 1970 in UTC. UUIDs are text in their canonical form. Metadata is a JSON object.
 --
 -- No record refers to another by a foreign key: a child may arrive before its interception's start, and an end before
--- both. Reports join what is there.
+-- both. Reports join the rows that have arrived.
 --
--- Long texts stand in tables of their own, by the seq of the record that they belong to, so that lists and counts
--- never read past them.
+-- Long texts are in tables of their own, under the seq of their record, so that lists and counts do not read them.
 
 -- +goose Up
 CREATE TABLE users (
@@ -22,7 +21,7 @@ CREATE TABLE api_keys (
     revoked_at    INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- What the gateway was last set up with. Keys are not stored.
+-- The providers that the gateway was last set up with. Their keys are not stored.
 CREATE TABLE providers (
     name       TEXT    NOT NULL PRIMARY KEY,
     type       TEXT    NOT NULL,

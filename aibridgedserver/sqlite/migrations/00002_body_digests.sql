@@ -1,5 +1,5 @@
 -- The size and the SHA-256 of an interception's two bodies: the request as the client sent it, and what the upstream
--- answered. They are NULL where the gateway did not tell, or where there was no answer.
+-- answered. They are NULL if the gateway did not send them, or if there was no answer.
 
 -- +goose Up
 ALTER TABLE interceptions ADD COLUMN request_bytes INTEGER;

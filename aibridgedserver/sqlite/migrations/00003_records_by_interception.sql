@@ -1,11 +1,13 @@
--- Rows cost by the B-tree that they are inserted into, so each record has one. UUIDs of records are 16 bytes.
+-- The cost of a record is the number of B-trees that it is inserted into, so each kind of record has one table without
+-- a rowid. UUIDs in records are BLOBs of 16 bytes.
 --
--- An interception is one row, its start and its end. Each id that any record names has a row, whichever of the records
--- came first: until the start has come, started is 0 and started_at is the time of the record that came first. So a row
--- without a start is found and deleted by its age as any other.
+-- An interception's start and end are one row. Each interception that any record names has a row, whichever record came
+-- first: until the start has come, started is 0 and started_at is the time of the first record. So a row without a
+-- start is found and deleted by its age like any other.
 --
--- What belongs to an interception is keyed by it and by its own id, so that a record which is sent again finds itself,
--- and records of one interception are neighbours. Long texts stand last: they overflow to pages of their own.
+-- The other records are keyed by their interception's id and their own. So a record that is sent again conflicts with
+-- the first, and records of one interception are stored side by side. Long texts are the last column, so that they
+-- overflow to pages of their own.
 
 -- +goose Up
 DROP INDEX interceptions_by_start;
@@ -92,8 +94,8 @@ CREATE TABLE model_thoughts (
     PRIMARY KEY (interception_id, record_id)
 ) STRICT, WITHOUT ROWID;
 
--- The old ids are in their canonical form, so their order as text is the order of their bytes: each selection follows
--- an old index, and the new rows are appended.
+-- The old ids are in their canonical form, so they sort as text in the order of their bytes. Each SELECT therefore
+-- follows an old index, and each INSERT appends.
 INSERT INTO interceptions
 SELECT unhex(replace(i.id, '-', '')), 1, i.started_at, unhex(replace(i.initiator_id, '-', '')), i.api_key_id, i.provider,
     i.provider_name, i.model, i.client, i.client_session_id, i.user_agent, i.correlating_tool_call_id, i.credential_kind,
@@ -139,8 +141,8 @@ SELECT interception_id, 0, created_at FROM model_thoughts WHERE true ON CONFLICT
 
 CREATE INDEX interceptions_by_start ON interceptions (started, started_at, id);
 CREATE INDEX interceptions_by_initiator ON interceptions (initiator_id, started_at, id);
--- Those that took longer than ten minutes are few. What ended since a time either started at most ten minutes before
--- that, or is here.
+-- Few interceptions take longer than ten minutes. One that ended after some time either started at most ten minutes
+-- before that time, or is in this index.
 CREATE INDEX interceptions_long ON interceptions (ended_at, started_at) WHERE ended_at > started_at + 600000000;
 
 DROP TABLE prompt_texts;

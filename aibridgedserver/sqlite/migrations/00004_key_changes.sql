@@ -1,5 +1,5 @@
--- A number that is another one after each change of who a key belongs to, so that whoever remembers that can tell
--- whether it still holds, without reading the keys.
+-- The number grows with each change to a key or a user. A server that remembers who keys belong to reads it to see
+-- whether they have changed, without reading the keys.
 
 -- +goose Up
 CREATE TABLE key_changes (
