@@ -105,39 +105,46 @@ func (h *host) look(ctx context.Context) (f found, err error) {
 func promptOf(id string) string { return strings.Repeat("prompt of "+id+" ", 40) }
 func inputOf(id string) string  { return `{"input":"` + strings.Repeat(id, 60) + `"}` }
 
-// serve records an interception as a gateway does, and notes the promises that a gateway makes.
-func (h *host) serve(ctx context.Context, p *promises) error {
-	id, err := uuid.NewV7()
+// serve records an interception as a gateway does, and notes the promises that a gateway makes: for a streaming answer that
+// it is recorded, before the answer begins, and for every answer that it is recorded whole.
+func (h *host) serve(ctx context.Context, p *promises, streaming bool) error {
+	id, start, err := h.start(ctx)
 	if err != nil {
 		return err
+	}
+	if streaming {
+		if err := start.Wait(ctx); err != nil {
+			return err
+		}
+		p.make(begun, id.String())
 	}
 	now := time.Now()
-	err = h.record(ctx,
-		&aibridge.InterceptionStart{ID: id, InitiatorID: uuid.NewString(), Model: "m", Provider: "openai", ProviderName: "main", StartedAt: now},
-		&aibridge.PromptUsage{RecordID: uuid.New(), InterceptionID: id, Prompt: promptOf(id.String()), CreatedAt: now},
-	)
-	if err != nil {
-		return err
-	}
-	p.make(begun, id.String())
-	err = h.record(ctx,
+	rest, err := h.queue.Record(ctx,
 		&aibridge.TokenUsage{RecordID: uuid.New(), InterceptionID: id, MessageID: "msg", InputTokens: 1, OutputTokens: 2, CreatedAt: now},
 		&aibridge.ToolUsage{RecordID: uuid.New(), InterceptionID: id, MessageID: "msg", Tool: "ls", Input: inputOf(id.String()), CreatedAt: now},
 		&aibridge.InterceptionEnd{RecordID: uuid.New(), InterceptionID: id, EndedAt: now},
 	)
-	if err == nil {
-		p.make(ended, id.String())
-	}
-	return err
-}
-
-// record records, and returns when the records are safe.
-func (h *host) record(ctx context.Context, records ...aibridge.Record) error {
-	commit, err := h.queue.Record(ctx, records...)
 	if err != nil {
 		return err
 	}
-	return commit.Wait(ctx)
+	if err := errors.Join(rest.Wait(ctx), start.Wait(ctx)); err != nil {
+		return err
+	}
+	p.make(ended, id.String())
+	return nil
+}
+
+// start records the start of an interception. Nothing is promised until its commit is waited for.
+func (h *host) start(ctx context.Context) (id uuid.UUID, commit aibridge.Commit, err error) {
+	if id, err = uuid.NewV7(); err != nil {
+		return id, nil, err
+	}
+	now := time.Now()
+	commit, err = h.queue.Record(ctx,
+		&aibridge.InterceptionStart{ID: id, InitiatorID: uuid.NewString(), Model: "m", Provider: "openai", ProviderName: "main", StartedAt: now},
+		&aibridge.PromptUsage{RecordID: uuid.New(), InterceptionID: id, Prompt: promptOf(id.String()), CreatedAt: now},
+	)
+	return id, commit, err
 }
 
 // token makes two tokens, each as the command does that runs in a process of its own, and revokes the second.
@@ -179,7 +186,7 @@ func (h *host) work(ctx context.Context, p *promises, rounds int) error {
 			errs    [together]error
 		)
 		for n := range together {
-			serving.Go(func() { errs[n] = h.serve(ctx, p) })
+			serving.Go(func() { errs[n] = h.serve(ctx, p, n == 0) })
 		}
 		serving.Wait()
 		if err := errors.Join(errs[:]...); err != nil {

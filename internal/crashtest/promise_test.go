@@ -78,6 +78,9 @@ func (f *found) check(made []promise) (complaints []string) {
 	for _, i := range f.interceptions {
 		interceptions[i.ID]++
 		over[i.ID], whole[i.ID] = i.EndedAt != nil, isWhole(i)
+		if i.EndedAt == nil {
+			complain("%s has started and never ends", i.ID)
+		}
 	}
 	tokens := map[string]aibridgedserver.APIKey{}
 	for _, token := range f.tokens {

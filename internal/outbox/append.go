@@ -170,9 +170,8 @@ func (q *Queue) publish(s *segment, frames []byte, a *addition) Commit {
 	q.full = !q.reserve.isWhole()
 	q.mu.Unlock()
 
-	select {
-	case q.wake <- struct{}{}:
-	default:
+	if q.options.Durability != Sync { // There, the sync wakes the consumer.
+		q.wakeConsumer()
 	}
 	return q.requestSync()
 }

@@ -48,7 +48,8 @@ type DeliverOptions struct {
 }
 
 // Deliver hands entries to send, oldest first, until the context ends, and returns the context's error; or [ErrClosed]
-// once the queue is closed. What fails is sent again, for ever, after pauses of 50 ms to 10 s. There is one consumer at
+// once the queue is closed. In Sync, send is given what is durable, and what the disk failed to make durable; a sync that
+// hangs holds delivery up. What fails is sent again, for ever, after pauses of 50 ms to 10 s. There is one consumer at
 // a time: a second one fails at once.
 func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) error {
 	ctx, begin, err := q.beginDeliver(ctx)
@@ -57,7 +58,7 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 	}
 	defer q.doneDelivering()
 	c := &consumer{
-		q: q, send: send, reader: q.newReader(begin), backoff: backoffMin,
+		q: q, send: send, reader: q.newReader(begin, q.deliverable), backoff: backoffMin,
 		maxEntries: or(options.BatchEntries, defaultBatchEntries), maxBytes: or(options.BatchBytes, defaultBatchBytes),
 	}
 	defer c.reader.close()
@@ -75,9 +76,9 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 		}
 		c.linger(ctx, options.Linger)
 		q.mu.Lock()
-		end := q.end.entry
+		end := q.deliverable()
 		q.mu.Unlock()
-		for more := true; more; more = !idle && c.reader.at.entry < end {
+		for more := true; more; more = !idle && c.reader.at.entry < end.entry {
 			idle = c.deliver(ctx)
 			select {
 			case <-look.C:
@@ -87,6 +88,24 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 			default:
 			}
 		}
+	}
+}
+
+// deliverable returns up to where entries may be handed out: in Sync, up to where they are as durable as they will be. A
+// receiver that keeps what the log loses in a power failure has something that the owner does not know of, such as a start
+// that is never followed by its end. The caller has mu.
+func (q *Queue) deliverable() place {
+	if q.options.Durability == Sync {
+		return q.durable
+	}
+	return q.end
+}
+
+// wakeConsumer tells the consumer that there may be something to hand out.
+func (q *Queue) wakeConsumer() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -101,7 +120,8 @@ func (c *consumer) linger(ctx context.Context, d time.Duration) {
 	default:
 	}
 	c.q.mu.Lock()
-	entries, bytes := c.q.end.entry-c.reader.at.entry, c.q.end.position-c.reader.at.position
+	end := c.q.deliverable()
+	entries, bytes := end.entry-c.reader.at.entry, end.position-c.reader.at.position
 	enough := entries == 0 || entries >= uint64(c.maxEntries) || bytes >= int64(c.maxBytes) || c.q.flushing > 0
 	c.q.mu.Unlock()
 	if enough {

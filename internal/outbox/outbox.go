@@ -131,7 +131,7 @@ type Queue struct {
 	taken   map[string]bool // Of the consumer: files in retry/ that were appended, and whether they are to be removed.
 	opened  time.Time       // With the monotonic clock, which all times are counted by: see now.
 
-	wake   chan struct{} // Something was appended. Has room for one.
+	wake   chan struct{} // More may be handed out: see deliverable. Has room for one.
 	hurry  chan struct{} // Somebody waits until all is delivered. Has room for one.
 	asked  chan struct{} // Somebody waits for a sync. Has room for one.
 	closed chan struct{}
@@ -279,10 +279,14 @@ func (q *Queue) start() (err error) {
 func (q *Queue) Flushed(ctx context.Context) error {
 	q.mu.Lock()
 	q.flushing++
+	unsynced := q.deliverable() != q.end
 	q.mu.Unlock()
 	select {
 	case q.hurry <- struct{}{}:
 	default:
+	}
+	if unsynced {
+		q.syncNow()
 	}
 	defer func() {
 		q.mu.Lock()

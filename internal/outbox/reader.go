@@ -9,8 +9,9 @@ import (
 // reader reads the entries of a queue from a place on: from memory where they are still there, else from disk. It is
 // not safe for concurrent use.
 type reader struct {
-	q  *Queue
-	at place // Of the next entry.
+	q     *Queue
+	at    place        // Of the next entry.
+	limit func() place // Up to where it reads. It is called with q.mu.
 
 	items []item
 	arena []byte // Holds what was read from disk.
@@ -20,7 +21,9 @@ type reader struct {
 	scanner scanner
 }
 
-func (q *Queue) newReader(at place) *reader { return &reader{q: q, at: at} }
+func (q *Queue) newReader(at place, limit func() place) *reader {
+	return &reader{q: q, at: at, limit: limit}
+}
 
 func (r *reader) close() {
 	if r.file != nil {
@@ -35,14 +38,18 @@ func (r *reader) take(entries, bytes int) ([]item, error) {
 	for {
 		r.items = r.items[:0]
 		r.q.mu.Lock()
-		r.takeRecent(entries, bytes)
+		limit := r.limit()
+		r.takeRecent(limit, entries, bytes)
 		var (
 			s   *segment
 			end place
 		)
-		if len(r.items) == 0 {
+		if len(r.items) == 0 && r.at.position < limit.position {
 			if s = r.q.segmentAt(r.at.position); s != nil {
 				end = place{s.first + s.entries, s.end()}
+			}
+			if end.position > limit.position {
+				end = limit
 			}
 		}
 		r.q.mu.Unlock()
@@ -59,9 +66,12 @@ func (r *reader) take(entries, bytes int) ([]item, error) {
 	}
 }
 
-// takeRecent takes from memory. The caller has q.mu.
-func (r *reader) takeRecent(entries, bytes int) {
+// takeRecent takes from memory, up to a place. The caller has q.mu.
+func (r *reader) takeRecent(limit place, entries, bytes int) {
 	for _, i := range r.q.recent.from(r.at.position) {
+		if i.position >= limit.position {
+			return
+		}
 		bytes -= len(i.payload)
 		if len(r.items) == entries || bytes < 0 && len(r.items) > 0 {
 			return

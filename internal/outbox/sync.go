@@ -119,6 +119,7 @@ func (q *Queue) sync() {
 	err := q.syncFiles(unsynced, unnamed)
 	if err == nil {
 		q.settle(end, unsynced, true)
+		q.reach(end)
 	} else {
 		err = q.abandon(err)
 	}
@@ -145,12 +146,11 @@ func (q *Queue) syncFiles(segments []*segment, unnamed bool) error {
 	return nil
 }
 
-// settle notes that everything before end, in these segments, is as durable as it will be, and whether the disk said so.
+// settle notes that everything before end, in these segments, needs no sync any more, and whether the disk made it durable.
 // It closes the files that nobody writes to.
 func (q *Queue) settle(end place, segments []*segment, synced bool) {
 	var clean []file
 	q.mu.Lock()
-	q.durable = end
 	for _, s := range segments {
 		s.lasting = s.lasting || synced
 	}
@@ -167,6 +167,17 @@ func (q *Queue) settle(end place, segments []*segment, synced bool) {
 	q.mu.Unlock()
 	for _, f := range clean {
 		_ = f.Close()
+	}
+}
+
+// reach notes that everything before end is as durable as it will be, and to be read where it is.
+func (q *Queue) reach(end place) {
+	q.mu.Lock()
+	more := end != q.durable
+	q.durable = end
+	q.mu.Unlock()
+	if more && q.options.Durability == Sync {
+		q.wakeConsumer()
 	}
 }
 
@@ -192,6 +203,7 @@ func (q *Queue) abandon(cause error) error {
 	if again != nil {
 		q.replace(begin, again)
 	}
+	q.reach(end) // Not before: what was given up may not be there any more.
 	if err != nil {
 		err = fmt.Errorf("%w: sync: %w; then: %w", ErrFailed, cause, err)
 		q.complain("records may not outlive this machine", err)
@@ -229,7 +241,7 @@ func (q *Queue) rewrite(begin, end place) (*segment, error) {
 
 // copyEntries writes the entries of a stretch to where they belong in s, and returns how many bytes of it were missing.
 func (q *Queue) copyEntries(s *segment, begin, end place) (missing int64, err error) {
-	from := q.newReader(begin)
+	from := q.newReader(begin, func() place { return end })
 	defer from.close()
 	missing = end.position - begin.position
 	for {

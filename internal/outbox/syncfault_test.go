@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"cdr.dev/slog/v3"
 )
@@ -137,33 +139,85 @@ func TestFault080OldSegmentGoes(t *testing.T) {
 	}
 }
 
-// TestFault080Delivered has a sync that fails after all was delivered: there is nothing to write again, nor to complain
-// to who waits.
+// TestFault080Hangs has a sync that hangs and then fails. As long as it hangs it holds delivery up: what the disk may lose
+// must not be with a receiver, or a power failure would leave it there alone. Then it is written again, and delivered once.
+func TestFault080Hangs(t *testing.T) {
+	for _, inMemory := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			files, dir := newFaultyFiles(), t.TempDir()
+			q := mustOpen(t, dir, Options{files: files})
+			if !inMemory {
+				q.recent.limit = 1
+			}
+			release, first := make(chan struct{}), q.active.fileName()
+			files.set(func(call, path string) error {
+				if call == "sync" && filepath.Base(path) == first {
+					<-release
+					return syscall.EIO
+				}
+				return nil
+			})
+			var r receiver
+			stop := deliver(t, q, DeliverOptions{}, r.send)
+			var last Commit
+			for _, entry := range numbered(0, 3) { // The second and the third come while it hangs.
+				commit, err := q.Append([]byte(entry))
+				if err != nil {
+					t.Fatal(err)
+				}
+				last = commit
+				<-time.After(time.Minute)
+			}
+			if got := r.entries(); len(got) != 0 {
+				t.Errorf("delivered %q, which no sync was for", got)
+			}
+			close(release)
+			if err := last.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+			flush(t, q)
+			stop()
+			checkEntries(t, r.entries(), numbered(0, 3))
+			if s := q.Stats(); s != (Stats{Delivered: 3, AppendErrors: 1}) {
+				t.Errorf("%+v", s)
+			}
+			mustClose(t, q)
+		})
+	}
+}
+
+// TestFault080Delivered has a sync that fails after all was delivered, as it can be in Kernel: there is nothing to write
+// again.
 func TestFault080Delivered(t *testing.T) {
-	files, dir := newFaultyFiles(), t.TempDir()
-	q := mustOpen(t, dir, Options{files: files})
-	release, first := make(chan struct{}), q.active.fileName()
-	files.set(func(call, path string) error {
-		if call == "sync" && filepath.Base(path) == first {
-			<-release
-			return syscall.EIO
+	synctest.Test(t, func(t *testing.T) {
+		files, dir := newFaultyFiles(), t.TempDir()
+		q := mustOpen(t, dir, Options{Durability: Kernel, files: files})
+		synctest.Wait() // For the sync of its start.
+		first := q.active.fileName()
+		files.set(func(call, path string) error {
+			if call == "sync" && filepath.Base(path) == first {
+				return syscall.EIO
+			}
+			return nil
+		})
+		mustAppend(t, q, "entry")
+		checkEntries(t, drain(t, q), []string{"entry"})
+		if s := q.Stats(); s.AppendErrors != 0 {
+			t.Errorf("%+v: the sync was before the delivery", s)
 		}
-		return nil
+		<-time.After(kernelInterval)
+		synctest.Wait()
+		segments := names(t, dir, "000000000002-*.log")
+		if s := q.Stats(); s.AppendErrors != 1 || len(segments) != 1 {
+			t.Errorf("%+v, segments %q", s, segments)
+		}
+		for _, segment := range segments {
+			if n := len(readFile(t, segment)); n != segmentHeaderBytes {
+				t.Errorf("the new segment has %d bytes", n)
+			}
+		}
+		mustClose(t, q)
 	})
-	commit, err := q.Append([]byte("entry"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkEntries(t, drain(t, q), []string{"entry"})
-	close(release)
-	if err := commit.Wait(t.Context()); err != nil {
-		t.Error(err)
-	}
-	for _, segment := range names(t, dir, "000000000002-*.log") {
-		if n := len(readFile(t, segment)); n != segmentHeaderBytes {
-			t.Errorf("the new segment has %d bytes", n)
-		}
-	}
 }
 
 // TestFault080Moved has a reader that is about to read entries from a segment when they are written again elsewhere.
@@ -180,7 +234,7 @@ func TestFault080Moved(t *testing.T) {
 	})
 	mustAppend(t, q, numbered(0, 5)...)
 	q.recent = recent{}
-	r := q.newReader(place{})
+	r := q.newReader(place{}, q.deliverable)
 	defer r.close()
 	if err := r.takeFrom(old, q.end, 10, 1000); err != nil || len(r.items) != 0 || r.at != (place{}) {
 		t.Errorf("%v, %v, %v", r.items, r.at, err)
