@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -417,4 +418,27 @@ func TestFault054RefusedBody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFault006HTTP10 is fault 6 for a client on HTTP/1.0, whose answer ends with its connection: a break is a reset, so that
+// the client does not take what it has for the whole answer, and a whole answer ends in good order.
+func TestFault006HTTP10(t *testing.T) {
+	t.Parallel()
+	s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, q question) {
+		c.Write(q.chunkedHead() + chunk(strings.Join(q.format.events[:2], "")))
+		c.Close()
+	})
+	for _, q := range streams() {
+		for _, model := range []string{fine, faulty} {
+			conn, reader := s.dial(t)
+			if _, err := io.WriteString(conn, strings.Replace(s.raw(q, model), "HTTP/1.1", "HTTP/1.0", 1)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := io.Copy(io.Discard, reader)
+			if isReset := errors.Is(err, syscall.ECONNRESET); isReset != (model == faulty) {
+				t.Errorf("%v, %s: the connection ended with %v", q, model, err)
+			}
+		}
+	}
+	s.serves(t)
 }

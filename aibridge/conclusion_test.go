@@ -1,6 +1,8 @@
 package aibridge_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -224,4 +227,114 @@ func TestCommitsWithoutAnEnd(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBlankBeforeAnswer is about an upstream that keeps a blocking connection alive with white space: that goes on at once,
+// and the answer when it is whole and its records are safe. One that breaks off then breaks off here too.
+func TestBlankBeforeAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		pieces  []string
+		broken  bool
+		after   string
+		aborted bool
+	}{
+		"whole":  {pieces: []string{" ", "\r\n", "\t " + whole[:10], whole[10:]}, after: " \r\n\t " + whole},
+		"broken": {pieces: []string{" ", "\r\n", "\t " + whole[:10]}, broken: true, after: " \r\n", aborted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := &slowReader{pieces: test.pieces}
+				provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					response, err := pieces{whole}.RoundTrip(r)
+					var rest io.Reader = strings.NewReader("")
+					if test.broken {
+						rest = iotest.ErrReader(io.ErrUnexpectedEOF)
+					}
+					response.Body = io.NopCloser(io.MultiReader(body, rest))
+					return response, err
+				})})
+				if err != nil {
+					t.Fatal(err)
+				}
+				providers, err := aibridge.NewProviderSet(provider)
+				if err != nil {
+					t.Fatal(err)
+				}
+				recorder := newHeld()
+				recorder.start <- nil
+				bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+				w := httptest.NewRecorder()
+				aborted := make(chan any, 1)
+				go func() {
+					defer func() { aborted <- recover() }()
+					bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","messages":[]}`)))
+				}()
+				time.Sleep(2500 * time.Millisecond) // The first two pieces have come.
+				synctest.Wait()
+				if got := w.Body.String(); got != " \r\n" || !w.Flushed {
+					t.Errorf("while the upstream is at work: got %q, flushed: %t", got, w.Flushed)
+				}
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if got := w.Body.String(); got != " \r\n" {
+					t.Errorf("before the records are safe: got %q", got)
+				}
+				recorder.rest <- nil
+				if reason := <-aborted; (reason != nil) != test.aborted || w.Body.String() != test.after {
+					t.Errorf("in the end: aborted with %v, got %q, want %q", reason, w.Body, test.after)
+				}
+			})
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestCommitsOfCodedStream is about a stream in a coding that nobody asked for: its records are safe before the bytes that
+// end it go out, be it by the event that ends it or by the end of its coding.
+func TestCommitsOfCodedStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var coded bytes.Buffer
+		coder := gzip.NewWriter(&coded)
+		var cut []int
+		for _, event := range []string{beginning, stop} {
+			_, _ = io.WriteString(coder, event)
+			_ = coder.Flush()
+			cut = append(cut, coded.Len())
+		}
+		_ = coder.Close()
+		all := coded.String()
+		provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			response, err := pieces{all[:cut[0]], all[cut[0]:cut[1]], all[cut[1]:]}.RoundTrip(r)
+			response.Header.Set("Content-Encoding", "gzip")
+			return response, err
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		providers, err := aibridge.NewProviderSet(provider)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorder := newHeld()
+		recorder.start <- nil
+		bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+		w := httptest.NewRecorder()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","stream":true,"messages":[]}`)))
+		}()
+		synctest.Wait()
+		if got := w.Body.String(); got != all[:cut[0]] {
+			t.Errorf("before the records are safe: got %d bytes, want %d", len(got), cut[0])
+		}
+		recorder.rest <- nil
+		<-done
+		if got := w.Body.String(); got != all {
+			t.Errorf("in the end: got %d bytes, want %d", len(got), len(all))
+		}
+	})
 }
