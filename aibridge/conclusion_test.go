@@ -338,3 +338,22 @@ func TestCommitsOfCodedStream(t *testing.T) {
 		}
 	})
 }
+
+// TestWriterWithoutFlush is about a host whose writers cannot flush, and have no deadlines: streams go through all the same.
+func TestWriterWithoutFlush(t *testing.T) {
+	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: pieces{beginning, stop}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := aibridge.NewProviderSet(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	plain := struct{ http.ResponseWriter }{w}
+	bridge := aibridge.NewRequestBridge(providers, discard{}, aibridge.BridgeOptions{})
+	bridge.ServeHTTP(plain, httptest.NewRequest(http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","stream":true,"messages":[]}`)))
+	if got := w.Body.String(); got != beginning+stop {
+		t.Errorf("got %q", got)
+	}
+}
