@@ -146,7 +146,7 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 		case len(whole) > mostRead:
 			round.unread = true
 			return x.copyLarge(answer, round, whole[sent:])
-		case !isCoded(round.coding) && isBlank(whole[sent:]):
+		case n > 0 && !isCoded(round.coding) && isBlank(whole[sent:]):
 			if err := x.writeHeadOnce(answer); err != nil {
 				return err
 			}
