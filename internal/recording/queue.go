@@ -52,7 +52,7 @@ type Queue struct {
 	stop       context.CancelFunc
 }
 
-// Options say where records are kept. The zero Options keep them in memory.
+// Options say where records are kept. Where nothing is said of durability, a directory must be named.
 type Options struct {
 	Directory  string // Where, one to each queue. Unused in memory.
 	Durability outbox.Durability
