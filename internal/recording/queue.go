@@ -54,7 +54,7 @@ type Queue struct {
 	stop       context.CancelFunc
 }
 
-// Options say where records are kept. The zero Options keep them in memory.
+// Options say where records are kept. The zero Durability syncs, so it needs a Directory.
 type Options struct {
 	Directory  string // Where, one to each queue. Unused in memory.
 	Durability outbox.Durability
