@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// fileSystem is what a queue asks of the disk. Only their owner may read or write its files.
+// fileSystem is what a queue asks of the disk. Its files can be read and written by their owner only.
 type fileSystem interface {
 	// MakeDir makes a directory and those above it, where they are missing. Their names are durable when it returns.
 	MakeDir(dir string) error
