@@ -22,14 +22,14 @@ import (
 const (
 	// authorizeTimeout bounds one question to the control plane.
 	authorizeTimeout = 10 * time.Second
-	// firstConnection is how long a request waits before there has ever been a connection. Later ones wait as long as
-	// their clients do: a connection that was there comes back.
+	// firstConnection is how long a request waits for the control plane if there has never been a connection. After
+	// that, requests wait as long as their clients do, since a lost connection is made again.
 	firstConnection = 900 * time.Millisecond
-	// lossNoticed is how long after a call the loss of its connection may be noticed.
+	// lossNoticed is how long after a failed call the loss of its connection may still be noticed.
 	lossNoticed = time.Second
-	// retryConnect is when a client may come back that found no control plane.
+	// retryConnect is how long a client is told to wait when there is no control plane.
 	retryConnect = time.Second
-	// refusedBody is how long the body of a request may take that is refused.
+	// refusedBody is how long the body of a refused request may take to arrive.
 	refusedBody = 30 * time.Second
 )
 
@@ -52,7 +52,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// enter counts a request in, and out again when done is called. Its context ends with the server's patience too.
+// enter counts a request as in flight until done is called. The context that it returns ends also when the server stops
+// waiting for the requests in flight.
 func (s *Server) enter(ctx context.Context) (_ context.Context, done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,8 +104,8 @@ func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
 	return handler, r, nil
 }
 
-// presentedBy reads the credentials of a request, and the API key id that a caller in this process vouches for, with
-// which there is no token.
+// presentedBy reads the credentials of a request, and the API key id that a caller in this process vouches for. If
+// there is such an id, the token in the request is not read.
 func presentedBy(r *http.Request) (presented credential.Presented, keyID string, err error) {
 	keyID, delegated := aibridge.DelegatedAPIKeyIDFromContext(r.Context())
 	if delegated {
@@ -129,11 +130,12 @@ func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handl
 	return s.requestHandler(ctx, req, s.pool.Acquire)
 }
 
-// requestHandler returns what acquire does.
+// requestHandler returns the handler that acquire returns. If the connection to the control plane is lost meanwhile, it
+// waits for the next one and tries once more.
 func (s *Server) requestHandler(ctx context.Context, req Request, acquire acquireFunc) (http.Handler, error) {
 	handler, err := acquire(ctx, req, s.clientNow, s.tools)
 	if err != nil && isAway(err) {
-		// The connection was lost while the bridge was built: with the next one it may be.
+		// The connection was lost while the bridge was built: build it with the next one.
 		if _, waitErr := s.clientWithin(ctx); waitErr == nil {
 			handler, err = acquire(ctx, req, s.clientNow, s.tools)
 		}
@@ -150,7 +152,7 @@ func (s *Server) requestHandler(ctx context.Context, req Request, acquire acquir
 	return nil, refusal
 }
 
-// isAway reports whether something failed because the control plane is away, and not for what it said.
+// isAway reports whether a call failed because the control plane is away, and not because of its answer.
 func isAway(err error) bool {
 	return errors.Is(err, ErrConnect) || rpcstatus.IsUnavailable(err) && drpcerr.Code(err) != rpcstatus.Internal
 }
@@ -184,7 +186,8 @@ func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedReque
 	return owner{ID: id, APIKeyID: response.GetApiKeyId(), Username: response.GetUsername()}, nil
 }
 
-// isAuthorized asks a client, and where its connection is lost meanwhile the one after it: to ask twice does no harm.
+// isAuthorized asks a client. If the client's connection is lost meanwhile, it asks the next client: to ask twice does
+// no harm.
 func (s *Server) isAuthorized(ctx context.Context, client DRPCClient, request *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
 	for {
 		response, err := client.IsAuthorized(ctx, request)
@@ -199,7 +202,8 @@ func (s *Server) isAuthorized(ctx context.Context, client DRPCClient, request *p
 	}
 }
 
-// isLost reports whether a client whose call failed has lost its connection, of which the call may hear first.
+// isLost reports whether a client whose call failed has lost its connection. It waits up to lossNoticed, since the call
+// may fail before the loss is noticed.
 func isLost(ctx context.Context, client DRPCClient) bool {
 	conn := client.DRPCConn()
 	if conn == nil {
@@ -216,7 +220,7 @@ func isLost(ctx context.Context, client DRPCClient) bool {
 	return false
 }
 
-// clientFor waits for a client as long as the request may.
+// clientFor waits for a client as long as the request may wait: see firstConnection.
 func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 	s.mu.Lock()
 	met := s.met
@@ -229,8 +233,9 @@ func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 	return s.clientWithin(ctx)
 }
 
-// isRefusal reports whether an error is the server's own answer to whom a key belongs: it has no code, or one that says
-// so. A refusal taken for an outage makes a client wait; an outage taken for a refusal makes it throw its key away.
+// isRefusal reports whether an error is the control plane's answer that a key is not valid: it has no code, or one that
+// says so. If a refusal is taken for an outage, the client waits; if an outage is taken for a refusal, the client
+// throws its key away.
 func isRefusal(err error) bool {
 	switch drpcerr.Code(err) {
 	case rpcstatus.PermissionDenied, rpcstatus.Unauthenticated:
@@ -251,7 +256,7 @@ func unauthorized(cause error) error {
 	return &apierror.Error{Status: http.StatusForbidden, Text: ErrUnauthorized.Error(), Cause: wrapped{ErrUnauthorized, cause}}
 }
 
-// wrapped is a cause under the name of a documented error.
+// wrapped is a cause that errors.Is takes for a documented error, too.
 type wrapped struct{ documented, cause error }
 
 func (w wrapped) Error() string   { return w.cause.Error() }
@@ -261,16 +266,16 @@ func (w wrapped) Unwrap() []error { return []error{w.documented, w.cause} }
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *apierror.Error) {
 	fields := []slog.Field{slog.F("method", r.Method), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(err)}
 	if r.Method == http.MethodHead && errors.Is(err, ErrNoAuthKey) {
-		s.logger.Info(r.Context(), "request refused: clients probe so", fields...)
+		s.logger.Info(r.Context(), "request refused: a HEAD without a token, which clients send as a probe", fields...)
 	} else {
 		s.logger.Warn(r.Context(), "request refused", fields...)
 	}
-	// Of a body that nobody reads, net/http waits for the rest before it answers, but not for ever.
+	// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBody))
 	apierror.ForPath(r.URL.Path).Write(w, r, err)
 }
 
-// withoutRoot takes the prefix of the gateway's mount point off a path, where it is there.
+// withoutRoot takes the prefix of the gateway's mount point off a path, if the path has it.
 func withoutRoot(path string) string {
 	if rest, ok := strings.CutPrefix(path, aibridge.RootPath); ok && (rest == "" || rest[0] == '/') {
 		return rest

@@ -6,9 +6,10 @@ import (
 	"net/http"
 )
 
-// abort breaks the connection of a client off, so that it does not take what it has for the whole answer. It does not
-// return: it panics with [http.ErrAbortHandler], which net/http turns into a visible break where the framing of the
-// answer can show one. An HTTP/1.0 answer ends with its connection, so that only a reset tells its end from a break.
+// abort breaks off the connection of a client, so that the client does not take the part that it has for the whole
+// answer. It does not return: it panics with [http.ErrAbortHandler], which net/http turns into a visible break where
+// the framing of the answer can show one. An HTTP/1.0 answer ends when its connection is closed, so only a reset shows
+// the client that it broke off.
 func abort(client *clientWriter, r *http.Request) {
 	if !r.ProtoAtLeast(1, 1) {
 		reset(client)
@@ -16,7 +17,8 @@ func abort(client *clientWriter, r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// reset closes the connection of a client with a RST, where it has one of its own.
+// reset closes the client's connection with a TCP reset. It does nothing where the connection cannot be taken over, as
+// in HTTP/2.
 func reset(client *clientWriter) {
 	conn, _, err := client.controller.Hijack()
 	if err != nil {
@@ -27,7 +29,7 @@ func reset(client *clientWriter) {
 		inner = secured.NetConn()
 	}
 	if tcp, ok := inner.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // What is closed with bytes that were not sent is reset.
+		_ = tcp.SetLinger(0) // Makes Close send a reset.
 	}
 	_ = conn.Close()
 }

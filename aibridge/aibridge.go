@@ -8,10 +8,10 @@
 //	bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
 //	bridge.ServeHTTP(w, r.WithContext(aibridge.AsActor(r.Context(), actor)))
 //
-// A bridged request is relayed by one function, from the first byte of its body to the last of its answer (relay.go), and
-// recorded by an interception, which knows no HTTP (interception.go). Routes that are not recorded go through
-// [net/http/httputil.ReverseProxy]. What differs between APIs is a value of internal/wire's Format, what differs between
-// providers a [Provider]: the bridge asks neither of them which one it is.
+// A bridged request is relayed by one function, from the first byte of its body to the last of its answer (relay.go),
+// and recorded by an interception, which knows no HTTP (interception.go). Routes that are not recorded go through
+// [net/http/httputil.ReverseProxy]. Each API is a value of internal/wire's Format and each provider is a [Provider];
+// the bridge has no special case for any of them.
 //
 // The package authenticates nobody. The host that mounts a bridge puts the [Actor], or the whole [Caller], into the
 // request's context and takes the gateway's own credentials out of the request; package aibridged does both.

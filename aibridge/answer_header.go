@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// copyAnswerHeader adds the header of an answer to the client's, less what is for the hop to the upstream alone, and
-// announces the trailers that the upstream did.
+// copyAnswerHeader adds the header of an answer to the client's, without the fields that are only for the hop to the
+// upstream, and announces the trailers that the upstream announced.
 func copyAnswerHeader(client http.Header, answer *http.Response) {
 	for _, value := range answer.Header["Connection"] {
 		for name := range strings.SplitSeq(value, ",") {
@@ -30,8 +30,8 @@ func copyAnswerHeader(client http.Header, answer *http.Response) {
 	}
 }
 
-// copyTrailer adds the trailers of an answer that has come to its end. Those that were not announced are marked, so that
-// net/http sends them all the same.
+// copyTrailer adds the trailers of an answer that has come to its end. Trailers that were not announced get
+// [http.TrailerPrefix], so that net/http sends them too.
 func copyTrailer(client http.Header, answer *http.Response) {
 	if len(answer.Trailer) == 0 {
 		return

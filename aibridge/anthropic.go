@@ -27,7 +27,8 @@ func NewAnthropicProvider(name string, options ProviderOptions) (Provider, error
 	}, name, options)
 }
 
-// setAnthropicKey sends OAuth tokens, which only their prefix tells from keys, the way the API takes them.
+// setAnthropicKey sets the header that the API expects: Authorization for an OAuth token, which only its prefix tells
+// from a key, and X-Api-Key for a key.
 func setAnthropicKey(header http.Header, key string) {
 	if strings.HasPrefix(key, "sk-ant-oat") {
 		setBearer(header, key)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestAnthropicKey is about what tells a key from an OAuth token: its prefix.
+// TestAnthropicKey checks that the prefix of a key decides which header carries it.
 func TestAnthropicKey(t *testing.T) {
 	for key, want := range map[string]string{"sk-ant-api03-x": "X-Api-Key", "sk-ant-oat01-x": "Authorization"} {
 		header := http.Header{}

@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// body is the body of a request: read once, whole, and owned. Each of its users holds it, and its buffer goes back to
-// where it was lent when the last one lets go, never before. It can be sent any number of times.
+// body is the whole body of a request, in memory. Each user holds it and releases it. When the last user releases it,
+// its buffer goes back to the bodyBuffers that lent it, and never before. It can be sent any number of times.
 type body struct {
-	bytes   []byte // Good for those who hold the body. Never changed.
+	bytes   []byte // Valid while the body is held. Never changed.
 	users   atomic.Int32
-	buffers *bodyBuffers // Where the buffer is from; nil where it is of the body's own.
+	buffers *bodyBuffers // Where the buffer goes back to; nil: nowhere.
 }
 
 // newBody returns a body that the caller holds.
@@ -24,7 +24,7 @@ func newBody(bytes []byte, buffers *bodyBuffers) *body {
 // hold adds a user. The caller holds the body itself.
 func (b *body) hold() { b.users.Add(1) }
 
-// release lets go of the body. Each user does so once.
+// release ends the hold of one user. Each user calls it once.
 func (b *body) release() {
 	if b.users.Add(-1) > 0 {
 		return
@@ -35,6 +35,7 @@ func (b *body) release() {
 	b.bytes = nil
 }
 
-// reader returns the whole body for a transport, which the caller makes hold the body for as long as it reads. It is a
-// reader that net/http knows to be in memory: others have the header of their request sent ahead, in a write of its own.
+// reader returns a reader of the whole body, for a transport. The caller sees to it that the body is held for as long
+// as the transport reads. The reader is of a type that net/http knows to be in memory: for other types, net/http sends
+// the header of the request first, in a write of its own.
 func (b *body) reader() io.ReadCloser { return io.NopCloser(bytes.NewReader(b.bytes)) }

@@ -1,12 +1,13 @@
 package aibridge
 
 // bodyBuffers lends the buffers that request bodies are read into. Agents send hundreds of kilobytes with each request:
-// made anew, these would be most of what the gateway's garbage collector has to do. Those that are free are kept, up to
-// keptBytes of each size: a sync.Pool would lose them to that same collector. It is safe for concurrent use. Nil bodyBuffers
-// make each buffer anew.
+// if each request allocated its buffer, these would be most of the garbage collector's work. Free buffers are kept, up
+// to keptBytes of each size; a sync.Pool would lose them to the garbage collector. It is safe for concurrent use. A nil
+// *bodyBuffers allocates each buffer.
 type bodyBuffers struct {
 	free [len(bodySizes)]chan []byte
-	// poison, which tests set, overwrites what comes back: a buffer that somebody still reads is found by that.
+	// poison is for tests: a buffer that is taken back is overwritten, so that a test notices if something still reads
+	// it.
 	poison bool
 }
 
@@ -23,8 +24,8 @@ func newBodyBuffers() *bodyBuffers {
 	return b
 }
 
-// lend returns an empty buffer for a body of that size. A size that is only claimed costs no more than the largest
-// buffer.
+// lend returns an empty buffer for a body of that size. A client that claims a size and does not send it costs no more
+// than the largest buffer.
 func (b *bodyBuffers) lend(size int64) []byte {
 	class := 0
 	for class < len(bodySizes)-1 && int64(bodySizes[class]) < size {
@@ -40,7 +41,8 @@ func (b *bodyBuffers) lend(size int64) []byte {
 	return make([]byte, 0, bodySizes[class])
 }
 
-// takeBack takes a buffer that nobody reads any more. One that has grown beyond what was lent is left to the collector.
+// takeBack takes back a buffer that nothing reads any more. A buffer that has grown since it was lent is left to the
+// garbage collector.
 func (b *bodyBuffers) takeBack(buffer []byte) {
 	if b == nil {
 		return

@@ -14,14 +14,15 @@ import (
 	"testing"
 )
 
-// poisoned returns buffers that overwrite what comes back.
+// poisoned returns bodyBuffers that overwrite each buffer that is taken back.
 func poisoned() *bodyBuffers {
 	buffers := newBodyBuffers()
 	buffers.poison = true
 	return buffers
 }
 
-// TestBodyGoesBackWithItsLastUser is about who may read a body: all who hold it, as often as they like, and nobody else.
+// TestBodyGoesBackWithItsLastUser checks that a holder can read a body as often as it likes, and that the buffer goes
+// back when the last holder releases it.
 func TestBodyGoesBackWithItsLastUser(t *testing.T) {
 	const text = "a request"
 	buffers := poisoned()
@@ -79,7 +80,7 @@ type lateReader struct {
 func (l *lateReader) RoundTrip(r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())
 	l.reading.Go(func() {
-		// ReverseProxy ends the body when its request is over: what came by then is what was sent.
+		// ReverseProxy closes the body when its request is over, so this may get the beginning only.
 		if got, _ := io.ReadAll(r.Body); !strings.HasPrefix(*l.sent.Load(), string(got)) {
 			l.wrong.Add(1)
 		}
@@ -99,8 +100,8 @@ type noRecords struct{}
 func (noRecords) Record(context.Context, ...Record) (Commit, error) { return nil, nil }
 
 // TestNoBufferIsReadAfterItWentBack sends requests of all sizes at once, bridged and passed through, to upstreams that
-// answer before they have read them: one that reads when it likes, and one behind net/http's transport. The race detector
-// sees what reads a buffer that another request fills, the poison what else does.
+// answer before they have read them: a lateReader, and a server behind net/http's transport. The race detector reports
+// a read of a buffer that another request fills; the poison shows any other read.
 func TestNoBufferIsReadAfterItWentBack(t *testing.T) {
 	up := &lateReader{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

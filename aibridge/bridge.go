@@ -14,17 +14,18 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 )
 
-// disabledRetry is when a client may ask a disabled provider again: operators switch one on in minutes, not seconds.
+// disabledRetry is how long a client is told to wait before it asks a disabled provider again: an operator takes
+// minutes, not seconds, to enable it.
 const disabledRetry = time.Minute
 
-// mostParameters is how many parameters a query may have: of a longer one, ReverseProxy would pass nothing on.
+// mostParameters is how many parameters a query may have: ReverseProxy would pass on nothing of a longer one.
 const mostParameters = 10_000
 
-// BridgeOptions is what a bridge can do without. The zero value works.
+// BridgeOptions are the options of a bridge. The zero value works.
 type BridgeOptions struct {
-	// APIKeyID names the gateway's key that the requests came with, for the records.
+	// APIKeyID is the id of the gateway's API key that the requests came with. It is recorded.
 	APIKeyID string
-	// Logger gets one line for each interception at its end, and what went wrong besides.
+	// Logger gets one line at the end of each interception, and one for each request that is refused or goes wrong.
 	Logger slog.Logger
 	// Tracer gets the spans. Nil means none.
 	Tracer trace.Tracer
@@ -48,8 +49,8 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 	return &RequestBridge{providers: providers, recorder: recorder, options: options}
 }
 
-// ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]. Errors of the bridge's own are
-// written in the shape of the API that was called.
+// ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]. The bridge writes its own errors in
+// the shape of the API that was called.
 func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guarded := newClientWriter(w)
 	defer b.contain(guarded, r)
@@ -57,7 +58,7 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to, err := b.destination(r)
 	if err != nil {
 		refusal := apierror.From(err)
-		// The body has not been read: net/http waits for what is left of it before it answers, but not for ever.
+		// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
 		b.options.Logger.Info(r.Context(), "request refused", slog.F("method", r.Method), slog.F("status", refusal.Status), slog.Error(err))
 		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
@@ -71,7 +72,7 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.intercept(guarded, r, to)
 }
 
-// destination says where a request goes, or why nowhere, before anything of it is read.
+// destination returns where a request goes, or an error that says why it is refused. It reads nothing of the body.
 func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
@@ -97,8 +98,8 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	return to, nil
 }
 
-// contain keeps a panic within its request: it logs the stack, and tells the client with an error where nothing has
-// been sent, with a broken connection otherwise.
+// contain keeps a panic within its request: it logs the stack and answers with an error, or breaks the connection off
+// if the answer has begun.
 func (b *RequestBridge) contain(w *clientWriter, r *http.Request) {
 	reason := recover()
 	if reason == nil {

@@ -15,15 +15,15 @@ type Actor struct {
 	Metadata Metadata
 }
 
-// Caller is what the gateway knows of who sends a request. It is made once, where the request is authorised, and handed
-// on as this value. The zero Caller is nobody.
+// Caller is what the gateway knows about the sender of a request. It is made once, when the request is authorised. The
+// zero Caller is an unknown sender.
 type Caller struct {
 	// Actor is who the request is made for.
 	Actor Actor
 	// Credential says whose credential goes upstream. Empty means the caller's own where the request has one, and the
 	// provider's key where it has none.
 	Credential CredentialKind
-	// Token is the gateway's own, which must not go upstream in any place. Empty where there is none.
+	// Token is the gateway's token in the request, which must not go upstream in any part of it. Empty: there is none.
 	Token string
 }
 
@@ -34,7 +34,7 @@ func WithCaller(ctx context.Context, caller Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, &caller)
 }
 
-// CallerFromContext returns the caller that WithCaller or [AsActor] put into ctx, the zero Caller where there is none.
+// CallerFromContext returns the caller that WithCaller or [AsActor] put into ctx, or the zero Caller.
 func CallerFromContext(ctx context.Context) Caller {
 	if caller, ok := ctx.Value(callerKey{}).(*Caller); ok {
 		return *caller
@@ -42,7 +42,7 @@ func CallerFromContext(ctx context.Context) Caller {
 	return Caller{}
 }
 
-// AsActor returns a context whose requests are made for actor. What else ctx says of the caller stays.
+// AsActor returns a context whose requests are made for actor. The rest of the Caller in ctx stays as it is.
 func AsActor(ctx context.Context, actor Actor) context.Context {
 	caller := CallerFromContext(ctx)
 	caller.Actor = actor
@@ -65,9 +65,10 @@ const (
 	HeaderAPIKey          = "X-Api-Key"
 )
 
-// ExtractAuthToken returns the gateway's token that a request presents: that of the governance header, else a bearer
-// token, else X-Api-Key; or nothing. Blanks around it are trimmed.
+// ExtractAuthToken returns the gateway's token that a request presents: the governance header, else a bearer token,
+// else X-Api-Key, else an empty string. White space around it is trimmed.
 func ExtractAuthToken(header http.Header) string { return credential.Token(header) }
 
-// IsBYOK reports whether a caller brings a provider credential of their own: the governance header is there.
+// IsBYOK reports whether a caller brings a provider credential of their own, which is so if the governance header is
+// there.
 func IsBYOK(header http.Header) bool { return len(header.Values(HeaderGovernanceToken)) > 0 }

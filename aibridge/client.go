@@ -10,11 +10,11 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// client is what is known of the AI client that sent a request, and how it is read.
+// client is the row of the table of AI clients for the client that sent a request.
 type client clients.Client
 
-// recogniseClient returns the client that sent a request, by the most telling of its marks: its system prompt, then a
-// header of its own, then its user agent. What nothing marks is [clients.Unknown], never an error.
+// recogniseClient returns the client that sent a request. It goes by the system prompt first, then by headers that only
+// one client sends, then by the user agent. A request that nothing marks is from [clients.Unknown]; that is no error.
 func recogniseClient(header http.Header, request wire.Request) *client {
 	agent := strings.ToLower(header.Get("User-Agent"))
 	beginsAgent := func(prefix string) bool { return strings.HasPrefix(agent, prefix) }
@@ -39,7 +39,7 @@ func hasMark(header http.Header, mark clients.HeaderMark) bool {
 	return value != "" && len(value) >= len(mark.Beginning) && strings.EqualFold(value[:len(mark.Beginning)], mark.Beginning)
 }
 
-// session returns the client's own id of the session, of the first place that has one, or nothing.
+// session returns the client's own id of the session, from the first place that has one, or an empty string.
 func (c *client) session(header http.Header, request wire.Request) string {
 	for _, place := range c.Sessions {
 		value := header.Get(place.Header)
@@ -56,7 +56,7 @@ func (c *client) session(header http.Header, request wire.Request) string {
 	return ""
 }
 
-// sessionIn returns the id of a session in the value at its place, or nothing.
+// sessionIn returns the session's id in the value of a place, or an empty string.
 func sessionIn(value string, place clients.Session) string {
 	switch {
 	case place.Prefix != "":
@@ -76,7 +76,8 @@ func sessionIn(value string, place clients.Session) string {
 	return value
 }
 
-// stringMember returns a member of a JSON object, or nothing where text is none or the member no string.
+// stringMember returns a string member of a JSON object, or an empty string if text is no object or the member no
+// string.
 func stringMember(text, name string) string {
 	var members map[string]json.RawMessage
 	var member string
@@ -86,7 +87,7 @@ func stringMember(text, name string) string {
 	return member
 }
 
-// typed returns what a person typed of the texts of the last message.
+// typed returns those texts of the last message that a person typed.
 func (c *client) typed(request wire.Request) []string {
 	var typed []string
 	for i, part := range request.Prompt {
@@ -105,7 +106,7 @@ func (c *client) typed(request wire.Request) []string {
 	return typed
 }
 
-// wraps reports whether a text is, whole, one of the client's blocks.
+// wraps reports whether the whole text is one of the client's blocks.
 func (c *client) wraps(text string) bool {
 	return slices.ContainsFunc(c.Wrappers, func(tag string) bool { return isWhole(text, tag) })
 }
@@ -118,8 +119,8 @@ func (c *client) generates(request wire.Request, prompt string) bool {
 	})
 }
 
-// strip takes the client's blocks off both ends of a message that is a single string. What stands between is the
-// person's, whatever it looks like.
+// strip takes the client's blocks off both ends of a message that is a single string. The text between them is the
+// person's, even if it looks like a block.
 func (c *client) strip(text string) string {
 	for stripped := true; stripped; {
 		stripped = false

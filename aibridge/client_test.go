@@ -76,7 +76,7 @@ func TestRecogniseClient(t *testing.T) {
 	}
 }
 
-// TestTyped is about what of a message a person typed.
+// TestTyped checks which parts of a message count as typed by a person.
 func TestTyped(t *testing.T) {
 	const reminder = "<system-reminder>\nbe nice\n</system-reminder>"
 	for _, test := range []struct {
@@ -112,8 +112,8 @@ func TestTyped(t *testing.T) {
 	}
 }
 
-// TestTypedInParts is about a list of one part, which is no string: what a client wraps around a prompt has parts of
-// its own there.
+// TestTypedInParts has a message that is a list of one part. Nothing is stripped from that part: in a list, a client's
+// blocks are parts of their own.
 func TestTypedInParts(t *testing.T) {
 	claude := recogniseClient(http.Header{"User-Agent": {"claude-cli/2"}}, wire.Request{})
 	const pasted = "<system-reminder>mine</system-reminder>\nwhat is that?"
@@ -122,7 +122,7 @@ func TestTypedInParts(t *testing.T) {
 	}
 }
 
-// TestTypedBesideToolResults is about the texts of a client's own there, each of which is a part.
+// TestTypedBesideToolResults has a client's own texts, each a part: they are left out beside tool results only.
 func TestTypedBesideToolResults(t *testing.T) {
 	claude := recogniseClient(http.Header{"User-Agent": {"claude-cli/2"}}, wire.Request{})
 	request := wire.Request{Prompt: []string{"Tool loaded.", "Tool loaded.", "stop"}, BesideToolResults: true}

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// deadlineStep is how much longer than its limit a write may take, so that its deadline need not be set anew for each.
+// deadlineStep is how much longer than its limit a write may take, so that the deadline need not be set for each write.
 const deadlineStep = time.Second
 
-// clientWriter gives each write a time limit, so that a client which stops reading frees its request while one that
-// reads slowly keeps its stream. It also knows whether the answer has begun. It is for the handler's goroutine alone.
+// clientWriter gives each write a time limit: the request of a client that stops reading ends, and a client that reads
+// slowly keeps its stream. It also knows whether the answer has begun. It is for the handler's goroutine alone.
 type clientWriter struct {
 	http.ResponseWriter
 
@@ -43,7 +43,7 @@ func (w *clientWriter) Write(p []byte) (int, error) {
 }
 
 // FlushError is what [http.ResponseController.Flush] calls: most writes reach the network here, with the deadline that
-// they were given.
+// Write has set.
 func (w *clientWriter) FlushError() error {
 	if w.renewed.IsZero() {
 		w.renew()
@@ -63,7 +63,7 @@ func (w *clientWriter) renew() {
 	}
 	if now := time.Now(); now.Sub(w.renewed) >= deadlineStep {
 		w.renewed = now
-		// A writer without deadlines is one without a network behind it.
+		// A writer that has no deadlines has no network behind it, and needs none.
 		_ = w.controller.SetWriteDeadline(now.Add(w.limit + deadlineStep))
 	}
 }

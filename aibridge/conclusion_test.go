@@ -74,8 +74,8 @@ func (p pieces) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// TestCommits is what durable means for a client: no byte before the start is safe, and not the last one before the rest
-// is. Where records may be lost, it gets no whole answer.
+// TestCommits checks what a client gets while records are not safe: no byte before the start is safe, and not the last
+// byte before the rest is. If records may be lost, the client gets no whole answer.
 func TestCommits(t *testing.T) {
 	lost := errors.New("disk failed")
 	for name, test := range map[string]struct {
@@ -174,8 +174,9 @@ func (r *slowReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestCommitsWithoutAnEnd is the same for answers that no event ends for sure: of a chat stream without [DONE], and of one
-// that ends in an error, what may be the last is held until the records are safe, or until more comes, or for a moment.
+// TestCommitsWithoutAnEnd is the same for streams in which no event is surely the last: a chat stream without [DONE],
+// and a stream that ends in an error. Bytes that may be the last are held until the records are safe, until more bytes
+// come, or for a moment.
 func TestCommitsWithoutAnEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		path   string

@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// mostRead is how much of a JSON answer, or of a coded one without its coding, is read along, in bytes. What is larger
-	// is relayed and only noted.
+	// mostRead is how many bytes of a JSON answer, or of a coded answer once decoded, are read for the records. A
+	// larger answer is relayed, and only noted as unread.
 	mostRead = 64 << 20
-	// copyBytes is how much of a stream is copied at a time. The transport reads no more at once, and most streams wait
-	// most of the time.
+	// copyBytes is how much of a stream is copied at a time. The transport reads no more at once, and a larger buffer
+	// would only take memory, since streams wait most of the time.
 	copyBytes = 4 << 10
 )
 
-// copyBuffers lends what streams are copied through. The zero value is ready. It is safe for concurrent use.
+// copyBuffers lends the buffers that streams are copied through. The zero value is ready. It is safe for concurrent
+// use.
 type copyBuffers struct{ pool sync.Pool }
 
 // Get implements [net/http/httputil.BufferPool].
@@ -33,7 +34,8 @@ func (b *copyBuffers) Get() []byte {
 // Put implements [net/http/httputil.BufferPool].
 func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)) }
 
-// isStream reports whether an answer is a stream of events. Where the upstream does not say, the request did.
+// isStream reports whether an answer is a stream of events. If the upstream does not say, the answer is one if the
+// request asked for a stream and the status is no error.
 func (x *relay) isStream(answer *http.Response) bool {
 	contentType := answer.Header.Get("Content-Type")
 	switch contentType {
@@ -66,7 +68,7 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	}
 	buffer := x.bridge.providers.copies.Get()
 	defer x.bridge.providers.copies.Put(buffer)
-	var held []byte // What may be the last of the answer.
+	var held []byte // Bytes that may be the last of the answer.
 	for {
 		var n int
 		var err error
@@ -120,12 +122,12 @@ func (x *relay) write(piece []byte) error {
 	return x.client.FlushError()
 }
 
-// copyWhole copies an answer that is no stream once all of it has come: half of a JSON value is of no use to anyone, so
-// that one which breaks off becomes an error. Only the white space in front of it, with which an upstream keeps a
-// connection alive, goes on at once.
+// copyWhole copies an answer that is no stream, once all of it has come: half of a JSON value is of no use to a client,
+// so an answer that breaks off becomes an error. Only white space in front of the value, with which an upstream keeps a
+// connection alive, is sent at once.
 func (x *relay) copyWhole(answer *http.Response, round *round) error {
 	buffers := x.bridge.providers.bodies
-	whole := buffers.lend(answer.ContentLength + 1) // One more, to see the end without growing.
+	whole := buffers.lend(answer.ContentLength + 1) // One byte more, so that Read finds the end without a larger buffer.
 	defer func() { buffers.takeBack(whole) }()
 	sent := 0
 	for {
@@ -168,7 +170,7 @@ func isBlank(piece []byte) bool {
 	return true
 }
 
-// sendWhole sends what is left of an answer, once the records of it are safe.
+// sendWhole sends what is left of an answer, once its records are safe.
 func (x *relay) sendWhole(answer *http.Response, rest []byte) error {
 	if err := x.conclude(x.ctx, x.ending()); err != nil {
 		return unrecorded(err)
@@ -185,8 +187,8 @@ func (x *relay) sendWhole(answer *http.Response, rest []byte) error {
 	return nil
 }
 
-// copyLarge copies an answer that is too large to be read along. What came last is held until there is more, so that
-// nobody has the last of it before its records are safe.
+// copyLarge copies an answer that is too large to be read for the records. The piece that came last is held until more
+// comes, so that the client does not get the last bytes before the records are safe.
 func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) error {
 	if err := x.writeHeadOnce(answer); err != nil {
 		return err
@@ -217,5 +219,5 @@ func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) erro
 	}
 }
 
-// isEnd reports whether an error is the end of a body in good order.
+// isEnd reports whether an error is the regular end of a body.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }

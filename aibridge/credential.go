@@ -8,15 +8,15 @@ import (
 	"github.com/coder/aibridged/internal/credential"
 )
 
-// upstreamCredential is what a request authenticates itself with towards the upstream.
+// upstreamCredential is the credential that a request is sent upstream with.
 type upstreamCredential struct {
 	kind   CredentialKind
 	key    string // The caller's or the provider's; empty where there is none.
-	header string // Where the caller's own stands.
+	header string // The header that has the caller's own.
 }
 
-// credentialFor returns the credential that a request will be sent with. It fails where there is none that can serve:
-// that is final, which 403 tells the clients that would try again in altered forms.
+// credentialFor returns the credential that a request will be sent with. It fails if there is none. The status is then
+// 403, which says that this is final: after another status, some clients try again in another form.
 func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCredential, error) {
 	kind, own := caller.Credential, credential.Own{}
 	if kind != CredentialCentralized {
@@ -34,8 +34,8 @@ func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCre
 	return upstreamCredential{kind: CredentialCentralized, key: p.key}, nil
 }
 
-// forward returns the header of a request as it goes upstream. What is set here comes last, so that no caller can take
-// it out by naming it in Connection.
+// forward returns the header of a request as it goes upstream. The provider's key is set last, so that a caller cannot
+// remove it by naming its header in Connection.
 func (c upstreamCredential) forward(header http.Header, provider *Provider) http.Header {
 	out := credential.Forward(header, c.header)
 	if c.kind == CredentialCentralized {

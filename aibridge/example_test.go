@@ -11,7 +11,7 @@ import (
 	"github.com/coder/aibridged/internal/fakellm"
 )
 
-// printer is a recorder for those who only want to see.
+// printer is a recorder that prints what it is given.
 type printer struct{}
 
 func (printer) Record(_ context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
@@ -31,10 +31,10 @@ func (printer) Record(_ context.Context, records ...aibridge.Record) (aibridge.C
 			fmt.Printf("end: %q\n", r.ErrorType)
 		}
 	}
-	return nil, nil // Printed is recorded, here.
+	return nil, nil // A nil commit: what is printed counts as safe.
 }
 
-// A bridge alone, without the daemon around it: whoever mounts it says who is asking.
+// A bridge can be mounted without the rest of the gateway. The host then says who sends a request.
 func ExampleRequestBridge() {
 	upstream := httptest.NewServer(fakellm.New(fakellm.Options{})) // In place of https://api.anthropic.com.
 	defer upstream.Close()
@@ -65,7 +65,7 @@ func ExampleRequestBridge() {
 	// 200
 }
 
-// Names are segments of paths, and say so where they cannot be.
+// A provider's name is a segment of a path. The constructor refuses a name that cannot be one.
 func ExampleNewOpenAIProvider() {
 	provider, err := aibridge.NewOpenAIProvider("local-models", aibridge.ProviderOptions{BaseURL: "http://127.0.0.1:8000/v1"})
 	fmt.Println(provider.Name(), provider.Type(), provider.HasKey(), err)

@@ -7,13 +7,14 @@ import (
 	"github.com/coder/aibridged/internal/contain"
 )
 
-// longestHold is how long bytes are held that may be the last ones of an answer. An upstream that means to end its
-// stream does so by then; a client does not notice the wait.
+// longestHold is how long bytes that may be the last of an answer are held. An upstream that is at the end of its
+// stream ends it within that time, and a client does not notice the wait.
 const longestHold = 50 * time.Millisecond
 
-// readHolding reads the next piece of an answer. Held is what came before it and may be all there is, which is not to go
-// out before the records are safe: for a moment, the next piece or the end of the stream may say whether it was. Where
-// neither comes, held is sent, unless the client takes no more. It returns what is still held.
+// readHolding reads the next piece of an answer. held is what came before it. If held is the last of the answer, it
+// must not go out before the records are safe. So readHolding waits longestHold for the next piece or the end of the
+// stream, which say whether it is. If neither comes, it sends held, and waits on for the next piece; if the client
+// takes no more, it closes the body instead. It returns what is still held.
 func (x *relay) readHolding(body io.ReadCloser, buffer, held []byte) (_ []byte, n int, err error) {
 	read := make(chan struct{})
 	go func() {

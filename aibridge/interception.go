@@ -18,11 +18,12 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// retryNoRoom is when a client may come back that there was no room to record.
+// retryNoRoom is how long a client is told to wait when there is no room for its records.
 const retryNoRoom = 5 * time.Second
 
 // interception is what is recorded of one request and its answers: the start and the prompt, what each round said, and
-// the end; once, in this order. It knows no HTTP: what carries the bytes tells it of them. It belongs to one goroutine.
+// the end, each once and in this order. It knows no HTTP: the relay tells it which bytes came. It belongs to one
+// goroutine.
 type interception struct {
 	bridge   *RequestBridge
 	provider *Provider
@@ -30,11 +31,11 @@ type interception struct {
 	span     trace.Span
 
 	id         uuid.UUID
-	started    time.Time // With its monotonic reading, from which every later time is made.
+	started    time.Time // With its monotonic reading; every later time is computed from it.
 	asks       wire.Request
 	credential upstreamCredential
 
-	begun     Commit // Of the start; nil once that was waited for.
+	begun     Commit // Of the start; nil once it has been waited for.
 	rounds    []*round
 	received  bodySum // Of the answers of all rounds.
 	concluded *conclusion
@@ -53,8 +54,8 @@ type beginning struct {
 	body      bodySum
 }
 
-// begin records the start, and what the person typed. It returns when that is written; [interception.awaitStart] says
-// when it is safe. Where it fails nothing began: no record, no request.
+// begin records the start and what the person typed. It returns when both are written; [interception.awaitStart] waits
+// until they are safe. If it fails, nothing is recorded, and the request must not be sent.
 func (i *interception) begin(ctx context.Context, of beginning) error {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -72,7 +73,7 @@ func (i *interception) begin(ctx context.Context, of beginning) error {
 	if prompt := i.prompt(of.client); prompt != nil {
 		records = append(records, prompt)
 	}
-	// A client that leaves now must not keep us from hearing that the start is stored: what has started must end.
+	// Even if the client leaves now, we must learn whether the start was stored: a stored start needs an end.
 	i.begun, err = i.bridge.recorder.Record(context.WithoutCancel(ctx), records...)
 	if err != nil {
 		return unrecorded(err)
@@ -81,7 +82,7 @@ func (i *interception) begin(ctx context.Context, of beginning) error {
 	return nil
 }
 
-// unrecorded is the refusal of a request that cannot be recorded.
+// unrecorded returns the refusal of a request that cannot be recorded.
 func unrecorded(err error) *apierror.Error {
 	if errors.Is(err, ErrNoRoom) {
 		return &apierror.Error{
@@ -91,7 +92,7 @@ func unrecorded(err error) *apierror.Error {
 	return &apierror.Error{Status: http.StatusInternalServerError, Text: "the request could not be recorded", Cause: err}
 }
 
-// awaitStart waits until the start is safe, which it may have become while the upstream was at work.
+// awaitStart waits until the start is safe. It may have become safe while the upstream worked on its answer.
 func (i *interception) awaitStart(ctx context.Context) error {
 	begun := i.begun
 	i.begun = nil
@@ -101,14 +102,14 @@ func (i *interception) awaitStart(ctx context.Context) error {
 	return nil
 }
 
-// answered begins the notes on a round's answer.
+// answered adds a round, whose answer has begun.
 func (i *interception) answered(of answerHead) *round {
 	round := newRound(of, i.format.Track())
 	i.rounds = append(i.rounds, round)
 	return round
 }
 
-// arrived notes the bytes of an answer that came next. What comes after the end is no part of it.
+// arrived counts the next bytes of an answer. Bytes that come after the interception has concluded are not counted.
 func (i *interception) arrived(p []byte) {
 	if i.concluded != nil || len(p) == 0 {
 		return
@@ -119,16 +120,17 @@ func (i *interception) arrived(p []byte) {
 	i.received.add(p)
 }
 
-// conclusion is what became of an interception.
+// conclusion is the result of an interception.
 type conclusion struct {
 	outcome outcome
 	took    time.Duration
-	records int   // How many there were beside the start and the prompt.
-	err     error // Why they may be lost.
+	records int   // How many records there are beside the start and the prompt.
+	err     error // Why records may be lost.
 }
 
-// conclude records all that follows the start, once, and returns when it is safe: of what the client gets after that,
-// nothing is ahead of its records. It fails where they may be lost.
+// conclude records everything after the start and the prompt, and returns when all records are safe, so that the client
+// gets the last bytes only after that. If the request's context has ended, it does not wait. It fails if records may be
+// lost. Further calls return the result of the first.
 func (i *interception) conclude(ctx context.Context, ending ending) error {
 	if i.concluded != nil {
 		return i.concluded.err
@@ -141,11 +143,11 @@ func (i *interception) conclude(ctx context.Context, ending ending) error {
 	i.concluded = c
 	records := i.rest(c)
 	c.records = len(records)
-	// The request may be over, but not its accounting.
+	// Records are written even if the request is over.
 	detached := context.WithoutCancel(ctx)
 	var commit Commit
 	commit, c.err = i.bridge.recorder.Record(detached, records...)
-	if ctx.Err() == nil { // Where the request is over, nobody gets anything that could be ahead of its records.
+	if ctx.Err() == nil { // If the request is over, the client gets nothing more, so there is no need to wait.
 		c.err = cmp.Or(c.err, wait(detached, commit), wait(detached, i.begun))
 		i.begun = nil
 	}
@@ -157,7 +159,7 @@ func (i *interception) conclude(ctx context.Context, ending ending) error {
 	return c.err
 }
 
-// wait waits for a commit, where there is one to wait for.
+// wait waits for a commit, if there is one.
 func wait(ctx context.Context, commit Commit) error {
 	if commit == nil {
 		return nil
@@ -165,7 +167,7 @@ func wait(ctx context.Context, commit Commit) error {
 	return commit.Wait(ctx)
 }
 
-// end closes what has concluded: its spans, its metrics, its one line in the log.
+// end ends the spans of an interception that has concluded, counts it in the metrics, and logs its one line.
 func (i *interception) end(ctx context.Context, failure *apierror.Error) {
 	for _, round := range i.rounds {
 		round.close()
@@ -206,7 +208,8 @@ func (i *interception) log(ctx context.Context, failure *apierror.Error) {
 	if failure != nil && failure.Cause != nil {
 		fields = append(fields, slog.F("cause", i.credential.redact(failure.Cause.Error())))
 	}
-	// Log asks for no place in the source, which is this one always, and costs more to find than all the rest.
+	// Log, unlike Info, does not look up the place in the source. That place is always this one, and to find it costs
+	// more than the rest of the line.
 	i.bridge.options.Logger.Log(ctx, slog.SinkEntry{
 		Time: time.Now().UTC(), Level: slog.LevelInfo, Message: "interception ended", Fields: fields,
 		SpanContext: trace.SpanContextFromContext(ctx),

@@ -33,8 +33,8 @@ func (haikuUpstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// A client that makes up models gets 100 of them counted by name for each provider, however many ask at once, and the
-// rest together.
+// If clients make up models, the first 100 of each provider are counted by name, however many requests come at once,
+// and the rest are counted together.
 func TestFault117ModelLabelsAreBounded(t *testing.T) {
 	t.Parallel()
 	const models, named = 250, 100

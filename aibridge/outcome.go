@@ -17,10 +17,9 @@ type outcome struct {
 	message   string
 }
 
-// ending is what only the one who carries an interception knows of its end. The zero ending is that of an answer which
-// went through.
+// ending is what only the relay knows about how a request ended. The zero ending is that of an answer that was relayed.
 type ending struct {
-	failure  *apierror.Error // What the client was answered in the place of the upstream's answer, or nil.
+	failure  *apierror.Error // The gateway's own answer in the place of the upstream's, or nil.
 	panicked bool
 	left     bool // The client went away.
 	ended    bool // The gateway ended the request.
@@ -49,7 +48,7 @@ func (i *interception) outcome(e ending) outcome {
 	case seen.Failure != (wire.Failure{}):
 		return outcome{failureType(seen.Failure), failureMessage(seen.Failure, "the upstream reported an error")}
 	case seen.Terminal, seen.Complete && e.left:
-		return outcome{} // A client that leaves after that has what it asked for.
+		return outcome{} // A client that leaves now has what it asked for.
 	case e.stalled, !last.ended && !e.left && !e.ended:
 		return outcome{ErrorClientClosed, "the client stopped reading"}
 	case last.ended && last.err == nil && (seen.Complete || last.unread):
@@ -64,7 +63,7 @@ func (i *interception) outcome(e ending) outcome {
 	return outcome{ErrorTruncated, breakText(last.err)}
 }
 
-// breakText says why an answer broke off, without the addresses that network errors have.
+// breakText says why an answer broke off, without the addresses that are in network errors.
 func breakText(err error) string {
 	if errors.Is(err, errTruncated) {
 		return err.Error()
@@ -72,7 +71,7 @@ func breakText(err error) string {
 	return upstream.Failure(err).Text
 }
 
-// errorTypeOf says what a status means for records.
+// errorTypeOf returns the error type that records have for a status.
 func errorTypeOf(status int) ErrorType {
 	switch status {
 	case 400, 404, 413, 422:
@@ -92,7 +91,8 @@ func errorTypeOf(status int) ErrorType {
 	return ErrorUnknown
 }
 
-// failureType says the same of an error that came within an answer, by the provider's word for it, or else its code.
+// failureType returns the error type of an error within an answer: by the error's type or, if that is unknown, by its
+// code.
 func failureType(failure wire.Failure) ErrorType {
 	if meaning := wordType(failure.Type); meaning != ErrorUnknown {
 		return meaning
@@ -100,7 +100,7 @@ func failureType(failure wire.Failure) ErrorType {
 	return wordType(failure.Code)
 }
 
-// wordType says what a word or a code for an error means. Some codes are statuses.
+// wordType returns the error type for a provider's type or code of an error. Some codes are HTTP statuses.
 func wordType(word string) ErrorType {
 	switch word {
 	case "invalid_request_error", "not_found_error", "request_too_large", "invalid_prompt":

@@ -7,19 +7,20 @@ import (
 	"github.com/coder/aibridged/internal/sse"
 )
 
-// passing gathers what of a stream goes to the client. Where an event may have to be withheld, each is passed on once it
-// is whole, with its bytes as they came; otherwise everything is, as it comes. The zero passing withholds nothing.
+// passing gathers the bytes of a stream that go to the client. If events may have to be withheld, each event is passed
+// on once it is whole, with its bytes unchanged; otherwise all bytes are passed on as they come. The zero passing
+// withholds nothing.
 type passing struct {
 	// withhold reports whether an event exists only because the gateway asked for it. Nil: no event does.
 	withhold func(sse.Event) bool
 
 	ready    []byte // For the client.
-	room     []byte // What ready is gathered in.
-	withheld bool   // The last event was.
-	afterCR  bool   // It ended with a CR: if a LF follows, it belongs to that line end.
+	room     []byte // The buffer of ready.
+	withheld bool   // The last event was withheld.
+	afterCR  bool   // The last event ended with a CR: a LF that follows belongs to the same line end.
 }
 
-// add adds a piece of the stream, whose events are given.
+// add adds a piece of the stream, and the events that the piece completes.
 func (p *passing) add(piece []byte, events iter.Seq[sse.Event]) {
 	for event := range events {
 		if p.withhold != nil {
@@ -46,7 +47,7 @@ func (p *passing) pass(event sse.Event) {
 	}
 }
 
-// take returns what is for the client since the last call. It is good until the next piece is added.
+// take returns the bytes for the client since the last call. They are valid until the next piece is added.
 func (p *passing) take() []byte {
 	ready := p.ready
 	if p.withhold != nil {

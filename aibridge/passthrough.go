@@ -49,7 +49,7 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 			shape.Write(w, r, failure)
 		},
 		BufferPool: b.providers.copies,
-		ErrorLog:   log.New(io.Discard, "", 0), // What it would say is told by ErrorHandler.
+		ErrorLog:   log.New(io.Discard, "", 0), // ErrorHandler logs the failures.
 	}
 	proxy.ServeHTTP(w, r)
 }

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// judgePath refuses every escaped path that another server could read as another path than the one that is matched
-// here. A path that it accepts has one reading: no empty, "." or ".." segments, no separators that some servers treat
-// as such, and no escapes that hide any of these.
+// judgePath refuses an escaped path if another server could read it as another path than the gateway does. A path that
+// it accepts can be read in one way only: it has no empty, "." or ".." segments, no characters that only some servers
+// treat as separators, and no escapes that hide any of these.
 func judgePath(escaped string) error {
 	if !strings.HasPrefix(escaped, "/") {
 		return errors.New("it must begin with a slash")
@@ -43,7 +43,7 @@ func judgePath(escaped string) error {
 	return nil
 }
 
-// judgeEscape takes the two hexadecimal digits of an escape.
+// judgeEscape judges an escape by its two hexadecimal digits.
 func judgeEscape(digits string) error {
 	high, low := unhex(digits[0]), unhex(digits[1])
 	if high < 0 || low < 0 {

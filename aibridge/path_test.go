@@ -42,7 +42,7 @@ func TestJudgePath(t *testing.T) {
 	}
 }
 
-// FuzzJudgePath holds an accepted path against what other servers do to paths: none of it changes one.
+// FuzzJudgePath checks that nothing that other servers do to paths changes an accepted one.
 func FuzzJudgePath(f *testing.F) {
 	for _, seed := range []string{"/anthropic/v1/messages", "/a/%2e%2e/b", "/a//b", "/a;x/b", "/a%252e", "/%61/b", "/a/b/"} {
 		f.Add(seed)

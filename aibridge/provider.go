@@ -14,22 +14,23 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// Provider is an upstream that the gateway relays to, as a value: its address, its routes and its key. It is made by a
-// constructor below, is not changed afterwards, and is safe for concurrent use. The zero value serves nothing.
+// Provider is an upstream that the gateway relays to, as a value: its address, its routes and its key. It is made by
+// [NewAnthropicProvider] or [NewOpenAIProvider], is not changed afterwards, and is safe for concurrent use. The zero
+// value serves nothing.
 type Provider struct {
 	kind      string
 	name      string
 	disabled  bool
 	base      *url.URL
-	prefix    string // Of the routes' paths, where the base URL has it already.
+	prefix    string // Taken off a route's path, since the base URL has it already.
 	routes    []route
 	key       string
 	setKey    func(header http.Header, key string)
-	keyHeader string // Where a caller's own credential stands first of all.
+	keyHeader string // The header that is preferred for a caller's own credential.
 	digests   bool
 	spans     trace.SpanStartOption
 	transport http.RoundTripper
-	watched   bool   // The transport asks what a request is sent for.
+	watched   bool   // The transport wants to know which interception a request belongs to.
 	idle      func() // Closes the transport's idle connections.
 	limits    Limits
 }
@@ -42,13 +43,13 @@ type ProviderOptions struct {
 	Key string
 	// Disabled keeps the name known: every request is answered with 503 and the reason.
 	Disabled bool
-	// Digests has the SHA-256 of both bodies recorded beside their sizes, by which records can be held against bytes that
-	// were kept. It costs a third of what the relay of a large request takes.
+	// Digests records the SHA-256 of both bodies beside their sizes, so that records can be compared with kept bytes.
+	// It costs a third of what relaying a large request costs.
 	Digests bool
 	// Limits bounds requests to this provider.
 	Limits Limits
-	// Transport carries the requests. Nil means a transport of the provider's own, by Limits; a given one keeps its
-	// own limits for dialling and for the beginning of an answer.
+	// Transport carries the requests. Nil means a transport of the provider's own, with the limits in Limits. A
+	// transport that is given here keeps its own limits for dialling and for the beginning of an answer.
 	Transport http.RoundTripper
 }
 
@@ -65,14 +66,14 @@ type providerKind struct {
 
 // route is one path of a provider.
 type route struct {
-	path   string       // With a slash at its end, everything below it too.
+	path   string       // If it ends in a slash, everything below it too.
 	format *wire.Format // Nil: passed through, not recorded.
 }
 
 var providerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
-// CheckProviderName returns why a name cannot be a provider's, or nil. A name is a segment of a path: what it may consist
-// of cannot lead out of that.
+// CheckProviderName returns an error that says why a name cannot be a provider's, or nil. A name is one segment of a
+// path, so it may only have characters that cannot end or change that segment.
 func CheckProviderName(name string) error {
 	if !providerName.MatchString(name) {
 		return fmt.Errorf("provider name %q: use lower-case letters and digits, in words joined by single hyphens", name)
@@ -111,7 +112,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	}, nil
 }
 
-// parseBaseURL does not repeat the URL in its errors: it may hold a credential.
+// parseBaseURL does not repeat the URL in its errors, since the URL may hold a credential.
 func parseBaseURL(raw string) (*url.URL, error) {
 	base, err := url.Parse(raw)
 	switch {
@@ -157,7 +158,7 @@ func (p *Provider) upstreamURL(escapedPath, query string) *url.URL {
 	escapedPath = strings.TrimPrefix(escapedPath, p.prefix)
 	path, err := url.PathUnescape(escapedPath)
 	if err != nil {
-		path = escapedPath // judgePath has refused what cannot be unescaped.
+		path = escapedPath // It cannot happen: judgePath refuses such a path.
 	}
 	target.Path = p.base.Path + path
 	target.RawPath = p.base.EscapedPath() + escapedPath
@@ -165,7 +166,7 @@ func (p *Provider) upstreamURL(escapedPath, query string) *url.URL {
 	return &target
 }
 
-// idleCloser returns what closes a transport's idle connections.
+// idleCloser returns the function that closes a transport's idle connections, or one that does nothing.
 func idleCloser(transport http.RoundTripper) func() {
 	if closer, ok := transport.(interface{ CloseIdleConnections() }); ok {
 		return closer.CloseIdleConnections

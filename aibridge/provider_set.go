@@ -40,15 +40,15 @@ func (s *ProviderSet) CloseIdleConnections() {
 	}
 }
 
-// destination is where a request goes: what one look-up found.
+// destination is where a request goes.
 type destination struct {
 	provider *Provider
 	route    route
 	path     string // Escaped, below the provider's name.
 }
 
-// find judges a request's path and returns where it leads, or an *[apierror.Error]. What is judged here is, byte for
-// byte, what goes upstream.
+// find judges a request's path and returns where it leads, or an *[apierror.Error]. The path goes upstream byte for
+// byte as it was judged.
 func (s *ProviderSet) find(r *http.Request) (destination, error) {
 	escaped := r.URL.EscapedPath()
 	if err := judgePath(escaped); err != nil {

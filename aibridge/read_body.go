@@ -12,8 +12,9 @@ import (
 	"github.com/coder/aibridged/internal/contentcoding"
 )
 
-// readBody reads a request's body whole: what goes on is judged before it is sent, can be sent again, and a client that
-// leaves is only noticed once its body has been read. The caller holds the body. The error is an *[apierror.Error].
+// readBody reads the whole body of a request. The body can then be judged before it is sent, and sent again; and
+// net/http notices that a client left only once its body has been read. The caller holds the body. The error is an
+// *[apierror.Error].
 func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bodyBuffers) (*body, error) {
 	tooLarge := &apierror.Error{Status: http.StatusRequestEntityTooLarge, Text: "request body too large"}
 	if r.ContentLength > limits.RequestBody {
@@ -23,7 +24,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bo
 		return newBody(nil, nil), nil
 	}
 	controller := http.NewResponseController(w)
-	data := buffers.lend(r.ContentLength + 1) // One more, to see the end without growing.
+	data := buffers.lend(r.ContentLength + 1) // One byte more, so that Read finds the end without a larger buffer.
 	for {
 		if len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
@@ -45,7 +46,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bo
 		}
 		buffers.takeBack(data)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			// It stays, or net/http would wait for the rest of the body before it answers.
+			// The deadline stays, or net/http would wait for the rest of the body before it answers.
 			w.Header().Set("Connection", "close")
 			return nil, &apierror.Error{Status: http.StatusRequestTimeout, Text: "request body did not arrive in time", Cause: err}
 		}
@@ -67,5 +68,5 @@ func decodeRequest(header http.Header, body []byte, limit int64) ([]byte, error)
 	return nil, &apierror.Error{Status: http.StatusBadRequest, Text: "request body is not in its content encoding", Cause: err}
 }
 
-// codingOf returns the content coding of a message, whose several lines are one list.
+// codingOf returns the content coding of a message. Several lines of it are one list.
 func codingOf(header http.Header) string { return strings.Join(header["Content-Encoding"], ",") }

@@ -8,22 +8,22 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrNoRoom is what a [Recorder] fails with while it has no room for another interception. Its client is told to come
-// back; any other error is one that no second try mends.
+// ErrNoRoom is the error of a [Recorder] that has no room for another interception at the moment. The client is told to
+// try again later; after any other error it is not.
 var ErrNoRoom = errors.New("no room for records")
 
 // Recorder takes the records of interceptions.
 type Recorder interface {
-	// Record takes records in their order: all of them or, where it fails, none that counts. The commit says when they
-	// will not be lost any more; a nil one says that they will not. Records of one interception come from one goroutine,
-	// the start in the first call and the end in the last; those of different interceptions come concurrently. No records
-	// is no call.
+	// Record takes records in their order: all of them or, if it fails, none that counts. The commit says when they are
+	// safe, which is when they cannot be lost any more; a nil commit says that they are safe already. One goroutine
+	// records one interception, the start in the first call and the end in the last; different interceptions are
+	// recorded concurrently. Each call has at least one record.
 	Record(ctx context.Context, records ...Record) (Commit, error)
 }
 
-// Commit is on the way to where records are not lost.
+// Commit says when records are safe.
 type Commit interface {
-	// Wait returns once they are there. It fails where they may be lost all the same, or with the context's error.
+	// Wait returns once they are safe. It fails if they may be lost, or with the context's error.
 	Wait(ctx context.Context) error
 }
 
@@ -51,7 +51,7 @@ const (
 	CredentialBYOK CredentialKind = "byok"
 )
 
-// InterceptionStart is recorded before the upstream is called: no record, no request.
+// InterceptionStart is recorded before the upstream is called. A request whose start cannot be recorded is not sent.
 type InterceptionStart struct {
 	ID           uuid.UUID // Version 7. It serves as the record's id too.
 	InitiatorID  string
@@ -137,17 +137,17 @@ const (
 	ErrorUnknown      ErrorType = "unknown"
 )
 
-// InterceptionEnd closes an interception: every start has one, whatever happened between.
+// InterceptionEnd ends an interception. Every start is followed by one, however the request went.
 type InterceptionEnd struct {
 	RecordID       uuid.UUID
 	InterceptionID uuid.UUID
 	EndedAt        time.Time
-	CredentialHint string // Of the key that served.
+	CredentialHint string // Of the credential that went upstream.
 	ErrorType      ErrorType
 	ErrorMessage   string // At most 1,024 bytes, whole characters.
 
-	// ResponseBytes and ResponseSHA256 are those of the upstream's answers, one behind the other, up to the event that
-	// ended the last one. The hash is nil where there was none.
+	// ResponseBytes and ResponseSHA256 are those of the upstream's answers, one behind the other, up to and with the
+	// read that brought the event that ended the last one. The hash is nil where there was none.
 	ResponseBytes  int64
 	ResponseSHA256 []byte
 }

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// longestErrorMessage is what a record keeps of one, in bytes.
+	// longestErrorMessage is how many bytes a record keeps of an error message.
 	longestErrorMessage = 1024
-	// longestName is what a record keeps of a text that a client or an upstream chooses to name something by, in bytes:
-	// a model, a session, an agent, a tool, an id.
+	// longestName is how many bytes a record keeps of a name that a client or an upstream chose: of a model, a session,
+	// an agent, a tool or an id.
 	longestName = 1024
 )
 
@@ -25,7 +25,7 @@ type naming struct {
 	cut bool // A name was too long.
 }
 
-// name returns a text as a record keeps it. Most names it returns as they are.
+// name returns a text as a record keeps it. Most names are returned unchanged.
 func (n *naming) name(text string) string {
 	text = storable.Text(text)
 	kept := storable.Cut(text, longestName)
@@ -33,7 +33,7 @@ func (n *naming) name(text string) string {
 	return kept
 }
 
-// flag returns metadata that says that a name was cut, where one was. The metadata that it is given stays as it is.
+// flag returns metadata, with a mark if a name was cut. It does not change the metadata that it is given.
 func (n *naming) flag(metadata Metadata) Metadata {
 	if !n.cut {
 		return metadata
@@ -68,7 +68,7 @@ func (i *interception) start(of beginning) *InterceptionStart {
 	return start
 }
 
-// prompt returns the record of what a person typed, or nil where nobody typed anything. It is kept whole.
+// prompt returns the record of what a person typed, or nil if nobody typed anything. The text is kept whole.
 func (i *interception) prompt(client *client) *PromptUsage {
 	typed := client.typed(i.asks)
 	if len(typed) == 0 {
@@ -92,7 +92,7 @@ func (i *interception) prompt(client *client) *PromptUsage {
 	}
 }
 
-// rest returns all records but the start and the prompt: what each round left, and the end.
+// rest returns all records but the start and the prompt: those of each round, and the end.
 func (i *interception) rest(c *conclusion) []Record {
 	var records []Record
 	for _, round := range i.rounds {
@@ -110,7 +110,8 @@ func (i *interception) rest(c *conclusion) []Record {
 	})
 }
 
-// roundRecords returns what the answer of one round leaves: its usage, then the calls and the thoughts in their order.
+// roundRecords returns the records of one round's answer: its usage, then its tool calls in their order, then its
+// thoughts in theirs.
 func (i *interception) roundRecords(round *round) []Record {
 	seen := round.said()
 	now := i.started.Add(time.Since(i.started))
@@ -160,7 +161,7 @@ func (i *interception) roundRecords(round *round) []Record {
 	return records
 }
 
-// usageMetadata holds what of a usage has no field of its own.
+// usageMetadata returns what a usage says that has no field of its own.
 func usageMetadata(seen wire.Answer, round *round, names *naming) Metadata {
 	metadata := make(Metadata, len(seen.Usage.Extra)+3)
 	for kind, count := range seen.Usage.Extra {
@@ -185,8 +186,8 @@ func usageMetadata(seen wire.Answer, round *round, names *naming) Metadata {
 	return metadata
 }
 
-// toolInput returns the model's arguments as the JSON that a record holds: the model's own bytes, or where these are no
-// JSON, a JSON string of them. It also reports whether they had to be changed.
+// toolInput returns the model's arguments as the JSON that a record holds: the model's own bytes or, if these are no
+// JSON, a JSON string that holds them. It also reports whether the bytes had to be changed to be storable.
 func toolInput(raw string) (string, bool) {
 	input := storable.Text(raw)
 	if json.Valid([]byte(input)) {
@@ -211,7 +212,7 @@ func flagged(metadata Metadata, changed bool) Metadata {
 	return metadata
 }
 
-// newRecordID returns an id of ours, never the provider's.
+// newRecordID returns a new id of our own, never one of a provider's.
 func newRecordID() uuid.UUID {
 	id, err := uuid.NewV7()
 	if err != nil {

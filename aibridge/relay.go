@@ -14,7 +14,8 @@ import (
 	"github.com/coder/aibridged/internal/observe"
 )
 
-// relay is one bridged request on its way. It belongs to the handler's goroutine, which alone writes to the client.
+// relay is one bridged request while it is served. It belongs to the handler's goroutine, which alone writes to the
+// client.
 type relay struct {
 	*interception
 
@@ -84,12 +85,13 @@ func (x *relay) read(caller Caller) error {
 		return nil
 	}
 	edited, err := jsonedit.Splice(plain, x.asks.Edits...)
-	// What is edited goes upstream without its coding: to encode it again would make other bytes anyway.
+	// An edited body goes upstream without its content coding: to encode it again would not give the client's bytes
+	// either.
 	x.sent, x.plain = newBody(edited, nil), true
 	return err
 }
 
-// beginning returns what the start says of the request.
+// beginning returns what the record of the start says about the request.
 func (x *relay) beginning(caller Caller) beginning {
 	client := recogniseClient(x.request.Header, x.asks)
 	sum := newBodySum(x.provider.digests)
@@ -123,14 +125,14 @@ func (x *relay) send(caller Caller) (*http.Response, error) {
 		span.End()
 		return nil, err
 	}
-	x.letGo() // There is one round: a stream that lasts for minutes does not hold its request.
+	x.letGo() // There is only one round, so a stream that lasts for minutes need not hold its request.
 	x.answered(answerHead{
 		status: response.StatusCode, coding: codingOf(response.Header), isStream: x.isStream(response), span: span,
 	})
 	return response, nil
 }
 
-// roundTrip sends a request, and tells those who look on what it is sent for.
+// roundTrip sends a request. If the transport is watched, it says which interception the request belongs to.
 func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 	if !x.provider.watched {
 		return x.provider.transport.RoundTrip(out)
@@ -143,7 +145,7 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 // upstreamRequest returns the request that goes upstream.
 func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Request {
 	header := x.credential.forward(x.request.Header, x.provider)
-	delete(header, "Accept-Encoding") // What is coded can only be read along with an effort.
+	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
 		delete(header, "Content-Encoding")
 	}
@@ -158,7 +160,8 @@ func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Reques
 	return out.WithContext(ctx)
 }
 
-// letGo lets go of the request's bodies. What the transport is still sending, it holds itself, until the end.
+// letGo releases the request's bodies. A body that the transport is still sending stays held until it is sent: see
+// sending.
 func (x *relay) letGo() {
 	for _, body := range [...]**body{&x.asked, &x.sent} {
 		if *body != nil {
@@ -168,8 +171,7 @@ func (x *relay) letGo() {
 	}
 }
 
-// answer copies an answer to the client, and notes it. An error is one that the client can still be told of; where it is
-// too late for that, the connection is broken off.
+// answer copies an answer to the client and notes what it says. If it fails, fail tells the client.
 func (x *relay) answer(answer *http.Response) error {
 	defer answer.Body.Close()
 	round := x.rounds[len(x.rounds)-1]
@@ -197,7 +199,7 @@ func (x *relay) writeHead(answer *http.Response) error {
 	return nil
 }
 
-// fail answers a request in the place of its upstream, where nothing of the answer has been sent yet.
+// fail answers a request with an error if no answer has begun, and otherwise breaks the connection off.
 func (x *relay) fail(err error) {
 	if x.client.started {
 		abort(x.client, x.request)
@@ -209,7 +211,7 @@ func (x *relay) fail(err error) {
 	x.format.Shape.Write(x.client, x.request, x.failure)
 }
 
-// ending says how the request ended, as far as only its carrier knows.
+// ending returns what only the relay knows about how the request ended.
 func (x *relay) ending() ending {
 	left := x.ctx.Err() != nil && errors.Is(context.Cause(x.ctx), context.Canceled)
 	return ending{
@@ -217,14 +219,14 @@ func (x *relay) ending() ending {
 	}
 }
 
-// close ends the interception, whatever happened: it runs deferred, also while a panic passes.
+// close ends the interception in any case. It runs deferred, also during a panic.
 func (x *relay) close() {
 	reason := recover()
 	ending := x.ending()
 	ending.panicked = reason != nil && reason != http.ErrAbortHandler
-	_ = x.conclude(x.ctx, ending) // Says so itself where it fails.
+	_ = x.conclude(x.ctx, ending) // It logs its own failure.
 	x.end(x.ctx, x.failure)
 	if reason != nil {
-		panic(reason) // The one who logs it still finds the stack below this.
+		panic(reason) // The stack of the first panic is still below this one, for the log.
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// reused is a ResponseWriter that keeps nothing, so that what is measured is the relay's.
+// reused is a ResponseWriter that keeps nothing, so that only the relay is measured.
 type reused struct{ header http.Header }
 
 func (w *reused) Header() http.Header { return w.header }
@@ -24,7 +24,8 @@ func (w *reused) WriteHeader(status int) {
 func (w *reused) Write(p []byte) (int, error) { return len(p), nil }
 func (w *reused) Flush()                      {}
 
-// BenchmarkRelay is a request's way through the bridge without a network, a log and a queue: what the relay adds to those.
+// BenchmarkRelay sends a request through the bridge without a network, a log or a queue, to measure what the relay
+// itself costs.
 func BenchmarkRelay(b *testing.B) {
 	event := "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"some words of it\"}}\n\n"
 	stream := pieces{beginning}

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// errTruncated is how an answer ends for its client when the upstream left out the event that ends one.
+// errTruncated is the error of an answer that its upstream ended without the event that ends one.
 var errTruncated = errors.New("upstream ended its answer without the event that ends one")
 
 // answerHead is what is known of an answer before its first byte.
@@ -23,18 +23,18 @@ type answerHead struct {
 	span     trace.Span // Ends with the answer's last byte.
 }
 
-// round is what one upstream answer has said so far. It passes nothing on: it only notes.
+// round is what one upstream answer has said so far. It sends nothing to the client.
 type round struct {
 	answerHead
 
 	tracker wire.Tracker
 	events  sse.Splitter
-	decoder *contentcoding.Stream // Of a stream that is coded.
+	decoder *contentcoding.Stream // For a coded stream.
 
 	unread bool // It was too large or coded in an unknown way, and only relayed.
 	ended  bool
-	err    error        // How it ended; nil in good order.
-	seen   *wire.Answer // What it said, once that was asked for.
+	err    error        // Why it broke off; nil: it did not.
+	seen   *wire.Answer // What it said; nil: nothing has asked for that yet.
 }
 
 func newRound(head answerHead, tracker wire.Tracker) *round {
@@ -50,26 +50,26 @@ func newRound(head answerHead, tracker wire.Tracker) *round {
 
 func isCoded(coding string) bool { return coding != "" && coding != "identity" }
 
-// said returns what the answer has said. It is for when nothing more will be read.
+// said returns what the answer has said. It is called only when nothing more will be read.
 func (r *round) said() wire.Answer {
 	if r.seen == nil {
 		seen := r.tracker.Answer()
 		if r.unread && r.decoder != nil && !seen.Terminal {
-			seen = wire.Answer{} // What is not in the coding that it claims may be anything.
+			seen = wire.Answer{} // Bytes that are not in the coding that they claim may be anything.
 		}
 		r.seen = &seen
 	}
 	return *r.seen
 }
 
-// isOver reports whether the event was seen that ends the answer: what comes after it says nothing.
+// isOver reports whether the event that ends the answer has been seen. The tracker is shown nothing after it.
 func (r *round) isOver() bool { return r.tracker.Ended() }
 
 // mayEnd reports whether the bytes that came last may be the last ones.
 func (r *round) mayEnd() bool { return r.tracker.MayEnd() }
 
-// follow notes the bytes of a stream that came next, and yields the events that they complete. Those of a coded stream
-// are not yielded: the client gets it as it is.
+// follow notes the next bytes of a stream, and yields the events that they complete. It yields no events of a coded
+// stream, which the client gets as it is.
 func (r *round) follow(p []byte) iter.Seq[sse.Event] {
 	return func(yield func(sse.Event) bool) {
 		switch {
@@ -77,7 +77,7 @@ func (r *round) follow(p []byte) iter.Seq[sse.Event] {
 			r.note(r.events.Feed(p), yield)
 			return
 		case r.decoder == nil:
-			return // In a coding that nobody knows.
+			return // The coding is unknown.
 		}
 		for plain := range r.decoder.Feed(p) {
 			r.note(r.events.Feed(plain), nothing)
@@ -85,8 +85,8 @@ func (r *round) follow(p []byte) iter.Seq[sse.Event] {
 	}
 }
 
-// rest is follow for when no byte comes any more: it yields what no blank line ended. Clean says that the upstream ended
-// the answer in good order.
+// rest is follow at the end of the stream: it yields the event that no blank line ended. clean says that the upstream
+// ended the answer without an error.
 func (r *round) rest(clean bool) iter.Seq[sse.Event] {
 	return func(yield func(sse.Event) bool) {
 		switch {
@@ -118,7 +118,7 @@ func (r *round) note(events iter.Seq[sse.Event], pass func(sse.Event) bool) {
 	}
 }
 
-// read notes an answer that is no stream, from its bytes: all of them, or those that came before it broke off.
+// read notes an answer that is no stream, from its whole body.
 func (r *round) read(body []byte) {
 	plain, err := contentcoding.Decode(r.coding, body, mostRead)
 	if err != nil {
@@ -128,8 +128,8 @@ func (r *round) read(body []byte) {
 	r.tracker.Observe(sse.Event{Data: plain})
 }
 
-// finish notes that the upstream ended the answer, with io.EOF or as it should not have. It returns how the client is
-// to be told: io.EOF is a clean end.
+// finish notes that the answer has ended: err is io.EOF, or says why the answer broke off. It returns io.EOF if the
+// answer is to end cleanly for the client, and otherwise why it must be broken off.
 func (r *round) finish(err error) error {
 	if r.ended {
 		return err
@@ -153,8 +153,8 @@ func (r *round) finish(err error) error {
 	return io.EOF
 }
 
-// abandon notes that nobody reads on, if nobody has read to the end. Of a coded stream, what came until then is decoded;
-// what has not become an event may yet have become one.
+// abandon notes that the answer will not be read to its end, unless it has been. It decodes what has come of a coded
+// stream, and notes the events in that. It does not note an incomplete event, since more of it could have come.
 func (r *round) abandon() {
 	if r.ended || r.decoder == nil {
 		return
@@ -172,8 +172,8 @@ func (r *round) close() {
 	}
 }
 
-// unreadEvents is how many events were relayed without being understood: what they said is in no record. A body that
-// could not be read whole is one.
+// unreadEvents returns how many events were relayed without being understood: no record has what they said. A body that
+// could not be read counts as one.
 func (r *round) unreadEvents() int {
 	if r.unread {
 		return r.said().Unread + 1

@@ -8,22 +8,23 @@ import (
 	"sync"
 )
 
-// sending is a request that a transport is sending. Informational answers (1xx) to it are passed on to the client,
-// without their headers, which nothing checks; and its body is held until the transport has let go of it.
+// sending is a request that a transport is sending. It passes informational answers (1xx) on to the client, without
+// their headers, since nothing checks these, and holds the body until the transport has sent it.
 //
-// A transport says so by [httptrace.ClientTrace.WroteRequest]. One that never does keeps the body: its buffer is left to
-// the garbage collector, and never used again while somebody may read it.
+// A transport calls [httptrace.ClientTrace.WroteRequest] when it has sent the body. If it never does, the body is never
+// released: its buffer is left to the garbage collector, so that no other request uses it while the transport may read
+// it.
 type sending struct {
 	client http.ResponseWriter
 	body   *body
 
 	mu    sync.Mutex // Guards what follows: a transport calls from goroutines of its own.
 	begun bool       // The answer has begun: the client is the handler's alone.
-	letGo bool       // Of the body.
+	letGo bool       // The body has been released.
 }
 
-// follow returns a context for a request with that body. The caller holds the body meanwhile, and calls answered once
-// the transport has returned.
+// follow returns a context for a request with that body. The caller holds the body during the call, and calls answered
+// once the transport has returned.
 func (s *sending) follow(ctx context.Context) context.Context {
 	s.body.hold()
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

@@ -2,11 +2,11 @@
 // which of them go upstream.
 //
 //	presented, err := credential.Present(r.Header)          // Who is asking, and with whose provider credential.
-//	header := credential.WithoutToken(r.Header, presented)  // The same request less what is the gateway's own.
-//	own := credential.OwnOf(header, "X-Api-Key")            // The one provider credential of the caller's that goes on.
+//	header := credential.WithoutToken(r.Header, presented)  // The same header without the gateway's own credentials.
+//	own := credential.OwnOf(header, "X-Api-Key")            // The caller's provider credential that goes upstream.
 //	out := credential.Forward(header, own.Header)           // The header that goes upstream.
 //
-// It checks no credential: it says where one stands.
+// It does not check whether a credential is valid; it only finds it.
 package credential
 
 import (
@@ -25,7 +25,7 @@ const (
 	APIKey        = "X-Api-Key"
 )
 
-// LongestToken bounds what a control plane is asked about, in bytes.
+// LongestToken is how long a token may be, in bytes. A control plane is not asked about a longer one.
 const LongestToken = 4096
 
 // Errors of [Present], which callers tell apart with [errors.Is].
@@ -38,9 +38,9 @@ var (
 	ErrMalformed = errors.New("not a token")
 )
 
-// Presented is what a request says of who sends it.
+// Presented is what a request says about its sender.
 type Presented struct {
-	// Token is the gateway's own, as it stands in the request; empty where the caller is delegated.
+	// Token is the gateway's token, as the request has it; empty if the caller is delegated.
 	Token string
 	// BYOK says that the provider credential in the request is the caller's own.
 	BYOK bool
@@ -74,7 +74,7 @@ func Delegated(header http.Header) (Presented, error) {
 	return Presented{BYOK: len(header[GovernanceHeader]) > 0}, nil
 }
 
-// Token returns the token that a request presents, or nothing. It does not say whether it can be one.
+// Token returns the token that a request presents, or an empty string. It does not check whether that can be a token.
 func Token(header http.Header) string {
 	token, _ := tokenOf(header)
 	return token
@@ -92,7 +92,7 @@ func tokenOf(header http.Header) (token string, presented bool) {
 	return "", strings.EqualFold(scheme, "Bearer")
 }
 
-// bearer returns the token of an Authorization header, nothing for other schemes.
+// bearer returns the token of an Authorization header, or an empty string for other schemes.
 func bearer(value string) string {
 	scheme, token, _ := strings.Cut(value, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -110,8 +110,8 @@ func isPrintable(token string) bool {
 	return true
 }
 
-// WithoutToken returns a copy of a request's header without the gateway's own credentials, wherever they stand. With
-// the gateway's key (no BYOK) no provider credential stays either.
+// WithoutToken returns a copy of a request's header without the gateway's own credentials, wherever they stand. If the
+// provider's credential is the gateway's (no BYOK), Authorization and X-Api-Key are left out, too.
 func WithoutToken(header http.Header, presented Presented) http.Header {
 	kept := make(http.Header, len(header)+1) // One more: the provider's key will come in.
 	for name, values := range header {
@@ -136,7 +136,8 @@ func holds(values []string, token string) bool {
 
 // Own is the provider credential that a caller brings.
 type Own struct {
-	// Header is where it stands, and the only header of its kind that goes upstream; empty where there is none.
+	// Header is the header that holds it, the only one of the credential headers that goes upstream; empty: there is
+	// none.
 	Header string
 	// Key is the credential without its scheme.
 	Key string

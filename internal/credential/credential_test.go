@@ -49,7 +49,7 @@ func TestFault041Twins(t *testing.T) {
 	}
 }
 
-// TestForward is behaviour 2.1: what goes upstream of a header, with the gateway's key and with the caller's own.
+// TestForward is behaviour 2.1: which headers go upstream, with the gateway's key and with the caller's own.
 func TestForward(t *testing.T) {
 	header := http.Header{
 		"Accept": {"*/*"}, "Anthropic-Beta": {"a", "b"}, "User-Agent": {"x/1"}, "X-Request-Id": {"1"},
@@ -128,7 +128,7 @@ func TestFault038QueryCredentials(t *testing.T) {
 	}
 }
 
-// FuzzPresent holds what is presented against what is passed on: a token that counts is in no header that goes on.
+// FuzzPresent checks that the token of a request is in no header that is passed on.
 func FuzzPresent(f *testing.F) {
 	f.Add("tok", "Bearer own", "own", "a tok b")
 	f.Add("", "bEaReR  tok ", "", "x")

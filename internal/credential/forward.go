@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Forward returns a copy of a request's header as it goes upstream: less what is for this hop alone, what is the host's
-// or the gateway's own, what the edge in front tells of the client's address, and all provider credentials but the one
-// in the header own. Where own is empty, what belongs to a credential goes with it: the organisation and the project
-// that a key of the gateway's has nothing to do with.
+// Forward returns a copy of a request's header as it goes upstream. It leaves out what is for this hop only, what
+// belongs to the host or to the gateway, what a proxy in front says about the client's address, and all provider
+// credentials but the one in the header own. If own is empty, it also leaves out the organisation and the project: they
+// belong to the caller's credential and not to the gateway's key.
 func Forward(header http.Header, own string) http.Header {
 	out := make(http.Header, len(header)+1) // One more: the provider's key will come in.
 	for name, values := range header {
@@ -25,7 +25,7 @@ func Forward(header http.Header, own string) http.Header {
 	return out
 }
 
-// stays reports whether a header ends at the gateway, whatever its value. BYOK says that the credential that goes
+// stays reports whether a header ends at the gateway, whatever its value. byok says that the credential that goes
 // upstream is the caller's.
 func stays(name string, byok bool) bool {
 	switch name {
@@ -34,12 +34,12 @@ func stays(name string, byok bool) bool {
 		return true
 	case "Cookie", "Coder-Session-Token": // For the host.
 		return true
-	case Authorization, APIKey, "Api-Key", "X-Goog-Api-Key": // Credentials, of which the caller's own may go.
+	case Authorization, APIKey, "Api-Key", "X-Goog-Api-Key": // Credentials. Forward lets the caller's own pass.
 		return true
 	case "Openai-Organization", "Openai-Project", "Chatgpt-Account-Id", "X-Goog-User-Project": // They belong to a credential.
 		return !byok
 	case "Forwarded", "Via", "Cdn-Loop", "True-Client-Ip", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip",
-		"X-Amzn-Trace-Id", "X-Original-Forwarded-For", "X-Original-Host", "X-Azure-Clientip", "X-Azure-Socketip", "Fastly-Client-Ip": // Of the edge.
+		"X-Amzn-Trace-Id", "X-Original-Forwarded-For", "X-Original-Host", "X-Azure-Clientip", "X-Azure-Socketip", "Fastly-Client-Ip": // From a proxy in front.
 		return true
 	}
 	for _, prefix := range [...]string{"X-Forwarded-", "Cf-", "Fly-", "X-Envoy-", "X-Coder-Ai-Governance-", "X-Ai-Bridge-"} {
@@ -50,6 +50,6 @@ func stays(name string, byok bool) bool {
 	if !strings.Contains(name, "_") {
 		return false
 	}
-	// Some servers read an underscore as a hyphen: what would be judged under its real name must not pass as a twin.
+	// Some servers read an underscore as a hyphen, so the name is judged with hyphens in their place.
 	return stays(http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")), byok)
 }

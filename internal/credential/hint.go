@@ -5,10 +5,12 @@ import (
 	"unicode/utf8"
 )
 
-// shortestRedacted is how long a key must be, in bytes, to be told from ordinary words.
+// shortestRedacted is how long a key must be, in bytes, for Redact to look for it: a shorter one could be an ordinary
+// word.
 const shortestRedacted = 5
 
-// Hint tells keys apart without telling them: the first and last characters, fewer of them the shorter the key is.
+// Hint returns the first and last characters of a key, which tell keys apart without giving them away. The shorter the
+// key is, the fewer characters it returns.
 func Hint(key string) string {
 	length := utf8.RuneCountInString(key)
 	if length == 0 {
@@ -33,7 +35,7 @@ func Hint(key string) string {
 	return key[:begin] + "..." + key[end:]
 }
 
-// Redact takes a key out of a text that an upstream wrote, and puts its hint there.
+// Redact replaces a key by its hint in a text that an upstream wrote.
 func Redact(text, key string) string {
 	if len(key) < shortestRedacted {
 		return text

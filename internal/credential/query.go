@@ -6,7 +6,7 @@ import (
 )
 
 // Query returns a query without the parameters that APIs read keys from, without those that hold the gateway's token,
-// and without those that cannot be read in one way alone. The rest stays as it is, byte for byte.
+// and without those that servers could read in different ways. The rest stays as it is, byte for byte.
 func Query(query, token string) string {
 	if query == "" {
 		return ""

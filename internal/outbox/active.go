@@ -11,8 +11,8 @@ func (q *Queue) writable(size int64) (*segment, error) {
 	return q.begin()
 }
 
-// begin makes a new segment the active one, and has it synced whatever becomes of it: the one before can only go when it
-// lasts. The caller has q.appending.
+// begin makes a new segment the active one, and requests its sync even if nothing is appended to it: the segment before
+// it can be removed only once this one is durable. The caller has q.appending.
 func (q *Queue) begin() (*segment, error) {
 	s, err := q.createSegment(q.end)
 	if err != nil {
@@ -29,7 +29,8 @@ func (q *Queue) begin() (*segment, error) {
 	return s, nil
 }
 
-// seal ends the active segment, where its frames do: the next Append begins another. The caller has q.appending.
+// seal ends the active segment and cuts off what was written ahead: the next Append begins another. The caller has
+// q.appending.
 func (q *Queue) seal() {
 	s := q.active
 	cut := s != nil && q.cutAhead(s)
@@ -44,13 +45,14 @@ func (q *Queue) seal() {
 	}
 	q.mu.Unlock()
 	if clean != nil {
-		_ = clean.Close() // All that is in there has been synced.
+		_ = clean.Close() // All that is in it has been synced.
 	}
 }
 
-// makeRoom begins another segment behind the last one, from which everything has been delivered, since the disk is
-// full. The old one goes when the new one is synced, and no earlier: nothing else says what came before it. The caller
-// has q.appending.
+// makeRoom is for when the disk is full and everything has been delivered. If part of the reserve has been used and can
+// be filled again, it does only that. Otherwise it begins another segment, so that the old one can be removed. That
+// happens once the new one is synced, and no earlier, since nothing else says what came before it. The caller has
+// q.appending.
 func (q *Queue) makeRoom() {
 	if q.active != nil && q.active.size == 0 {
 		return

@@ -6,17 +6,17 @@ const (
 	zerosBytes = 64 << 10
 )
 
-// ahead says how far a segment has been written ahead: behind the last frame it holds zeros. A sync of bytes that have
-// their place on the disk already is a write to that place; where a file becomes longer, or only has the place promised
-// to it, most file systems write their journal too, which takes half as long again.
+// ahead says how far a segment has been written ahead: behind the last frame it holds zeros. If bytes have their place
+// on the disk already, a sync only writes to that place. If the file became longer, or its place was only reserved,
+// most file systems write their journal too, which takes half as long again.
 type ahead struct {
-	end int64 // Up to where in the file. Before the end of the frames: there are no zeros.
+	end int64 // The offset in the file where the zeros end. If it is before the end of the frames, there are none.
 	off bool  // The disk had no room for it, or failed: this segment grows with its frames.
 }
 
-// writeAhead writes zeros to a segment, behind where frames of so many bytes are about to be written, unless there are
-// some. It is for the sake of syncs alone: in Kernel, which syncs ten times a second, it does nothing, and where it fails
-// nothing is left of it. The caller has q.appending.
+// writeAhead writes zeros to a segment where frames of so many bytes are about to be written, and behind them, unless
+// there are enough already. Its only purpose is to make syncs faster: in Kernel, which syncs ten times a second, it
+// does nothing. If it fails, it cuts the zeros off again. The caller has q.appending.
 func (q *Queue) writeAhead(s *segment, frames int64) {
 	begin := s.offset(s.end())
 	if s.ahead.off || begin+frames <= s.ahead.end || q.options.Durability != Sync {
@@ -27,7 +27,7 @@ func (q *Queue) writeAhead(s *segment, frames int64) {
 	for at := max(begin, s.ahead.end); at < to; at += zerosBytes {
 		if _, err := s.file.WriteAt(zeros[:min(to-at, zerosBytes)], at); err != nil {
 			s.ahead = ahead{off: true}
-			_ = s.file.Truncate(begin) // Zeros that stay do no harm but for the room they take.
+			_ = s.file.Truncate(begin) // If this fails, the zeros only take room.
 			return
 		}
 	}

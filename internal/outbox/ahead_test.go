@@ -20,7 +20,7 @@ func zerosBehind(t *testing.T, path string) int {
 	return len(content) - len(bytes.TrimRight(content, "\x00"))
 }
 
-// TestAhead holds where zeros are: behind the frames of the segment that is written to, in Sync, and nowhere else.
+// TestAhead checks where zeros are: behind the frames of the segment that is written to, in Sync, and nowhere else.
 func TestAhead(t *testing.T) {
 	for name, durability := range map[string]Durability{"sync": Sync, "kernel": Kernel} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestAheadSmall holds that zeros go no further than their segment.
+// TestAheadSmall checks that zeros go no further than their segment.
 func TestAheadSmall(t *testing.T) {
 	dir := t.TempDir()
 	q := mustOpen(t, dir, Options{SegmentBytes: 300})
@@ -139,7 +139,7 @@ func withZeros(l layout) (longer layout, last string) {
 }
 
 // TestFault077TornAhead ends the process in the middle of a write, or the machine before it has reached the disk: what
-// is there of the last entry, sector by sector, is passed over in silence.
+// is left of the last entry, sector by sector, is ignored.
 func TestFault077TornAhead(t *testing.T) {
 	want := numbered(0, 3)
 	long := strings.Repeat("entry 3 ", 200)
@@ -158,7 +158,7 @@ func TestFault077TornAhead(t *testing.T) {
 				t.Fatalf("cut at %d, the frame at %d: %+v", cut, begin, stats)
 			}
 		}
-		// Zeros that begin within the last sector are not what a process or machine leaves: it was whole.
+		// Zeros that begin within the last sector are no remains of a write: the frame was whole.
 		cut := end - 1 - shift%9
 		if cut <= (end-1)/sectorBytes*sectorBytes {
 			continue
@@ -171,8 +171,8 @@ func TestFault077TornAhead(t *testing.T) {
 	}
 }
 
-// TestFault077DamageBeforeZeros has damage in a segment that ends in zeros: it costs the entry that it hit, and it is
-// counted, be that entry the last one.
+// TestFault077DamageBeforeZeros has damage in a segment that ends in zeros: it costs the entry that it hit, and is
+// counted, even if that entry is the last one.
 func TestFault077DamageBeforeZeros(t *testing.T) {
 	want := numbered(0, 6)
 	l, last := withZeros(written(t, 0, want...))
@@ -217,7 +217,8 @@ func TestFault077HoleOfZeros(t *testing.T) {
 	}
 }
 
-// TestFault077ZerosNotLast has zeros at the end of a segment before the last, where none are left: that is damage.
+// TestFault077ZerosNotLast has zeros at the end of a segment before the last, where a queue leaves none: that is
+// damage.
 func TestFault077ZerosNotLast(t *testing.T) {
 	l, dir := written(t, 80, numbered(0, 6)...), t.TempDir()
 	name := l.segments[0]
@@ -248,8 +249,8 @@ func TestZerosStaySilent(t *testing.T) {
 	}
 }
 
-// TestFault119Grown opens what the program before zeros left: two segments, of which one entry was delivered and one is
-// dead. The last segment may be torn.
+// TestFault119Grown opens what a program left that did not write zeros ahead: two segments, of which one entry was
+// delivered and one is dead. The last segment may be torn.
 func TestFault119Grown(t *testing.T) {
 	for _, torn := range []int{0, 1, 10} {
 		t.Run(fmt.Sprint("torn by ", torn), func(t *testing.T) {

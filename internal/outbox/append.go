@@ -3,18 +3,17 @@ package outbox
 import "fmt"
 
 // Append adds entries behind all others, together and in their order: all of them or, if it fails, none. When it
-// returns they have been written to the disk's cache; the commit says when they are as durable as the queue makes them.
-// A process that ends in the middle may leave the first of them.
+// returns they have been written, perhaps only to the operating system's cache; the commit says when they are as
+// durable as the queue makes them. If the process ends during the call, the first of them may be in the queue.
 //
 // It fails with [ErrFull], [ErrFailed] or [ErrClosed], or because an entry has more than [MaxEntryBytes]. It leaves the
-// room that is kept in reserve to AppendReserved, and refuses as long as that room is not whole. The slices are not
-// kept.
+// room in reserve to AppendReserved, and fails as long as part of that room is used. The slices are not kept.
 func (q *Queue) Append(entries ...[]byte) (Commit, error) {
 	return q.add(addition{entries: entries, kind: Entry})
 }
 
-// AppendReserved is Append with the room that is kept in reserve: see Options.ReserveBytes. It is for what ends
-// something that has begun. It fails with [ErrFull] where that room has been used up, too.
+// AppendReserved is Append that may also use the room in reserve: see Options.ReserveBytes. It is for entries that end
+// something that has begun. It fails with [ErrFull] once that room has been used up, too.
 func (q *Queue) AppendReserved(entries ...[]byte) (Commit, error) {
 	return q.add(addition{entries: entries, kind: Entry, reserved: true})
 }
@@ -61,12 +60,12 @@ func (q *Queue) add(a addition) (Commit, error) {
 		return Commit{}, q.refuse(err)
 	}
 	for _, entry := range a.entries {
-		q.observe(a.kind, entry) // Before anybody is sent it.
+		q.observe(a.kind, entry) // Before it can be delivered.
 	}
 	return q.publish(s, frames, &a), nil
 }
 
-// admit says whether there is room. The caller has q.appending.
+// admit returns an error if there is no room, or the queue is closed. The caller has q.appending.
 func (q *Queue) admit(a *addition) error {
 	most := q.options.MaxBytes
 	if !a.reserved {
@@ -87,7 +86,7 @@ func (q *Queue) admit(a *addition) error {
 	case !a.reserved:
 		return q.reserve.refill(freed)
 	case freed:
-		_ = q.reserve.refill(true) // Else what only ends would at last leave no room to begin a segment.
+		_ = q.reserve.refill(true) // Otherwise, entries that end something would in time leave no room to begin a segment.
 	}
 	return nil
 }
@@ -106,7 +105,7 @@ func (q *Queue) refuse(err error) error {
 	return fmt.Errorf("outbox %s: append: %w", q.dir, err)
 }
 
-// write puts the frames of the entries where the next ones belong, and returns them with the segment, which is nil in
+// write writes the frames of the entries behind the last frame, and returns them and their segment, which is nil in
 // Memory. The caller has q.appending.
 func (q *Queue) write(a *addition) (*segment, []byte, error) {
 	var s *segment
@@ -129,7 +128,8 @@ func (q *Queue) write(a *addition) (*segment, []byte, error) {
 	q.writeAhead(s, a.size)
 	if _, err := s.file.WriteAt(frames, offset); err != nil {
 		s.ahead = ahead{off: true}
-		// Part of it may be there. A segment that cannot be cut back to what it was, or whose disk fails, is not used again.
+		// Part of the frames may be there. If they cannot be cut off, or the disk failed for another reason than being
+		// full, nothing more is appended to this segment.
 		if cutErr := s.file.Truncate(offset); cutErr != nil || !noRoom(err) {
 			q.seal()
 		}
@@ -170,7 +170,7 @@ func (q *Queue) publish(s *segment, frames []byte, a *addition) Commit {
 	q.full = !q.reserve.isWhole()
 	q.mu.Unlock()
 
-	if q.options.Durability != Sync { // There, the sync wakes the consumer.
+	if q.options.Durability != Sync { // In Sync, the sync wakes the consumer.
 		q.wakeConsumer()
 	}
 	return q.requestSync()

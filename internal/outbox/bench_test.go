@@ -40,7 +40,7 @@ func (f countingFile) Sync() error {
 }
 
 // BenchmarkAppendToSend has 64 appenders and one consumer, records of 500 bytes, and measures until the last one has
-// been handed to send. The owner counts what it is told.
+// been handed to send. The owner counts the calls of Observe.
 func BenchmarkAppendToSend(b *testing.B) {
 	for _, durability := range []Durability{Memory, Kernel, Sync} {
 		b.Run(durabilityName(durability), func(b *testing.B) {

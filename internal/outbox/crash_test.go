@@ -92,7 +92,7 @@ func childAppend(args []string) error {
 	return nil
 }
 
-const entryLength = 9 // Of what names an entry.
+const entryLength = 9 // Of the name of an entry.
 
 func crashEntry(appender, n int) string {
 	return fmt.Sprintf("%d %07d%s", appender, n, strings.Repeat("x", n%300))
@@ -120,7 +120,7 @@ func child(t *testing.T, role string, args ...string) (*exec.Cmd, io.WriteCloser
 type crashes struct {
 	durable map[string]bool
 	sent    []string
-	unsure  map[string]bool // What a process was killed with, after it was sent and before it was noted.
+	unsure  map[string]bool // What was sent and not yet noted when a process was killed.
 }
 
 // TestFault075Kill kills a process at random moments, over and over: all that it called durable is delivered, each

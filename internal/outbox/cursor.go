@@ -6,10 +6,10 @@ import (
 )
 
 // cursor is the file that says up to where entries have been delivered. It has two slots, a sector apart, written in
-// turn: a write that does not come to its end spoils one of them at most. It is written in place because that needs no
-// room on a full disk, and a rename for each batch would make some file systems write the batch out at once.
+// turn: an interrupted write spoils one of them at most. It is written in place because that needs no room on a full
+// disk, and a rename for each batch would make some file systems write the batch out at once.
 //
-// It is not synced: what it lost is delivered again.
+// It is not synced: if the machine stops and the last writes are lost, some entries are delivered again.
 type cursor struct {
 	file       file
 	generation uint64
@@ -27,8 +27,8 @@ type mark struct {
 	offset  int64 // In the file.
 }
 
-// openCursor returns the cursor of a queue and where it stands. Known is false if that cannot be told; fresh, if there
-// never was one.
+// openCursor returns the cursor of a queue and where it stands. known is false if neither slot can be read. fresh is
+// true if there was nothing in the file, or no file.
 func openCursor(files fileSystem, path string) (c *cursor, at mark, known, fresh bool, err error) {
 	opened, err := files.Open(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
@@ -36,7 +36,7 @@ func openCursor(files fileSystem, path string) (c *cursor, at mark, known, fresh
 	}
 	c = &cursor{file: opened}
 	buffer := make([]byte, cursorSlots*cursorSlotBytes)
-	n, _ := opened.ReadAt(buffer, 0) // What cannot be read is not known.
+	n, _ := opened.ReadAt(buffer, 0) // What cannot be read fails its checksum.
 	for slot := range cursorSlots {
 		b := buffer[slot*cursorSlotBytes:][:cursorBytes]
 		generation := binary.LittleEndian.Uint64(b)

@@ -14,8 +14,8 @@ import (
 
 func (q *Queue) damagedDir() string { return filepath.Join(q.dir, "damaged") }
 
-// setAside counts and logs a stretch of a segment that holds no frames, and keeps its bytes in damaged/. A stretch that
-// is known already is passed over in silence.
+// setAside counts and logs a stretch of a segment that holds no frames, and keeps its bytes in damaged/. It ignores a
+// stretch that it has set aside before.
 func (q *Queue) setAside(s *segment, from *scanner, begin, end int64) {
 	q.mu.Lock()
 	_, known := s.damaged[begin]
@@ -63,7 +63,8 @@ func (q *Queue) copyStretch(s *segment, from *scanner, begin, end int64) error {
 	return nil
 }
 
-// discard takes a segment off the log: it is removed, or set aside whole if it has bytes that were never read or kept.
+// discard takes the file of a segment out of the log: it removes it, or moves it to damaged/ if it has bytes that could
+// not be read or copied.
 func (q *Queue) discard(s *segment) error {
 	path := q.segmentPath(s)
 	if s.keep {
@@ -72,8 +73,8 @@ func (q *Queue) discard(s *segment) error {
 	return q.files.Remove(path)
 }
 
-// reclaim discards the segments that everything has been delivered from, once nobody writes to them or syncs them and a
-// later one lasts: from its head on, the log says all that the owner has to know of it.
+// reclaim discards each segment from which everything has been delivered, once it is no longer written to or synced and
+// a later segment is durable: from the head of that one on, the log has all that the owner has to know.
 func (q *Queue) reclaim() {
 	q.mu.Lock()
 	lasting := len(q.segments) - 1

@@ -19,7 +19,7 @@ const (
 	deadSuffix     = ".rec"
 	maxReasonBytes = 1 << 10
 	maxNoteBytes   = 16 << 10
-	// maxGraveBytes is how much of what is dead is held in memory, where it is in no file.
+	// maxGraveBytes is how many bytes of dead entries that are in no file are held in memory.
 	maxGraveBytes = 8 << 20
 )
 
@@ -40,8 +40,9 @@ type grave struct {
 	reason string
 }
 
-// bury sets an entry aside that the receiver refuses. If the disk does not take it, it is held in memory, and the
-// cursor stays before it, so that a restart delivers it again. It returns false if there is no room for that either.
+// bury sets aside an entry that the receiver refuses. If the entry cannot be written to the disk, it is held in memory
+// and the cursor stays before it, so that a restart delivers it again. It returns false if there is no room for that
+// either.
 func (q *Queue) bury(i item, cause error) bool {
 	reason := "no reason given"
 	if cause != nil {
@@ -61,7 +62,8 @@ func (q *Queue) bury(i item, cause error) bool {
 	return true
 }
 
-// writeDead writes an entry to a file of its own. One that is buried a second time, after a crash, has the same name.
+// writeDead writes an entry to a file of its own. An entry that is buried a second time, after a crash, gets the same
+// name.
 func (q *Queue) writeDead(i item, reason string) error {
 	crc := checksum(i.payload)
 	line, err := json.Marshal(note{
@@ -119,8 +121,9 @@ func (q *Queue) writeFile(path string, contents []byte) (err error) {
 	return nil
 }
 
-// giveUpForDead gives up what was written ahead, or else some of the reserve, for a dead entry, which may be all that
-// keeps its segment from going. What is for heads goes only once the next head is written.
+// giveUpForDead gives up what was written ahead, or else some of the reserve, for a dead entry, which may be the only
+// reason why its segment cannot be removed. The part of the reserve for heads is given up only if the next head has
+// been written. It returns false if it freed nothing.
 func (q *Queue) giveUpForDead(bytes int64) bool {
 	q.appending.Lock()
 	defer q.appending.Unlock()
@@ -139,7 +142,7 @@ func (q *Queue) giveUpForDead(bytes int64) bool {
 	return given
 }
 
-// buryInMemory keeps a dead entry, and lets the oldest go when there are too many.
+// buryInMemory keeps a dead entry, and drops the oldest ones when there are too many.
 func (q *Queue) buryInMemory(i item, reason string) {
 	i.payload = bytes.Clone(i.payload)
 	q.mu.Lock()
@@ -152,11 +155,11 @@ func (q *Queue) buryInMemory(i item, reason string) {
 	q.graves = slices.Delete(q.graves, 0, lost)
 	q.mu.Unlock()
 	if lost > 0 {
-		q.logger.Error(context.Background(), "dead records let go: too many are held in memory", slog.F("entries", lost))
+		q.logger.Error(context.Background(), "dead records dropped: too many are held in memory", slog.F("entries", lost))
 	}
 }
 
-// hold keeps an entry in memory until the disk takes it.
+// hold keeps an entry in memory until it can be written to the disk. It returns false if there is no room.
 func (q *Queue) hold(i item, reason string) bool {
 	i.payload = bytes.Clone(i.payload)
 	q.mu.Lock()
@@ -169,7 +172,7 @@ func (q *Queue) hold(i item, reason string) bool {
 	return true
 }
 
-// buryAgain writes the dead entries to disk that it did not take before.
+// buryAgain writes to the disk the dead entries that could not be written before.
 func (q *Queue) buryAgain() {
 	if q.options.Durability == Memory {
 		return
@@ -194,11 +197,12 @@ func (q *Queue) buryAgain() {
 	}
 	q.graves = slices.Delete(q.graves, 0, written)
 	q.mu.Unlock()
-	q.recountDead() // Some were there before, where only making their names durable had failed.
+	q.recountDead() // Some may be counted already: their files were there, and only the sync of their names had failed.
 	q.advance(read)
 }
 
-// beforeGraves returns the place, or that of the first entry before it that is dead and in no file. The caller has mu.
+// beforeGraves returns p, or the place of the first dead entry that is in no file, if that is before p. The caller has
+// mu.
 func (q *Queue) beforeGraves(p place) place {
 	if len(q.graves) > 0 && q.graves[0].position < p.position {
 		return q.graves[0].place

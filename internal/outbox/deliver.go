@@ -21,36 +21,37 @@ const (
 	lookInterval = time.Second
 )
 
-var errDelivering = errors.New("outbox: somebody delivers already")
+var errDelivering = errors.New("outbox: another call of Deliver is under way")
 
-// Send hands entries to the receiver, in order. It returns when the receiver has taken them, but for the failures. An
-// error says that nothing is known about any of them: all are sent again. The entries must be neither kept nor changed,
-// and the end of the context must end the call.
+// Send hands entries to the receiver, in order. It returns when the receiver has taken all of them except the failures.
+// An error says that nothing is known about any of them: all are sent again. The entries must be neither kept nor
+// changed, and the end of the context must end the call.
 type Send func(ctx context.Context, entries [][]byte) ([]Failure, error)
 
 // Failure says that the receiver did not take an entry.
 type Failure struct {
 	Index int // Of the entry, in what was sent.
 	Err   error
-	// Permanent says that it never will: the entry is set aside. Otherwise it is sent again, before any later one.
+	// Permanent says that the receiver never will: the entry is set aside. Otherwise the entry is sent again, before
+	// any later one.
 	Permanent bool
 }
 
 // DeliverOptions are the options of Deliver. The zero DeliverOptions are ready to use.
 type DeliverOptions struct {
-	// BatchBytes and BatchEntries are the most that one Send is given, but for a single entry that is larger. Zero means
+	// BatchBytes and BatchEntries are the most that one Send is given, except a single entry that is larger. Zero means
 	// 2 MiB and 500.
 	BatchBytes   int
 	BatchEntries int
-	// Linger is how long entries that are fewer than one Send may be given wait for others, to be sent together with them.
-	// They do not wait while somebody waits in [Queue.Flushed].
+	// Linger is how long entries wait for others, to be sent together with them, if they are fewer than one Send may be
+	// given. They do not wait while a call of [Queue.Flushed] waits.
 	Linger time.Duration
 }
 
 // Deliver hands entries to send, oldest first, until the context ends, and returns the context's error; or [ErrClosed]
-// once the queue is closed. In Sync, send is given what is durable, and what the disk failed to make durable; a sync that
-// hangs holds delivery up. What fails is sent again, for ever, after pauses of 50 ms to 10 s. There is one consumer at
-// a time: a second one fails at once.
+// once the queue is closed. In Sync, send is given entries once they are durable, or once the disk has failed to make
+// them durable; a sync that hangs delays delivery. What fails is sent again, for ever, after pauses of 50 ms to 10 s.
+// There is one consumer at a time: a second one fails at once.
 func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) error {
 	ctx, begin, err := q.beginDeliver(ctx)
 	if err != nil {
@@ -91,9 +92,10 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 	}
 }
 
-// deliverable returns up to where entries may be handed out: in Sync, up to where they are as durable as they will be. A
-// receiver that keeps what the log loses in a power failure has something that the owner does not know of, such as a start
-// that is never followed by its end. The caller has mu.
+// deliverable returns the place up to which entries may be handed out. In Sync, that is the place up to which they are
+// durable, or the disk has failed to make them durable. Otherwise the receiver could have an entry that the log loses
+// in a power failure. The owner would not know of it, and if it is a start, its end would never follow. The caller has
+// mu.
 func (q *Queue) deliverable() place {
 	if q.options.Durability == Sync {
 		return q.durable
@@ -109,14 +111,14 @@ func (q *Queue) wakeConsumer() {
 	}
 }
 
-// linger waits for more entries, as long as ctx lasts, where there are some but not enough for a whole batch.
+// linger waits for more entries, at most until ctx ends, if there are some but not enough for a whole batch.
 func (c *consumer) linger(ctx context.Context, d time.Duration) {
 	if d <= 0 {
-		runtime.Gosched() // Others who append at the same time come into the same batch.
+		runtime.Gosched() // Entries that are appended at the same time come into the same batch.
 		return
 	}
 	select {
-	case <-c.q.hurry: // From a time when nothing lingered.
+	case <-c.q.hurry: // A signal from before this wait.
 	default:
 	}
 	c.q.mu.Lock()
@@ -197,8 +199,8 @@ type consumer struct {
 	failing  int // How many tries have failed in a row.
 }
 
-// deliver delivers one batch. It returns true if there is none, and leaves one that is not delivered when the context
-// ends where it is.
+// deliver delivers one batch: it tries until the batch is delivered or the context ends. It returns true if there is no
+// batch.
 func (c *consumer) deliver(ctx context.Context) (idle bool) {
 	items, err := c.reader.take(c.maxEntries, c.maxBytes)
 	if err != nil {
@@ -212,7 +214,7 @@ func (c *consumer) deliver(ctx context.Context) (idle bool) {
 	last := items[len(items)-1].at
 	for ctx.Err() == nil {
 		if items, err = c.try(ctx, items); len(items) == 0 {
-			c.q.waitingSince(last) // The next one has waited no longer; when it is taken, it says how long.
+			c.q.waitingSince(last) // The next entry was appended no earlier. When it is taken, its own time is noted.
 			c.q.advance(c.reader.at)
 			return false
 		}

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// lock fails: without one, two processes could write to the same directory.
+// lock fails, since there are no file locks here: without a lock, two processes could write to the same directory.
 func lock(path string) (io.Closer, error) {
 	return nil, fmt.Errorf("lock %s: %w on this operating system: use Memory", path, errors.ErrUnsupported)
 }

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// lock takes a lock that ends with the process, and writes into the file which one that is.
+// lock takes a lock that ends with the process, and writes the number of the process into the file.
 func lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

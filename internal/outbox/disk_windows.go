@@ -14,7 +14,7 @@ const (
 	errorDiskFull         syscall.Errno = 112
 )
 
-// lock opens a file that nobody else may open meanwhile.
+// lock opens a file so that it cannot be opened a second time meanwhile.
 func lock(path string) (io.Closer, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
@@ -30,7 +30,7 @@ func lock(path string) (io.Closer, error) {
 	return os.NewFile(uintptr(handle), path), nil
 }
 
-// syncDir has nothing to do: names are durable by the file system's own journal.
+// syncDir has nothing to do: the file system's own journal makes names durable.
 func syncDir(string) error { return nil }
 
 func noRoom(err error) bool {

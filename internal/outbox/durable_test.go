@@ -51,7 +51,7 @@ func TestDeliverDurable(t *testing.T) {
 						t.Error(err)
 					}
 					check(0, 3)
-					// One that waits for its sync is left behind by a batch.
+					// A batch goes without an entry that waits for its sync.
 					commit = add("entry 3")
 					if err := commit.Wait(t.Context()); err != nil {
 						t.Error(err)
@@ -103,7 +103,7 @@ func TestLingerDurable(t *testing.T) {
 	})
 }
 
-// TestFlushedSyncs holds that nobody who waits for all to be delivered waits for a sync that is only due.
+// TestFlushedSyncs checks that Flushed makes a sync that is due begin at once.
 func TestFlushedSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := newFaultyFiles()

@@ -23,8 +23,8 @@ func on(call, path string, err error) func(string, string) error {
 	}
 }
 
-// TestFault083DeadWhenFull has a poison entry that there is no room to set aside on the disk: it holds nobody up, and
-// no restart loses it.
+// TestFault083DeadWhenFull has a poison entry that there is no room to set aside on the disk: it holds up no other
+// entry, and no restart loses it.
 func TestFault083DeadWhenFull(t *testing.T) {
 	for _, call := range []string{"create", "write", "rename", "sync"} {
 		t.Run(call, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestFault083DeadTooLarge(t *testing.T) {
 	})
 }
 
-// TestFault077ReadFails has a disk that does not give a segment back: it is not thrown away.
+// TestFault077ReadFails has a disk from which a segment cannot be read: the segment is not removed.
 func TestFault077ReadFails(t *testing.T) {
 	files, dir := newFaultyFiles(), t.TempDir()
 	q := mustOpen(t, dir, Options{SegmentBytes: 64})
@@ -210,7 +210,7 @@ func TestOpenFails(t *testing.T) {
 	})
 }
 
-// TestCursorCannotBeWritten holds that delivery goes on, and that a restart delivers again.
+// TestCursorCannotBeWritten checks that delivery goes on, and that a restart delivers again.
 func TestCursorCannotBeWritten(t *testing.T) {
 	files, dir := newFaultyFiles(), t.TempDir()
 	q := mustOpen(t, dir, Options{files: files})

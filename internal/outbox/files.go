@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// fileSystem is what a queue asks of the disk. All its files are for their owner alone.
+// fileSystem is what a queue asks of the disk. Its files can be read and written by their owner only.
 type fileSystem interface {
 	// MakeDir makes a directory and those above it, where they are missing. Their names are durable when it returns.
 	MakeDir(dir string) error
@@ -55,7 +55,7 @@ func (disk) MakeDir(dir string) error {
 		return err
 	}
 	for _, made := range missing {
-		// Who may add a name to a directory need not have the right to read it, which a sync takes.
+		// A process that may add a name to a directory need not have the right to read it, which a sync needs.
 		if err := syncDir(filepath.Dir(made)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}

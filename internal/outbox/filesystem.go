@@ -6,7 +6,7 @@ type FileSystem = fileSystem
 // File is an open file of a [FileSystem].
 type File = file
 
-// Disk returns the file system of the operating system, which is where queues are if they are told nothing else.
+// Disk returns the file system of the operating system, which queues use by default.
 func Disk() FileSystem { return disk{} }
 
 // On returns the options of a queue that is on another file system; nil means [Disk].

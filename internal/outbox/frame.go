@@ -11,7 +11,8 @@ const MaxEntryBytes = 33 << 20
 const (
 	// A frame is the length of its body, a check of that length, the CRC-32C of the body, and the body: the time of the
 	// append in nanoseconds and the entry or head. All numbers are little-endian. The upper four bits of the length are
-	// the frame's [Kind], which the check holds, too. A head is the first frame of its segment, if the segment has one.
+	// the frame's [Kind], which the check covers, too. A head is the first frame of its segment, if the segment has
+	// one.
 	frameHeaderBytes = 12
 	stampBytes       = 8
 	frameOverhead    = frameHeaderBytes + stampBytes
@@ -46,9 +47,9 @@ func appendFrame(b []byte, salt uint32, kind Kind, at int64, entry []byte) []byt
 	return b
 }
 
-// lengthCheck ties a length to the segment it stands in. Whoever looks for a frame among damaged bytes finds it by
-// this: a length alone is too common. The salt, which nobody outside knows, keeps a client from placing a frame within
-// its prompt. It is not zero, and so zeros are no frame.
+// lengthCheck ties a length to the segment that it is in. A search for frames among damaged bytes goes by it, since a
+// length alone is too common. Clients do not know the salt, so they cannot place a frame in a prompt. The salt is not
+// zero, so zeros are no frame.
 func lengthCheck(salt, length uint32) uint32 {
 	const odd = 0x9e3779b1 // Any bit of the length changes the product.
 	return salt ^ length*odd

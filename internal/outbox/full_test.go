@@ -51,7 +51,7 @@ func TestFault078DiskFull(t *testing.T) {
 	}
 }
 
-// TestFault078FullWithItself has a disk that is full of what was delivered: room is made without anyone's help.
+// TestFault078FullWithItself has a disk that is full of what was delivered: the queue makes room by itself.
 func TestFault078FullWithItself(t *testing.T) {
 	files := newFaultyFiles()
 	q := mustOpen(t, t.TempDir(), Options{files: files})
@@ -75,7 +75,7 @@ func TestFault078FullWithItself(t *testing.T) {
 			}
 			break
 		}
-		if !errors.Is(err, ErrFull) { // Until the syncer has let the old segment go.
+		if !errors.Is(err, ErrFull) { // Until the syncer has removed the old segment.
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestFault078FullForANewSegment(t *testing.T) {
 }
 
 // TestFault078FullBehindANewSegment has a disk with room for the next segment and not for what was to be in it: that
-// segment lasts all the same, and lets the one before go.
+// segment is made durable all the same, and the one before is removed.
 func TestFault078FullBehindANewSegment(t *testing.T) {
 	for name, durability := range map[string]Durability{"sync": Sync, "kernel": Kernel} {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 
 const fuzzSalt = 0x2a2a2a2a
 
-// FuzzScanner holds that whatever a file contains, what is read from it are frames that are in it, in their order and
-// with their CRC right, and that none is passed over that lies apart from the others.
+// FuzzScanner checks, for any content of a file, that what is read from it are frames that are in it, in their order
+// and with the right CRC, and that no frame that lies apart from the others is missed.
 func FuzzScanner(f *testing.F) {
 	two := appendFrame(appendFrame(nil, fuzzSalt, Entry, 1, []byte("one")), fuzzSalt, resent, 2, nil)
 	f.Add(two)
@@ -57,7 +57,7 @@ func FuzzScanner(f *testing.F) {
 	})
 }
 
-// isFrame says again, in other words, what a frame is.
+// isFrame is a second, independent definition of a frame.
 func isFrame(b []byte) bool {
 	if len(b) < frameOverhead {
 		return false
@@ -71,8 +71,8 @@ func isFrame(b []byte) bool {
 	return slices.Contains([]Kind{Entry, Head, resent}, kind) && bytes.Equal(again, b[:len(again)])
 }
 
-// FuzzDamage holds that overwriting a stretch of a directory's files costs the entries and heads that it hit, and no
-// other: neither the receiver nor the owner. The last file may end in zeros.
+// FuzzDamage checks that overwriting a stretch of a directory's files costs the entries and heads that it hit, and no
+// others, neither for the receiver nor for the owner. The last file may end in zeros.
 func FuzzDamage(f *testing.F) {
 	l, frames := writtenFrames(f)
 	killed, _ := withZeros(l)
@@ -158,9 +158,9 @@ func writtenFrames(tb testing.TB) (layout, []writtenFrame) {
 	return l, frames
 }
 
-// FuzzOpen holds that no content of a segment, a cursor or a dead record keeps a queue from starting, but for a segment
-// of a newer version; that what is appended afterwards is delivered; and that whatever is delivered, the owner was told
-// of before, but for what was dead.
+// FuzzOpen checks that no content of a segment, a cursor or a dead record keeps a queue from starting, but for a segment
+// of a newer version; that what is appended afterwards is delivered; and that the owner was told of everything that is
+// delivered, except what was dead.
 func FuzzOpen(f *testing.F) {
 	l := written(f, 0, "one", "two")
 	dead := []byte(`{"version":1,"reason":"no","bytes":4,"crc32c":0}` + "\nfour")

@@ -37,7 +37,7 @@ func (l *ledger) observe(kind Kind, entry []byte) {
 	}
 }
 
-// head is never empty: nothing open is something to know, too.
+// head is never empty, so that the owner learns also that nothing is open.
 func (l *ledger) head() []byte { return []byte(" " + strings.Join(l.names(), " ")) }
 
 func (l *ledger) names() []string { return slices.Sorted(maps.Keys(l.open)) }

@@ -46,7 +46,7 @@ func TestLinger(t *testing.T) {
 	})
 }
 
-// TestLingerFull holds that a whole batch does not wait, and that one that is less is not kept waiting twice.
+// TestLingerFull checks that a whole batch does not wait, and that a smaller one waits only once.
 func TestLingerFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := mustOpen(t, "", Options{Durability: Memory})
@@ -76,7 +76,7 @@ func TestLingerFull(t *testing.T) {
 	})
 }
 
-// TestLingerFlushed holds that nothing lingers while somebody waits for all to be delivered.
+// TestLingerFlushed checks that nothing lingers while a call of Flushed waits.
 func TestLingerFlushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := mustOpen(t, "", Options{Durability: Memory})

@@ -15,7 +15,7 @@ const (
 // known reports whether a frame of this kind may be in a log.
 func (k Kind) known() bool { return k >= Entry && k <= resent }
 
-// observe tells the owner of a frame. The caller has q.appending, or the queue for itself.
+// observe tells the owner of a frame. The caller has q.appending, or is the only user of the queue.
 func (q *Queue) observe(kind Kind, payload []byte) {
 	if q.options.Observe != nil && kind != resent {
 		q.options.Observe(kind, payload)

@@ -28,7 +28,7 @@ func (o *told) observe(kind Kind, entry []byte) {
 	}
 }
 
-// counted returns what says how many heads it has returned.
+// counted returns a Head function whose heads say how many it has returned.
 func counted() func() []byte {
 	heads := 0
 	return func() []byte {
@@ -37,7 +37,7 @@ func counted() func() []byte {
 	}
 }
 
-// TestObserveAppend holds that Observe is told of what was appended, in the order of delivery, and of nothing else.
+// TestObserveAppend checks that Observe is told of what was appended, in the order of delivery, and of nothing else.
 func TestObserveAppend(t *testing.T) {
 	for name, durability := range durabilities() {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestObserveAppend(t *testing.T) {
 	}
 }
 
-// TestObserveOpen holds that a later process is told all that is in the segments that are left, delivered or not.
+// TestObserveOpen checks that a later process is told all that is in the segments that are left, delivered or not.
 func TestObserveOpen(t *testing.T) {
 	dir := t.TempDir()
 	options := Options{files: quick{}, SegmentBytes: 2*(frameOverhead+7) + frameOverhead + 1, Head: counted()}
@@ -127,7 +127,7 @@ func deliverSome(t *testing.T, q *Queue, entries int) []string {
 	return r.entries()
 }
 
-// TestObserveResent holds that what was dead and is sent again is not told again, not even to a later process.
+// TestObserveResent checks that what was dead and is sent again is not told again, not even to a later process.
 func TestObserveResent(t *testing.T) {
 	for name, durability := range durabilities() {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +162,8 @@ func TestObserveResent(t *testing.T) {
 	}
 }
 
-// TestObserveMoved holds that entries which are written again after a sync that failed are what they were: told or not.
+// TestObserveMoved checks that an entry that is written again after a failed sync keeps its kind: a resent one is still
+// not told.
 func TestObserveMoved(t *testing.T) {
 	for _, inMemory := range []bool{true, false} {
 		dir, files := withDead(t, "dead"), newFaultyFiles()
@@ -243,7 +244,7 @@ func TestHead(t *testing.T) {
 	})
 }
 
-// TestFault077Head holds that a head that is damaged costs no entry, and no other head.
+// TestFault077Head checks that a head that is damaged costs no entry, and no other head.
 func TestFault077Head(t *testing.T) {
 	dir := t.TempDir()
 	options := Options{files: quick{}, SegmentBytes: 100, Head: counted()}
@@ -272,7 +273,7 @@ func TestFault077Head(t *testing.T) {
 	}
 }
 
-// TestFault077Delivered has damage among what was delivered: it is none to the receiver, but it is to the owner.
+// TestFault077Delivered has damage among entries that were delivered: the receiver loses nothing, but the owner may.
 func TestFault077Delivered(t *testing.T) {
 	for _, test := range []struct {
 		name             string

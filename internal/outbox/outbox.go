@@ -1,38 +1,37 @@
 // Package outbox is a durable queue on one machine's disk: entries that are appended are delivered later, in order, by
-// one consumer, until whoever they are for has taken them. An entry is a slice of bytes; the queue never looks into it.
+// one consumer, until the receiver has taken them. An entry is a slice of bytes; the queue never looks into it.
 //
 //	queue, err := outbox.Open(dir, outbox.Options{Logger: logger})
 //	commit, err := queue.Append(start)           // Written, and to be synced within a few milliseconds.
-//	err = commit.Wait(ctx)                       // Durable, by a sync that all share who wait at the same time.
+//	err = commit.Wait(ctx)                       // Durable. All who wait at the same time share one sync.
 //	go queue.Deliver(ctx, outbox.DeliverOptions{}, send)
 //
-// An entry can be delivered more than once, after a crash or a lost answer: the receiver recognises what it has. The
-// queue does not drop entries when it is full, it refuses them. Room is kept in reserve for those that end what has
-// begun: they go through [Queue.AppendReserved].
+// After a crash or a lost answer, an entry can be delivered more than once: the receiver has to recognise what it has.
+// When the queue is full, it refuses new entries and drops none. It keeps room in reserve for entries that end
+// something that has begun: these are appended with [Queue.AppendReserved].
 //
 // # What the owner knows
 //
-// An owner that goes by what it has appended, such as what has started and not ended, knows it again after a crash:
-// Options.Observe is told of each entry when it is appended and, in a later process, when the log is read again. What
-// was before the oldest segment of the log is in that segment's head, which is what Options.Head returned when the
-// segment was begun.
+// An owner may need to know what follows from its entries, such as what has started and not ended, and to know it again
+// after a crash. So Options.Observe is called for each entry when it is appended and, in a later process, when the log
+// is read again. The head of the log's oldest segment stands for everything before that segment: it is what
+// Options.Head returned when the segment was begun.
 //
 // # On disk
 //
 // The directory has a log in segments, NNNNNNNNNNNN-SSSSSSSS.log: a number, and a salt that ties frames to their
-// segment (see [MaxEntryBytes] and frame.go for the format). The last one may end in zeros, which are written ahead of its
-// frames and taken back when it is left. A segment of an earlier life is never appended to. One that
-// all entries have been delivered from is removed, but not before a later one is on the disk with its head. The file
-// "cursor" says where delivery goes on, "lock" belongs to the process that has the queue open, and "reserve" holds
-// nothing but room. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved back, damaged/ the
-// bytes that could not be read as entries.
+// segment (see [MaxEntryBytes] and frame.go for the format). The last segment may end in zeros, which are written ahead
+// of its frames and cut off when the next segment begins. Nothing is appended to a segment that an earlier Open began.
+// A segment is removed once all its entries have been delivered and a later segment is on the disk with its head. The
+// file "cursor" says where delivery goes on, "lock" belongs to the process that has the queue open, and "reserve" only
+// takes up room that can be given up. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved
+// back, damaged/ the bytes that could not be read as entries.
 //
 // # Damage
 //
-// What is torn off at the end of the last segment was never acknowledged and is passed over in silence: zeros, or the
-// first sectors of a frame and then nothing but zeros. Anything else
-// that is not as it was written costs the entries it hit: it is logged, counted, set aside, and the rest is delivered.
-// A segment of a newer version is left alone, and [Open] fails.
+// An incomplete frame at the end of the last segment was never acknowledged, and is ignored: it is zeros, or the first
+// sectors of a frame and then nothing but zeros. Any other damage costs the entries that it hit: it is logged, counted
+// and set aside, and the rest is delivered. A segment of a newer version is left alone, and [Open] fails.
 package outbox
 
 import (
@@ -50,7 +49,8 @@ import (
 
 // Errors that callers tell apart with [errors.Is].
 var (
-	// ErrFull says that as much is pending as Options.MaxBytes allows, or that the disk has no room. It passes by itself.
+	// ErrFull says that as much is pending as Options.MaxBytes allows, or that the disk has no room. It passes once
+	// entries are delivered or the disk has room again.
 	ErrFull = errors.New("queue is full")
 	// ErrFailed says that the disk failed: what was to be appended or synced may not be there after a crash.
 	ErrFailed = errors.New("disk failed")
@@ -61,7 +61,7 @@ var (
 	ErrClosed = errors.New("queue is closed")
 )
 
-// Durability is what an entry that was appended and waited for outlives.
+// Durability says what an entry outlives once its commit has been waited for.
 type Durability int
 
 const (
@@ -78,7 +78,7 @@ const (
 	defaultMaxBytes       = 1 << 30
 	defaultMaxMemoryBytes = 64 << 20
 	defaultReserveBytes   = 1 << 20
-	// recentBytes is how much of what was appended last stays in memory as well.
+	// recentBytes is how many bytes of the entries appended last stay in memory as well.
 	recentBytes = 1 << 20
 	// complainInterval is the least time between two log lines about a disk that goes on failing.
 	complainInterval = 10 * time.Second
@@ -88,30 +88,31 @@ const (
 type Options struct {
 	// Durability is what entries outlive. Zero means Sync.
 	Durability Durability
-	// SegmentBytes is how large a file of the log becomes before the next one begins, but for one larger Append. Zero
+	// SegmentBytes is how large a file of the log becomes before the next one begins, unless one Append is larger. Zero
 	// means 32 MiB.
 	SegmentBytes int64
-	// MaxBytes bounds what is pending, with 20 bytes for each entry. Zero means 1 GiB, or 64 MiB in Memory.
+	// MaxBytes bounds the bytes that are pending, counted with 20 more for each entry. Zero means 1 GiB, or 64 MiB in
+	// Memory.
 	MaxBytes int64
 	// ReserveBytes is how much room Append leaves to AppendReserved: of MaxBytes, and on the disk, where a file of that
 	// size keeps it. Zero means 1 MiB. It is never more than a quarter of MaxBytes. On a disk without room for all of it,
 	// it is half of that, and so on down to 64 KiB; Open fails where there is less.
 	ReserveBytes int64
-	// Observe is told of what the log holds, in its order. Within Open, that is all that earlier processes left in the
-	// segments that are still there, delivered or not; from then on each entry that is appended, before Append returns. It
-	// is not told of entries that [Resend] moved back: it was, the first time.
+	// Observe is called for what the log holds, in its order: within Open, for all that earlier processes left in the
+	// segments that are still there, delivered or not; from then on, for each entry that is appended, before Append
+	// returns. It is not called again for entries that [Resend] moved back.
 	//
-	// A Head, which is only told within Open, takes the place of all that was told before it. What follows it may be known
-	// to it already: entries that the disk failed to sync are written again, behind a new head, and may be there twice. So
-	// it must make no difference if a stretch of entries is told again from some point on.
+	// A Head, which Observe gets within Open only, replaces everything before it. It may already contain what the
+	// entries behind it say: entries that the disk failed to sync are written again, behind a new head, and may be in
+	// the log twice. So it must make no difference to the owner if a run of entries is repeated.
 	//
 	// Calls of Observe and Head never overlap. They must not call the queue, and the slice must be neither kept nor
 	// changed. Nil observes nothing.
 	Observe func(kind Kind, entry []byte)
 	// Head is called when a segment is begun. What it returns, [MaxEntryBytes] at most, is written at the segment's
-	// beginning and told to Observe when a later process reads the log. It is never delivered and does not count as
-	// pending. Since segments go once they are delivered, it has to hold all that Observe was told up to now and that
-	// matters still. If it is empty, nothing is written or told. The slice is not kept. In Memory, Head is not called.
+	// beginning and given to Observe when a later process reads the log. It is never delivered and does not count as
+	// pending. Since segments are removed once they are delivered, it has to hold everything given to Observe up to now
+	// that still matters. If it is empty, no head is written. The slice is not kept. In Memory, Head is not called.
 	Head func() []byte
 	// Logger is told of damage, of failures and of entries that are set aside, never of what is in them. The zero Logger
 	// says nothing.
@@ -120,7 +121,7 @@ type Options struct {
 	files fileSystem // The disk if nil.
 }
 
-// Queue is a queue of entries. It is safe for concurrent use. Whoever opened it closes it.
+// Queue is a queue of entries. It is safe for concurrent use. The caller of Open closes it.
 type Queue struct {
 	dir     string
 	options Options
@@ -139,14 +140,14 @@ type Queue struct {
 	timer  *time.Timer   // The syncer's. Set under mu.
 	delay  time.Duration // Of a sync that nobody asks for.
 
-	// Appending is held while entries are written, and by whoever puts another segment in place of the active one. It is
-	// taken before mu.
+	// appending is held while entries are written, and while another segment is put in the place of the active one. It
+	// is taken before mu.
 	appending  sync.Mutex
 	active     *segment // Changed under appending and mu. Nil: the next Append begins one.
 	lastNumber uint64   // Of the last segment. Guarded by appending.
 	reserve    *reserve // Guarded by appending; nil in Memory.
 
-	// Mu guards what follows. It is never held during a call to the disk.
+	// mu guards what follows. It is never held during a call to the disk.
 	mu         sync.Mutex
 	closing    bool
 	delivering *delivery  // Nil if nobody delivers.
@@ -158,7 +159,7 @@ type Queue struct {
 	emptied    chan struct{}
 	flushing   int                  // How many wait in Flushed.
 	full       bool                 // The disk had no room at the last try, or not for all of the reserve.
-	freed      bool                 // A segment was removed since the reserve was to be made whole.
+	freed      bool                 // A segment was removed since the reserve was last looked at: see admit.
 	complained map[string]time.Time // When a failure was logged last, by the message.
 
 	unsynced  []*segment // Those that have something to sync.
@@ -173,7 +174,7 @@ type Queue struct {
 }
 
 // Open opens the queue in a directory, which is made if it is missing, and recovers what an earlier process left there.
-// Dir may be empty in Memory, where it is not used. Errors are one line and say what to do. The caller closes the
+// dir may be empty in Memory, where it is not used. Errors are one line and say what to do. The caller closes the
 // queue.
 func Open(dir string, options Options) (*Queue, error) {
 	q := newQueue(dir, options)
@@ -254,7 +255,8 @@ func (q *Queue) start() (err error) {
 	}
 	q.appending.Lock()
 	defer q.appending.Unlock()
-	// The first segment is made now and not by the first Append: a disk that takes no file is to be known at the start.
+	// The first segment is made now and not by the first Append, so that a disk on which no file can be made is noticed
+	// at the start.
 	if err := q.beginReserved(); err != nil {
 		return err
 	}
@@ -274,8 +276,8 @@ func (q *Queue) start() (err error) {
 	return q.reserve.fill()
 }
 
-// Flushed waits until nothing is pending. It returns the context's error if that ends before: what is left then stays
-// where it is. Something must deliver meanwhile.
+// Flushed waits until nothing is pending. Another goroutine must be in Deliver meanwhile. If the context or the queue
+// ends before, it returns the context's error or [ErrClosed], and the entries that are left stay where they are.
 func (q *Queue) Flushed(ctx context.Context) error {
 	q.mu.Lock()
 	q.flushing++
@@ -314,9 +316,9 @@ func (q *Queue) Flushed(ctx context.Context) error {
 	}
 }
 
-// Close ends Deliver, syncs, and gives the directory free. It waits for the Send that is under way, whose context it
-// ends. What has not been delivered stays on disk for the next Open; in Memory it is lost. The error, if there is one,
-// says that the last sync failed; the queue is closed all the same.
+// Close ends Deliver, syncs, and releases the directory. It ends the context of the Send that is under way, and waits
+// for it. What has not been delivered stays on disk for the next Open; in Memory it is lost. The error, if there is
+// one, says that the last sync failed; the queue is closed all the same.
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	if q.closing {
@@ -378,8 +380,8 @@ func (q *Queue) complain(msg string, err error) {
 	}
 }
 
-// segmentAt returns the segment of the entry at a position, or the first one behind if it is in none. The caller has
-// mu, or the queue for itself.
+// segmentAt returns the segment of the entry at a position, or the next one if it is in none; nil if there is none. The
+// caller has mu, or is the only user of the queue.
 func (q *Queue) segmentAt(position int64) *segment {
 	for _, s := range q.segments {
 		if s.end() > position {
@@ -389,8 +391,8 @@ func (q *Queue) segmentAt(position int64) *segment {
 	return nil
 }
 
-// markOf returns where on disk a place is. Where there is no segment, that is before all: nothing is there to be
-// delivered twice. The caller has mu, or the queue for itself.
+// markOf returns where on disk a place is. If there is no segment, it returns the zero mark: there is nothing that
+// could be delivered twice. The caller has mu, or is the only user of the queue.
 func (q *Queue) markOf(p place) mark {
 	if s := q.segmentAt(p.position); s != nil {
 		return mark{s.number, s.offset(max(p.position, s.base))}

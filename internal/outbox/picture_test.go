@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// business is what appenders that start and end things know about them. It is safe for concurrent use.
+// business is what the appenders know about the things that they start and end. It is safe for concurrent use.
 type business struct {
 	mu               sync.Mutex
 	starting, ending map[string]bool // What an Append was called for.
@@ -44,7 +44,7 @@ func (b *business) known() (started, ended []string) {
 	return started, ended
 }
 
-// run starts things and ends them until the queue is closed. Each fifth stays open.
+// run starts things and ends them until the queue is closed. Every fifth thing stays open.
 func (b *business) run(t *testing.T, q *Queue, appender int, wait bool, tell chan<- struct{}) {
 	do := func(add func(...[]byte) (Commit, error), what, name string, doing, done map[string]bool) error {
 		b.note(doing, name)

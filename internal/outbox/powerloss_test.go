@@ -101,7 +101,7 @@ func (v *volatileFiles) stop(t *testing.T, dir, to string, rng *rand.Rand) {
 	v.copy(t, dir, to, rng)
 }
 
-// copy is stop for one who has the lock. If rng is nil, only the process ends, and nothing is lost.
+// copy is stop for a caller that has the lock. If rng is nil, only the process ends, and nothing is lost.
 func (v *volatileFiles) copy(t *testing.T, dir, to string, rng *rand.Rand) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

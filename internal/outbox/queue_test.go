@@ -408,7 +408,7 @@ func testAge(t *testing.T, open opener) {
 		age(2 * time.Minute)
 
 		if q.options.Durability != Memory {
-			q.recent = recent{limit: 1} // What is on disk only has its age from there.
+			q.recent = recent{limit: 1} // The age of entries on disk only is read from there.
 		}
 		taken := false
 		stop := deliver(t, q, DeliverOptions{BatchEntries: 1}, func(ctx context.Context, _ [][]byte) ([]Failure, error) {

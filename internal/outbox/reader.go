@@ -32,8 +32,8 @@ func (r *reader) close() {
 	r.segment, r.file, r.scanner = nil, nil, scanner{}
 }
 
-// take returns the next entries: so many and so many bytes at most, but one at least, if there are any. They are valid
-// until the next call. It fails if the disk cannot be read at the moment.
+// take returns the next entries: at most so many entries and so many bytes, but at least one entry if there are any.
+// They are valid until the next call. It fails if the disk cannot be read at the moment.
 func (r *reader) take(entries, bytes int) ([]item, error) {
 	for {
 		r.items = r.items[:0]
@@ -54,7 +54,7 @@ func (r *reader) take(entries, bytes int) ([]item, error) {
 		}
 		r.q.mu.Unlock()
 		if len(r.items) > 0 {
-			r.close() // What is in memory is also what comes last.
+			r.close() // All entries that follow are in memory, too.
 			return r.items, nil
 		}
 		if s == nil {
@@ -102,7 +102,7 @@ func (r *reader) takeFrom(s *segment, end place, entries, bytes int) error {
 			break
 		}
 		if f.kind == Head {
-			continue // Positions do not count the first one, and another is nowhere.
+			continue // A head is not delivered. Positions do not count the head of a segment, and it has only one.
 		}
 		if bytes -= len(f.payload); bytes < 0 && len(r.items) > 0 {
 			r.scanner.offset = f.offset // For the next time.
@@ -117,15 +117,15 @@ func (r *reader) takeFrom(s *segment, end place, entries, bytes int) error {
 		r.at = r.items[len(r.items)-1].next()
 	}
 	if r.scanner.offset >= limit {
-		r.at = end // Entries that were lost are counted as passed, at the latest here.
+		r.at = end // Entries that were lost count as passed, here at the latest.
 	}
 	if cap(r.arena) > 2*defaultBatchBytes {
-		r.arena = nil // One large entry is not to be paid for ever after.
+		r.arena = nil // So that one large entry does not take memory from then on.
 	}
 	return nil
 }
 
-// open makes the scanner stand at the next entry, in s.
+// open opens s, unless it is open, and moves the scanner to the next entry.
 func (r *reader) open(s *segment) error {
 	if r.at.position < s.base {
 		r.at = place{s.first, s.base}

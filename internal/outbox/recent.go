@@ -26,7 +26,7 @@ const maxKept = 4 << 10
 // recent holds the entries appended last, without a gap, so that a consumer that keeps up need not read them from disk.
 // It is not safe for concurrent use.
 type recent struct {
-	limit int64 // Of the frames' bytes; what came first is let go when there are more. Zero means no limit.
+	limit int64 // For the bytes of the frames; above it, the oldest items are dropped. Zero means no limit.
 
 	items []item // From head on.
 	head  int
@@ -42,7 +42,7 @@ func (r *recent) add(i item) {
 	}
 }
 
-// dropBefore lets go of the items before a position.
+// dropBefore drops the items before a position.
 func (r *recent) dropBefore(position int64) {
 	for r.head < len(r.items) && r.items[r.head].position < position {
 		r.drop()

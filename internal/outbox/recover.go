@@ -72,7 +72,7 @@ func (q *Queue) checkVersion(s *segment) error {
 	}
 	defer opened.Close()
 	header := make([]byte, segmentHeaderBytes)
-	n, _ := opened.ReadAt(header, 0) // A header that cannot be read is damage, which is another matter.
+	n, _ := opened.ReadAt(header, 0) // A header that cannot be read is damage: see readSegment.
 	if version, ok := segmentVersion(header[:n]); ok && version > formatVersion {
 		return fmt.Errorf("%s has format %d and this program knows %d at most: start the newer program that wrote it",
 			s.fileName(), version, formatVersion)
@@ -80,8 +80,8 @@ func (q *Queue) checkVersion(s *segment) error {
 	return nil
 }
 
-// recoverSegment makes a segment part of the queue. One in which nothing is to be delivered is there until a later one
-// lasts.
+// recoverSegment makes a segment part of the queue. A segment with nothing to deliver stays until a later one is
+// durable.
 func (q *Queue) recoverSegment(s *segment, at mark, last bool) error {
 	s.base, s.first = q.end.position, q.end.entry
 	begin := int64(0)
@@ -103,8 +103,8 @@ func (q *Queue) recoverSegment(s *segment, at mark, last bool) error {
 }
 
 // readSegment tells the owner what is in a segment, and counts the entries from an offset in its file on. Damage is set
-// aside; what is torn off at the end of the last segment is only cut off. Then it syncs the segment: a process that was
-// killed may have left entries there without a sync, and the next head says what the owner knows from them.
+// aside; an incomplete frame at the end of the last segment is only cut off. Then it syncs the segment: a process that
+// was killed may have left entries there without a sync, and the next head will contain what the owner knows from them.
 func (q *Queue) readSegment(s *segment, begin int64, last bool) error {
 	opened, err := q.files.Open(q.segmentPath(s), os.O_RDWR)
 	if err != nil {
@@ -145,7 +145,7 @@ func (q *Queue) readOpened(s *segment, opened file, begin int64, last bool) erro
 				q.setAsideFrom(s, scan, begin, expected, end)
 			}
 			if !s.keep && opened.Truncate(expected) == nil {
-				// Where one of them fails the next Open may find it again, and call it damage.
+				// If one of the two fails, the next Open may find these bytes again, and take them for damage.
 				_ = opened.Sync()
 			}
 			return nil
@@ -176,8 +176,9 @@ func (q *Queue) recoverFrame(s *segment, f frame, begin int64) {
 	s.size = f.end() - s.offset(s.base)
 }
 
-// setAsideFrom sets a damaged stretch aside, without what is before an offset of the file: those entries have been
-// delivered. A stretch wholly before it has lost something to the owner only.
+// setAsideFrom sets a damaged stretch aside, without the part before an offset of the file, whose entries have been
+// delivered. A stretch that is wholly before the offset is a loss to the owner only, and is set aside if there is an
+// Observe.
 func (q *Queue) setAsideFrom(s *segment, from *scanner, offset, begin, end int64) {
 	switch {
 	case offset < end:

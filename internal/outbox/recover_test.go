@@ -106,7 +106,7 @@ func TestFault077TornTail(t *testing.T) {
 		got, _ = l.open(t, dir, last, slices.Concat(content[:size], make([]byte, len(content)-size)))
 		checkEntries(t, got, expected)
 	}
-	// It is cut off, and so it stays in silence when other segments have followed.
+	// It is cut off, so it is still ignored when other segments have followed.
 	torn := t.TempDir()
 	for name, original := range l.content {
 		writeFile(t, filepath.Join(torn, name), original)
@@ -299,7 +299,7 @@ func half(t *testing.T) layout {
 	return readLayout(t, dir)
 }
 
-// TestFault077Cursor holds that one slot that is spoilt costs a batch that is delivered again, and both all of them.
+// TestFault077Cursor checks that one batch is delivered again if one slot is spoilt, and all of them if both are.
 func TestFault077Cursor(t *testing.T) {
 	l, dir := half(t), t.TempDir()
 	for slot := range cursorSlots {
@@ -365,7 +365,7 @@ func TestFault077Forged(t *testing.T) {
 	checkEntries(t, drain(t, mustOpen(t, dir, Options{})), []string{"before", "after"})
 }
 
-// TestFault077OneLine holds that damage is told in one line, with where and how much.
+// TestFault077OneLine checks that damage is logged in one line, with its place and size.
 func TestFault077OneLine(t *testing.T) {
 	l, dir, log := written(t, 0, "one", "two", "three"), t.TempDir(), &logLines{}
 	content := bytes.Replace(l.content[l.segments[0]], []byte("two"), []byte("t?o"), 1)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// removals holds a queue to the order in which segments may go: one that was synced, and may have been delivered, only
+// removals checks the order in which a queue removes segments: one that was synced, and may have been delivered, only
 // once a later one is durable with its name. It is safe for concurrent use.
 type removals struct {
 	mu       sync.Mutex
@@ -23,7 +23,7 @@ type removals struct {
 
 type segmentFile struct{ written, synced, named bool }
 
-// watch is a fault that lets all calls pass but those that another one fails.
+// watch is a fault that lets all calls pass except those that fault fails.
 func (r *removals) watch(fault func(call, path string) error) func(call, path string) error {
 	r.segments = map[string]*segmentFile{}
 	return func(call, path string) error {
@@ -59,7 +59,7 @@ func (r *removals) note(call, path string) {
 	case "remove", "rename":
 		delete(r.segments, path)
 		if s != nil && !s.synced {
-			return // Of no use to anybody.
+			return // A segment that was never synced may go at any time.
 		}
 		r.gone++
 		for other, later := range r.segments {
@@ -83,8 +83,8 @@ func (r *removals) check(t *testing.T) {
 	}
 }
 
-// TestRemovals has segments that go at run time and at the next start, while the disk fails or is full now and then: in
-// the right order, and without harm to what is delivered or to what the owner knows.
+// TestRemovals has segments that are removed at run time and at the next start, while the disk fails or is full now and
+// then. It checks that they go in the right order, and that what is delivered and what the owner knows stay right.
 func TestRemovals(t *testing.T) {
 	for name, durability := range map[string]Durability{"sync": Sync, "kernel": Kernel} {
 		for seed := range uint64(8) {
@@ -123,7 +123,7 @@ func TestRemovals(t *testing.T) {
 	}
 }
 
-// lives are those of one directory.
+// lives are the queues that are opened one after the other in one directory.
 type lives struct {
 	dir   string
 	files *faultyFiles

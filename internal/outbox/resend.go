@@ -23,8 +23,8 @@ func (q *Queue) retryDir() string { return filepath.Join(q.dir, "retry") }
 // else they wait for the next Open.
 func Resend(dir string) (int, error) { return resend(disk{}, dir) }
 
-// Resend moves the dead entries of this queue back, as the function does for a directory. It is how those in Memory are
-// sent again.
+// Resend moves the dead entries of this queue back, as the function does for a directory. Entries of a queue in Memory
+// can be sent again only in this way.
 func (q *Queue) Resend() (int, error) {
 	if q.options.Durability != Memory {
 		return resend(q.files, q.dir)
@@ -73,9 +73,9 @@ func (q *Queue) lookAround(ctx context.Context) {
 	}
 }
 
-// takeBack appends the entries that were moved to retry/. A file stays there until its entry is durable in the log; one
-// that cannot be removed then is not appended again in this life. The caller is the consumer, or has the queue for
-// itself.
+// takeBack appends the entries that were moved to retry/. A file stays there until its entry is durable in the log; if
+// it cannot be removed then, this Queue does not append it again. The caller is the consumer, or the only user of the
+// queue.
 func (q *Queue) takeBack(ctx context.Context) {
 	names, err := q.files.List(q.retryDir(), maxTakeBack)
 	if err != nil {
@@ -97,7 +97,7 @@ func (q *Queue) takeBack(ctx context.Context) {
 		}
 		q.complain("a dead record cannot be taken back", err)
 		if errors.Is(err, ErrFull) || errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) {
-			break // The others are for later, too.
+			break // The others would fail, too.
 		}
 	}
 	for name, commit := range commits {
@@ -116,7 +116,7 @@ func (q *Queue) takeBack(ctx context.Context) {
 	q.recountDead()
 }
 
-// takeBackFile appends the entry of a file in retry/. A damaged one is set aside.
+// takeBackFile appends the entry of a file in retry/. A damaged file is set aside.
 func (q *Queue) takeBackFile(ctx context.Context, name string) (Commit, error) {
 	path := filepath.Join(q.retryDir(), name)
 	from, err := q.files.Open(path, os.O_RDONLY)
@@ -142,7 +142,7 @@ func (q *Queue) takeBackFile(ctx context.Context, name string) (Commit, error) {
 	return Commit{}, nil
 }
 
-// recountDead is for when files of dead/ may have been moved by others.
+// recountDead counts the files in dead/ again, since others may have moved some.
 func (q *Queue) recountDead() {
 	dead, err := q.countDead()
 	if err != nil {

@@ -92,7 +92,7 @@ func TestResendOpen(t *testing.T) {
 	})
 }
 
-// TestFault083DeadRecord holds what an operator finds in dead/.
+// TestFault083DeadRecord checks what an operator finds in dead/.
 func TestFault083DeadRecord(t *testing.T) {
 	dir := withDead(t, "entry\nof two lines")
 	paths := names(t, dir, "dead/*.rec")
@@ -226,7 +226,7 @@ func TestResendFull(t *testing.T) {
 	}
 }
 
-// TestResendMemoryFull holds that dead entries in memory are bounded, and stay when they cannot be appended.
+// TestResendMemoryFull checks that dead entries in memory are bounded, and stay when they cannot be appended.
 func TestResendMemoryFull(t *testing.T) {
 	q := mustOpen(t, "", Options{Durability: Memory, MaxBytes: maxGraveBytes + 1<<20, ReserveBytes: 1})
 	large := strings.Repeat("x", maxGraveBytes/4)
@@ -238,7 +238,7 @@ func TestResendMemoryFull(t *testing.T) {
 	mustAppend(t, q, "small")
 	flush(t, q)
 	stop()
-	if s := q.Stats(); s.Dead != 4 { // The first one was let go.
+	if s := q.Stats(); s.Dead != 4 { // The first one was dropped.
 		t.Errorf("%+v", s)
 	}
 	mustAppend(t, q, large, large)

@@ -13,24 +13,24 @@ const (
 	pieceBytes = 64 << 10
 	// minReserveBytes is the least room on a disk that a queue starts with.
 	minReserveBytes = 64 << 10
-	// refillInterval is the least time between two tries to make the reserve whole, but for when room was made.
+	// refillInterval is the least time between two tries to make the reserve whole, unless room was made meanwhile.
 	refillInterval = 100 * time.Millisecond
 )
 
-// reserve is a file that keeps room on the disk: what has begun is to end though the disk is full. The last quarter of
-// it is for the head of a segment only. Without that, a full disk could be full for ever: a segment that has been
-// delivered goes when another one has begun, and that one may need room. Its bytes are noise, since some file systems
-// store zeros in no room at all.
+// reserve is a file that keeps room on the disk, so that what has begun can be ended when the disk is full. Its last
+// quarter is only for the heads of segments. Without that quarter, a full disk could stay full for ever: a segment that
+// has been delivered is removed when another one has begun, and that one may need room. The file's bytes are random,
+// since some file systems need no room to store zeros.
 //
 // It is guarded by the queue's appending. A nil reserve, that of a queue in Memory, is whole.
 type reserve struct {
 	file   file
 	wanted int64 // How large it would be on a disk with room.
-	whole  int64 // How large it has been: wanted, or half of that and so on.
+	whole  int64 // How large it is when it is whole: wanted, or half of that and so on.
 	size   int64 // How large it is.
 
-	tried time.Time // When it was last to be made whole again.
-	err   error     // Why it is not.
+	tried time.Time // When making it whole was last tried.
+	err   error     // Why it is not whole.
 }
 
 // openReserve opens the reserve, with the room that an earlier process left in it.
@@ -69,8 +69,8 @@ func (r *reserve) fill() error {
 	return r.file.Sync()
 }
 
-// refill makes it whole again. Where only half of it or less could be had before, and a segment was removed since, it
-// tries to have more. It fails as long as it is not whole.
+// refill makes it whole again. If it is whole, but at half its wanted size or less, and a segment was removed meanwhile
+// (freed), it tries to make it larger. It fails as long as it is not whole.
 func (r *reserve) refill(freed bool) error {
 	switch {
 	case r == nil || r.size >= r.wanted:
@@ -98,7 +98,7 @@ func (r *reserve) refill(freed bool) error {
 	return nil
 }
 
-// write makes the file longer, up to a size. What there was room for stays.
+// write makes the file longer, up to a size. If that fails, the bytes that were written stay.
 func (r *reserve) write(size int64) error {
 	for piece := make([]byte, pieceBytes); r.size < size; {
 		_, _ = rand.Read(piece) // It never fails.
@@ -113,17 +113,17 @@ func (r *reserve) write(size int64) error {
 
 func (r *reserve) isWhole() bool { return r == nil || r.size >= r.whole }
 
-// forHeads is how much of it is not for entries.
+// forHeads returns how many bytes of it are for heads only.
 func (r *reserve) forHeads() int64 { return r.whole / 4 }
 
-// giveUp gives back so much room, in whole pieces, but leaves the last bytes. It returns false if that leaves nothing
-// to give.
+// giveUp frees so many bytes, rounded up to whole pieces, but leaves a reserve of at least last bytes. It returns false
+// if it freed nothing.
 func (r *reserve) giveUp(bytes, last int64) bool {
 	size := max(last, r.size-(bytes+pieceBytes-1)/pieceBytes*pieceBytes)
 	if size >= r.size || r.file.Truncate(size) != nil {
 		return false
 	}
 	r.size, r.err = size, fmt.Errorf("%w: the room in reserve has been used", ErrFull)
-	_ = r.file.Sync() // Some file systems give the room to others only then.
+	_ = r.file.Sync() // Some file systems free the room only then.
 	return true
 }

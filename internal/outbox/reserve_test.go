@@ -17,7 +17,7 @@ func reserveSize(t *testing.T, dir string) int {
 	return len(readFile(t, filepath.Join(dir, "reserve")))
 }
 
-// checkNoise holds that the reserve takes room in whatever way a file system stores it.
+// checkNoise checks that the reserve takes room in whatever way a file system stores it.
 func checkNoise(t *testing.T, dir string, size int) {
 	t.Helper()
 	content := string(readFile(t, filepath.Join(dir, "reserve")))
@@ -26,7 +26,7 @@ func checkNoise(t *testing.T, dir string, size int) {
 	}
 }
 
-// TestReserveAtStart holds how much room is taken at a start, by how much there is.
+// TestReserveAtStart checks how much room is taken at a start, by how much there is.
 func TestReserveAtStart(t *testing.T) {
 	const others = segmentHeaderBytes + cursorSlotBytes + cursorBytes // What a start needs besides.
 	for _, test := range []struct {
@@ -55,7 +55,7 @@ func TestReserveAtStart(t *testing.T) {
 					t.Fatalf("got %v, want ErrFull", err)
 				}
 				files.setRoom(-1)
-				q = mustOpen(t, dir, Options{files: files}) // It has let everything go.
+				q = mustOpen(t, dir, Options{files: files}) // It has removed everything.
 				mustAppend(t, q, "entry")
 				return
 			}
@@ -100,8 +100,8 @@ func full(t *testing.T, files *faultyFiles, options Options) (q *Queue, dir stri
 	return q, dir
 }
 
-// TestFault078Reserve has a disk that somebody else has filled: what only ends finds room, what starts does not, and
-// when there is room again the reserve comes first.
+// TestFault078Reserve has a disk that somebody else has filled: entries that end something find room, entries that
+// start something do not, and when there is room again the reserve is made whole first.
 func TestFault078Reserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := newFaultyFiles()
@@ -157,7 +157,7 @@ func TestFault078Reserve(t *testing.T) {
 	})
 }
 
-// TestFault078ReserveAtOnce holds that the reserve is made whole as soon as a segment has gone.
+// TestFault078ReserveAtOnce checks that the reserve is made whole as soon as a segment has gone.
 func TestFault078ReserveAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files, dir := newFaultyFiles(), t.TempDir()
@@ -167,7 +167,7 @@ func TestFault078ReserveAtOnce(t *testing.T) {
 		large := strings.Repeat("x", 60<<10)
 		mustAppendReserved(t, q, large)
 		checkEntries(t, drain(t, q), []string{"an earlier start", large})
-		synctest.Wait() // For the syncer, which lets the old segment go.
+		synctest.Wait() // For the syncer, which removes the old segment.
 		mustAppend(t, q, "a start")
 		if n := reserveSize(t, dir); n != 256<<10 {
 			t.Errorf("%d bytes in reserve, want all", n)
@@ -176,7 +176,7 @@ func TestFault078ReserveAtOnce(t *testing.T) {
 	})
 }
 
-// TestFault078ReserveFirst holds that the reserve is made whole as soon as all is delivered, and that no segment is left
+// TestFault078ReserveFirst checks that the reserve is made whole as soon as all is delivered, and that no segment is left
 // for it where there is room without that.
 func TestFault078ReserveFirst(t *testing.T) {
 	files := newFaultyFiles()
@@ -207,7 +207,7 @@ func TestFault078ReserveGrows(t *testing.T) {
 			files.setRoom(-1)
 		}
 		mustAppend(t, q, "one", "two")
-		drain(t, q) // The first one's segment goes.
+		drain(t, q) // The segment of the first entry is removed.
 		mustAppend(t, q, "three")
 		if n := reserveSize(t, dir); n != test.want {
 			t.Errorf("room for %d more: %d bytes in reserve, want %d", test.room, n, test.want)
@@ -216,7 +216,7 @@ func TestFault078ReserveGrows(t *testing.T) {
 	}
 }
 
-// TestReserveOnFailingDisk holds that only a full disk is a reason to use the reserve.
+// TestReserveOnFailingDisk checks that only a full disk is a reason to use the reserve.
 func TestReserveOnFailingDisk(t *testing.T) {
 	for _, cause := range []error{syscall.EIO, syscall.EROFS} {
 		files, dir := newFaultyFiles(), t.TempDir()
@@ -235,7 +235,8 @@ func TestReserveOnFailingDisk(t *testing.T) {
 	}
 }
 
-// TestReserveCannotBeRefilled has a disk that fails when the reserve is to be made whole: that is no full disk.
+// TestReserveCannotBeRefilled has a disk that fails when the reserve is to be made whole: that does not count as a full
+// disk.
 func TestReserveCannotBeRefilled(t *testing.T) {
 	for _, call := range []string{"write", "sync"} {
 		synctest.Test(t, func(t *testing.T) {

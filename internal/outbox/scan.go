@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// scanBytes is how much of a segment is read at a time, where no frame is larger.
+	// scanBytes is how much of a segment is read at a time, unless a frame is larger.
 	scanBytes = 256 << 10
 	pageBytes = 4 << 10
 	// sectorBytes is what a disk writes whole or not at all.
@@ -22,7 +22,7 @@ type scanner struct {
 	salt   uint32
 	offset int64 // In the file, of what comes next.
 
-	// Unreadable says that the disk refused to give some bytes; they were taken for zeros.
+	// unreadable says that some bytes could not be read from the disk; they were taken for zeros.
 	unreadable bool
 
 	buffer []byte // The file's bytes from start on.
@@ -106,7 +106,7 @@ func (s *scanner) window(offset int64, n int, limit int64) []byte {
 	return s.buffer[:min(n, len(s.buffer))]
 }
 
-// read fills p from an offset, as far as the file goes. A page that the disk refuses to give is a page of zeros.
+// read fills p from an offset, as far as the file goes. A page that cannot be read counts as a page of zeros.
 func (s *scanner) read(p []byte, offset int64) int {
 	n, err := s.file.ReadAt(p, offset)
 	if err == nil || errors.Is(err, io.EOF) {
@@ -127,9 +127,10 @@ func (s *scanner) read(p []byte, offset int64) int {
 	return n
 }
 
-// torn reports whether what a segment ends with is what the end of a process or of its machine leaves behind, and where
-// the last of it is that is not zero. That is the beginning of a frame: up to where the file ends, or up to where one of
-// the frame's sectors begins and zeros from there on. Where zeros begin elsewhere, the frame was whole once.
+// torn reports whether the end of a segment, from offset on, is what remains of a write when its process ends or its
+// machine stops. end is behind the last byte that is not zero. What remains is the beginning of a frame: it goes up to
+// where the file ends, or up to where one of the frame's sectors begins, with zeros from there on. If the zeros begin
+// elsewhere, the frame was whole once.
 func (s *scanner) torn(offset, limit int64) (torn bool, end int64) {
 	end = s.lastByte(offset, limit)
 	whole := offset + frameHeaderBytes

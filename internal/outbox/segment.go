@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// A segment begins with a magic number, the version of its format, and the CRC-32C of both. That much stays in all
-	// versions, so that each knows what it must not touch.
+	// A segment begins with a magic number, the version of its format, and the CRC-32C of both. These are the same in
+	// all versions, so that a program recognises a segment of a newer version and leaves it alone.
 	segmentHeaderBytes = 16
 	segmentMagic       = "OUTBOXSG"
 	formatVersion      = 1
 )
 
 // segment is one file of the log: a header, perhaps a head, and the frames of entries; and zeros behind these, while it
-// is the active one. Number, salt, head, base and first never change; the queue's mutex guards the other fields, but for
-// those that say otherwise.
+// is the active one. Number, salt, head, base and first never change; the queue's mu guards the other fields, unless
+// they say otherwise.
 type segment struct {
 	number uint64
 	salt   uint32
@@ -30,12 +30,12 @@ type segment struct {
 
 	size    int64 // Of the frames of entries that are written, or that recovery found.
 	entries uint64
-	lasting bool // It has been synced, with its name and head, since it was begun: what came before can go.
+	lasting bool // It has been synced, with its name and head, since it was begun: the segments before it can be removed.
 
 	file    file               // To write to; nil once it is sealed and synced.
 	ahead   ahead              // Of the active one. Guarded by appending.
 	damaged map[int64]struct{} // Where stretches begin that have been set aside.
-	keep    bool               // It has bytes that nobody could read or copy: it is set aside whole, not removed.
+	keep    bool               // It has bytes that could not be read or copied: it is set aside whole, not removed.
 }
 
 // end returns the position after its last frame.
@@ -49,7 +49,7 @@ func (s *segment) offset(position int64) int64 {
 // position returns which position is at an offset of the file.
 func (s *segment) position(offset int64) int64 { return offset - s.offset(0) }
 
-// fileName has the salt in it: a file whose first page is damaged can be read all the same.
+// fileName contains the salt, so that a file can be read even if its first page is damaged.
 func (s *segment) fileName() string { return fmt.Sprintf("%012d-%08x.log", s.number, s.salt) }
 
 func (q *Queue) segmentPath(s *segment) string { return filepath.Join(q.dir, s.fileName()) }

@@ -57,7 +57,7 @@ func TestFault079Start(t *testing.T) {
 	}
 }
 
-// TestFault079Modes holds that nobody else can read what clients said.
+// TestFault079Modes checks that nobody else can read what clients said.
 func TestFault079Modes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	q := mustOpen(t, dir, Options{})

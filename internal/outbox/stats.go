@@ -2,19 +2,19 @@ package outbox
 
 import "time"
 
-// Stats says how a queue is. The counters count from when it was opened.
+// Stats is the state of a queue. The counters count from when it was opened.
 type Stats struct {
 	// Pending is how many entries are still to be delivered, and Bytes how much room they take, with what is damaged
 	// between them.
 	Pending int
 	Bytes   int64
-	// Age is how long the oldest of them has been waiting; zero if there is none. It is never negative. Of entries that
-	// are on disk only, and while none is being delivered, it is the age of the one before.
+	// Age is how long the oldest of them has been waiting; zero if there is none. It is never negative. If the oldest
+	// entry is on disk only, and none is being delivered, it is the age of the entry before it.
 	Age time.Duration
 	// Delivered counts entries that were taken by the receiver.
 	Delivered int64
-	// Dead is how many entries are set aside at present because the receiver refuses them. If somebody removes their files
-	// other than by [Resend], that is noticed by the next Resend or Open.
+	// Dead is how many entries are set aside at present because the receiver refuses them. If their files are removed
+	// in another way than by [Resend], the count is right again after the next Resend or Open.
 	Dead int
 	// AppendErrors counts calls of Append and AppendReserved that were refused for want of room or that failed, and syncs
 	// that failed.

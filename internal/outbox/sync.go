@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	// syncDelay is how long written entries wait for their sync where nobody asks for it. It is shorter than nearly every
-	// upstream thinks, and longer than one that answers at once: such an answer shares its sync with its start.
+	// syncDelay is how long written entries wait for a sync that nothing asks for. It is shorter than nearly every
+	// upstream takes to answer, so that a start is durable by then. It is longer than the answer of an upstream that
+	// answers at once: the records of such an answer share a sync with their start.
 	syncDelay = 4 * time.Millisecond
-	// kernelInterval is how long Kernel entries are at the mercy of the machine.
+	// kernelInterval is how long Kernel entries wait for their sync: until then, they are lost if the machine stops.
 	kernelInterval = 100 * time.Millisecond
 )
 
@@ -22,7 +23,7 @@ type Commit struct {
 	group *group
 }
 
-// group are all who wait for the same sync.
+// group is the commits that wait for the same sync.
 type group struct {
 	done chan struct{}
 	err  error // Set before done is closed.
@@ -68,7 +69,7 @@ func (q *Queue) syncNow() {
 	}
 }
 
-// requestSync has what was written synced after a while, and returns what waits for that.
+// requestSync sees to it that what was written is synced after q.delay, and returns the commit that waits for that.
 func (q *Queue) requestSync() Commit {
 	if q.options.Durability == Memory {
 		return Commit{}
@@ -79,7 +80,7 @@ func (q *Queue) requestSync() Commit {
 		q.due = true
 		q.timer.Reset(q.delay)
 	}
-	// Where nobody is to wait, the one who closes the queue does.
+	// In Kernel, only Close waits.
 	if q.options.Durability != Sync && !q.closing {
 		return Commit{}
 	}
@@ -97,7 +98,7 @@ func (q *Queue) syncLoop() {
 	for {
 		select {
 		case <-q.asked:
-			runtime.Gosched() // Those whom the last sync released come with their next entries: one sync for all.
+			runtime.Gosched() // The goroutines that the last sync released can append their next entries first, and share this sync.
 		case <-q.timer.C:
 		case <-q.closed:
 			q.sync()
@@ -146,8 +147,8 @@ func (q *Queue) syncFiles(segments []*segment, unnamed bool) error {
 	return nil
 }
 
-// settle notes that everything before end, in these segments, needs no sync any more, and whether the disk made it durable.
-// It closes the files that nobody writes to.
+// settle notes that everything before end, in these segments, needs no sync any more, and whether the disk made it
+// durable. It closes the files that are no longer written to.
 func (q *Queue) settle(end place, segments []*segment, synced bool) {
 	var clean []file
 	q.mu.Lock()
@@ -170,7 +171,7 @@ func (q *Queue) settle(end place, segments []*segment, synced bool) {
 	}
 }
 
-// reach notes that everything before end is as durable as it will be, and to be read where it is.
+// reach notes that everything before end is as durable as it will be, and that it can be read where it is now.
 func (q *Queue) reach(end place) {
 	q.mu.Lock()
 	more := end != q.durable
@@ -183,7 +184,7 @@ func (q *Queue) reach(end place) {
 
 // abandon gives up the segments whose sync failed. The kernel may have thrown away what they should hold, and a second
 // sync would succeed without it: what has not been delivered is written again, to another segment, and that one is
-// synced. If this fails too, whoever waits is told so, and what there is stays to be delivered as long as it can be
+// synced. If that fails too, the commits that wait fail, and the entries are still delivered as long as they can be
 // read.
 func (q *Queue) abandon(cause error) error {
 	q.appending.Lock()
@@ -203,7 +204,7 @@ func (q *Queue) abandon(cause error) error {
 	if again != nil {
 		q.replace(begin, again)
 	}
-	q.reach(end) // Not before: what was given up may not be there any more.
+	q.reach(end) // Not earlier: entries in a segment that is given up may not be there any more.
 	if err != nil {
 		err = fmt.Errorf("%w: sync: %w; then: %w", ErrFailed, cause, err)
 		q.complain("records may not outlive this machine", err)
@@ -214,9 +215,9 @@ func (q *Queue) abandon(cause error) error {
 	return err
 }
 
-// rewrite writes the entries of a stretch to a new segment and syncs it. Each has the same position as before, and what
-// cannot be read any more leaves a hole. The segment is nil if nothing was gained; the error says what is not safe. The
-// caller has q.appending.
+// rewrite writes the entries of a stretch to a new segment and syncs it. Each keeps its position, and an entry that
+// cannot be read any more leaves a hole. The segment is nil if it could not be written; the error says what is not
+// safe. The caller has q.appending.
 func (q *Queue) rewrite(begin, end place) (*segment, error) {
 	s, err := q.createSegment(begin)
 	if err != nil {
@@ -258,8 +259,8 @@ func (q *Queue) copyEntries(s *segment, begin, end place) (missing int64, err er
 	}
 }
 
-// replace puts a segment in the place of all that comes from its base on, and has it appended to from now on. The
-// caller has q.appending and has settled the others.
+// replace puts a segment in the place of everything from its base on, and makes it the active one. The caller has
+// q.appending and has settled the others.
 func (q *Queue) replace(begin place, s *segment) {
 	q.mu.Lock()
 	var gone []*segment

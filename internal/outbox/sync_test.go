@@ -154,7 +154,7 @@ func TestKernelSyncs(t *testing.T) {
 	})
 }
 
-// TestSegments holds that segments are let go once they are delivered, and their files are closed.
+// TestSegments checks that segments are removed once they are delivered, and their files are closed.
 func TestSegments(t *testing.T) {
 	dir := t.TempDir()
 	q := mustOpen(t, dir, Options{SegmentBytes: 100})

@@ -117,7 +117,8 @@ func TestFault080WhileDelivering(t *testing.T) {
 	}
 }
 
-// TestFault080OldSegmentGoes has entries written again, and all delivered: what was given up goes without another append.
+// TestFault080OldSegmentGoes has entries written again, and all delivered: the segment that was given up is removed
+// without another append.
 func TestFault080OldSegmentGoes(t *testing.T) {
 	files, dir := newFaultyFiles(), t.TempDir()
 	q := mustOpen(t, dir, Options{files: files})
@@ -139,8 +140,9 @@ func TestFault080OldSegmentGoes(t *testing.T) {
 	}
 }
 
-// TestFault080Hangs has a sync that hangs and then fails. As long as it hangs it holds delivery up: what the disk may lose
-// must not be with a receiver, or a power failure would leave it there alone. Then it is written again, and delivered once.
+// TestFault080Hangs has a sync that hangs and then fails. As long as it hangs, nothing is delivered: an entry that the
+// disk may lose must not reach the receiver, or after a power failure only the receiver would have it. Then the entries
+// are written again, and delivered once.
 func TestFault080Hangs(t *testing.T) {
 	for _, inMemory := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -248,8 +250,8 @@ func TestFault080Moved(t *testing.T) {
 	}
 }
 
-// TestFault080DiskGone has a disk on which nothing can be made durable any more: whoever waits is told so, and what can
-// be delivered still is.
+// TestFault080DiskGone has a disk on which nothing can be made durable any more: each Wait fails, and what can be
+// delivered still is.
 func TestFault080DiskGone(t *testing.T) {
 	for _, call := range []string{"sync", "sync create", "syncdir"} {
 		t.Run(call, func(t *testing.T) {

@@ -35,7 +35,7 @@ type filler struct {
 	n int // How many it has appended.
 }
 
-// fill appends until the queue is full, but so many at least: until then, the old segments are on their way out.
+// fill appends until the queue is full, but so many at least: until then, the old segments are still being removed.
 func (f *filler) fill(t *testing.T, add func(...[]byte) (Commit, error), least int) (entries []string) {
 	t.Helper()
 	for {
@@ -64,7 +64,7 @@ func TestFault078SmallDisk(t *testing.T) {
 		entries := f.fill(t, q.Append, 150)
 		checkEntries(t, drain(t, q), entries)
 	}
-	mustClose(t, q) // Nothing of it is on its way out now.
+	mustClose(t, q) // Nothing is still being removed now.
 	q = mustOpen(t, dir, options)
 
 	other, err := files.Open(filepath.Join(mount, "other"), os.O_RDWR|os.O_CREATE)

@@ -10,16 +10,16 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// batch is what one call hands over: to a control plane in this process its records, and over a connection the bytes of
-// the request, which hold those of the entries as they are.
+// batch is what one call hands over: records to a control plane in this process, or, over a connection, the bytes of
+// the request, which contain the messages of the entries as they are.
 type batch struct {
-	indexes []int // Of the entries, in what is sent.
+	indexes []int // Of the batch's entries, in attempt.entries.
 	records []*proto.Record
 	request []byte
 }
 
-// batch returns the next entries that fit into a call: all of them where the control plane is in this process. An entry
-// that cannot be read is not in it; that is noted.
+// batch returns the next entries that fit into a call: all of them if the control plane is in this process. It leaves
+// out an entry that cannot be read, and notes that as a failure.
 func (a *attempt) batch() batch {
 	rest := a.entries[a.next:]
 	b := batch{indexes: make([]int, 0, len(rest))}
@@ -37,7 +37,7 @@ func (a *attempt) batch() batch {
 	}
 	size := 0
 	for _, entry := range rest {
-		size += len(entry) // With its head, which is more than what a record in a request takes besides.
+		size += len(entry) // With the entry's head, which is larger than the overhead of a record in a request.
 	}
 	b.request = make([]byte, 0, min(size, batchBytes))
 	for ; a.next < len(a.entries); a.next++ {
@@ -56,7 +56,7 @@ func (a *attempt) batch() batch {
 	return b
 }
 
-// message returns the message of an entry as a connection carries it: only one that is too long is decoded, and cut.
+// message returns the message of an entry for a connection. Only a message that is too long is decoded, and cut.
 func (a *attempt) message(index int) ([]byte, error) {
 	message, err := messageOf(a.entries[index])
 	if err != nil || len(message)+recordOverhead <= batchBytes {
@@ -69,7 +69,7 @@ func (a *attempt) message(index int) ([]byte, error) {
 	return protobuf.Marshal(record)
 }
 
-// record returns the record of an entry, cut where a connection does not carry it whole.
+// record returns the record of an entry, cut if a connection cannot carry it whole.
 func (a *attempt) record(index int) (*proto.Record, error) {
 	record, err := decodeEntry(a.entries[index])
 	if err == nil && a.client.DRPCConn() != nil && len(a.entries[index])-entryHeadBytes+recordOverhead > batchBytes {
@@ -79,9 +79,9 @@ func (a *attempt) record(index int) (*proto.Record, error) {
 }
 
 const (
-	// requestRecords is the number of the field of proto.RecordBatchRequest.
+	// requestRecords is the number of the only field of proto.RecordBatchRequest.
 	requestRecords protowire.Number = 1
-	// recordOverhead is what tag and length of a record in it take at most.
+	// recordOverhead is how many bytes the tag and the length of a record take there at most.
 	recordOverhead = 8
 	// recordBatchRPC is the call that takes such a request.
 	recordBatchRPC = "/proto.Recorder/RecordBatch"
@@ -99,7 +99,7 @@ func (b batch) send(ctx context.Context, client proto.DRPCRecorderClient) (*prot
 	return response, nil
 }
 
-// encoded is the encoding of a call whose request is bytes already.
+// encoded is the encoding of a call whose request is encoded already.
 type encoded struct{}
 
 var _ drpc.Encoding = encoded{}

@@ -103,7 +103,7 @@ func entriesOf(t *testing.T, records ...aibridge.Record) [][]byte {
 	return entries
 }
 
-// checkSent holds what a server got against records, in their order.
+// checkSent compares what a server got with records, in their order.
 func (s *server) checkSent(t *testing.T, records ...aibridge.Record) {
 	t.Helper()
 	var got []*proto.Record
@@ -164,7 +164,7 @@ func TestSendLarge(t *testing.T) {
 }
 
 // TestSendUnreadable has entries that are no records, and a server that refuses one of the others: each is named by its
-// own index, and what can be stored is.
+// own index, and all others are stored.
 func TestSendUnreadable(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s *server) {
@@ -193,8 +193,8 @@ func TestSendUnreadable(t *testing.T) {
 	})
 }
 
-// TestSendDamagedMessage has an entry whose message is none: the server cannot read the batch, and gets the others by
-// themselves, or never sees it.
+// TestSendDamagedMessage has an entry whose message is damaged. A server behind a connection cannot read the batch, and
+// gets the other records one by one; a server in this process never sees the entry.
 func TestSendDamagedMessage(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s *server) {

@@ -13,12 +13,13 @@ import (
 const (
 	// batchBytes is the most that one call over a connection carries.
 	batchBytes = 3 << 20
-	// nameBytes is what a name is cut to, and textBytes the one text beside the names, in a record that alone is more.
+	// nameBytes is what a name is cut to, and textBytes what the one text beside the names is cut to, in a record that
+	// alone is larger than one call.
 	nameBytes = 64 << 10
 	textBytes = batchBytes - 8*nameBytes
 )
 
-// cutRecord leaves a record as much of its text as a connection carries, and notes that in its metadata.
+// cutRecord cuts the texts of a record to what a connection carries, and notes that in the record's metadata.
 func cutRecord(record *proto.Record) {
 	switch r := record.GetRecord().(type) {
 	case *proto.Record_Interception:
@@ -35,7 +36,8 @@ func cutRecord(record *proto.Record) {
 		flagCut(&r.ModelThought.Metadata)
 	case *proto.Record_ToolUsage:
 		cutNames(&r.ToolUsage.MsgId, &r.ToolUsage.ToolCallId, &r.ToolUsage.ItemId, &r.ToolUsage.Tool)
-		// Half of a JSON value is none: what is left of it goes into a string, whose escapes may take six bytes for one.
+		// Half of a JSON value is no JSON: what is left of it goes into a JSON string, where escapes may take six bytes
+		// for one.
 		if quoted, err := json.Marshal(storable.Cut(r.ToolUsage.GetInput(), textBytes/6)); err == nil {
 			r.ToolUsage.Input = string(quoted)
 		}
@@ -43,7 +45,7 @@ func cutRecord(record *proto.Record) {
 	}
 }
 
-// cutNames cuts names that are too long. Nil is one that is not there.
+// cutNames cuts names that are too long. A nil name is absent.
 func cutNames(names ...*string) {
 	for _, name := range names {
 		if name != nil {

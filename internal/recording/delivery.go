@@ -16,8 +16,8 @@ import (
 const (
 	// deliverTimeout bounds one call that hands records over. A control plane waits for its database that long.
 	deliverTimeout = 30 * time.Second
-	// refusalPatience is how long a control plane may refuse all it is sent before that is taken for the records' fault
-	// and not for its own.
+	// refusalPatience is how long a control plane may refuse everything before the records are taken to be at fault,
+	// and not the control plane.
 	refusalPatience = 5 * time.Minute
 )
 
@@ -25,7 +25,7 @@ const (
 type delivery struct {
 	duplicates int64 // How many the control plane had already, as far as it says.
 
-	refusing time.Time // Since when nothing but refusals came; zero: they do not.
+	refusing time.Time // Since when everything has been refused; zero: something was not.
 }
 
 // attempt is one call of send.
@@ -34,13 +34,13 @@ type attempt struct {
 	entries  [][]byte
 	next     int // The first entry that is in no batch yet.
 	failures []outbox.Failure
-	unclear  []int // Of the failures, those that may be the record's fault or the control plane's.
+	unclear  []int // Indexes in failures: refusals that may be the record's fault or the control plane's.
 	taken    int   // How many records the control plane has taken.
-	lost     bool  // It is of no use to go on: the rest is among the failures.
+	lost     bool  // A call failed: all entries that follow are among the failures.
 }
 
-// send hands the records of entries over in their order. It returns those that the control plane did not take, by their
-// index in entries; an error says that nothing is known of any.
+// send hands over the records of entries in their order. It returns the entries that the control plane did not take, by
+// their index in entries. An error says that nothing is known about any of them.
 func (d *delivery) send(ctx context.Context, client proto.DRPCRecorderClient, entries [][]byte) ([]outbox.Failure, error) {
 	a := &attempt{client: client, entries: entries}
 	for first := true; a.next < len(entries) && !a.lost; first = false {
@@ -73,9 +73,9 @@ func (a *attempt) fail(from int, err error) {
 	}
 }
 
-// judge decides whose fault the unclear refusals are. What is refused while others are taken is refused for its own sake,
-// and does not hold them up. Where nothing is taken, it may be the control plane that is ill: some say so in no other
-// way.
+// judge decides whose fault the unclear refusals are. If other records are taken, a record that is refused is at fault
+// itself, and must not hold up the others. If nothing is taken, the control plane may have failed: some control planes
+// say so in no other way.
 func (d *delivery) judge(a *attempt) {
 	switch {
 	case len(a.unclear) == 0, a.taken > 0, a.lost:
@@ -90,8 +90,8 @@ func (d *delivery) judge(a *attempt) {
 	}
 }
 
-// sendBatch hands a batch over in one call, or one by one to a control plane that knows no batches or does not like this
-// one.
+// sendBatch hands a batch over in one call. If the control plane refuses that call, since it knows no batches or does
+// not accept this one, sendBatch hands the records over one by one.
 func (d *delivery) sendBatch(ctx context.Context, a *attempt, b batch) error {
 	call, cancel := context.WithTimeout(ctx, deliverTimeout)
 	defer cancel()
@@ -116,7 +116,8 @@ func (d *delivery) sendBatch(ctx context.Context, a *attempt, b batch) error {
 	return nil
 }
 
-// sendSingly hands records over one by one. Where the control plane is lost on the way, all that follows fails.
+// sendSingly hands records over one by one. If a call fails without being refused, its record and all that follow are
+// to be sent again.
 func (a *attempt) sendSingly(ctx context.Context, b batch) {
 	for _, index := range b.indexes {
 		record, err := a.record(index)
@@ -141,8 +142,9 @@ func (a *attempt) sendSingly(ctx context.Context, b batch) {
 	}
 }
 
-// isRefusal reports whether an error is the answer to what was sent: it was read and not liked, or is more than a message
-// carries. Without a code, it may also be the only way in which a control plane says that it is ill.
+// isRefusal reports whether an error is the control plane's answer to what was sent: it does not accept it, or it is
+// more than a message carries. An error without a code may also be the only way in which a control plane says that it
+// has failed.
 func isRefusal(err error) bool {
 	switch drpcerr.Code(err) {
 	case rpcstatus.InvalidArgument, rpcstatus.NotFound, rpcstatus.AlreadyExists, rpcstatus.ResourceExhausted,

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// directTimeout bounds the delivery of records to a control plane that nothing queues for.
+	// directTimeout bounds the delivery of records without a queue.
 	directTimeout = 10 * time.Second
-	// directPause is how long a control plane is left alone that did not take them.
+	// directPause is the pause before they are tried again.
 	directPause = 100 * time.Millisecond
 )
 
@@ -35,13 +35,14 @@ func (d Direct) Record(ctx context.Context, records ...aibridge.Record) (aibridg
 	return nil, d.deliver(ctx, entries)
 }
 
-// deliver hands entries to the control plane, for as long as it takes and at most for the time limit.
+// deliver hands entries to the control plane, and tries again until all are stored or refused, or directTimeout has
+// passed.
 func (d Direct) deliver(ctx context.Context, entries [][]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, directTimeout)
 	defer cancel()
 	var (
 		delivery delivery
-		lost     []error // Of what no further try will store.
+		lost     []error // Why entries were refused for good.
 	)
 	for {
 		again, refused, err := d.try(ctx, &delivery, entries)

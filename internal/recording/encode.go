@@ -38,10 +38,11 @@ type encoder struct {
 	invalid bool // There was a text that is not UTF-8, which no message may have.
 }
 
-// encoders keep their room. It is a pool because a request encodes twice, and 64 of them at a time.
+// encoders keeps used encoders, and so their buffers. It is a pool because a request encodes twice, and 64 requests may
+// do so at a time.
 type encoders struct{ pool sync.Pool }
 
-// largestKept is how much room an encoder keeps: few records are larger.
+// largestKept is the largest buffer that is kept, in bytes: few records are larger.
 const largestKept = 64 << 10
 
 func (e *encoders) get() *encoder {
@@ -51,7 +52,7 @@ func (e *encoders) get() *encoder {
 	return &encoder{}
 }
 
-// put takes an encoder back, whose entries nobody uses any more.
+// put takes an encoder back. Its entries must not be used any more.
 func (e *encoders) put(used *encoder) {
 	if cap(used.b) <= largestKept {
 		e.pool.Put(used)
@@ -163,7 +164,8 @@ func (e *encoder) record(record aibridge.Record) {
 	}
 }
 
-// head appends what an entry begins with. A record whose interception has no id is the control plane's to refuse.
+// head appends the head of an entry. A record whose interception has no id is marked as neither start nor end; the
+// control plane refuses it.
 func (e *encoder) head(kind byte, interception, record uuid.UUID) {
 	if interception == uuid.Nil {
 		kind = entryWithin
@@ -179,7 +181,7 @@ func (e *encoder) begin(number protowire.Number) int {
 	return len(e.b)
 }
 
-// end puts the length of a message before its body, which is moved where one byte is too few for it.
+// end puts the length of a message before its body. It moves the body if the length takes more than one byte.
 func (e *encoder) end(begin int) {
 	length := len(e.b) - begin
 	more := protowire.SizeVarint(uint64(length)) - 1
@@ -190,7 +192,7 @@ func (e *encoder) end(begin int) {
 	protowire.AppendVarint(e.b[:begin-1], uint64(length))
 }
 
-// text appends a text that is not empty: an empty one is the default or, where a field is optional, not there.
+// text appends a text that is not empty: an empty text is the default or, if a field is optional, absent.
 func (e *encoder) text(number protowire.Number, text string) {
 	if text == "" {
 		return
@@ -234,8 +236,8 @@ func (e *encoder) time(number protowire.Number, t time.Time) {
 // anyValue is the type of metadata's values.
 const anyValue = "type.googleapis.com/google.protobuf.Value"
 
-// metadata appends a map to google.protobuf.Any, each of which holds a google.protobuf.Value, in the order of the names.
-// What cannot be in one is left out: metadata never fails a record.
+// metadata appends a map to google.protobuf.Any, each of which holds a google.protobuf.Value, in the order of the
+// names. A value that cannot be one is left out: metadata never makes a record fail.
 func (e *encoder) metadata(number protowire.Number, metadata aibridge.Metadata) {
 	if len(metadata) == 0 {
 		return
@@ -264,7 +266,7 @@ func (e *encoder) metadata(number protowire.Number, metadata aibridge.Metadata) 
 }
 
 // value appends the fields of a google.protobuf.Value, and reports whether there are any for this one. The plain kinds,
-// which nearly all metadata is of, are written here: to make a message of each costs ten times as much.
+// which nearly all metadata has, are written here: to make a message of each costs ten times as much.
 func (e *encoder) value(value any) bool {
 	switch value := value.(type) {
 	case string:

@@ -16,7 +16,7 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// checkEncoding holds the entry of a record against the message that is built the plain way.
+// checkEncoding compares the entry of a record with the message that is built the plain way.
 func checkEncoding(t *testing.T, record aibridge.Record) {
 	t.Helper()
 	want := plainRecord(record)
@@ -136,7 +136,7 @@ func (s seeded) records(client string) []aibridge.Record {
 	}
 }
 
-// FuzzEncode holds that the entry of any record is the message that is built the plain way, and the same bytes each time.
+// FuzzEncode checks that the entry of any record is the message that is built the plain way, and the same bytes each time.
 func FuzzEncode(f *testing.F) {
 	for seed := range uint64(50) {
 		f.Add(seed, strings.Repeat("p", int(seed*seed)))
@@ -167,7 +167,7 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// TestEncodeTogether holds that an encoder that is used again returns nothing of what it did before, and that entries do
+// TestEncodeTogether checks that an encoder that is used again returns nothing of what it did before, and that entries do
 // not reach into each other.
 func TestEncodeTogether(t *testing.T) {
 	t.Parallel()

@@ -9,8 +9,9 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// An entry of the queue is a record as the contract has it, the bytes of its message Record, behind a head of fixed size:
-// what it is to its interception, in one byte, whose it is, and its own id.
+// An entry of the queue is the contract's message Record, encoded, behind a head of fixed size: one byte that says
+// whether the record is its interception's start, its end or something between, the id of the interception, and the
+// record's own id.
 const (
 	entryStart  = 's'
 	entryEnd    = 'e'

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// openInterceptions are those that have started and not ended, as the queue's log has it: at a start, those that the end
-// of an earlier process cut. The queue makes one call at a time.
+// openInterceptions are those that have started and not ended, according to the queue's log. When the queue is opened,
+// they are those that the end of an earlier process cut off. The queue makes one call at a time.
 type openInterceptions struct {
 	ids map[uuid.UUID]struct{}
 }
@@ -32,11 +32,11 @@ func (o *openInterceptions) add(id uuid.UUID) {
 	o.ids[id] = struct{}{}
 }
 
-// snapshotFormat is the first byte of a snapshot. There is one though nothing is open: what was damaged before it does
-// not matter then.
+// snapshotFormat is the first byte of a snapshot. A snapshot is written even if nothing is open, so that damage before
+// it does not matter.
 const snapshotFormat = 1
 
-// snapshot returns what restore brings back.
+// snapshot returns the ids that are open, for restore.
 func (o *openInterceptions) snapshot() []byte {
 	snapshot := make([]byte, 1, 1+len(o.ids)*idBytes)
 	snapshot[0] = snapshotFormat
@@ -46,12 +46,12 @@ func (o *openInterceptions) snapshot() []byte {
 	return snapshot
 }
 
-// all returns them, in the order of their starts: their ids are in it.
+// all returns the ids that are open, in the order of their starts, which is the order of the ids.
 func (o *openInterceptions) all() []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(o.ids), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// restore puts what was open at a point of the log in the place of what was known before.
+// restore replaces what is known by a snapshot.
 func (o *openInterceptions) restore(snapshot []byte) {
 	if len(snapshot) == 0 || snapshot[0] != snapshotFormat {
 		return

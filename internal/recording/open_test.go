@@ -37,7 +37,7 @@ func TestOpenInterceptions(t *testing.T) {
 		t.Errorf("open are %v, want %v", got, want)
 	}
 	var after openInterceptions
-	after.observe(start(3)) // The snapshot knows better.
+	after.observe(start(3)) // The snapshot replaces it.
 	after.restore(before.snapshot())
 	after.restore([]byte{snapshotFormat + 1})
 	after.observe(end(0))

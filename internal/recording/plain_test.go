@@ -77,7 +77,7 @@ func plainMetadata(metadata aibridge.Metadata) map[string]*anypb.Any {
 		if packed == nil {
 			packed = map[string]*anypb.Any{}
 		}
-		packed[name] = &anypb.Any{} // Whose bytes are compared: maps in them need an order.
+		packed[name] = &anypb.Any{} // Its bytes are compared, so maps in it need a fixed order.
 		if err := anypb.MarshalFrom(packed[name], message, protobuf.MarshalOptions{Deterministic: true}); err != nil {
 			panic(err)
 		}

@@ -1,13 +1,13 @@
-// Package recording takes the records of bridges on their way to a control plane: through a queue that keeps them until
-// the control plane has them, or straight there where nothing queues.
+// Package recording delivers the records of bridges to a control plane: through a queue that keeps them until the
+// control plane has them, or directly if there is no queue.
 //
 //	queue, err := recording.Open(recording.Options{Directory: dir, Logger: logger})
 //	queue.Deliver(clientFn)
 //	commit, err := queue.Record(ctx, start, prompt)  // Written; commit.Wait returns when it is safe.
 //	err = queue.Close(ctx, connected)
 //
-// A record is an entry of package outbox. What has started in the log and not ended when a queue is opened was cut by the
-// end of an earlier process, and is ended then.
+// A record is an entry of package outbox. If an interception has started in the log and not ended when a queue is
+// opened, the end of an earlier process cut it off. Open then records its end.
 package recording
 
 import (
@@ -27,23 +27,26 @@ import (
 )
 
 const (
-	// diskLinger is how long records that are on the disk wait for others that go to the control plane in the same batch. A
-	// batch is a call and a transaction, which costs as much as many records do: where few requests come, it is most of what
-	// each of them costs. memoryLinger is the same for records that a sudden end of the process would lose.
+	// diskLinger is how long records that are on the disk wait for others, to go to the control plane in one batch. A
+	// batch takes a call and a transaction, which cost as much as many records: if few requests come, a batch is most
+	// of what each of them costs. memoryLinger is the same for records in memory, which a sudden end of the process
+	// would lose.
 	diskLinger   = 200 * time.Millisecond
 	memoryLinger = 10 * time.Millisecond
-	// deliveryBatch is how many records go together at most: four to an interception, 5,000 interceptions a second.
+	// deliveryBatch is how many records go together at most. At four records an interception, 20 batches carry 5,000
+	// interceptions.
 	deliveryBatch = 1000
 )
 
-// flushGrace is how long delivery may go on when a server's patience is over, for what ends with the process.
+// flushGrace is how long Close goes on delivering records in memory once its context has ended, since they end with the
+// process.
 const flushGrace = 5 * time.Second
 
 // Queue keeps records until the control plane has them. It is safe for concurrent use.
 type Queue struct {
 	queue  *outbox.Queue
 	logger slog.Logger
-	goOn   bool // Without records, where there is no room for them.
+	goOn   bool // If there is no room for records, requests go on without them.
 	memory bool
 
 	encoders   encoders
@@ -56,20 +59,20 @@ type Queue struct {
 
 // Options say where records are kept. The zero Durability syncs, so it needs a Directory.
 type Options struct {
-	Directory  string // Where, one to each queue. Unused in memory.
+	Directory  string // Where records are kept; each queue needs its own. Unused in memory.
 	Durability outbox.Durability
-	MaxBytes   int64 // Of what waits. Zero is what package outbox says.
-	// GoOn says that where there is no room for records they are given up, and counted and logged, instead of refused.
+	MaxBytes   int64 // How much may wait. Zero means the default of package outbox.
+	// GoOn says that records are dropped if there is no room for them, which is counted and logged, instead of refused.
 	GoOn   bool
 	Logger slog.Logger
-	Files  outbox.FileSystem // Where Directory is. Nil is the disk; tests have others.
+	Files  outbox.FileSystem // The file system of Directory. Nil means the disk; tests use others.
 }
 
 // Open opens a queue and ends the interceptions that an earlier process left open in it. The caller closes it.
 func Open(options Options) (*Queue, error) {
 	var open openInterceptions
 	log := outbox.Options{Durability: options.Durability, MaxBytes: options.MaxBytes, Logger: options.Logger}
-	if options.Durability != outbox.Memory { // Else nobody comes after this process.
+	if options.Durability != outbox.Memory { // In memory, no later process reads the log.
 		log.Head = open.snapshot
 		log.Observe = func(kind outbox.Kind, entry []byte) {
 			if kind == outbox.Head {
@@ -85,7 +88,7 @@ func Open(options Options) (*Queue, error) {
 	}
 	q := &Queue{queue: queue, logger: options.Logger, goOn: options.GoOn, memory: options.Durability == outbox.Memory}
 	if q.memory {
-		q.logger.Info(context.Background(), "records wait for the control plane in memory: what it does not have when this process ends is lost; name a directory to keep it")
+		q.logger.Info(context.Background(), "records wait for the control plane in memory: those that it does not have when this process ends are lost; name a directory to keep them")
 	}
 	if err := q.endCut(open.all()); err != nil {
 		return nil, errors.Join(err, queue.Close())
@@ -153,7 +156,7 @@ func (c indifferent) Wait(ctx context.Context) error {
 	return err
 }
 
-// Stats says how a queue is. What it adds counts from when the queue was opened.
+// Stats is the state of a queue. Its own counters count from when the queue was opened.
 type Stats struct {
 	outbox.Stats
 
@@ -196,7 +199,7 @@ func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient
 	}
 	q.delivering.Go(func() {
 		var delivery delivery
-		// It ends with the context or the queue, which is no error of anyone's.
+		// It ends with the context or with the queue, and neither is a failure.
 		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: linger, BatchEntries: deliveryBatch}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
 			client, err := clientFn(ctx)
 			if err != nil {
@@ -208,8 +211,9 @@ func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient
 	})
 }
 
-// Close delivers what there is for as long as ctx lasts, and a little longer what would be lost, and closes the queue.
-// What is on disk and was not delivered stays there. Connected ends when there will be no control plane any more.
+// Close delivers what is pending until ctx ends, and records in memory for flushGrace longer, and then closes the
+// queue. Records on disk that were not delivered stay there. connected ends when there will be no control plane any
+// more; nothing is delivered after that.
 func (q *Queue) Close(ctx, connected context.Context) error {
 	patience, cancel := context.WithCancel(connected)
 	defer cancel()

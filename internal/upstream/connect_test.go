@@ -47,7 +47,7 @@ func TestFault002NameNotResolved(t *testing.T) {
 	}
 }
 
-// A resolver that is too slow is a resolver that failed.
+// A resolver that is too slow counts as one that failed.
 func TestFault002NameNotResolvedInTime(t *testing.T) {
 	err := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "i/o timeout", Name: "h", IsTimeout: true}}
 	if failure := Failure(err); failure.Status != http.StatusBadGateway || failure.Text != textUnreachable {
@@ -153,7 +153,7 @@ func TestFault004NeverPlain(t *testing.T) {
 	}
 }
 
-// The process's environment names a proxy to most transports.
+// Most transports use the proxy that the process's environment names. This one must not.
 func TestEnvironmentIsNotRead(t *testing.T) {
 	if transport := newTransport(t, Limits{}); transport.Proxy != nil {
 		t.Error("there is a proxy function")
@@ -207,8 +207,8 @@ func TestCancelStaysVisible(t *testing.T) {
 	}
 }
 
-// TestBodyFromMemory is about how a body in memory is written: whole, in pieces with a limit each, and no further than
-// the request says that it goes.
+// TestBodyFromMemory checks that a body in memory is written whole, in pieces with a limit each, and no further than
+// the length that the request announces.
 func TestBodyFromMemory(t *testing.T) {
 	body := strings.Repeat("0123456789", 100<<10)
 	for _, length := range []int64{0, 10, pieceBytes, int64(len(body)), int64(len(body)) + 10} {

@@ -11,7 +11,7 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// A provider that moved: its client learns no more than that, and no key goes to the new address.
+// A provider has moved. The client learns only that it answered with a redirect, and no key goes to the new address.
 func ExampleGuard() {
 	provider := httptest.NewServer(http.RedirectHandler("https://elsewhere.example/", http.StatusPermanentRedirect))
 	defer provider.Close()

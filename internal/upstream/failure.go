@@ -12,7 +12,7 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 )
 
-// All that a client ever reads of a failed upstream.
+// The only texts about a failed upstream that a client reads.
 const (
 	textUnreachable = "upstream unreachable"
 	textFailed      = "upstream connection failed"
@@ -48,13 +48,13 @@ func Failure(err error) *apierror.Error {
 // maxCause is how much of a cause a log gets to see.
 const maxCause = 512
 
-// cause is an error in words that are fit for a log. Those of net/http quote what could not be understood, be it as
+// cause is an error whose text is fit for a log. Errors of net/http quote what could not be understood, which may be as
 // long as a header may be.
 type cause struct{ err error }
 
 func (c *cause) Error() string {
 	if _, ok := errors.AsType[textproto.ProtocolError](c.err); ok {
-		return "malformed header" // The text quotes it, and an upstream may echo a key there.
+		return "malformed header" // The text quotes the header, and an upstream may echo a key there.
 	}
 	text := c.err.Error()
 	return strings.ToValidUTF8(text[:min(len(text), maxCause)], "")
@@ -62,8 +62,8 @@ func (c *cause) Error() string {
 
 func (c *cause) Unwrap() error { return c.err }
 
-// isName reports whether a name could not be resolved. That is no timeout, though a resolver may have been too slow:
-// the upstream itself was never asked.
+// isName reports whether a name could not be resolved. That does not count as a timeout, even if the resolver was too
+// slow, since the upstream itself was never asked.
 func isName(err error) bool {
 	_, ok := errors.AsType[*net.DNSError](err)
 	return ok

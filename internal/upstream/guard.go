@@ -18,12 +18,12 @@ const maxHeaderValues = 1000
 // Guard returns a RoundTripper that lets through only what a client may have, and fails with an [*apierror.Error] (see
 // [Failure]) otherwise. It belongs right above the transport.
 //
-// Of answers: a redirect (301, 302, 303, 307, 308) is neither followed nor passed on, so that no key ever goes to an
-// address that an upstream named; a switch of protocols, a status that HTTP does not have, too many header values and
-// control characters in one are refused. All of that is a 502, and the refused body is closed. Set-Cookie is removed,
-// in headers and trailers: its cookies would be the gateway's.
+// Answers: a redirect (301, 302, 303, 307, 308) is neither followed nor passed on, so that no key goes to an address
+// that an upstream named. A switch of protocols, a status that HTTP does not have, too many header values, and control
+// characters in a value are refused. Each of these is a 502, and the refused body is closed. Set-Cookie is removed from
+// headers and trailers, since its cookies would be for the gateway and not for the client.
 //
-// Of requests: what a client sent is sent once (see [sendOnce]).
+// Requests: each is sent once (see [sendOnce]).
 func Guard(next http.RoundTripper) http.RoundTripper { return &guard{next: next} }
 
 type guard struct{ next http.RoundTripper }
@@ -37,7 +37,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Request = r
 	if err := inspect(resp); err != nil {
-		_ = resp.Body.Close() // The answer is refused, whatever its end.
+		_ = resp.Body.Close() // The answer is refused in any case.
 		return nil, err
 	}
 	resp.Header.Del("Set-Cookie")
@@ -47,8 +47,9 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// WithContextError returns err, which the sending of a request failed with, and wraps the error of the request's context
-// too if that has ended: net/http may report the context's cause, or what broke first.
+// WithContextError returns err, the error with which a request could not be sent. If the request's context has ended,
+// the error that it returns also wraps the context's error: net/http may report the context's cause, or what failed
+// first.
 func WithContextError(ctx context.Context, err error) error {
 	if done := ctx.Err(); done != nil && !errors.Is(err, done) {
 		return fmt.Errorf("%w: %w", done, err)
@@ -92,8 +93,8 @@ func locationHost(resp *http.Response) string {
 	return location.Host
 }
 
-// printable reports whether all values are free of control characters. A tab is none; bytes above 127 are opaque.
-// https://www.rfc-editor.org/rfc/rfc9110#section-5.5
+// printable reports whether all values are free of control characters. A tab does not count as one; bytes above 127 are
+// opaque. https://www.rfc-editor.org/rfc/rfc9110#section-5.5
 func printable(values []string) bool {
 	for _, value := range values {
 		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {

@@ -249,7 +249,7 @@ func TestFault023Headers(t *testing.T) {
 	}
 }
 
-// TestFault023AnyTransport has what net/http's own transport refuses by itself today.
+// TestFault023AnyTransport checks that the guard refuses what net/http's own transport refuses by itself today.
 func TestFault023AnyTransport(t *testing.T) {
 	cases := map[string]bool{
 		"": true, "a\tb": true, "a\u00e4\xff": true,
@@ -327,7 +327,8 @@ func TestFault024Trailers(t *testing.T) {
 	}
 }
 
-// TestBehindAProxy has the two sides of an answer that net/http puts together by itself: what is copied to a client.
+// TestBehindAProxy has a cookie in an informational answer and one in a trailer, which httputil.ReverseProxy would copy
+// to the client.
 func TestBehindAProxy(t *testing.T) {
 	server := reply(t, "HTTP/1.1 103 Early Hints\r\nSet-Cookie: a=b\r\n\r\n"+
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\n\r\n")

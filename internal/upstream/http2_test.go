@@ -53,7 +53,7 @@ func readFrame(r io.Reader) (kind, flags byte, stream uint32, err error) {
 	return head[3], head[4], binary.BigEndian.Uint32(head[5:]), err
 }
 
-// http2Server plays bytes to the end of every request, which it numbers from 1.
+// http2Server plays bytes at the end of every request. It numbers the requests from 1.
 type http2Server struct {
 	*rawserver.Server
 	requests    atomic.Int64

@@ -13,8 +13,8 @@ import (
 var ErrIdle = errors.New("upstream silent for too long")
 
 // Idle returns a RoundTripper whose response bodies fail with [ErrIdle], and whose request is then cancelled, when a
-// Read has waited for limit without a byte. Only the time within a Read counts: a client that reads slowly does not
-// make its upstream a silent one. A limit of zero is 5 minutes.
+// Read has waited for limit without a byte. Only the time within a Read counts: an upstream does not count as silent
+// because its client reads slowly. A limit of zero is 5 minutes.
 //
 // The body must be closed or read to its end, as any response body; that also ends the context of the request.
 func Idle(next http.RoundTripper, limit time.Duration) http.RoundTripper {
@@ -47,15 +47,15 @@ func (i *idle) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // idleBody is a response body that is watched while a Read waits. It needs no goroutine: the timer's function cancels
-// the request, and that ends the Read. The timer is not set anew for each Read, of which there are thousands in a
-// stream: when it fires, it looks since when one has been waiting, and sets itself for the rest.
+// the request, and that ends the Read. The timer is not set for each Read, since a stream has thousands of them: when
+// it fires, it looks how long the current Read has been waiting, and sets itself for the rest of the limit.
 type idleBody struct {
 	body   io.ReadCloser
 	limit  time.Duration
 	cancel context.CancelCauseFunc
 
-	began   time.Time    // By which waiting is told.
-	waiting atomic.Int64 // Since when a Read has been waiting, in nanoseconds after began and one; 0: none is.
+	began   time.Time    // The time from which waiting counts.
+	waiting atomic.Int64 // When the current Read began, in nanoseconds after began, plus one; 0: no Read waits.
 	armed   atomic.Bool  // The timer will fire.
 	timer   *time.Timer
 	silent  atomic.Bool
@@ -83,7 +83,7 @@ func (b *idleBody) arm(d time.Duration) {
 	b.timer.Reset(d)
 }
 
-// look is what the timer does.
+// look is called when the timer fires.
 func (b *idleBody) look() {
 	since := b.waiting.Load()
 	if since == 0 {
@@ -107,7 +107,7 @@ func (b *idleBody) end() {
 }
 
 // Close closes the body and ends the request's context, in this order: a body closed first can still hand its
-// connection back. Where a Read waits, it is ended first.
+// connection back. If a Read waits, Close ends it first.
 func (b *idleBody) Close() error {
 	if b.waiting.Load() != 0 {
 		b.cancel(context.Canceled)

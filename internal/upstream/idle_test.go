@@ -79,7 +79,7 @@ func TestFault007SilentUpstream(t *testing.T) {
 	}
 }
 
-// silentBody is the body of a transport that has its own word for a cancelled request.
+// silentBody is the body of a transport that has an error of its own for a cancelled request.
 type silentBody struct{ ctx context.Context }
 
 func (b silentBody) Read([]byte) (int, error) {
@@ -124,7 +124,7 @@ func TestFault009SlowDrip(t *testing.T) {
 	})
 }
 
-// TestFault007SlowClient waits an hour between two Reads: that is the client's silence, not the upstream's.
+// TestFault007SlowClient waits an hour between two Reads: the client is slow then, and not the upstream.
 func TestFault007SlowClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport := pipeServer(t, Limits{}, func(conn net.Conn) {
@@ -288,7 +288,7 @@ func TestFault003And008Limits(t *testing.T) {
 	}
 }
 
-// A stream has thousands of Reads.
+// A stream has thousands of Reads, so a Read must not allocate.
 func TestIdleReadsAreFree(t *testing.T) {
 	body := &upload{closed: make(chan struct{})}
 	resp, err := Idle(roundTripperFunc(func(*http.Request) (*http.Response, error) {

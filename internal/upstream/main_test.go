@@ -33,7 +33,7 @@ func guarded(t *testing.T) http.RoundTripper {
 	return Idle(Guard(newTransport(t, Limits{})), 0)
 }
 
-// request returns a request that carries the canary. A body of none is no body at all.
+// request returns a request that carries the canary. If body is empty, the request has none.
 func request(t *testing.T, method, url, body string) *http.Request {
 	t.Helper()
 	var reader io.Reader

@@ -62,7 +62,7 @@ func (s *replayServer) count(request string) int {
 }
 
 // TestFault005And058NoHiddenReplay resets a reused connection after the request and before any byte of an answer. The
-// cases without the guard are the proof that it is needed.
+// cases without the guard show that it is needed.
 func TestFault005And058NoHiddenReplay(t *testing.T) {
 	// http.NewRequest gives a request in memory a GetBody; a request that a server read has none.
 	streamed := func(r *http.Request) { r.Body, r.GetBody = io.NopCloser(strings.NewReader("prompt")), nil }

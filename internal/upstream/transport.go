@@ -1,12 +1,13 @@
-// Package upstream is the way to a provider: the transport, what guards the gateway and its clients from the answers, and
-// what a client may know of a failure. Package observe looks on from above the transport.
+// Package upstream sends requests to a provider. It has the transport, the checks that protect the gateway and its
+// clients from an answer, and the errors that a client may see. Package observe, above the transport, copies what
+// passes.
 //
 //	transport := upstream.NewTransport(upstream.Limits{})
 //	next := upstream.Idle(upstream.Guard(transport), time.Minute)
 //	resp, err := next.RoundTrip(r) // A failure is an *apierror.Error that can be shown to the client.
 //
-// None of these retries or follows: one request is one attempt at one address. Whoever may try again, with another key
-// or after a pause, sits above them and sees every failure.
+// None of these retries a request or follows a redirect: one request is one attempt at one address. Code that tries
+// again, with another key or after a pause, belongs above them and sees every failure.
 package upstream
 
 import (
@@ -19,8 +20,8 @@ import (
 	"time"
 )
 
-// Limits are how long an upstream may take before the first byte of its answer, and how much it may say there. A zero
-// field takes its default. What follows the header is the business of [Idle].
+// Limits bound how long an upstream may take until its answer's header has come, and how large that header may be. A
+// zero field means its default. [Idle] bounds what follows the header.
 type Limits struct {
 	// Dial limits the resolution of a name and the TCP handshake together. Default: 10 s.
 	Dial time.Duration
@@ -34,18 +35,20 @@ type Limits struct {
 }
 
 const (
-	// writeStall is how long one write of a request may find no room in the upstream's window. The limits of net/http
-	// begin when a request is written: without this one, an upstream that stops reading would hold a request for ever.
+	// writeStall is how long one write of a request may be blocked because the upstream does not read. The limits of
+	// net/http begin when a request has been written: without this one, an upstream that stops reading would hold a
+	// request for ever.
 	writeStall = 30 * time.Second
 
-	// pingAfter and pingLimit find the HTTP/2 connections that died in silence, and all their streams with them.
+	// pingAfter and pingLimit are for HTTP/2 connections that died without a sign: a ping that is not answered ends the
+	// connection and all its streams.
 	pingAfter = 30 * time.Second
 	pingLimit = 15 * time.Second
 )
 
 // NewTransport returns a transport for providers: HTTP/1.1 and HTTP/2, no proxy, no compression of its own, TLS 1.2 or
 // newer. Nothing in the process's environment changes what it does. The caller closes its idle connections when it is
-// of no more use.
+// no longer needed.
 func NewTransport(limits Limits) *http.Transport {
 	return &http.Transport{
 		Proxy:       nil, // The environment's proxies would see every prompt.
@@ -91,14 +94,14 @@ func dialer(limit, stall time.Duration) dialFunc {
 	}
 }
 
-// stallConn is a connection whose writes have a deadline each. They are of pieces: a slow upstream moves the deadline,
-// only one that reads nothing at all meets it.
+// stallConn is a connection that writes in pieces, each with a deadline of its own: a slow upstream takes each piece in
+// time, and only one that stops reading meets a deadline.
 type stallConn struct {
 	net.Conn
 	limit time.Duration
 }
 
-// pieceBytes is the most that has to be taken within one limit.
+// pieceBytes is the most that an upstream has to take within one limit.
 const pieceBytes = 256 << 10
 
 // Write implements [net.Conn].
@@ -116,8 +119,8 @@ func (c *stallConn) Write(p []byte) (written int, err error) {
 	}
 }
 
-// ReadFrom implements [io.ReaderFrom], through which net/http sends a request's body. One that is in memory is written
-// from there, instead of through a buffer.
+// ReadFrom implements [io.ReaderFrom], through which net/http sends a request's body. A body in memory is written
+// directly, and not through a buffer.
 func (c *stallConn) ReadFrom(r io.Reader) (int64, error) {
 	limited, ok := r.(*io.LimitedReader)
 	if !ok {
@@ -138,7 +141,7 @@ func (c *stallConn) ReadFrom(r io.Reader) (int64, error) {
 // writerOnly hides ReadFrom.
 type writerOnly struct{ io.Writer }
 
-// errLimit says that a body is longer than it was said to be: what is too much is not written.
+// errLimit says that a body is longer than announced. The rest is not written.
 var errLimit = errors.New("end of the body")
 
 type limitedWriter struct {
