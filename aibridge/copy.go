@@ -40,7 +40,7 @@ func (x *relay) isStream(answer *http.Response) bool {
 	contentType := answer.Header.Get("Content-Type")
 	switch contentType {
 	case "":
-		return x.asks.Stream && answer.StatusCode < http.StatusBadRequest
+		return x.inspected.Stream && answer.StatusCode < http.StatusBadRequest
 	case "text/event-stream":
 		return true
 	case "application/json":
@@ -55,7 +55,7 @@ func (x *relay) isStream(answer *http.Response) bool {
 func (x *relay) copyStream(answer *http.Response, round *round) error {
 	var pass passing
 	if !isCoded(round.coding) {
-		pass.withhold = x.asks.Withhold
+		pass.withhold = x.inspected.Withhold
 	}
 	if pass.withhold != nil {
 		answer.Header.Del("Content-Length")

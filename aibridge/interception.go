@@ -31,8 +31,8 @@ type interception struct {
 	span     trace.Span
 
 	id         uuid.UUID
-	started    time.Time // With its monotonic reading; every later time is computed from it.
-	asks       wire.Request
+	started    time.Time    // With its monotonic reading; every later time is computed from it.
+	inspected  wire.Request // What the format read in the request's body.
 	credential upstreamCredential
 
 	begun     Commit // Of the start; nil once it has been waited for.
@@ -65,7 +65,7 @@ func (i *interception) begin(ctx context.Context, of beginning) error {
 	if i.span.IsRecording() {
 		i.span.SetAttributes(
 			attribute.String("interception.id", id.String()),
-			attribute.String("gen_ai.asks.model", i.asks.Model),
+			attribute.String("gen_ai.request.model", i.inspected.Model),
 		)
 	}
 	records := make([]Record, 0, 2)
@@ -151,10 +151,6 @@ func (i *interception) conclude(ctx context.Context, ending ending) error {
 		c.err = cmp.Or(c.err, wait(detached, commit), wait(detached, i.begun))
 		i.begun = nil
 	}
-	if c.err != nil {
-		i.bridge.options.Logger.Error(detached, "records of an interception were lost",
-			slog.F("interception_id", i.id), slog.F("records", c.records), slog.Error(c.err))
-	}
 	i.bridge.options.Metrics.recorded(i, records)
 	return c.err
 }
@@ -177,6 +173,10 @@ func (i *interception) end(ctx context.Context, failure *apierror.Error) {
 		i.span.SetAttributes(attribute.String("error.type", string(kind)))
 	}
 	i.bridge.options.Metrics.ended(i)
+	if err := i.concluded.err; err != nil {
+		i.bridge.options.Logger.Error(ctx, "records of an interception were lost",
+			slog.F("interception_id", i.id), slog.F("records", i.concluded.records), slog.Error(err))
+	}
 	i.log(ctx, failure)
 }
 
@@ -187,8 +187,8 @@ func (i *interception) log(ctx context.Context, failure *apierror.Error) {
 		slog.F("interception_id", i.id),
 		slog.F("provider", i.provider.name),
 		slog.F("format", i.format.Name),
-		slog.F("model", storable.Cut(storable.Text(i.asks.Model), 128)),
-		slog.F("stream", i.asks.Stream),
+		slog.F("model", storable.Cut(storable.Text(i.inspected.Model), 128)),
+		slog.F("stream", i.inspected.Stream),
 		slog.F("duration", i.concluded.took),
 		slog.F("first_byte", i.firstByte),
 		slog.F("upstream_wait", i.upstreamWait),

@@ -145,7 +145,7 @@ func (p Provider) HasKey() bool { return p.key != "" }
 // route returns the route of a path below the provider's name.
 func (p *Provider) route(path string) (route, bool) {
 	for _, route := range p.routes {
-		if route.path == path || strings.HasSuffix(route.path, "/") && strings.HasPrefix(path, route.path) && path != route.path {
+		if route.path == path || strings.HasSuffix(route.path, "/") && strings.HasPrefix(path, route.path) {
 			return route, true
 		}
 	}

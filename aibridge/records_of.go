@@ -52,13 +52,13 @@ func (i *interception) start(of beginning) *InterceptionStart {
 		APIKeyID:              i.bridge.options.APIKeyID,
 		Provider:              i.provider.kind,
 		ProviderName:          i.provider.name,
-		Model:                 names.name(i.asks.Model),
+		Model:                 names.name(i.inspected.Model),
 		Metadata:              of.caller.Actor.Metadata,
 		StartedAt:             i.started,
 		Client:                of.client.Name,
 		ClientSessionID:       names.name(of.session),
 		UserAgent:             names.name(of.userAgent),
-		CorrelatingToolCallID: names.name(i.asks.ToolResultID),
+		CorrelatingToolCallID: names.name(i.inspected.ToolResultID),
 		CredentialKind:        i.credential.kind,
 		CredentialHint:        storable.Text(i.credential.hint()),
 		RequestBytes:          of.body.bytes,
@@ -70,16 +70,16 @@ func (i *interception) start(of beginning) *InterceptionStart {
 
 // prompt returns the record of what a person typed, or nil if nobody typed anything. The text is kept whole.
 func (i *interception) prompt(client *client) *PromptUsage {
-	typed := client.typed(i.asks)
+	typed := client.typed(i.inspected)
 	if len(typed) == 0 {
 		return nil
 	}
 	text := strings.Join(typed, "\n")
 	metadata := Metadata{}
-	if i.asks.BesideToolResults {
+	if i.inspected.BesideToolResults {
 		metadata["beside_tool_results"] = true
 	}
-	if client.generates(i.asks, text) {
+	if client.generates(i.inspected, text) {
 		metadata["client_generated"] = true
 	}
 	prompt := storable.Text(text)

@@ -19,14 +19,14 @@ import (
 type relay struct {
 	*interception
 
-	ctx     context.Context // The request's, with the interception's span.
-	client  *clientWriter
-	request *http.Request
-	to      destination
-	plain   bool  // The body goes upstream without the content coding that it came in.
-	sent    *body // What goes upstream.
-	asked   *body // What the client sent; held until it has been sent on.
-	failure *apierror.Error
+	ctx          context.Context // The request's, with the interception's span.
+	client       *clientWriter
+	request      *http.Request
+	to           destination
+	plain        bool  // The body goes upstream without the content coding that it came in.
+	clientBody   *body // What the client sent; held until it has been sent on.
+	upstreamBody *body // What goes upstream; often the client's.
+	failure      *apierror.Error
 }
 
 // intercept serves one bridged request, from the first byte of its body to the last of its answer.
@@ -62,10 +62,10 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 func (x *relay) read(caller Caller) error {
 	limits := x.provider.limits
 	var err error
-	if x.asked, err = readBody(x.client, x.request, limits, x.bridge.providers.bodies); err != nil {
+	if x.clientBody, err = readBody(x.client, x.request, limits, x.bridge.providers.bodies); err != nil {
 		return err
 	}
-	plain, err := decodeRequest(x.request.Header, x.asked.bytes, limits.RequestBody)
+	plain, err := decodeRequest(x.request.Header, x.clientBody.bytes, limits.RequestBody)
 	if err != nil {
 		return err
 	}
@@ -73,32 +73,32 @@ func (x *relay) read(caller Caller) error {
 	if err != nil {
 		return &apierror.Error{Status: http.StatusBadRequest, Text: "request body: " + err.Error()}
 	}
-	if x.asks, err = x.format.Inspect(object); err != nil {
+	if x.inspected, err = x.format.Inspect(object); err != nil {
 		return err
 	}
 	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
 		return err
 	}
-	if len(x.asks.Edits) == 0 {
-		x.asked.hold()
-		x.sent = x.asked
+	if len(x.inspected.Edits) == 0 {
+		x.clientBody.hold()
+		x.upstreamBody = x.clientBody
 		return nil
 	}
-	edited, err := jsonedit.Splice(plain, x.asks.Edits...)
+	edited, err := jsonedit.Splice(plain, x.inspected.Edits...)
 	// An edited body goes upstream without its content coding: to encode it again would not give the client's bytes
 	// either.
-	x.sent, x.plain = newBody(edited, nil), true
+	x.upstreamBody, x.plain = newBody(edited, nil), true
 	return err
 }
 
 // beginning returns what the record of the start says about the request.
 func (x *relay) beginning(caller Caller) beginning {
-	client := recogniseClient(x.request.Header, x.asks)
+	client := recogniseClient(x.request.Header, x.inspected)
 	sum := newBodySum(x.provider.digests)
-	sum.add(x.asked.bytes)
+	sum.add(x.clientBody.bytes)
 	x.received = newBodySum(x.provider.digests)
 	return beginning{
-		caller: caller, client: client, session: client.session(x.request.Header, x.asks), userAgent: x.request.UserAgent(), body: sum,
+		caller: caller, client: client, session: client.session(x.request.Header, x.inspected), userAgent: x.request.UserAgent(), body: sum,
 	}
 }
 
@@ -114,7 +114,7 @@ func (x *relay) refuse(err error) {
 // send sends the request upstream, and returns when the answer begins.
 func (x *relay) send(caller Caller) (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
-	sending := sending{client: x.client, body: x.sent}
+	sending := sending{client: x.client, body: x.upstreamBody}
 	out := x.upstreamRequest(sending.follow(ctx), caller)
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
@@ -138,7 +138,7 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 		return x.provider.transport.RoundTrip(out)
 	}
 	return observe.Send(x.provider.transport, out, observe.Interception{
-		ID: x.id, Round: len(x.rounds), Format: x.format.Name, Header: x.request.Header, Body: x.asked.bytes,
+		ID: x.id, Round: len(x.rounds), Format: x.format.Name, Header: x.request.Header, Body: x.clientBody.bytes,
 	})
 }
 
@@ -155,7 +155,7 @@ func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Reques
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
 		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, caller.Token)),
-		Body: x.sent.reader(), ContentLength: int64(len(x.sent.bytes)),
+		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
 	}
 	return out.WithContext(ctx)
 }
@@ -163,7 +163,7 @@ func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Reques
 // letGo releases the request's bodies. A body that the transport is still sending stays held until it is sent: see
 // sending.
 func (x *relay) letGo() {
-	for _, body := range [...]**body{&x.asked, &x.sent} {
+	for _, body := range [...]**body{&x.clientBody, &x.upstreamBody} {
 		if *body != nil {
 			(*body).release()
 			*body = nil
@@ -224,7 +224,7 @@ func (x *relay) close() {
 	reason := recover()
 	ending := x.ending()
 	ending.panicked = reason != nil && reason != http.ErrAbortHandler
-	_ = x.conclude(x.ctx, ending) // It logs its own failure.
+	_ = x.conclude(x.ctx, ending) // [interception.end] logs its failure.
 	x.end(x.ctx, x.failure)
 	if reason != nil {
 		panic(reason) // The stack of the first panic is still below this one, for the log.
