@@ -57,7 +57,7 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	if !isCoded(round.coding) {
 		pass.withhold = x.inspected.Withhold
 	}
-	if pass.withhold != nil {
+	if pass.withhold != nil || answer.ContentLength == 0 && answer.StatusCode < http.StatusMultipleChoices {
 		answer.Header.Del("Content-Length")
 	}
 	if err := x.writeHead(answer); err != nil {
@@ -68,7 +68,8 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	}
 	buffer := x.bridge.providers.copies.Get()
 	defer x.bridge.providers.copies.Put(buffer)
-	var held []byte // Bytes that may be the last of the answer.
+	var held []byte              // Bytes that may be the last of the answer.
+	left := answer.ContentLength // How much of the announced length has not come; negative: none is known.
 	for {
 		var n int
 		var err error
@@ -83,21 +84,26 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 			pass.add(nil, round.rest(isEnd(err)))
 			err = round.finish(err)
 		}
+		left -= int64(n)
 		isOver := err != nil || round.isOver()
 		if isOver {
 			if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 				return lost
 			}
 		}
+		piece := pass.take()
+		if left == 0 && err != nil && !isEnd(err) {
+			held, piece = withoutLast(held, piece)
+		}
 		if failed := x.write(held); failed != nil {
 			return failed
 		}
 		held = held[:0]
-		if !isOver && round.mayEnd() {
-			held = append(held, pass.take()...)
+		if !isOver && (left == 0 || round.mayEnd()) {
+			held = append(held, piece...)
 			continue
 		}
-		if failed := x.write(pass.take()); failed != nil {
+		if failed := x.write(piece); failed != nil {
 			return failed
 		}
 		switch {
@@ -109,6 +115,15 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 			return err
 		}
 	}
+}
+
+// withoutLast takes the last byte from the last bytes of an answer. A client whose HTTP version ends an answer at its
+// announced length could not see otherwise that the answer was broken off.
+func withoutLast(held, piece []byte) (_, _ []byte) {
+	if len(piece) > 0 {
+		return held, piece[:len(piece)-1]
+	}
+	return held[:max(len(held)-1, 0)], piece
 }
 
 // write sends a piece of an answer at once.
@@ -140,7 +155,9 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 		switch {
 		case isEnd(err):
 			round.read(whole)
-			_ = round.finish(err)
+			if err := round.finish(err); !isEnd(err) {
+				return upstream.Failure(err)
+			}
 			return x.sendWhole(answer, whole[sent:])
 		case err != nil:
 			_ = round.finish(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"net/http"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -32,6 +33,7 @@ type round struct {
 	decoder *contentcoding.Stream // For a coded stream.
 
 	unread bool // It was too large or coded in an unknown way, and only relayed.
+	cut    bool // Its content coding was not at its end when the answer was.
 	ended  bool
 	err    error        // Why it broke off; nil: it did not.
 	seen   *wire.Answer // What it said; nil: nothing has asked for that yet.
@@ -100,7 +102,9 @@ func (r *round) rest(clean bool) iter.Seq[sse.Event] {
 			r.note(r.events.Feed(plain), nothing)
 		}
 		r.note(r.events.Flush(), nothing)
-		r.unread = r.unread || clean && r.decoder.Err() != nil
+		if clean {
+			r.undecoded(r.decoder.Err())
+		}
 	}
 }
 
@@ -122,10 +126,22 @@ func (r *round) note(events iter.Seq[sse.Event], pass func(sse.Event) bool) {
 func (r *round) read(body []byte) {
 	plain, err := contentcoding.Decode(r.coding, body, mostRead)
 	if err != nil {
-		r.unread = true
+		r.undecoded(err)
 		return
 	}
 	r.tracker.Observe(sse.Event{Data: plain})
+}
+
+// undecoded notes why the content coding of an answer could not be decoded to its end. A coding that was cut off is a
+// broken answer. Any other error may be the fault of the header that names the coding, or of our decoder.
+func (r *round) undecoded(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF) && r.status < http.StatusMultipleChoices:
+		r.cut = true
+	default:
+		r.unread = true
+	}
 }
 
 // finish notes that the answer has ended: err is io.EOF, or says why the answer broke off. It returns io.EOF if the
@@ -143,7 +159,10 @@ func (r *round) finish(err error) error {
 	switch {
 	case seen.Terminal:
 		r.err = nil // The answer was whole before its connection broke.
-	case r.err != nil || !r.isStream || r.unread || r.status >= 300:
+	case r.err != nil:
+	case r.cut:
+		r.err = errTruncated
+	case !r.isStream || r.unread || r.status >= http.StatusMultipleChoices:
 	case !seen.Complete:
 		r.err = errTruncated
 	}

@@ -17,6 +17,7 @@ package rederive
 import (
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -171,7 +172,8 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
 	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
-	isUnreadable := exchange.Whole && (err != nil || tooLarge)
+	isCut := errors.Is(err, io.ErrUnexpectedEOF) && exchange.Status < 300 // The coding ends later than the answer does.
+	isUnreadable := exchange.Whole && (err != nil && !isCut || tooLarge)
 	if isUnreadable && !stream {
 		return unreadable()
 	}
@@ -181,10 +183,10 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 		if isUnreadable && !answer.terminated { // Bytes after the end do not belong to the answer and may be anything.
 			return unreadable()
 		}
-		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole)
+		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole || isCut)
 		return answer
 	}
-	if !exchange.Whole {
+	if !exchange.Whole || isCut {
 		return reading{broken: true}
 	}
 	return format.body(asObject(body))

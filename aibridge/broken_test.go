@@ -1,0 +1,233 @@
+package aibridge_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/coder/aibridged/aibridge"
+)
+
+// ends is a Recorder that keeps the ends of interceptions.
+type ends struct {
+	mu   sync.Mutex
+	ends []*aibridge.InterceptionEnd // Guarded by mu.
+}
+
+func (e *ends) Record(_ context.Context, records ...aibridge.Record) (aibridge.Commit, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, record := range records {
+		if end, ok := record.(*aibridge.InterceptionEnd); ok {
+			e.ends = append(e.ends, end)
+		}
+	}
+	return nil, nil
+}
+
+// take returns the error types of the ends since the last call.
+func (e *ends) take() (types []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, end := range e.ends {
+		types = append(types, string(end.ErrorType))
+	}
+	e.ends = nil
+	return types
+}
+
+// bridgeTo serves a bridge to an upstream, and returns its address and the ends that it records.
+func bridgeTo(t *testing.T, upstream http.Handler) (string, *ends) {
+	t.Helper()
+	server := httptest.NewServer(upstream)
+	t.Cleanup(server.Close)
+	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{BaseURL: server.URL, Key: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := aibridge.NewProviderSet(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(providers.CloseIdleConnections)
+	recorder := new(ends)
+	gateway := httptest.NewServer(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{}))
+	t.Cleanup(gateway.Close)
+	return gateway.URL, recorder
+}
+
+// ask sends a request whose coding nobody undoes, and returns the answer, its body, and why the body ended early.
+func ask(t *testing.T, address, body string) (*http.Response, string, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/p/v1/messages", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept-Encoding", "gzip, deflate, br, zstd")
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	got, err := io.ReadAll(response.Body)
+	return response, string(got), err
+}
+
+const (
+	askStream = `{"model":"m","stream":true,"messages":[]}`
+	askWhole  = `{"model":"m","messages":[]}`
+)
+
+// TestCodingCutOff is about an answer that ends cleanly for HTTP, but before its content coding does.
+func TestCodingCutOff(t *testing.T) {
+	coders := map[string]func(io.Writer) io.WriteCloser{
+		"gzip":    func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
+		"deflate": func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) },
+		"br":      func(w io.Writer) io.WriteCloser { return brotli.NewWriter(w) },
+		"zstd": func(w io.Writer) io.WriteCloser {
+			coder, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return coder
+		},
+	}
+	for coding, coder := range coders {
+		for _, streamed := range []bool{true, false} {
+			for _, cut := range []int{0, 1, 12} {
+				t.Run(coding+"/"+strconv.FormatBool(streamed)+"/"+strconv.Itoa(cut), func(t *testing.T) {
+					kind, body, plain := "application/json", askWhole, whole
+					if streamed {
+						kind, body, plain = "text/event-stream", askStream, beginning
+					}
+					var coded bytes.Buffer
+					w := coder(&coded)
+					if _, err := io.WriteString(w, plain); err != nil {
+						t.Fatal(err)
+					}
+					if cut == 0 && streamed {
+						_, _ = io.WriteString(w, stop)
+					}
+					if err := w.Close(); err != nil {
+						t.Fatal(err)
+					}
+					address, recorded := bridgeTo(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+						w.Header().Set("Content-Type", kind)
+						w.Header().Set("Content-Encoding", coding)
+						_, _ = w.Write(coded.Bytes()[:coded.Len()-cut])
+						_ = http.NewResponseController(w).Flush()
+					}))
+					response, got, err := ask(t, address, body)
+					types := strings.Join(recorded.take(), " ")
+					switch {
+					case cut == 0 && (err != nil || response.StatusCode != http.StatusOK || got != coded.String() || types != ""):
+						t.Errorf("whole: status %d, %d bytes, error %v, recorded as %q", response.StatusCode, len(got), err, types)
+					case cut > 0 && types != string(aibridge.ErrorTruncated):
+						t.Errorf("cut off: recorded as %q", types)
+					case cut > 0 && streamed && err == nil:
+						t.Error("cut off: the client sees a clean end")
+					case cut > 0 && !streamed && response.StatusCode != http.StatusBadGateway:
+						t.Errorf("cut off: the client gets status %d", response.StatusCode)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestAnnouncedLengthWithoutAnEnd is about a stream with a Content-Length whose bytes all come, but whose last event does
+// not: the client must see a break, and gets all bytes but the last.
+func TestAnnouncedLengthWithoutAnEnd(t *testing.T) {
+	for name, stream := range map[string]string{"whole": beginning + stop, "no end": beginning, "half an event": beginning + stop[:20], "empty": ""} {
+		t.Run(name, func(t *testing.T) {
+			address, recorded := bridgeTo(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				w.Header().Set("Content-Length", strconv.Itoa(len(stream)))
+				_, _ = io.WriteString(w, stream)
+			}))
+			response, got, err := ask(t, address, askStream)
+			types := strings.Join(recorded.take(), " ")
+			if name == "whole" {
+				if err != nil || got != stream || types != "" || response.ContentLength != int64(len(stream)) {
+					t.Errorf("%q, error %v, recorded as %q", got, err, types)
+				}
+				return
+			}
+			if !errors.Is(err, io.ErrUnexpectedEOF) || types != string(aibridge.ErrorTruncated) {
+				t.Errorf("error %v, recorded as %q", err, types)
+			}
+			if want := stream[:max(len(stream)-1, 0)]; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestNoGuessedContentType is about answers without a Content-Type: the client gets none either.
+func TestNoGuessedContentType(t *testing.T) {
+	address, _ := bridgeTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
+		_, _ = io.WriteString(w, map[string]string{"/v1/messages": whole, "/v1/models": `{"data":[]}`}[r.URL.Path])
+	}))
+	for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+		response, err := http.Post(address+path, "application/json", strings.NewReader(askWhole))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK || response.Header["Content-Type"] != nil {
+			t.Errorf("%s: status %d, Content-Type %q", path, response.StatusCode, response.Header["Content-Type"])
+		}
+	}
+}
+
+// TestNoInformationalAnswerInHTTP10 is about informational answers, which HTTP/1.0 does not have.
+func TestNoInformationalAnswerInHTTP10(t *testing.T) {
+	address, _ := bridgeTo(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, whole)
+	}))
+	for protocol, want := range map[string][]int{"HTTP/1.0": {200}, "HTTP/1.1": {103, 200}} {
+		for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.WriteString(conn, "POST "+path+" "+protocol+"\r\nHost: x\r\nConnection: close\r\nContent-Length: "+strconv.Itoa(len(askWhole))+"\r\n\r\n"+askWhole)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var statuses []int
+			reader := bufio.NewReader(conn)
+			for len(statuses) == 0 || statuses[len(statuses)-1] < 200 {
+				response, err := http.ReadResponse(reader, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				statuses = append(statuses, response.StatusCode)
+				_ = response.Body.Close()
+			}
+			_ = conn.Close()
+			if len(statuses) != len(want) || statuses[0] != want[0] {
+				t.Errorf("%s %s: statuses %v, want %v", protocol, path, statuses, want)
+			}
+		}
+	}
+}
