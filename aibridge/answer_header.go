@@ -25,8 +25,16 @@ func copyAnswerHeader(client http.Header, answer *http.Response) {
 			client[name] = values
 		}
 	}
+	withoutSniffing(client)
 	for name := range answer.Trailer {
 		client.Add("Trailer", name)
+	}
+}
+
+// withoutSniffing keeps net/http from guessing the Content-Type of an answer that has none.
+func withoutSniffing(client http.Header) {
+	if _, ok := client["Content-Type"]; !ok {
+		client["Content-Type"] = nil
 	}
 }
 

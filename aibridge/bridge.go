@@ -52,7 +52,7 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 // ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]. The bridge writes its own errors in
 // the shape of the API that was called.
 func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	guarded := newClientWriter(w)
+	guarded := newClientWriter(w, r)
 	defer b.contain(guarded, r)
 
 	to, err := b.destination(r)

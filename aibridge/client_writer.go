@@ -18,17 +18,21 @@ type clientWriter struct {
 	controller *http.ResponseController
 	limit      time.Duration // Zero: no limit.
 	renewed    time.Time     // When the deadline was set last.
+	informs    bool          // The client's protocol has informational answers (1xx): HTTP/1.1 and later, RFC 9110, section 15.2.
 	started    bool
 	stalled    bool  // A write met its deadline.
 	failed     error // Why the client takes no more.
 }
 
-func newClientWriter(w http.ResponseWriter) *clientWriter {
-	return &clientWriter{ResponseWriter: w, controller: http.NewResponseController(w)}
+func newClientWriter(w http.ResponseWriter, r *http.Request) *clientWriter {
+	return &clientWriter{ResponseWriter: w, controller: http.NewResponseController(w), informs: r.ProtoAtLeast(1, 1)}
 }
 
 // WriteHeader implements [http.ResponseWriter].
 func (w *clientWriter) WriteHeader(status int) {
+	if status < http.StatusOK && !w.informs {
+		return
+	}
 	w.started = w.started || status >= http.StatusOK
 	w.ResponseWriter.WriteHeader(status)
 }

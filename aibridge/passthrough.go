@@ -51,5 +51,6 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 		BufferPool: b.providers.copies,
 		ErrorLog:   log.New(io.Discard, "", 0), // ErrorHandler logs the failures.
 	}
+	withoutSniffing(w.Header())
 	proxy.ServeHTTP(w, r)
 }

@@ -147,6 +147,9 @@ type Own struct {
 // the others that has one.
 func OwnOf(header http.Header, preferred string) Own {
 	for _, name := range [...]string{preferred, Authorization, APIKey, "Api-Key", "X-Goog-Api-Key"} {
+		if isNamedInConnection(header, name) {
+			continue // It is for the hop to the gateway only.
+		}
 		value := strings.TrimSpace(header.Get(name))
 		if name == Authorization {
 			if _, key, ok := strings.Cut(value, " "); ok {

@@ -100,6 +100,8 @@ func TestOwnOf(t *testing.T) {
 		{http.Header{"X-Api-Key": {" "}}, APIKey, Own{}},
 		{http.Header{"X-Goog-Api-Key": {"g"}}, Authorization, Own{"X-Goog-Api-Key", "g"}},
 		{http.Header{}, Authorization, Own{}},
+		{http.Header{"Authorization": {"Bearer a"}, "Connection": {"close, authorization"}}, Authorization, Own{}},
+		{http.Header{"Authorization": {"Bearer a"}, "X-Api-Key": {"b"}, "Connection": {"x", "Authorization"}}, Authorization, Own{APIKey, "b"}},
 	} {
 		if got := OwnOf(test.header, test.preferred); got != test.want {
 			t.Errorf("%v with %s: %+v, want %+v", test.header, test.preferred, got, test.want)

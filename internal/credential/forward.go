@@ -25,6 +25,18 @@ func Forward(header http.Header, own string) http.Header {
 	return out
 }
 
+// isNamedInConnection reports whether a header is for this hop only because Connection names it: RFC 9110, section 7.6.1.
+func isNamedInConnection(header http.Header, name string) bool {
+	for _, value := range header["Connection"] {
+		for named := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(textproto.TrimString(named), name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // stays reports whether a header ends at the gateway, whatever its value. byok says that the credential that goes
 // upstream is the caller's.
 func stays(name string, byok bool) bool {

@@ -11,8 +11,8 @@ import (
 )
 
 // askForUsage makes a streamed request ask for its usage, unless the client asks itself. The event that comes only
-// because of that is withheld. Stream options that are no object stay unchanged: the upstream's error says more than
-// ours could.
+// because of that is withheld. Options that are of a wrong type stay unchanged: the upstream's error says more than ours
+// could.
 func askForUsage(body jsonedit.Object, request *wire.Request) {
 	asking := []byte(`{"include_usage":true}`)
 	if options, ok := body.Get("stream_options"); ok && string(options) != "null" {
@@ -20,8 +20,8 @@ func askForUsage(body jsonedit.Object, request *wire.Request) {
 		if err != nil {
 			return
 		}
-		if asks, _ := object.Get("include_usage"); string(asks) == "true" {
-			return
+		if asks, ok := object.Get("include_usage"); ok && string(asks) != "false" && string(asks) != "null" {
+			return // The client asks itself, or says what only its upstream can judge.
 		}
 		asking, err = jsonedit.Splice(options, object.Set("include_usage", []byte("true")))
 		if err != nil {
