@@ -237,6 +237,40 @@ func TestTrailingBytes(t *testing.T) {
 	}
 }
 
+// TestTrailingIsNotCut is about bytes behind a whole coded body, which are not taken for a body that is cut off. zstd is the
+// exception: its decoder takes up to three bytes for the beginning of another frame.
+func TestTrailingIsNotCut(t *testing.T) {
+	for _, coding := range codings {
+		for _, behind := range []string{"m", "mo", "mor", "more", "more and more", "more, and so much that every header would be whole"} {
+			if coding == "zstd" && len(behind) < 4 {
+				continue
+			}
+			body := append(encode(t, plain, coding), behind...)
+			got, err := contentcoding.Decode(label(coding), body, 1<<30)
+			if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s, %q behind it: error %v", coding, behind, err)
+			}
+			if len(got) != len(plain) {
+				t.Errorf("%s, %q behind it: %d bytes, want %d", coding, behind, len(got), len(plain))
+			}
+		}
+	}
+}
+
+// TestMembers is about a gzip body of several members, whole and cut off anywhere in the second.
+func TestMembers(t *testing.T) {
+	first, second := encode(t, []byte("one, "), "gzip"), encode(t, []byte("two"), "gzip")
+	for cut := range len(second) + 1 {
+		got, err := contentcoding.Decode("gzip", append(append([]byte{}, first...), second[:cut]...), 1<<30)
+		switch isWhole := cut == 0 || cut == len(second); {
+		case isWhole && err != nil, !isWhole && !errors.Is(err, io.ErrUnexpectedEOF):
+			t.Errorf("%d bytes of the second: error %v", cut, err)
+		case cut == len(second) && string(got) != "one, two":
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
 // Two gzip members or zstd frames are one body, as their formats say.
 func TestConcatenated(t *testing.T) {
 	for _, coding := range []string{"gzip", "zstd"} {

@@ -3,7 +3,6 @@ package contentcoding
 import (
 	"bufio"
 	"compress/flate"
-	"compress/gzip"
 	"compress/zlib"
 	"errors"
 	"fmt"
@@ -68,7 +67,7 @@ func (l *layer) Read(p []byte) (int, error) {
 func (l *layer) open() (err error) {
 	switch l.coding {
 	case "gzip":
-		l.out, err = gzip.NewReader(l.in)
+		l.out, err = newMembers(l.in)
 	case "deflate":
 		l.out, err = l.inflate()
 	case "br":
