@@ -15,6 +15,7 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/internal/outbox"
 	"github.com/coder/aibridged/internal/recording"
 	"github.com/coder/aibridged/proto"
 )
@@ -52,7 +53,9 @@ func startHost(ctx context.Context, m *machine) (h *host, err error) {
 	if h.store, err = aibridgedserver.New(ctx, h.db, aibridgedserver.Options{}); err != nil {
 		return h, err
 	}
-	h.queue, err = recording.Open(recording.Options{Directory: filepath.Join(m.root, queueName), Files: m.queueFiles()})
+	h.queue, err = recording.Open(recording.Options{
+		Directory: filepath.Join(m.root, queueName), Durability: m.durability, Files: m.queueFiles(),
+	})
 	if err != nil {
 		return h, err
 	}
@@ -116,7 +119,7 @@ func (h *host) serve(ctx context.Context, p *promises, streaming bool) error {
 		if err := start.Wait(ctx); err != nil {
 			return err
 		}
-		p.make(begun, id.String())
+		h.promise(p, begun, id)
 	}
 	now := time.Now()
 	rest, err := h.queue.Record(ctx,
@@ -130,8 +133,16 @@ func (h *host) serve(ctx context.Context, p *promises, streaming bool) error {
 	if err := errors.Join(rest.Wait(ctx), start.Wait(ctx)); err != nil {
 		return err
 	}
-	p.make(ended, id.String())
+	h.promise(p, ended, id)
 	return nil
+}
+
+// promise notes what is promised of an interception. Kernel promises nothing for a machine whose power fails, but no start
+// may be found without its end.
+func (h *host) promise(p *promises, k kind, id uuid.UUID) {
+	if h.machine.durability == outbox.Sync {
+		p.make(k, id.String())
+	}
 }
 
 // start records the start of an interception. Nothing is promised until its commit is waited for.

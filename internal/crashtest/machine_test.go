@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/coder/aibridged/internal/outbox"
 )
 
 // machine is a computer whose power can fail. It notes all changes to the files in one directory, those of the queue
@@ -12,7 +14,8 @@ import (
 //
 // A machine does not model directories: both the queue and the database make theirs durable before they use them.
 type machine struct {
-	root string
+	root       string
+	durability outbox.Durability // Of the queue.
 
 	mu     sync.Mutex
 	begin  picture        // The files before the first step.

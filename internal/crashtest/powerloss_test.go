@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/coder/aibridged/internal/outbox"
 )
 
 // TestPowerLoss simulates power failures over the queue and the database together, before each step of a host from its
@@ -15,6 +17,19 @@ func TestPowerLoss(t *testing.T) {
 	live(t, m, p, 4)
 	live(t, m, p, 1)
 	checkDatabaseSteps(t, m)
+	c := newCuts(t)
+	c.at("two lives", m, p, losses, chance.of("power"))
+	c.done()
+}
+
+// TestPowerLossKernel is TestPowerLoss with records that are synced later. Some may be lost, but of no interception the end
+// only.
+func TestPowerLossKernel(t *testing.T) {
+	chance := newChance(t)
+	m, p := newLife(t)
+	m.durability = outbox.Kernel
+	live(t, m, p, 3)
+	live(t, m, p, 1)
 	c := newCuts(t)
 	c.at("two lives", m, p, losses, chance.of("power"))
 	c.done()

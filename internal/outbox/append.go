@@ -170,7 +170,7 @@ func (q *Queue) publish(s *segment, frames []byte, a *addition) Commit {
 	q.full = !q.reserve.isWhole()
 	q.mu.Unlock()
 
-	if q.options.Durability != Sync { // In Sync, the sync wakes the consumer.
+	if q.options.Durability == Memory { // On a disk, the sync wakes the consumer.
 		q.wakeConsumer()
 	}
 	return q.requestSync()

@@ -49,8 +49,8 @@ type DeliverOptions struct {
 }
 
 // Deliver hands entries to send, oldest first, until the context ends, and returns the context's error; or [ErrClosed]
-// once the queue is closed. In Sync, send is given entries once they are durable, or once the disk has failed to make
-// them durable; a sync that hangs delays delivery. What fails is sent again, for ever, after pauses of 50 ms to 10 s.
+// once the queue is closed. On a disk, send is given entries once they are durable, or once the disk has failed
+// to make them durable; a sync that hangs delays delivery. What fails is sent again, for ever, after pauses of 50 ms to 10 s.
 // There is one consumer at a time: a second one fails at once.
 func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) error {
 	ctx, begin, err := q.beginDeliver(ctx)
@@ -92,15 +92,15 @@ func (q *Queue) Deliver(ctx context.Context, options DeliverOptions, send Send) 
 	}
 }
 
-// deliverable returns the place up to which entries may be handed out. In Sync, that is the place up to which they are
-// durable, or the disk has failed to make them durable. Otherwise the receiver could have an entry that the log loses
+// deliverable returns the place up to which entries may be handed out: on a disk, that up to which they are durable, or the
+// disk has failed to make them durable. Otherwise the receiver could have an entry that the log loses
 // in a power failure. The owner would not know of it, and if it is a start, its end would never follow. The caller has
 // mu.
 func (q *Queue) deliverable() place {
-	if q.options.Durability == Sync {
-		return q.durable
+	if q.options.Durability == Memory {
+		return q.end
 	}
-	return q.end
+	return q.durable
 }
 
 // wakeConsumer tells the consumer that there may be something to hand out.

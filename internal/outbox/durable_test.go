@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestDeliverDurable has the entries of a Sync queue delivered once they are durable, and no sooner; the others need no
-// sync.
+// TestDeliverDurable has the entries of a queue on a disk delivered once they are durable, and no sooner; those in memory need
+// no sync.
 func TestDeliverDurable(t *testing.T) {
 	for name, durability := range durabilities() {
 		for _, inMemory := range []bool{true, false} {
@@ -37,6 +37,10 @@ func TestDeliverDurable(t *testing.T) {
 					synctest.Wait()
 					add("entry 0")
 					if durability != Sync {
+						if durability == Kernel {
+							check(kernelInterval-1, 0)
+							<-time.After(1)
+						}
 						check(0, 1)
 						stop()
 						mustClose(t, q)

@@ -177,14 +177,14 @@ func (q *Queue) reach(end place) {
 	more := end != q.durable
 	q.durable = end
 	q.mu.Unlock()
-	if more && q.options.Durability == Sync {
+	if more {
 		q.wakeConsumer()
 	}
 }
 
 // abandon gives up the segments whose sync failed. The kernel may have thrown away what they should hold, and a second
-// sync would succeed without it: what has not been delivered is written again, to another segment, and that one is
-// synced. If that fails too, the commits that wait fail, and the entries are still delivered as long as they can be
+// sync would succeed without it: what has not been synced is written again, to another segment, and that one is synced.
+// None of it has been delivered. If that fails too, the commits that wait fail, and the entries are still delivered as long as they can be
 // read.
 func (q *Queue) abandon(cause error) error {
 	q.appending.Lock()
@@ -192,9 +192,6 @@ func (q *Queue) abandon(cause error) error {
 	q.mu.Lock()
 	q.stats.AppendErrors++
 	gathered, end, begin, unsynced := q.gathering, q.end, q.durable, slices.Clone(q.unsynced)
-	if q.read.position > begin.position {
-		begin = q.read
-	}
 	q.gathering = nil
 	q.mu.Unlock()
 

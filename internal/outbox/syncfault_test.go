@@ -188,40 +188,6 @@ func TestFault080Hangs(t *testing.T) {
 	}
 }
 
-// TestFault080Delivered has a sync that fails after all was delivered, as it can be in Kernel: there is nothing to write
-// again.
-func TestFault080Delivered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		files, dir := newFaultyFiles(), t.TempDir()
-		q := mustOpen(t, dir, Options{Durability: Kernel, files: files})
-		synctest.Wait() // For the sync of its start.
-		first := q.active.fileName()
-		files.set(func(call, path string) error {
-			if call == "sync" && filepath.Base(path) == first {
-				return syscall.EIO
-			}
-			return nil
-		})
-		mustAppend(t, q, "entry")
-		checkEntries(t, drain(t, q), []string{"entry"})
-		if s := q.Stats(); s.AppendErrors != 0 {
-			t.Errorf("%+v: the sync was before the delivery", s)
-		}
-		<-time.After(kernelInterval)
-		synctest.Wait()
-		segments := names(t, dir, "000000000002-*.log")
-		if s := q.Stats(); s.AppendErrors != 1 || len(segments) != 1 {
-			t.Errorf("%+v, segments %q", s, segments)
-		}
-		for _, segment := range segments {
-			if n := len(readFile(t, segment)); n != segmentHeaderBytes {
-				t.Errorf("the new segment has %d bytes", n)
-			}
-		}
-		mustClose(t, q)
-	})
-}
-
 // TestFault080Moved has a reader that is about to read entries from a segment when they are written again elsewhere.
 func TestFault080Moved(t *testing.T) {
 	files := newFaultyFiles()
