@@ -27,7 +27,7 @@ const maxCodings = 3
 // there is nothing to undo it returns body itself, whatever its size.
 //
 // If a coding gives more than limit bytes, the error wraps [ErrTooLarge]. If the body is cut off, the error wraps
-// [io.ErrUnexpectedEOF]. It is an error too if the body is not in the coding that is named, or is followed by other
+// [io.ErrUnexpectedEOF]. It is an error too if the body is not in the coding that is named, or, but for br, is followed by other
 // bytes. In all these cases Decode returns, with the error, the bytes that it could decode, at most limit of them; they
 // may be worth recording. They may include wrong ones, since a decoder can find only later that its input is wrong.
 //

@@ -71,7 +71,7 @@ func (l *layer) open() (err error) {
 	case "deflate":
 		l.out, err = l.inflate()
 	case "br":
-		l.out = brotli.NewReader(l.in)
+		l.out = brotliReader{brotli.NewReader(l.in)}
 	case "zstd":
 		l.zstd, err = zstd.NewReader(l.in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
 		l.out = l.zstd
@@ -89,9 +89,11 @@ func (l *layer) inflate() (io.Reader, error) {
 }
 
 // explain turns a decoder's error into this package's. At the decoder's end it returns errTrailing if the input goes
-// on.
+// on, except for br.
 func (l *layer) explain(err error) error {
 	switch {
+	case errors.Is(err, io.EOF) && l.coding == "br":
+		return err // See brotliReader.
 	case errors.Is(err, io.EOF):
 		if _, err := l.in.Peek(1); err != nil {
 			return err
