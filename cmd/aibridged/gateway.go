@@ -23,6 +23,7 @@ import (
 
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
 type gateway struct {
+	lock      *aibridged.RecordsLock // Nil where the system has no locks.
 	control   *store
 	retention *retention // Nil where records are kept for ever.
 	server    *aibridged.Server
@@ -78,6 +79,10 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
+	// The lock comes first: a gateway that may not run must leave the database as it is.
+	if g.lock, err = lockData(s); err != nil {
+		return nil, err
+	}
 	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
 		return nil, err
 	}
@@ -122,7 +127,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
-		options.records.Directory = s.records()
+		options.records.Directory, options.records.Lock = s.records(), g.lock
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
@@ -217,8 +222,8 @@ func (g *gateway) serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// close refuses new requests, waits for running ones and then for their records, and closes the database. Ctx bounds
-// the waiting.
+// close refuses new requests, waits for running ones and then for their records, closes the database, and lets other
+// gateways use the data directory. Ctx bounds the waiting.
 func (g *gateway) close(ctx context.Context) error {
 	g.draining.Store(true)
 	var errs []error
@@ -236,6 +241,9 @@ func (g *gateway) close(ctx context.Context) error {
 	}
 	if g.control != nil {
 		errs = append(errs, g.control.Close())
+	}
+	if g.lock != nil {
+		errs = append(errs, g.lock.Release())
 	}
 	return errors.Join(errs...)
 }

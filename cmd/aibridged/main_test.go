@@ -72,7 +72,7 @@ func TestFault118(t *testing.T) {
 	}{
 		"busy port":          {"", []string{"serve", "--listen", busy.Addr().String()}, `^address \S+ is in use: .*--listen$`},
 		"bad address":        {"", []string{"serve", "--listen", "nowhere:x"}, `^listen on nowhere:x: `},
-		"data dir is a file": {"", []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, `choose another path$`},
+		"data dir is a file": {"", []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, `a file is in its place: remove that, or name another directory$`},
 		"no config":          {"", []string{"serve", "--config", filepath.Join(file, "none")}, `^config: open `},
 		"unknown key":        {"listen: 127.0.0.1:0\nprovidres: []\n", nil, `\[2:1\] unknown field "providres"`},
 		"not YAML":           {"providers: [" + secret, nil, `config`},

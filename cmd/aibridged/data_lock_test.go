@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/aibridged/internal/outbox"
+)
+
+// olderGateway makes a data directory with a database of version 2, and holds its queue open, as a running gateway of
+// that version does. It returns what stops that gateway.
+func olderGateway(t *testing.T) (s settings, stop func()) {
+	t.Helper()
+	s = settings{dataDir: t.TempDir()}
+	dump, err := os.ReadFile(filepath.Join("..", "..", "aibridgedserver", "sqlite", "testdata", "version2.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inDatabase(t, s, `PRAGMA journal_mode = WAL`, string(dump))
+	queue, err := outbox.Open(s.records(), outbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := false
+	stop = func() {
+		if !closed {
+			closed = true
+			if err := queue.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return s, stop
+}
+
+// inDatabase runs statements on the database of a data directory, without the program's own code.
+func inDatabase(t *testing.T, s settings, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", s.database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// unchanged returns a check that the database of a data directory is, byte for byte, as it is now.
+func unchanged(t *testing.T, s settings) func(after string) {
+	t.Helper()
+	read := func() []byte {
+		content, err := os.ReadFile(s.database())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	before := read()
+	return func(after string) {
+		t.Helper()
+		if !bytes.Equal(before, read()) {
+			t.Errorf("%s changed the database", after)
+		}
+	}
+}
+
+// checkRefused checks that serve with these arguments fails at its start with an error of one line that contains want.
+func checkRefused(t *testing.T, s settings, want string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // A gateway that is not refused would run on.
+	defer cancel()
+	_, _, err := run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", s.dataDir}, args...)...)
+	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("serve %q: %v, want %q", args, err, want)
+	}
+}
+
+// TestServeBesideOlder starts a gateway on the directory of a running one of an older version: it is refused, and the
+// older one keeps its tables.
+func TestServeBesideOlder(t *testing.T) {
+	t.Parallel()
+	s, stop := olderGateway(t)
+	check := unchanged(t, s)
+	for _, durability := range []string{"sync", "kernel", "memory"} {
+		checkRefused(t, s, "in use by process", "--durability", durability)
+		check("serve --durability " + durability)
+	}
+	stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	gateway := lineOf(t, ctx, `listens on (http://\S+)`, "serve", "--listen", "127.0.0.1:0", "--data-dir", s.dataDir)
+	cancel()
+	if err := <-gateway.ended; err != nil {
+		t.Errorf("serve once the other has stopped: %v", err)
+	}
+}
+
+// TestSecondGatewayChangesNothing starts a second gateway, without providers, on the directory of each kind of gateway:
+// it is refused, and the database still names the providers of the first.
+func TestSecondGatewayChangesNothing(t *testing.T) {
+	for _, durability := range []string{"sync", "memory"} {
+		for _, second := range []string{"sync", "memory"} {
+			t.Run(durability+" "+second, func(t *testing.T) {
+				s := serveHere(t, "--durability", durability)
+				checkRefused(t, settings{dataDir: s.data}, "in use by process", "--durability", second)
+				var names []string
+				err := withStore(t.Context(), settings{dataDir: s.data}, func(store *store) error {
+					providers, err := store.Providers(t.Context())
+					for _, provider := range providers {
+						names = append(names, provider.Name)
+					}
+					return err
+				})
+				if want := []string{"anthropic", "gone", "off", "openai", "own"}; err != nil || !slices.Equal(names, want) {
+					t.Errorf("providers %q, %v, want %q", names, err, want)
+				}
+			})
+		}
+	}
+}
