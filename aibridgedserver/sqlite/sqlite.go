@@ -40,7 +40,8 @@ const (
 )
 
 // Open opens the file at path and brings its tables up to date. It makes the directory, with mode 0700, and the file,
-// with mode 0600, if they are missing. The caller closes the database.
+// with mode 0600, if they are missing. It fails with [ErrNewer], and changes nothing, if a newer program has brought the
+// tables up to a version that this one does not know. The caller closes the database.
 func Open(ctx context.Context, path string) (aibridgedserver.Database, error) {
 	db, err := open(ctx, path)
 	if err != nil {
@@ -51,6 +52,13 @@ func Open(ctx context.Context, path string) (aibridgedserver.Database, error) {
 
 func open(ctx context.Context, path string) (db aibridgedserver.Database, err error) {
 	path, err = filepath.Abs(path)
+	if err != nil {
+		return db, err
+	}
+	version, err := versionOf(ctx, path)
+	if err == nil {
+		err = refuseNewer(version)
+	}
 	if err != nil {
 		return db, err
 	}

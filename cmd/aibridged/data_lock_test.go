@@ -129,3 +129,30 @@ func TestSecondGatewayChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestNewerDatabase has a database that a newer program has migrated: everything that would open it is refused.
+func TestNewerDatabase(t *testing.T) {
+	t.Parallel()
+	s := settings{dataDir: t.TempDir()}
+	recordedAt(t, s, time.Hour)
+	inDatabase(t, s, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
+	check := unchanged(t, s)
+	const want = "its tables are of version 999, and this program knows only those up to"
+	checkRefused(t, s, want)
+	check("serve")
+	for _, command := range databaseCommands(t) {
+		_, _, err := run(t.Context(), append(command, "--data-dir", s.dataDir)...)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", command, err)
+		}
+		check(command[0])
+	}
+}
+
+// databaseCommands returns the commands that open the database, with arguments.
+func databaseCommands(t *testing.T) [][]string {
+	return [][]string{
+		{"interceptions"}, {"verify", "--exchanges", t.TempDir()}, {"records", "prune", "--before", "1h"},
+		{"token", "list"}, {"token", "create", "--user", "ada"}, {"token", "revoke", "X"},
+	}
+}
