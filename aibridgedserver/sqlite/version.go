@@ -12,8 +12,21 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// ErrNewer says that a newer program has made the tables of a database, which this one must not touch.
-var ErrNewer = errors.New("use the newer program")
+var (
+	// ErrNewer says that a newer program has made the tables of a database, which this one must not touch.
+	ErrNewer = errors.New("use the newer program")
+	// ErrOlder says that the tables of a database are older than this program's, or not there yet.
+	ErrOlder = errors.New("they need to be brought up to date")
+)
+
+// refuseOlder fails if the tables are not yet of this program's version.
+func refuseOlder(version int64) error {
+	known, err := latestVersion()
+	if err == nil && version < known {
+		err = fmt.Errorf("its tables are of version %d, and this program's are of version %d: %w", version, known, ErrOlder)
+	}
+	return err
+}
 
 // refuseNewer fails if the tables are of a version that this program does not know.
 func refuseNewer(version int64) error {

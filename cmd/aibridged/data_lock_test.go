@@ -6,8 +6,10 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,6 +149,55 @@ func TestNewerDatabase(t *testing.T) {
 		}
 		check(command[0])
 	}
+}
+
+// TestCommandsBesideOlder runs each command beside a gateway of an older version: it says what to do, and that gateway
+// keeps its tables. Once the gateway has stopped, a command brings them up to date.
+func TestCommandsBesideOlder(t *testing.T) {
+	t.Parallel()
+	s, stop := olderGateway(t)
+	check := unchanged(t, s)
+	var running sync.WaitGroup
+	for _, command := range databaseCommands(t) {
+		running.Go(func() {
+			_, _, err := run(t.Context(), append(command, "--data-dir", s.dataDir)...)
+			if err == nil || !regexp.MustCompile(`version 2.*in use by process \d+.*stop it first, or use its own program$`).MatchString(err.Error()) {
+				t.Errorf("%q: %v", command, err)
+			}
+		})
+	}
+	running.Wait()
+	check("a command")
+	stop()
+	for range 2 { // The second time, the tables are up to date.
+		if out, _, err := run(t.Context(), "interceptions", "--data-dir", s.dataDir); err != nil || strings.Count(out, "\n") < 2 {
+			t.Errorf("once the gateway has stopped: printed %q, %v", out, err)
+		}
+	}
+	lock, err := lockData(s)
+	if err != nil {
+		t.Fatalf("a command has kept the lock: %v", err)
+	}
+	defer func() { _ = lock.Release() }()
+	if _, _, err := run(t.Context(), "token", "list", "--data-dir", s.dataDir); err != nil {
+		t.Errorf("beside a gateway of today: %v", err)
+	}
+}
+
+// TestCommandsTogether runs commands at the same time on a data directory that none has used yet: one makes the
+// database, and the others wait for it.
+func TestCommandsTogether(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "new")
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			if _, _, err := run(t.Context(), "token", "create", "--user", "ada", "--data-dir", data); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
 }
 
 // databaseCommands returns the commands that open the database, with arguments.

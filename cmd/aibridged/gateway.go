@@ -51,6 +51,11 @@ func openStore(ctx context.Context, path string, logger slog.Logger) (*store, er
 	if err != nil {
 		return nil, err
 	}
+	return newStore(ctx, db, logger)
+}
+
+// newStore makes the control plane over a database, which it closes if it fails.
+func newStore(ctx context.Context, db aibridgedserver.Database, logger slog.Logger) (*store, error) {
 	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
