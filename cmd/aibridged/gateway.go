@@ -84,6 +84,11 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
+	for _, configured := range c.Providers { // A provider that cannot be is refused before anything is made.
+		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil {
+			return nil, err
+		}
+	}
 	// The lock comes first: a gateway that may not run must leave the database as it is.
 	if g.lock, err = lockData(s); err != nil {
 		return nil, err
