@@ -37,6 +37,9 @@ const (
 type RecordOptions struct {
 	// Directory holds the records of one server; it is made if it is missing. Empty means in memory.
 	Directory string
+	// Lock is the lock of Directory, if the host has taken it already. Nil means that the server takes it, and releases it
+	// when it is shut down.
+	Lock *RecordsLock
 	// Durability is what they survive there. Empty means DurabilitySync, or DurabilityMemory without a directory.
 	Durability Durability
 	// MaxBytes bounds the records that wait for the control plane. Zero means 1 GiB, or 64 MiB in memory.
@@ -51,9 +54,13 @@ func (o RecordOptions) open(logger slog.Logger) (*recording.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return recording.Open(recording.Options{
+	options := recording.Options{
 		Directory: o.Directory, Durability: durability, MaxBytes: o.MaxBytes, GoOn: o.WhenFull == WhenFullGoOn, Logger: logger,
-	})
+	}
+	if o.Lock != nil {
+		options.Lock = o.Lock.lock
+	}
+	return recording.Open(options)
 }
 
 // durability returns the outbox's value for o.Durability.

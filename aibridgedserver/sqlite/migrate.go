@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -28,12 +29,12 @@ func migrate(ctx context.Context, db *sql.DB) error {
 			return err
 		}
 		_, failure := provider.Up(ctx)
+		version, err := provider.GetDBVersion(ctx)
 		if failure == nil {
-			return nil
+			return errors.Join(err, refuseNewer(version)) // A newer program may have been at it, too.
 		}
 		// Another process may have applied the same migration between our look and our transaction. Then the version
 		// has moved, and we try the rest.
-		version, err := provider.GetDBVersion(ctx)
 		if err != nil || version <= applied {
 			return fmt.Errorf("migrate: %w", failure)
 		}

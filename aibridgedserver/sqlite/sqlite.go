@@ -40,17 +40,36 @@ const (
 )
 
 // Open opens the file at path and brings its tables up to date. It makes the directory, with mode 0700, and the file,
-// with mode 0600, if they are missing. The caller closes the database.
+// with mode 0600, if they are missing. It fails with [ErrNewer], and changes nothing, if a newer program has brought the
+// tables up to a version that this one does not know. The caller closes the database.
 func Open(ctx context.Context, path string) (aibridgedserver.Database, error) {
-	db, err := open(ctx, path)
+	return open(ctx, path, refuseNewer)
+}
+
+// OpenCurrent opens the file at path as [Open] does, but fails with [ErrOlder], and changes nothing, if the tables are
+// not up to date or not there yet. It is for a process beside another one, whose version may be older.
+func OpenCurrent(ctx context.Context, path string) (aibridgedserver.Database, error) {
+	return open(ctx, path, func(version int64) error { return errors.Join(refuseNewer(version), refuseOlder(version)) })
+}
+
+// open opens the file if refuse returns nil for the version of its tables.
+func open(ctx context.Context, path string, refuse func(version int64) error) (aibridgedserver.Database, error) {
+	db, err := openFile(ctx, path, refuse)
 	if err != nil {
 		return aibridgedserver.Database{}, fmt.Errorf("open database %q: %w", path, err)
 	}
 	return db, nil
 }
 
-func open(ctx context.Context, path string) (db aibridgedserver.Database, err error) {
+func openFile(ctx context.Context, path string, refuse func(version int64) error) (db aibridgedserver.Database, err error) {
 	path, err = filepath.Abs(path)
+	if err != nil {
+		return db, err
+	}
+	version, err := versionOf(ctx, path)
+	if err == nil {
+		err = refuse(version)
+	}
 	if err != nil {
 		return db, err
 	}

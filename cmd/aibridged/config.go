@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 
@@ -48,6 +52,24 @@ func (l limitsConfig) limits() aibridge.Limits {
 	}
 }
 
+// check refuses a limit below zero. Zero is the default.
+func (l limitsConfig) check() error {
+	if l.RequestBody < 0 {
+		return fmt.Errorf("request_body is %d: it must not be negative", l.RequestBody)
+	}
+	for _, limit := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"dial", l.Dial}, {"tls_handshake", l.TLSHandshake}, {"response_header", l.ResponseHeader}, {"idle", l.Idle}, {"write", l.Write},
+	} {
+		if limit.value < 0 {
+			return fmt.Errorf("%s is %s: it must not be negative", limit.field, limit.value)
+		}
+	}
+	return nil
+}
+
 // constructors make the providers of each type.
 func constructors() map[string]func(string, aibridge.ProviderOptions) (aibridge.Provider, error) {
 	return map[string]func(string, aibridge.ProviderOptions) (aibridge.Provider, error){
@@ -66,9 +88,16 @@ func loadConfig(file string) (config, error) {
 		return config{}, fmt.Errorf("config: %w", err)
 	}
 	var c config
-	if err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()); err != nil {
+	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
+	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) { // An empty file has no document.
 		// The error leaves out the source text: it could contain a secret in the wrong place.
 		return config{}, fmt.Errorf("config %s: %s", file, yaml.FormatError(err, false, false))
+	}
+	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return config{}, fmt.Errorf("config %s: it has a second YAML document, which nothing would read: write all in one", file)
+	}
+	if err := c.Limits.check(); err != nil {
+		return config{}, fmt.Errorf("config %s: limits.%w", file, err)
 	}
 	if len(c.MCPServers) > 0 {
 		return config{}, fmt.Errorf("config %s: mcp_servers: MCP tools cannot be configured yet; remove them", file)
@@ -120,6 +149,9 @@ func (p providerConfig) key() (string, error) {
 		if key == "" {
 			return "", fmt.Errorf("the environment variable %s is empty: set it, or name another", match[1])
 		}
+		if strings.ContainsFunc(key, unicode.IsControl) {
+			return "", fmt.Errorf("the environment variable %s has a line break or another control character within the key", match[1])
+		}
 		return key, nil
 	}
 	if file, ok := strings.CutPrefix(reference, "file:"); ok {
@@ -130,6 +162,9 @@ func (p providerConfig) key() (string, error) {
 		key := strings.TrimSpace(string(data))
 		if key == "" {
 			return "", fmt.Errorf("the file %s is empty", file)
+		}
+		if strings.ContainsFunc(key, unicode.IsControl) {
+			return "", fmt.Errorf("the file %s has a line break or another control character within the key", file)
 		}
 		return key, nil
 	}

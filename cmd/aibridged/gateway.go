@@ -23,6 +23,7 @@ import (
 
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
 type gateway struct {
+	lock      *aibridged.RecordsLock // Nil where the system has no locks.
 	control   *store
 	retention *retention // Nil where records are kept for ever.
 	server    *aibridged.Server
@@ -50,6 +51,11 @@ func openStore(ctx context.Context, path string, logger slog.Logger) (*store, er
 	if err != nil {
 		return nil, err
 	}
+	return newStore(ctx, db, logger)
+}
+
+// newStore makes the control plane over a database, which it closes if it fails.
+func newStore(ctx context.Context, db aibridgedserver.Database, logger slog.Logger) (*store, error) {
 	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -78,6 +84,15 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
+	for _, configured := range c.Providers { // A provider that cannot be is refused before anything is made.
+		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil {
+			return nil, err
+		}
+	}
+	// The lock comes first: a gateway that may not run must leave the database as it is.
+	if g.lock, err = lockData(s); err != nil {
+		return nil, err
+	}
 	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
 		return nil, err
 	}
@@ -122,7 +137,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
-		options.records.Directory = s.records()
+		options.records.Directory, options.records.Lock = s.records(), g.lock
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
@@ -217,8 +232,8 @@ func (g *gateway) serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// close refuses new requests, waits for running ones and then for their records, and closes the database. Ctx bounds
-// the waiting.
+// close refuses new requests, waits for running ones and then for their records, closes the database, and lets other
+// gateways use the data directory. Ctx bounds the waiting.
 func (g *gateway) close(ctx context.Context) error {
 	g.draining.Store(true)
 	var errs []error
@@ -236,6 +251,9 @@ func (g *gateway) close(ctx context.Context) error {
 	}
 	if g.control != nil {
 		errs = append(errs, g.control.Close())
+	}
+	if g.lock != nil {
+		errs = append(errs, g.lock.Release())
 	}
 	return errors.Join(errs...)
 }

@@ -64,6 +64,11 @@ func TestFault118(t *testing.T) {
 		t.Fatal(err)
 	}
 	const secret = "sk-secret-that-must-not-be-shown"
+	twoLines := filepath.Join(t.TempDir(), "two-lines")
+	if err := os.WriteFile(twoLines, []byte(secret+"\n"+secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TEST_TWO_LINES", secret+"\n"+secret)
 	provider := "providers: [{name: a, type: anthropic, keys: ['${NO_SUCH_VARIABLE}']}]"
 	for name, test := range map[string]struct {
 		config string
@@ -72,7 +77,7 @@ func TestFault118(t *testing.T) {
 	}{
 		"busy port":          {"", []string{"serve", "--listen", busy.Addr().String()}, `^address \S+ is in use: .*--listen$`},
 		"bad address":        {"", []string{"serve", "--listen", "nowhere:x"}, `^listen on nowhere:x: `},
-		"data dir is a file": {"", []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, `choose another path$`},
+		"data dir is a file": {"", []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, `a file is in its place: remove that, or name another directory$`},
 		"no config":          {"", []string{"serve", "--config", filepath.Join(file, "none")}, `^config: open `},
 		"unknown key":        {"listen: 127.0.0.1:0\nprovidres: []\n", nil, `\[2:1\] unknown field "providres"`},
 		"not YAML":           {"providers: [" + secret, nil, `config`},
@@ -88,6 +93,17 @@ func TestFault118(t *testing.T) {
 		"same name":          {"providers: [{name: a, type: openai}, {name: a, type: anthropic}]", nil, `two providers are named "a"`},
 		"bad URL":            {"providers: [{name: a, type: openai, base_url: 'ftp://x'}]", nil, `provider "a": base URL: scheme "ftp": use https or http$`},
 		"URL with a user":    {"providers: [{name: a, type: openai, base_url: 'http://u:" + secret + "@x'}]", nil, `provider "a": base URL: it may hold a host and a path`},
+		"negative body":      {"limits: {request_body: -1}", nil, `limits\.request_body is -1: it must not be negative$`},
+		"negative idle":      {"limits: {idle: -1s}", nil, `limits\.idle is -1s: it must not be negative$`},
+		"negative write":     {"limits: {write: -1s}", nil, `limits\.write is -1s: it`},
+		"negative dial":      {"limits: {dial: -1s}", nil, `limits\.dial is -1s: it`},
+		"negative handshake": {"limits: {tls_handshake: -1s}", nil, `limits\.tls_handshake is -1s: it`},
+		"negative header":    {"limits: {response_header: -1s}", nil, `limits\.response_header is -1s: it`},
+		"two documents":      {"listen: 127.0.0.1:0\n---\nlimits: {}\n", nil, `it has a second YAML document`},
+		"key of two lines":   {"providers: [{name: a, type: openai, keys: ['file:" + twoLines + "']}]", nil, `provider "a": keys: the file \S+ has a line break`},
+		"key of two values":  {"providers: [{name: a, type: openai, keys: ['${TEST_TWO_LINES}']}]", nil, `provider "a": keys: the environment variable TEST_TWO_LINES has a line break`},
+		"no room":            {"", []string{"serve", "--listen", "127.0.0.1:0", "--records-limit", "1000000"}, `^--records-limit is 1000000 bytes: it must be 0, .* or at least 1048576$`},
+		"negative room":      {"", []string{"serve", "--listen", "127.0.0.1:0", "--records-limit", "-1"}, `^--records-limit is -1 bytes`},
 		"expired before":     {"", []string{"token", "create", "--user", "ada", "--expires", "-1h"}, `cannot expire`},
 		"nameless token":     {"", []string{"token", "create", "--user", ""}, `username is empty`},
 		"no data yet":        {"", []string{"interceptions"}, `no gateway has used the data directory .* yet: start`},
@@ -113,10 +129,17 @@ func TestFault118(t *testing.T) {
 				}
 				args = append(args, "--config", path)
 			}
+			data := t.TempDir()
 			if !strings.Contains(strings.Join(args, " "), "--data-dir") {
-				args = append(args, "--data-dir", t.TempDir())
+				args = append(args, "--data-dir", data)
 			}
-			out, errOut, err := run(t.Context(), args...)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // A gateway that is not refused would run on.
+			defer cancel()
+			out, errOut, err := run(ctx, args...)
+			// The pool is what refuses two providers of one name, and it comes later.
+			if left, _ := os.ReadDir(data); test.config != "" && name != "same name" && len(left) > 0 {
+				t.Errorf("the data directory has %v", left)
+			}
 			if err == nil {
 				t.Fatalf("no error; printed %s", out)
 			}

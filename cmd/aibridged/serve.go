@@ -22,6 +22,10 @@ import (
 
 const defaultListen = "127.0.0.1:4001"
 
+// leastRecordsLimit is the smallest limit that leaves room for the records of usual requests beside the reserve, which
+// takes a quarter.
+const leastRecordsLimit = 1 << 20
+
 func newServeCommand(s *settings) *cobra.Command {
 	var (
 		options   serveOptions
@@ -45,6 +49,9 @@ func newServeCommand(s *settings) *cobra.Command {
 			}
 			if err := checkKeepRecords(options.keepRecords, options.observers); err != nil {
 				return err
+			}
+			if limit := options.records.MaxBytes; limit != 0 && limit < leastRecordsLimit {
+				return fmt.Errorf("--records-limit is %d bytes: it must be 0, which is the default, or at least %d", limit, leastRecordsLimit)
 			}
 			level := slog.LevelInfo
 			if verbose {

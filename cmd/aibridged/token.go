@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
-	"cdr.dev/slog/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/coder/aibridged/aibridgedserver"
@@ -105,13 +103,4 @@ func newTokenRevokeCommand(s *settings) *cobra.Command {
 			})
 		},
 	}
-}
-
-// withStore opens the control plane's database for as long as use runs.
-func withStore(ctx context.Context, s settings, use func(*store) error) error {
-	store, err := openStore(ctx, s.database(), slog.Logger{})
-	if err != nil {
-		return err
-	}
-	return errors.Join(use(store), store.Close())
 }

@@ -39,7 +39,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -114,6 +113,9 @@ type Options struct {
 	// pending. Since segments are removed once they are delivered, it has to hold everything given to Observe up to now
 	// that still matters. If it is empty, no head is written. The slice is not kept. In Memory, Head is not called.
 	Head func() []byte
+	// Lock is the lock of the directory, if the owner has taken it already, for what it does before Open and after Close.
+	// It stays the owner's. Nil means that Open takes the lock and Close releases it.
+	Lock *Lock
 	// Logger is told of damage, of failures and of entries that are set aside, never of what is in them. The zero Logger
 	// says nothing.
 	Logger slog.Logger
@@ -127,7 +129,7 @@ type Queue struct {
 	options Options
 	files   fileSystem
 	logger  slog.Logger
-	lock    io.Closer       // Nil in Memory.
+	lock    io.Closer       // Nil in Memory, and where Options.Lock is given.
 	cursor  *cursor         // Of the consumer; nil in Memory.
 	taken   map[string]bool // Of the consumer: files in retry/ that were appended, and whether they are to be removed.
 	opened  time.Time       // With the monotonic clock, which all times are counted by: see now.
@@ -239,8 +241,13 @@ func (q *Queue) start() (err error) {
 			return err
 		}
 	}
-	if q.lock, err = q.files.Lock(filepath.Join(q.dir, "lock")); err != nil {
-		return err
+	switch lent := q.options.Lock; {
+	case lent == nil:
+		if q.lock, err = q.files.Lock(lockPath(q.dir)); err != nil {
+			return err
+		}
+	case lent.dir != q.dir:
+		return fmt.Errorf("the lock that is given is of %s", lent.dir)
 	}
 	defer func() {
 		if err != nil {

@@ -61,7 +61,8 @@ type Queue struct {
 type Options struct {
 	Directory  string // Where records are kept; each queue needs its own. Unused in memory.
 	Durability outbox.Durability
-	MaxBytes   int64 // How much may wait. Zero means the default of package outbox.
+	MaxBytes   int64        // How much may wait. Zero means the default of package outbox.
+	Lock       *outbox.Lock // Of Directory, if the caller has it. It stays the caller's.
 	// GoOn says that records are dropped if there is no room for them, which is counted and logged, instead of refused.
 	GoOn   bool
 	Logger slog.Logger
@@ -71,7 +72,7 @@ type Options struct {
 // Open opens a queue and ends the interceptions that an earlier process left open in it. The caller closes it.
 func Open(options Options) (*Queue, error) {
 	var open openInterceptions
-	log := outbox.Options{Durability: options.Durability, MaxBytes: options.MaxBytes, Logger: options.Logger}
+	log := outbox.Options{Durability: options.Durability, MaxBytes: options.MaxBytes, Lock: options.Lock, Logger: options.Logger}
 	if options.Durability != outbox.Memory { // In memory, no later process reads the log.
 		log.Head = open.snapshot
 		log.Observe = func(kind outbox.Kind, entry []byte) {

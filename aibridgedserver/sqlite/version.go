@@ -1,0 +1,69 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path"
+
+	"github.com/pressly/goose/v3"
+)
+
+var (
+	// ErrNewer says that a newer program has made the tables of a database, which this one must not touch.
+	ErrNewer = errors.New("use the newer program")
+	// ErrOlder says that the tables of a database are older than this program's, or not there yet.
+	ErrOlder = errors.New("they need to be brought up to date")
+)
+
+// refuseOlder fails if the tables are not yet of this program's version.
+func refuseOlder(version int64) error {
+	known, err := latestVersion()
+	if err == nil && version < known {
+		err = fmt.Errorf("its tables are of version %d, and this program's are of version %d: %w", version, known, ErrOlder)
+	}
+	return err
+}
+
+// refuseNewer fails if the tables are of a version that this program does not know.
+func refuseNewer(version int64) error {
+	known, err := latestVersion()
+	if err == nil && version > known {
+		err = fmt.Errorf("its tables are of version %d, and this program knows only those up to %d: %w", version, known, ErrNewer)
+	}
+	return err
+}
+
+// latestVersion returns the version of the tables that this program uses.
+func latestVersion() (latest int64, err error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	for _, name := range names {
+		version, failure := goose.NumericComponent(path.Base(name))
+		latest, err = max(latest, version), errors.Join(err, failure)
+	}
+	return latest, err
+}
+
+// versionOf returns the version of a file's tables without changing the file. It is zero if there are none yet.
+func versionOf(ctx context.Context, file string) (version int64, err error) {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	db, err := connect(file, 1, url.Values{"_query_only": {"on"}})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var migrated bool
+	err = db.QueryRowContext(ctx, `SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'goose_db_version'`).Scan(&migrated)
+	if err == nil && migrated {
+		err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the version of its tables: %w", explain(err))
+	}
+	return version, nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/sqlite"
+	"github.com/coder/aibridged/internal/outbox"
+)
+
+const (
+	// upgradePatience is how long a command waits for another process to bring the tables up to date.
+	upgradePatience = 2 * time.Second
+	// upgradePause is the time between two looks at whether they are.
+	upgradePause = 20 * time.Millisecond
+)
+
+// withStore opens the control plane's database for as long as use runs, also beside a gateway that runs.
+func withStore(ctx context.Context, s settings, use func(*store) error) error {
+	db, err := openBeside(ctx, s)
+	if err != nil {
+		return err
+	}
+	store, err := newStore(ctx, db, slog.Logger{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(store), store.Close())
+}
+
+// openBeside opens the database. It brings the tables up to date only while it has the lock of the data directory, since
+// a running gateway of an older version needs them as they are.
+func openBeside(ctx context.Context, s settings) (aibridgedserver.Database, error) {
+	for deadline := time.Now().Add(upgradePatience); ; {
+		db, older := sqlite.OpenCurrent(ctx, s.database())
+		if !errors.Is(older, sqlite.ErrOlder) {
+			return db, older
+		}
+		db, err := openAlone(ctx, s)
+		if !errors.Is(err, outbox.ErrInUse) {
+			return db, err
+		}
+		if time.Now().After(deadline) {
+			return db, fmt.Errorf("%w, but the data directory is %w, a gateway of an older version or one that has only just started: stop it first, or use its own program",
+				older, errors.Unwrap(errors.Unwrap(err))) // Without the advice for gateways.
+		}
+		select {
+		case <-time.After(upgradePause): // The other process may be bringing them up to date.
+		case <-ctx.Done():
+			return db, ctx.Err()
+		}
+	}
+}
+
+// openAlone opens the database and brings its tables up to date, with the lock of the data directory.
+func openAlone(ctx context.Context, s settings) (db aibridgedserver.Database, err error) {
+	lock, err := lockData(s)
+	if err != nil {
+		return db, err
+	}
+	if lock != nil {
+		defer func() { err = errors.Join(err, lock.Release()) }()
+	}
+	return sqlite.Open(ctx, s.database())
+}
