@@ -49,7 +49,7 @@ func TestSpans(t *testing.T) {
 			intercept := attribute.NewSet(ended[1].Attributes()...)
 			for _, want := range []attribute.KeyValue{test.want, attribute.String("gen_ai.provider.name", "anthropic")} {
 				if got, _ := intercept.Value(want.Key); got != want.Value {
-					t.Errorf("%s is %q, want %q", want.Key, got.Emit(), want.Value.Emit())
+					t.Errorf("%s is %q, want %q", want.Key, got.String(), want.Value.String())
 				}
 			}
 		})
