@@ -99,16 +99,8 @@ func TestCommits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: test.answer})
-				if err != nil {
-					t.Fatal(err)
-				}
-				providers, err := aibridge.NewProviderSet(provider)
-				if err != nil {
-					t.Fatal(err)
-				}
 				recorder := newHeld()
-				bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+				bridge := newBridge(t, test.answer, recorder, aibridge.BridgeOptions{})
 				ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{}) // So that it aborts.
 				r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","messages":[]}`))
 				w := httptest.NewRecorder()
@@ -245,7 +237,9 @@ func TestBlankBeforeAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				body := &slowReader{pieces: test.pieces}
-				provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				recorder := newHeld()
+				recorder.start <- nil
+				bridge := newBridge(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 					response, err := pieces{whole}.RoundTrip(r)
 					var rest io.Reader = strings.NewReader("")
 					if test.broken {
@@ -253,17 +247,7 @@ func TestBlankBeforeAnswer(t *testing.T) {
 					}
 					response.Body = io.NopCloser(io.MultiReader(body, rest))
 					return response, err
-				})})
-				if err != nil {
-					t.Fatal(err)
-				}
-				providers, err := aibridge.NewProviderSet(provider)
-				if err != nil {
-					t.Fatal(err)
-				}
-				recorder := newHeld()
-				recorder.start <- nil
-				bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+				}), recorder, aibridge.BridgeOptions{})
 				w := httptest.NewRecorder()
 				aborted := make(chan any, 1)
 				go func() {
@@ -307,21 +291,13 @@ func TestCommitsOfCodedStream(t *testing.T) {
 		}
 		_ = coder.Close()
 		all := coded.String()
-		provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		recorder := newHeld()
+		recorder.start <- nil
+		bridge := newBridge(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 			response, err := pieces{all[:cut[0]], all[cut[0]:cut[1]], all[cut[1]:]}.RoundTrip(r)
 			response.Header.Set("Content-Encoding", "gzip")
 			return response, err
-		})})
-		if err != nil {
-			t.Fatal(err)
-		}
-		providers, err := aibridge.NewProviderSet(provider)
-		if err != nil {
-			t.Fatal(err)
-		}
-		recorder := newHeld()
-		recorder.start <- nil
-		bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+		}), recorder, aibridge.BridgeOptions{})
 		w := httptest.NewRecorder()
 		done := make(chan struct{})
 		go func() {
@@ -342,17 +318,9 @@ func TestCommitsOfCodedStream(t *testing.T) {
 
 // TestWriterWithoutFlush is about a host whose writers cannot flush, and have no deadlines: streams go through all the same.
 func TestWriterWithoutFlush(t *testing.T) {
-	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: pieces{beginning, stop}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	providers, err := aibridge.NewProviderSet(provider)
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := httptest.NewRecorder()
 	plain := struct{ http.ResponseWriter }{w}
-	bridge := aibridge.NewRequestBridge(providers, discard{}, aibridge.BridgeOptions{})
+	bridge := newBridge(t, pieces{beginning, stop}, discard{}, aibridge.BridgeOptions{})
 	bridge.ServeHTTP(plain, httptest.NewRequest(http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","stream":true,"messages":[]}`)))
 	if got := w.Body.String(); got != beginning+stop {
 		t.Errorf("got %q", got)

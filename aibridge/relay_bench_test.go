@@ -40,15 +40,7 @@ func BenchmarkRelay(b *testing.B) {
 		"100 events": {append(stream, stop), `{"model":"claude","max_tokens":1000,"stream":true,"messages":[{"role":"user","content":"hello"}]}`},
 	} {
 		b.Run(name, func(b *testing.B) {
-			provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key-0123456789", Transport: test.answer})
-			if err != nil {
-				b.Fatal(err)
-			}
-			providers, err := aibridge.NewProviderSet(provider)
-			if err != nil {
-				b.Fatal(err)
-			}
-			bridge := aibridge.NewRequestBridge(providers, discard{}, aibridge.BridgeOptions{Metrics: aibridge.NewMetrics(prometheus.NewRegistry())})
+			bridge := newBridge(b, test.answer, discard{}, aibridge.BridgeOptions{Metrics: aibridge.NewMetrics(prometheus.NewRegistry())})
 			r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "/p/v1/messages?beta=true", nil)
 			if err != nil {
 				b.Fatal(err)

@@ -28,15 +28,7 @@ func TestSpans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			recorder := tracetest.NewSpanRecorder()
 			tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test")
-			provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{Key: "key", Transport: test.upstream})
-			if err != nil {
-				t.Fatal(err)
-			}
-			providers, err := aibridge.NewProviderSet(provider)
-			if err != nil {
-				t.Fatal(err)
-			}
-			bridge := aibridge.NewRequestBridge(providers, discard{}, aibridge.BridgeOptions{Tracer: tracer})
+			bridge := newBridge(t, test.upstream, discard{}, aibridge.BridgeOptions{Tracer: tracer})
 			bridge.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","messages":[]}`)))
 			ended := recorder.Ended()
 			var names []string
