@@ -156,6 +156,11 @@ func TestFault079OpenSaysWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
+	t.Cleanup(func() { // After the parallel ones.
+		if _, err := os.Stat("a"); err == nil {
+			t.Error("the path up to its NUL was opened")
+		}
+	})
 	if content, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(content), "no database") {
 		t.Errorf("the other file was changed: %v", err)
 	}

@@ -49,10 +49,10 @@ func latestVersion() (latest int64, err error) {
 
 // versionOf returns the version of a file's tables without changing the file. It is zero if there are none yet.
 func versionOf(ctx context.Context, file string) (version int64, err error) {
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+	if _, err := os.Stat(file); err != nil {
+		return 0, nil // It is made next, or that says what is wrong with it.
 	}
-	db, err := connect(file, 1, url.Values{"_query_only": {"on"}})
+	db, err := connect(file, 1, url.Values{"_query_only": {"on"}, "mode": {"rw"}})
 	if err != nil {
 		return 0, err
 	}
