@@ -59,7 +59,11 @@ func bridgeTo(t *testing.T, upstream http.Handler) (string, *ends) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	providers, err := aibridge.NewProviderSet(provider)
+	openai, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{BaseURL: server.URL + "/v1", Key: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := aibridge.NewProviderSet(provider, openai)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,9 +75,9 @@ func bridgeTo(t *testing.T, upstream http.Handler) (string, *ends) {
 }
 
 // ask sends a request whose coding nobody undoes, and returns the answer, its body, and why the body ended early.
-func ask(t *testing.T, address, body string) (*http.Response, string, error) {
+func ask(t *testing.T, address, path, body string) (*http.Response, string, error) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/p/v1/messages", strings.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +137,7 @@ func TestCodingCutOff(t *testing.T) {
 						_, _ = w.Write(coded.Bytes()[:coded.Len()-cut])
 						_ = http.NewResponseController(w).Flush()
 					}))
-					response, got, err := ask(t, address, body)
+					response, got, err := ask(t, address, "/p/v1/messages", body)
 					types := strings.Join(recorded.take(), " ")
 					switch {
 					case cut == 0 && (err != nil || response.StatusCode != http.StatusOK || got != coded.String() || types != ""):
@@ -161,7 +165,7 @@ func TestAnnouncedLengthWithoutAnEnd(t *testing.T) {
 				w.Header().Set("Content-Length", strconv.Itoa(len(stream)))
 				_, _ = io.WriteString(w, stream)
 			}))
-			response, got, err := ask(t, address, askStream)
+			response, got, err := ask(t, address, "/p/v1/messages", askStream)
 			types := strings.Join(recorded.take(), " ")
 			if name == "whole" {
 				if err != nil || got != stream || types != "" || response.ContentLength != int64(len(stream)) {
@@ -176,6 +180,21 @@ func TestAnnouncedLengthWithoutAnEnd(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// TestUnannouncedLengthWithoutAnEnd is about a chat stream whose Content-Length is not passed on, since an event may be
+// withheld. Its client sees the break, so it gets every byte.
+func TestUnannouncedLengthWithoutAnEnd(t *testing.T) {
+	const stream = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\n"
+	address, recorded := bridgeTo(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Content-Length", strconv.Itoa(len(stream)))
+		_, _ = io.WriteString(w, stream)
+	}))
+	_, got, err := ask(t, address, "/o/v1/chat/completions", askStream)
+	if types := strings.Join(recorded.take(), " "); err == nil || got != stream || types != string(aibridge.ErrorTruncated) {
+		t.Errorf("got %q, error %v, recorded as %q", got, err, types)
 	}
 }
 

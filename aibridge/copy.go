@@ -57,8 +57,11 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	if !isCoded(round.coding) {
 		pass.withhold = x.inspected.Withhold
 	}
-	if pass.withhold != nil || answer.ContentLength == 0 && answer.StatusCode < http.StatusMultipleChoices {
+	left := answer.ContentLength // How much of the announced length has not come; negative: the client is told none.
+	// A stream of no bytes is broken off, which its client could not see if it had been told to expect none.
+	if pass.withhold != nil || left == 0 && answer.StatusCode < http.StatusMultipleChoices {
 		answer.Header.Del("Content-Length")
+		left = -1
 	}
 	if err := x.writeHead(answer); err != nil {
 		return err
@@ -68,8 +71,7 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	}
 	buffer := x.bridge.providers.copies.Get()
 	defer x.bridge.providers.copies.Put(buffer)
-	var held []byte              // Bytes that may be the last of the answer.
-	left := answer.ContentLength // How much of the announced length has not come; negative: none is known.
+	var held []byte // Bytes that may be the last of the answer.
 	for {
 		var n int
 		var err error
