@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/coder/aibridged/internal/contentcoding"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -29,6 +30,7 @@ type round struct {
 	answerHead
 
 	tracker wire.Tracker
+	pool    *memory.Pool
 	events  sse.Splitter
 	decoder *contentcoding.Stream // For a coded stream.
 
@@ -39,18 +41,18 @@ type round struct {
 	seen   *wire.Answer // What it said; nil: nothing has asked for that yet.
 }
 
-func newRound(head answerHead, tracker wire.Tracker) *round {
-	r := &round{answerHead: head, tracker: tracker}
+func newRound(head answerHead, tracker wire.Tracker, pool *memory.Pool) *round {
+	r := &round{answerHead: head, tracker: tracker, pool: pool}
 	if head.isStream && isCoded(head.coding) {
 		var err error
-		if r.decoder, err = contentcoding.NewStream(head.coding, mostRead); err != nil {
+		if r.decoder, err = contentcoding.NewStream(head.coding, mostRead, pool); err != nil {
 			r.unread = true
 		}
 	}
 	return r
 }
 
-func isCoded(coding string) bool { return coding != "" && coding != "identity" }
+func isCoded(coding string) bool { return contentcoding.IsCoded(coding) }
 
 // said returns what the answer has said. It is called only when nothing more will be read.
 func (r *round) said() wire.Answer {
@@ -124,7 +126,12 @@ func (r *round) note(events iter.Seq[sse.Event], pass func(sse.Event) bool) {
 
 // read notes an answer that is no stream, from its whole body.
 func (r *round) read(body []byte) {
-	plain, err := contentcoding.Decode(r.coding, body, mostRead)
+	if !isCoded(r.coding) {
+		r.tracker.Observe(sse.Event{Data: body})
+		return
+	}
+	plain, err := contentcoding.Decode(r.coding, body, mostRead, r.pool)
+	defer r.pool.TakeBack(plain)
 	if err != nil {
 		r.undecoded(err)
 		return
