@@ -42,7 +42,7 @@ type round struct {
 }
 
 func newRound(head answerHead, tracker wire.Tracker, pool *memory.Pool) *round {
-	r := &round{answerHead: head, tracker: tracker, pool: pool}
+	r := &round{answerHead: head, tracker: tracker, pool: pool, events: sse.Splitter{Pool: pool}}
 	if head.isStream && isCoded(head.coding) {
 		var err error
 		if r.decoder, err = contentcoding.NewStream(head.coding, mostRead, pool); err != nil {
@@ -193,6 +193,7 @@ func (r *round) abandon() {
 // close frees what is held for the answer, however it ended.
 func (r *round) close() {
 	r.span.End()
+	r.events.Close()
 	if r.decoder != nil {
 		r.decoder.Close()
 	}

@@ -80,8 +80,19 @@ func (p *Pool) Give(n int64) {
 // Lend returns an empty buffer for size bytes, or of the size [Large] if size is larger: what was only announced takes
 // no large buffer. It fails with [ErrExhausted].
 func (p *Pool) Lend(size int64) ([]byte, error) {
+	return p.lend(min(size, Large))
+}
+
+// lend lends a buffer of that size, or of the next one that is kept.
+func (p *Pool) lend(size int64) ([]byte, error) {
+	if size > Large {
+		if err := p.Take(size); err != nil {
+			return nil, err
+		}
+		return make([]byte, 0, size), nil
+	}
 	class := 0
-	for class < len(sizes)-1 && int64(sizes[class]) < size {
+	for int64(sizes[class]) < size {
 		class++
 	}
 	if err := p.Take(int64(sizes[class])); err != nil {
@@ -98,17 +109,17 @@ func (p *Pool) Lend(size int64) ([]byte, error) {
 }
 
 // Grow returns a buffer with the content of a full one and with room for more, and takes the full one back. The new
-// buffer has size bytes, or the next size if size is not larger than the buffer that there is. If Grow fails, with
+// buffer has at least size bytes, or the next size if size is not larger than the buffer that there is. If Grow fails, with
 // [ErrExhausted] or [ErrNever], the full buffer stays lent.
 func (p *Pool) Grow(full []byte, size int64) ([]byte, error) {
 	if size <= int64(cap(full)) {
 		size = next(cap(full))
 	}
-	if err := p.Take(size); err != nil {
+	larger, err := p.lend(size)
+	if err != nil {
 		return nil, err
 	}
-	larger := make([]byte, len(full), size)
-	copy(larger, full)
+	larger = append(larger, full...)
 	p.TakeBack(full)
 	return larger, nil
 }
