@@ -101,7 +101,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
-	if g.observers, err = newObservers(options.observers, limits, logger); err != nil {
+	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
 	}
 	providers := make([]aibridge.Provider, 0, len(c.Providers))
