@@ -52,7 +52,7 @@ func (t *sourceTransport) RoundTrip(request *http.Request) (*http.Response, erro
 		if request.Body != nil {
 			_ = request.Body.Close() // RoundTrip must close the body, also where it fails.
 		}
-		return nil, fmt.Errorf("in-process request without a delegated API key id: %w", ErrNoAuthKey)
+		return nil, fmt.Errorf("in-process request without a delegated API key id, which aibridge.WithDelegatedAPIKeyID puts into its context: %w", ErrNoAuthKey)
 	}
 	response, err := t.served.RoundTrip(request.WithContext(aibridge.WithSource(ctx, t.source)))
 	if err != nil {
