@@ -49,8 +49,8 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 	return &RequestBridge{providers: providers, recorder: recorder, options: options}
 }
 
-// ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]. The bridge writes its own errors in
-// the shape of the API that was called.
+// ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]; a request without one would be recorded
+// for nobody, and is refused with status 400. The bridge writes its own errors in the shape of the API that was called.
 func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guarded := newClientWriter(w, r)
 	defer b.contain(guarded, r)
@@ -74,6 +74,9 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // destination returns where a request goes, or an error that says why it is refused. It reads nothing of the body.
 func (b *RequestBridge) destination(r *http.Request) (destination, error) {
+	if actor, _ := ActorFromContext(r.Context()); actor.ID == "" {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "no actor: nobody said who sends this request"}
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:

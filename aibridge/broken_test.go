@@ -69,7 +69,7 @@ func bridgeTo(t *testing.T, upstream http.Handler) (string, *ends) {
 	}
 	t.Cleanup(providers.CloseIdleConnections)
 	recorder := new(ends)
-	gateway := httptest.NewServer(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{}))
+	gateway := httptest.NewServer(acting(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})))
 	t.Cleanup(gateway.Close)
 	return gateway.URL, recorder
 }
