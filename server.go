@@ -36,7 +36,8 @@ const (
 // textUndecided is what a client reads when the control plane answered, but could not decide about its key.
 const textUndecided = "the key could not be checked"
 
-// ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it. It finds out who is asking, and hands
+// ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it: a host that mounts the server under
+// another root strips that root. No header says where the server is mounted. ServeHTTP finds out who is asking, and hands
 // the request, without the gateway's own credentials, to that user's bridge.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, done, ok := s.enter(r.Context())
