@@ -101,19 +101,21 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	return to, nil
 }
 
-// contain keeps a panic within its request: it logs the stack and answers with an error, or breaks the connection off
-// if the answer has begun.
+// contain keeps a panic within its request: it logs the stack and answers with an error, or breaks the answer off if it
+// has begun. All that breaks an answer off, on any route, panics with [http.ErrAbortHandler] and comes by here.
 func (b *RequestBridge) contain(w *clientWriter, r *http.Request) {
 	reason := recover()
 	if reason == nil {
 		return
 	}
 	if reason == http.ErrAbortHandler {
+		visiblyBroken(w, r)
 		panic(reason)
 	}
 	b.options.Metrics.panicked()
 	b.options.Logger.Error(r.Context(), "request panicked", slog.F("panic", fmt.Sprint(reason)), slog.F("stack", string(debug.Stack())))
 	if w.started {
+		visiblyBroken(w, r)
 		panic(http.ErrAbortHandler)
 	}
 	apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{Status: http.StatusInternalServerError, Text: "internal error"})

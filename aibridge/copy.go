@@ -165,9 +165,9 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 			_ = round.finish(err)
 			return upstream.Failure(err)
 		case len(whole) > mostRead:
-			round.unread = true
+			round.skip(whole)
 			return x.copyLarge(answer, round, whole[sent:])
-		case n > 0 && !isCoded(round.coding) && isBlank(whole[sent:]):
+		case n > 0 && !isCoded(round.coding) && isBlank(whole[sent:]) && int64(len(whole)) != answer.ContentLength:
 			if err := x.writeHeadOnce(answer); err != nil {
 				return err
 			}
@@ -216,6 +216,7 @@ func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) erro
 	for {
 		n, err := answer.Body.Read(next)
 		x.arrived(next[:n])
+		round.skip(next[:n])
 		if err == nil {
 			if failed := x.write(held); failed != nil {
 				return failed
@@ -227,7 +228,11 @@ func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) erro
 		if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 			return lost
 		}
-		if failed := errors.Join(x.write(held), x.write(next[:n])); failed != nil {
+		last := next[:n]
+		if answer.ContentLength >= 0 && errors.Is(err, errHalf) {
+			held, last = withoutLast(held, last)
+		}
+		if failed := errors.Join(x.write(held), x.write(last)); failed != nil {
 			return failed
 		}
 		if !isEnd(err) {

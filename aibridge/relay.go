@@ -202,7 +202,7 @@ func (x *relay) writeHead(answer *http.Response) error {
 // fail answers a request with an error if no answer has begun, and otherwise breaks the connection off.
 func (x *relay) fail(err error) {
 	if x.client.started {
-		abort(x.client, x.request)
+		panic(http.ErrAbortHandler)
 	}
 	x.failure = apierror.From(err)
 	if err := x.conclude(x.ctx, x.ending()); err != nil {
