@@ -155,7 +155,8 @@ func TestNoBufferIsReadAfterItWentBack(t *testing.T) {
 				path := []string{"/late/v1/messages", "/real/v1/messages", "/late/v1/messages/count_tokens", "/real/v1/messages"}[client%4]
 				for range 15 {
 					w := httptest.NewRecorder()
-					bridge.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)))
+					ctx := AsActor(t.Context(), Actor{ID: "ada"})
+					bridge.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(body)))
 					if w.Code != http.StatusOK {
 						t.Errorf("status %d: %s", w.Code, w.Body)
 					}

@@ -149,7 +149,6 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 	expected := answer.ContentLength + 1 // One byte more, so that Read finds the end without a larger buffer.
 	whole, err := pool.Lend(expected)
 	if err != nil {
-		round.unread = true
 		return x.copyLarge(answer, round, nil)
 	}
 	defer func() { pool.TakeBack(whole) }()
@@ -158,7 +157,7 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 		if len(whole) == cap(whole) {
 			larger, err := pool.Grow(whole, expected)
 			if err != nil {
-				round.unread = true
+				round.skip(whole)
 				return x.copyLarge(answer, round, whole[sent:])
 			}
 			whole = larger
@@ -177,9 +176,9 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 			_ = round.finish(err)
 			return upstream.Failure(err)
 		case len(whole) > mostRead:
-			round.unread = true
+			round.skip(whole)
 			return x.copyLarge(answer, round, whole[sent:])
-		case n > 0 && !isCoded(round.coding) && isBlank(whole[sent:]):
+		case n > 0 && !isCoded(round.coding) && isBlank(whole[sent:]) && int64(len(whole)) != answer.ContentLength:
 			if err := x.writeHeadOnce(answer); err != nil {
 				return err
 			}
@@ -195,7 +194,7 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 func (x *relay) readWhole(round *round, whole []byte) {
 	done, err := x.provider.memory.Turn(context.WithoutCancel(x.ctx), contentcoding.Expected(round.coding, whole))
 	if err != nil {
-		round.unread = true
+		round.skip(whole)
 		return
 	}
 	defer done()
@@ -239,6 +238,7 @@ func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) erro
 	for {
 		n, err := answer.Body.Read(next)
 		x.arrived(next[:n])
+		round.skip(next[:n])
 		if err == nil {
 			if failed := x.write(held); failed != nil {
 				return failed
@@ -250,7 +250,11 @@ func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) erro
 		if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 			return lost
 		}
-		if failed := errors.Join(x.write(held), x.write(next[:n])); failed != nil {
+		last := next[:n]
+		if answer.ContentLength >= 0 && errors.Is(err, errHalf) {
+			held, last = withoutLast(held, last)
+		}
+		if failed := errors.Join(x.write(held), x.write(last)); failed != nil {
 			return failed
 		}
 		if !isEnd(err) {

@@ -93,7 +93,7 @@ func (a asked) send(bridge http.Handler) *httptest.ResponseRecorder {
 		r.Header.Set("Content-Encoding", a.coding)
 	}
 	w := httptest.NewRecorder()
-	bridge.ServeHTTP(w, r)
+	bridge.ServeHTTP(w, r.WithContext(AsActor(r.Context(), Actor{ID: "ada"})))
 	return w
 }
 

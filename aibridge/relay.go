@@ -40,6 +40,7 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spans)
 	defer span.End()
 	b.options.Metrics.began(to)
+	defer b.options.Metrics.over(to)
 	x := &relay{
 		interception: &interception{bridge: b, provider: to.provider, format: to.route.format, started: time.Now(), span: span},
 		ctx:          ctx, client: w, request: r, to: to,
@@ -150,7 +151,6 @@ func (x *relay) beginning(caller Caller) beginning {
 // refuse answers a request that never became an interception.
 func (x *relay) refuse(err error) {
 	refusal := apierror.From(err)
-	x.bridge.options.Metrics.refused(x.to)
 	x.bridge.options.Logger.Info(x.ctx, "request refused",
 		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(err))
 	x.format.Shape.Write(x.client, x.request, refusal)
@@ -255,7 +255,7 @@ func (x *relay) writeHead(answer *http.Response) error {
 // fail answers a request with an error if no answer has begun, and otherwise breaks the connection off.
 func (x *relay) fail(err error) {
 	if x.client.started {
-		abort(x.client, x.request)
+		panic(http.ErrAbortHandler)
 	}
 	x.failure = apierror.From(err)
 	if err := x.conclude(x.ctx, x.ending()); err != nil {
