@@ -32,6 +32,7 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 		return
 	}
 	r = r.WithContext(ctx)
+	r.GetBody = func() (io.ReadCloser, error) { return body.reader(), nil }
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {

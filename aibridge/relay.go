@@ -116,6 +116,7 @@ func (x *relay) send(caller Caller) (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
 	sending := sending{client: x.client, body: x.upstreamBody}
 	out := x.upstreamRequest(sending.follow(ctx), caller)
+	out.GetBody = sending.again
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
 	response, err := x.roundTrip(out)
