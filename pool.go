@@ -21,12 +21,12 @@ import (
 type Pooler interface {
 	// Acquire returns the handler of a user's bridge, and makes the bridge where there is none. The handler serves one
 	// request. It stays valid until that request has been served or ctx has ended, whatever becomes of the bridge
-	// meanwhile.
+	// meanwhile; but Shutdown waits only a few seconds for a handler that has no request.
 	Acquire(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error)
 	// ReplaceProviders makes every later Acquire serve these providers and no others.
 	ReplaceProviders(providers []aibridge.Provider)
-	// Shutdown refuses further Acquires and returns once all bridges are closed, each after the last of its requests.
-	// When ctx ends first, it fails; bridges in use by then are still closed after their last request. Further calls
+	// Shutdown refuses further Acquires and returns once all bridges are closed, each after the last of its requests. It
+	// does not wait for ever for handlers that were acquired and not used: after some seconds, these answer 503. When ctx ends first, it fails; bridges in use by then are still closed after their last request. Further calls
 	// wait for the same end.
 	Shutdown(ctx context.Context) error
 }
