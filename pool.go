@@ -48,19 +48,11 @@ type PoolMetrics interface {
 	Hits() uint64
 	// Misses counts the Acquires that began a build.
 	Misses() uint64
-	// KeysAdded counts the bridges that entered the cache, including those whose build then failed.
+	// KeysAdded counts the bridges that entered the cache.
 	KeysAdded() uint64
 	// KeysEvicted counts the bridges that left the cache for any reason: KeysAdded less KeysEvicted are in it.
 	KeysEvicted() uint64
 }
-
-const (
-	// buildTimeout bounds a build. A build runs on a context of the pool's, so that a caller that gives up fails no
-	// other.
-	buildTimeout = 5 * time.Second
-	// toolsTimeout bounds the closing of a bridge's tool sessions.
-	toolsTimeout = 5 * time.Second
-)
 
 // CachedBridgePool is a [Pooler] that keeps one bridge for each initiator and API key, for a time and up to a number.
 // Eviction, expiry, new providers and shutdown only unlink a bridge; the last request that uses it closes it.
@@ -69,6 +61,7 @@ type CachedBridgePool struct {
 	metrics *aibridge.Metrics
 	tracer  trace.Tracer
 	bridges *lease.Pool[poolKey, *aibridge.RequestBridge]
+	retries chan struct{} // Holds one for each bridge that tries to build its tools again.
 
 	mu        sync.Mutex
 	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
@@ -112,6 +105,7 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 	}
 	return &CachedBridgePool{
 		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, providers: set, empty: len(providers) == 0,
+		retries: make(chan struct{}, toolsRetries),
 	}, nil
 }
 
