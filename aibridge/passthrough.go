@@ -33,6 +33,7 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 	}
 	defer body.forgo() // The transport may still be sending it.
 	r = r.WithContext(ctx)
+	r.GetBody = func() (io.ReadCloser, error) { return body.reader(), nil }
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {

@@ -162,6 +162,7 @@ func (x *relay) send(caller Caller) (*http.Response, error) {
 	sending := sending{client: x.client, body: x.upstreamBody}
 	x.sentBody = x.upstreamBody
 	out := x.upstreamRequest(sending.follow(ctx), caller)
+	out.GetBody = sending.again
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
 	response, err := x.roundTrip(out)

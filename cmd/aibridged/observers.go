@@ -21,7 +21,7 @@ type observerOptions struct {
 // observers write the traffic with providers to files. The zero value writes nothing.
 type observers struct {
 	transport http.RoundTripper // Nil: nothing is written, and each provider has a transport of its own.
-	network   *http.Transport
+	network   *upstream.Transport
 	dumper    *observe.Dumper
 	keeper    *observe.Keeper
 }

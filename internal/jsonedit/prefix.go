@@ -1,6 +1,9 @@
 package jsonedit
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Prefix tells whether a text, which comes in pieces, is JSON that ends before its value does. It looks at the text's
 // words, strings and brackets, and not at how they follow each other: so it also recognises the beginning of what only
@@ -24,9 +27,6 @@ const (
 	prefixWord
 	prefixOther // It is no JSON.
 )
-
-// The words that a value can be; some writers have more of them than JSON has.
-var literals = [...]string{"true", "false", "null", "NaN", "Infinity", "-Infinity"}
 
 // Feed adds a piece of the text.
 func (p *Prefix) Feed(piece []byte) {
@@ -108,23 +108,33 @@ func (p *Prefix) spell(c byte) {
 	if int(p.length) < len(p.word) {
 		p.word[p.length] = c
 		p.length++
-		for _, literal := range literals {
-			if len(literal) >= int(p.length) && literal[:p.length] == string(p.word[:p.length]) {
-				return
-			}
+		if strings.HasPrefix(p.literal(), string(p.word[:p.length])) {
+			return
 		}
 	}
 	p.state = prefixOther
 }
 
 // isSpelled reports whether the word is whole.
-func (p *Prefix) isSpelled() bool {
-	for _, literal := range literals {
-		if literal == string(p.word[:p.length]) {
-			return true
-		}
+func (p *Prefix) isSpelled() bool { return p.literal() == string(p.word[:p.length]) }
+
+// literal returns the only literal that the word can become. Some writers have more of them than JSON has.
+func (p *Prefix) literal() string {
+	switch p.word[0] {
+	case 't':
+		return "true"
+	case 'f':
+		return "false"
+	case 'n':
+		return "null"
+	case 'N':
+		return "NaN"
+	case 'I':
+		return "Infinity"
+	case '-':
+		return "-Infinity"
 	}
-	return false
+	return ""
 }
 
 func isWord(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' }

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -67,6 +68,16 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if sent.Body != nil && sent.Body != http.NoBody {
 		e.request.body.end = errUnread
 		sent.Body = &tappedBody{ReadCloser: sent.Body, note: e.request.note}
+		if again := r.GetBody; again != nil {
+			// A transport that sends a request again reads it from its beginning.
+			sent.GetBody = func() (io.ReadCloser, error) {
+				body, err := again()
+				if err != nil {
+					return nil, err
+				}
+				return &tappedBody{ReadCloser: body, note: e.request.restart()}, nil
+			}
+		}
 	}
 	resp, err := d.next.RoundTrip(sent)
 	if err != nil {
@@ -127,15 +138,32 @@ type body struct {
 type tap struct {
 	budget *budget
 
-	mu    sync.Mutex // guards what follows.
-	body  body
-	taken bool
+	mu     sync.Mutex // guards what follows.
+	body   body
+	copies int // How often the body was begun again.
+	taken  bool
 }
 
-func (t *tap) note(p []byte, err error) {
+func (t *tap) note(p []byte, err error) { t.noteOf(0, p, err) }
+
+// restart drops what was copied, and returns a note for another copy of the same body. What the first one reads does not
+// count any more.
+func (t *tap) restart() (note func(p []byte, err error)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.taken {
+	t.copies++
+	number := t.copies
+	if !t.taken {
+		t.budget.release(len(t.body.bytes))
+		t.body = body{end: errUnread}
+	}
+	return func(p []byte, err error) { t.noteOf(number, p, err) }
+}
+
+func (t *tap) noteOf(number int, p []byte, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.taken || number != t.copies {
 		return
 	}
 	keep := 0

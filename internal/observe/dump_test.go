@@ -142,6 +142,34 @@ func TestDump(t *testing.T) {
 	}
 }
 
+// TestDumpOfARequestSentAgain is about a transport that sends a request again after it has read some of its body, or all:
+// the dump has the body once.
+func TestDumpOfARequestSentAgain(t *testing.T) {
+	for _, first := range []int64{0, 3, 100} {
+		dir := t.TempDir()
+		var late func()
+		dumper := Dump(roundTripperFunc(func(r *http.Request) (*http.Response, error) {
+			if _, err := io.CopyN(io.Discard, r.Body, first); err != nil && !errors.Is(err, io.EOF) {
+				return nil, err
+			}
+			again, err := r.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			_, _ = io.Copy(io.Discard, r.Body) // The first sending may still go on.
+			r.Body, late = again, func() { _ = r.Body.Close() }
+			return respond("ok").RoundTrip(r)
+		}), dir, MostHeld, slog.Make(&logSink{}))
+		answer(t, dumper, sent(t))
+		late()
+		dumper.Close()
+		wantDump(t, dir, requestDump, "HTTP/1.1 200 OK\nRequest-Id: r\n\nok")
+		if dumper.budget.left != MostHeld {
+			t.Errorf("%d bytes are still held", MostHeld-dumper.budget.left)
+		}
+	}
+}
+
 // checkModes checks that only the gateway's user can read the files, and that both files of a dump share a name of
 // ours.
 func checkModes(t *testing.T, dir string) {

@@ -15,6 +15,8 @@
 package rederive
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -189,8 +191,31 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	if !exchange.Whole || isCut {
 		return reading{broken: true}
 	}
-	return format.body(asObject(body))
+	answer := format.body(asObject(body))
+	if answer.foreign && (exchange.Status < 300 && isHalf(body) || exchange.Status == 200 && isBlank(body)) {
+		return reading{broken: true}
+	}
+	return answer
 }
+
+// isHalf reports whether a body is JSON that ends within an object, an array or a string. Some servers write control
+// characters into strings.
+func isHalf(body []byte) bool {
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	if isBlank(body) || !bytes.ContainsAny(bytes.TrimLeft(body, " \r\n\t")[:1], `{["`) {
+		return false
+	}
+	body = bytes.Map(func(c rune) rune { return max(c, ' ') }, body)
+	values := json.NewDecoder(bytes.NewReader(body))
+	for {
+		var value json.RawMessage
+		if err := values.Decode(&value); err != nil {
+			return errors.Is(err, io.ErrUnexpectedEOF)
+		}
+	}
+}
+
+func isBlank(body []byte) bool { return len(bytes.Trim(body, " \r\n\t")) == 0 }
 
 // unreadable returns an answer whose content coding cannot be decoded.
 func unreadable() reading { return reading{unreadable: true} }
