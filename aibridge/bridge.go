@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/credential"
 )
 
 // disabledRetry is how long a client is told to wait before it asks a disabled provider again: an operator takes
@@ -55,12 +56,15 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guarded := newClientWriter(w, r)
 	defer b.contain(guarded, r)
 
-	to, err := b.destination(r)
+	tokens := CallerFromContext(r.Context()).tokens()
+	r = withoutTokens(r, tokens)
+	to, err := b.destination(r, tokens)
 	if err != nil {
-		refusal := apierror.From(err)
+		refusal := refusal(err, tokens)
 		// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
-		b.options.Logger.Info(r.Context(), "request refused", slog.F("method", r.Method), slog.F("status", refusal.Status), slog.Error(err))
+		b.options.Logger.Info(r.Context(), "request refused",
+			slog.F("method", tokens.Redact(r.Method)), slog.F("status", refusal.Status), slog.Error(refusal))
 		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
 		return
 	}
@@ -73,7 +77,7 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // destination returns where a request goes, or an error that says why it is refused. It reads nothing of the body.
-func (b *RequestBridge) destination(r *http.Request) (destination, error) {
+func (b *RequestBridge) destination(r *http.Request, tokens credential.Tokens) (destination, error) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:
@@ -84,6 +88,9 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	}
 	if strings.Count(r.URL.RawQuery, "&") >= mostParameters {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "query has too many parameters"}
+	}
+	if tokens.In(r.URL.EscapedPath()) {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "path not accepted: it holds a token of the gateway"}
 	}
 	to, err := b.providers.find(r)
 	if err != nil {

@@ -40,6 +40,7 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 	}
 	defer x.letGo()
 	caller := CallerFromContext(ctx)
+	x.secrets.tokens = caller.tokens()
 	if err := x.read(caller); err != nil {
 		x.refuse(err)
 		return
@@ -49,7 +50,7 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 		return
 	}
 	defer x.close()
-	answer, err := x.send(caller)
+	answer, err := x.send()
 	if err == nil {
 		err = x.answer(answer)
 	}
@@ -76,9 +77,11 @@ func (x *relay) read(caller Caller) error {
 	if x.inspected, err = x.format.Inspect(object); err != nil {
 		return err
 	}
+	x.redactNames()
 	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
 		return err
 	}
+	x.secrets.key = x.credential.key
 	if len(x.inspected.Edits) == 0 {
 		x.clientBody.hold()
 		x.upstreamBody = x.clientBody
@@ -104,18 +107,18 @@ func (x *relay) beginning(caller Caller) beginning {
 
 // refuse answers a request that never became an interception.
 func (x *relay) refuse(err error) {
-	refusal := apierror.From(err)
+	refusal := refusal(err, x.secrets.tokens)
 	x.bridge.options.Metrics.refused(x.to)
 	x.bridge.options.Logger.Info(x.ctx, "request refused",
-		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(err))
+		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(refusal))
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
 
 // send sends the request upstream, and returns when the answer begins.
-func (x *relay) send(caller Caller) (*http.Response, error) {
+func (x *relay) send() (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
 	sending := sending{client: x.client, body: x.upstreamBody}
-	out := x.upstreamRequest(sending.follow(ctx), caller)
+	out := x.upstreamRequest(sending.follow(ctx))
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
 	response, err := x.roundTrip(out)
@@ -143,7 +146,7 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 }
 
 // upstreamRequest returns the request that goes upstream.
-func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Request {
+func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	header := x.credential.forward(x.request.Header, x.provider)
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
@@ -154,7 +157,7 @@ func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Reques
 	}
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
-		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, caller.Token)),
+		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens)),
 		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
 	}
 	return out.WithContext(ctx)

@@ -24,7 +24,7 @@ func TestFindToken(t *testing.T) {
 		coder + coder:                 coder + coder[:10], // The secret goes on until the next hyphen.
 		"sk-" + coder:                 "",                 // As it can occur by chance in a provider's key.
 		"x" + coder:                   "",
-		made[:36]:                     "",
+		made[:32]:                     "",
 		coder[:32]:                    "",
 		"":                            "",
 		"-":                           "",

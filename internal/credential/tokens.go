@@ -22,6 +22,14 @@ type Tokens struct {
 	Find func(text string) (start, end int)
 }
 
+// TokensOf returns the Tokens of a request. If find is nil, it is [FindCoderKey].
+func TokensOf(presented string, find func(text string) (start, end int)) Tokens {
+	if find == nil {
+		find = FindCoderKey
+	}
+	return Tokens{Presented: presented, Find: find}
+}
+
 // deepest is how many encodings may hide a token, one within the other.
 const deepest = 3
 
