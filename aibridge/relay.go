@@ -110,7 +110,7 @@ func (x *relay) refuse(err error) {
 	refusal := refusal(err, x.secrets.tokens)
 	x.bridge.options.Metrics.refused(x.to)
 	x.bridge.options.Logger.Info(x.ctx, "request refused",
-		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(refusal))
+		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
 

@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -33,6 +34,15 @@ func (s secrets) redactWritten(text string) (string, bool) {
 		}
 	}
 	return redacted, redacted != text
+}
+
+// logged returns an error for the log, without anything that looks like a credential: a path may hold a key, too.
+func logged(err error) error {
+	text := err.Error()
+	if hidden := credential.Hide(text); hidden != text {
+		return errors.New(hidden)
+	}
+	return err
 }
 
 // refusal returns err as the answer to a client and for the log, without the gateway's tokens: some errors quote what
