@@ -268,7 +268,7 @@ func (w wrapped) Unwrap() []error { return []error{w.documented, w.cause} }
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *apierror.Error) {
 	tokens := credential.TokensOf(credential.Token(r.Header), s.findToken)
 	fields := []slog.Field{
-		slog.F("method", tokens.Redact(r.Method)), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(tokens.Error(err)),
+		slog.F("method", credential.Method(r.Method)), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(tokens.Error(err)),
 	}
 	if r.Method == http.MethodHead && errors.Is(err, ErrNoAuthKey) {
 		s.logger.Info(r.Context(), "request refused: a HEAD without a token, which clients send as a probe", fields...)

@@ -64,7 +64,7 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
 		b.options.Logger.Info(r.Context(), "request refused",
-			slog.F("method", tokens.Redact(r.Method)), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
+			slog.F("method", credential.Method(r.Method)), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
 		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
 		return
 	}

@@ -63,7 +63,7 @@ func Hide(text string) string {
 func hideKeys(text string) string {
 	for from := 0; len(text)-from >= shortestKey; {
 		end := from
-		for end < len(text) && (isAlphanumeric(text[end]) || text[end] == '-' || text[end] == '_') {
+		for end < len(text) && isOfWord(text[end]) {
 			end++
 		}
 		if end-from >= shortestKey && beginsAsKey(text[from:end]) {
