@@ -524,6 +524,7 @@ func TestFault046NoTokenLeavesInOddRequests(t *testing.T) {
 			for name, request := range map[string]string{
 				"method":             kind.token + " " + path + " HTTP/1.1\r\n" + head + "\r\n",
 				"method, no token":   kind.token + " " + path + " HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n",
+				"refused token":      "POST " + path + " HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nX-Api-Key: no" + kind.token + "\r\n\r\n",
 				"host":               "GET " + path + " HTTP/1.1\r\n" + strings.Replace(head, "gateway", kind.token, 1) + "\r\n",
 				"user of an address": "GET http://" + kind.token + "@gateway" + path + " HTTP/1.1\r\n" + head + "\r\n",
 				"unannounced trailer": "POST " + path + " HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n" +

@@ -116,7 +116,8 @@ func (b *RequestBridge) contain(w *clientWriter, r *http.Request) {
 		panic(reason)
 	}
 	b.options.Metrics.panicked()
-	b.options.Logger.Error(r.Context(), "request panicked", slog.F("panic", fmt.Sprint(reason)), slog.F("stack", string(debug.Stack())))
+	tokens := CallerFromContext(r.Context()).tokens()
+	b.options.Logger.Error(r.Context(), "request panicked", slog.F("panic", tokens.Redact(fmt.Sprint(reason))), slog.F("stack", string(debug.Stack())))
 	if w.started {
 		panic(http.ErrAbortHandler)
 	}

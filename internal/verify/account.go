@@ -154,6 +154,14 @@ func (a account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts)
 	if strings.Contains(recorded.ErrorMessage, "[redacted]") {
 		derived.ErrorMessage = ""
 	}
+	for name, in := range map[*string]string{
+		&derived.Model: recorded.Model, &derived.ClientSessionID: recorded.ClientSessionID,
+		&derived.CorrelatingToolCallID: recorded.CorrelatingToolCallID,
+	} {
+		if strings.Contains(in, "...") || strings.Contains(in, "[redacted]") {
+			*name = in // It may have been a token, of which the hint is left.
+		}
+	}
 	if derived.Prompt != nil && recorded.Prompt != nil && isRedacted(recorded.Prompt.Metadata) {
 		derived.Prompt = recorded.Prompt
 	}
