@@ -281,11 +281,11 @@ func newWatched(t *testing.T, http2 bool, answer http.HandlerFunc) *watched {
 		}
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	keeper, err := observe.Keep(transport, filepath.Join(w.dir, "kept"), time.Hour, slog.Make())
+	keeper, err := observe.Keep(transport, filepath.Join(w.dir, "kept"), time.Hour, 64<<20, slog.Make())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dumper := observe.Dump(keeper, filepath.Join(w.dir, "dumps"), slog.Make())
+	dumper := observe.Dump(keeper, filepath.Join(w.dir, "dumps"), 64<<20, slog.Make())
 	options := aibridge.ProviderOptions{BaseURL: up.URL, Key: testkit.ProviderKey, Transport: dumper}
 	anthropic, err := aibridge.NewAnthropicProvider("anthropic", options)
 	if err != nil {

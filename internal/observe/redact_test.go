@@ -50,11 +50,11 @@ func TestFilesHoldNoCredential(t *testing.T) {
 			},
 			Body: io.NopCloser(iotest.ErrReader(errors.New("malformed trailer: X-Echo: " + provider))),
 		}, nil
-	}), filepath.Join(dir, "kept"), time.Hour, slog.Make())
+	}), filepath.Join(dir, "kept"), time.Hour, 64<<20, slog.Make())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dumper := Dump(keeper, filepath.Join(dir, "dumps"), slog.Make())
+	dumper := Dump(keeper, filepath.Join(dir, "dumps"), 64<<20, slog.Make())
 	r := request(t, http.MethodPost, "http://provider.example/v1/"+provider+"/models/"+strings.ReplaceAll(caller, ".", "%2E")+
 		"?note="+url.QueryEscape("a "+provider)+"&"+caller+"=1&keep=1", "{}")
 	r.Header.Set("X-Api-Key", provider)
