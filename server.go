@@ -96,15 +96,17 @@ func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
 		Actor:      aibridge.Actor{ID: owner.ID.String(), Metadata: aibridge.Metadata{"Username": owner.Username}},
 		Credential: aibridge.CredentialCentralized,
 		Token:      presented.Token,
+		FindToken:  s.findToken,
 	}
 	if presented.BYOK {
 		caller.Credential = aibridge.CredentialBYOK
 	}
+	tokens := credential.TokensOf(presented.Token, s.findToken)
 	target := *r.URL
 	target.Path, target.RawPath = withoutRoot(r.URL.Path), withoutRoot(r.URL.RawPath)
-	target.RawQuery = credential.Query(target.RawQuery, presented.Token)
+	target.RawQuery = credential.Query(target.RawQuery, tokens)
 	r = r.WithContext(aibridge.WithCaller(r.Context(), caller))
-	r.URL, r.Header = &target, credential.WithoutToken(r.Header, presented)
+	r.URL, r.Header = &target, credential.WithoutToken(r.Header, presented, tokens)
 	return handler, r, nil
 }
 
@@ -270,7 +272,10 @@ func (w wrapped) Unwrap() []error { return []error{w.documented, w.cause} }
 
 // refuse answers a request with an error of ours and logs it once.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *apierror.Error) {
-	fields := []slog.Field{slog.F("method", r.Method), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(err)}
+	tokens := credential.TokensOf(credential.Token(r.Header), s.findToken)
+	fields := []slog.Field{
+		slog.F("method", credential.Method(r.Method)), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(tokens.Error(err)),
+	}
 	if r.Method == http.MethodHead && errors.Is(err, ErrNoAuthKey) {
 		s.logger.Info(r.Context(), "request refused: a HEAD without a token, which clients send as a probe", fields...)
 	} else {

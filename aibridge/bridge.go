@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/credential"
 )
 
 // disabledRetry is how long a client is told to wait before it asks a disabled provider again: an operator takes
@@ -55,12 +56,15 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guarded := newClientWriter(w, r)
 	defer b.contain(guarded, r)
 
-	to, err := b.destination(r)
+	tokens := CallerFromContext(r.Context()).tokens()
+	r = withoutTokens(r, tokens)
+	to, err := b.destination(r, tokens)
 	if err != nil {
-		refusal := apierror.From(err)
+		refusal := refusal(err, tokens)
 		// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
-		b.options.Logger.Info(r.Context(), "request refused", slog.F("method", r.Method), slog.F("status", refusal.Status), slog.Error(err))
+		b.options.Logger.Info(r.Context(), "request refused",
+			slog.F("method", credential.Method(r.Method)), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
 		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
 		return
 	}
@@ -73,7 +77,7 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // destination returns where a request goes, or an error that says why it is refused. It reads nothing of the body.
-func (b *RequestBridge) destination(r *http.Request) (destination, error) {
+func (b *RequestBridge) destination(r *http.Request, tokens credential.Tokens) (destination, error) {
 	if actor, _ := ActorFromContext(r.Context()); actor.ID == "" {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "no actor: nobody said who sends this request"}
 	}
@@ -87,6 +91,9 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	}
 	if strings.Count(r.URL.RawQuery, "&") >= mostParameters {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "query has too many parameters"}
+	}
+	if tokens.In(r.URL.EscapedPath()) {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "path not accepted: it holds a token of the gateway"}
 	}
 	to, err := b.providers.find(r)
 	if err != nil {
@@ -113,7 +120,8 @@ func (b *RequestBridge) contain(w *clientWriter, r *http.Request) {
 		panic(reason)
 	}
 	b.options.Metrics.panicked()
-	b.options.Logger.Error(r.Context(), "request panicked", slog.F("panic", fmt.Sprint(reason)), slog.F("stack", string(debug.Stack())))
+	tokens := CallerFromContext(r.Context()).tokens()
+	b.options.Logger.Error(r.Context(), "request panicked", slog.F("panic", tokens.Redact(fmt.Sprint(reason))), slog.F("stack", string(debug.Stack())))
 	if w.started {
 		visiblyBroken(w, r)
 		panic(http.ErrAbortHandler)

@@ -83,11 +83,13 @@ func (i *interception) prompt(client *client) *PromptUsage {
 		metadata["client_generated"] = true
 	}
 	prompt := storable.Text(text)
+	changed := prompt != text
+	prompt, hid := i.secrets.redactWritten(prompt)
 	return &PromptUsage{
 		RecordID:       newRecordID(),
 		InterceptionID: i.id,
 		Prompt:         prompt,
-		Metadata:       flagged(metadata, prompt != text),
+		Metadata:       withoutCredential(flagged(metadata, changed), hid),
 		CreatedAt:      i.started,
 	}
 }
@@ -135,6 +137,7 @@ func (i *interception) roundRecords(round *round) []Record {
 	for _, call := range seen.ToolCalls {
 		var names naming
 		input, changed := toolInput(call.Input)
+		input, hid := i.secrets.redactWritten(input)
 		usage := &ToolUsage{
 			RecordID:       newRecordID(),
 			InterceptionID: i.id,
@@ -145,12 +148,14 @@ func (i *interception) roundRecords(round *round) []Record {
 			Input:          input,
 			CreatedAt:      now,
 		}
-		usage.Metadata = names.flag(flagged(nil, changed))
+		usage.Metadata = names.flag(withoutCredential(flagged(nil, changed), hid))
 		records = append(records, usage)
 	}
 	for _, thought := range seen.Thoughts {
 		content := storable.Text(thought.Content)
 		metadata := flagged(Metadata{"source": thought.Source}, content != thought.Content)
+		content, hid := i.secrets.redactWritten(content)
+		metadata = withoutCredential(metadata, hid)
 		if thought.Redacted {
 			metadata["redacted"] = true
 		}
@@ -209,6 +214,18 @@ func flagged(metadata Metadata, changed bool) Metadata {
 		metadata = Metadata{}
 	}
 	metadata["sanitized"] = true
+	return metadata
+}
+
+// withoutCredential notes that a credential of the request was in a text, which has its hint instead.
+func withoutCredential(metadata Metadata, hid bool) Metadata {
+	if !hid {
+		return metadata
+	}
+	if metadata == nil {
+		metadata = Metadata{}
+	}
+	metadata["credential_redacted"] = true
 	return metadata
 }
 

@@ -48,23 +48,24 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 	defer x.letGo()
 	defer x.endTurn()
 	caller := CallerFromContext(ctx)
+	x.secrets.tokens = caller.tokens()
 	if err := x.accept(caller); err != nil {
 		x.refuse(err)
 		return
 	}
 	defer x.close()
 	defer x.forgo()
-	if err := x.serve(caller); err != nil {
+	if err := x.serve(); err != nil {
 		x.fail(err)
 	}
 }
 
 // serve sends the request upstream and copies its answer. If it fails, fail tells the client.
-func (x *relay) serve(caller Caller) error {
+func (x *relay) serve() error {
 	if err := x.settle(); err != nil {
 		return err
 	}
-	answer, err := x.send(caller)
+	answer, err := x.send()
 	if err != nil {
 		return err
 	}
@@ -122,9 +123,11 @@ func (x *relay) inspect(coding string, caller Caller) error {
 	if x.inspected, err = x.format.Inspect(object); err != nil {
 		return err
 	}
+	x.redactNames()
 	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
 		return err
 	}
+	x.secrets.key = x.credential.key
 	if len(x.inspected.Edits) == 0 {
 		x.clientBody.hold()
 		x.upstreamBody = x.clientBody
@@ -144,24 +147,24 @@ func (x *relay) beginning(caller Caller) beginning {
 	sum.add(x.clientBody.bytes)
 	x.received = newBodySum(x.provider.digests)
 	return beginning{
-		caller: caller, client: client, session: client.session(x.request.Header, x.inspected), userAgent: x.request.UserAgent(), body: sum,
+		caller: caller, client: client, session: x.secrets.tokens.Redact(client.session(x.request.Header, x.inspected)), userAgent: x.request.UserAgent(), body: sum,
 	}
 }
 
 // refuse answers a request that never became an interception.
 func (x *relay) refuse(err error) {
-	refusal := apierror.From(err)
+	refusal := refusal(err, x.secrets.tokens)
 	x.bridge.options.Logger.Info(x.ctx, "request refused",
-		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(err))
+		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
 
 // send sends the request upstream, and returns when the answer begins.
-func (x *relay) send(caller Caller) (*http.Response, error) {
+func (x *relay) send() (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
 	sending := sending{client: x.client, body: x.upstreamBody}
 	x.sentBody = x.upstreamBody
-	out := x.upstreamRequest(sending.follow(ctx), caller)
+	out := x.upstreamRequest(sending.follow(ctx))
 	out.GetBody = sending.again
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
@@ -190,7 +193,7 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 }
 
 // upstreamRequest returns the request that goes upstream.
-func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Request {
+func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	header := x.credential.forward(x.request.Header, x.provider)
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
@@ -201,7 +204,7 @@ func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Reques
 	}
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
-		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, caller.Token)),
+		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens)),
 		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
 	}
 	return out.WithContext(ctx)

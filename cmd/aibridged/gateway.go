@@ -143,6 +143,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
+		FindToken: aibridgedserver.FindToken,
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}

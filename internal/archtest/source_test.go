@@ -100,6 +100,7 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 func constants() []string {
 	return []string{
 		"internal/memory.sizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
+		"internal/credential.rows", "internal/credential.known", "internal/credential.looks", "internal/credential.beginnings",
 		"aibridgedserver/sqlite.migrations",
 	}
 }

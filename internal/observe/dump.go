@@ -19,8 +19,8 @@ const (
 
 // Dumper is a RoundTripper that writes each exchange to files, for an operator who must see what a provider really got
 // and really answered. An exchange becomes two files, NAME.request and NAME.response, of mode 0600; NAME is the time
-// and a random id. Headers and query parameters that look like credentials are redacted. Bodies are not: a dump is made
-// to show prompts. It is safe for concurrent use.
+// and a random id. Credentials are redacted, in whatever header or part of the URL they stand. In bodies they are not: a dump
+// is made to show prompts. It is safe for concurrent use.
 //
 // A dump never delays a request. The Dumper copies bodies while they pass, and a goroutine writes them once the
 // response body is closed. Where that falls behind, or the disk fails, dumps are dropped, with a log line at most once
@@ -57,12 +57,14 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if d.writer.closed() {
 		return d.next.RoundTrip(r)
 	}
+	redaction := redactionOf(r.Header)
 	e := &exchangeTap{
-		dumper:   d,
-		began:    time.Now(),
-		head:     requestHead(r),
-		request:  tap{budget: d.budget},
-		response: tap{budget: d.budget},
+		dumper:    d,
+		redaction: redaction,
+		began:     time.Now(),
+		head:      redaction.requestHead(r),
+		request:   tap{budget: d.budget},
+		response:  tap{budget: d.budget},
 	}
 	sent := r.WithContext(r.Context()) // A copy: the caller's request must not change.
 	if sent.Body != nil && sent.Body != http.NoBody {
@@ -81,11 +83,11 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := d.next.RoundTrip(sent)
 	if err != nil {
-		e.finish(errorHead(err))
+		e.finish(redaction.errorHead(err))
 		return nil, err
 	}
 	resp.Request = r
-	head := responseHead(resp)
+	head := redaction.responseHead(resp)
 	if resp.Body == http.NoBody {
 		e.finish(head)
 		return resp, nil
@@ -97,12 +99,13 @@ func (d *Dumper) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // exchangeTap is one exchange under way.
 type exchangeTap struct {
-	dumper   *Dumper
-	began    time.Time
-	head     []byte // The request's head.
-	request  tap
-	response tap
-	once     sync.Once
+	dumper    *Dumper
+	redaction redaction
+	began     time.Time
+	head      []byte // The request's head.
+	request   tap
+	response  tap
+	once      sync.Once
 }
 
 // finish hands the copies to the writer, or drops them. The transport may still be sending the request.
@@ -110,8 +113,8 @@ func (e *exchangeTap) finish(responseHead []byte) {
 	e.once.Do(func() {
 		dump := exchangeDump{
 			began:    e.began,
-			request:  message{head: e.head, body: e.request.take()},
-			response: message{head: responseHead, body: e.response.take()},
+			request:  message{e.head, e.request.take(), e.redaction},
+			response: message{responseHead, e.response.take(), e.redaction},
 			budget:   e.dumper.budget,
 		}
 		select {

@@ -24,8 +24,8 @@ const (
 
 // Keeper is a RoundTripper that keeps the exchanges of interceptions, so that their records can be compared with the
 // bytes that they were made from. It writes the client's request and the upstream's answer, both whole, to one file for
-// each upstream request that comes through [Send]. Package kept describes the file. Its mode is 0600; credentials in
-// its headers are redacted, bodies are not. It is safe for concurrent use.
+// each upstream request that comes through [Send]. Package kept describes the file. Its mode is 0600.
+// Credentials are redacted, in whatever header they stand; in bodies they are not. It is safe for concurrent use.
 //
 // Keeping never delays a request. The Keeper copies bodies while they pass, and a goroutine compresses and writes them.
 // A file grows under another name while its exchange goes on. Where the writer falls behind, or the disk fails, the
@@ -86,7 +86,7 @@ func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok || k.writer.closed() {
 		return k.next.RoundTrip(r)
 	}
-	e := k.begin(r.Context(), interception)
+	e := k.begin(r, interception)
 	resp, err := k.next.RoundTrip(r)
 	switch {
 	case e == nil:

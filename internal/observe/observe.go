@@ -11,6 +11,6 @@
 //
 // Where nothing [Watches], next.RoundTrip(r) can take the place of the last line, and saves its cost.
 //
-// redact.go says which headers and query parameters count as credentials; their values are written to no file. Bodies
-// are written unchanged.
+// redact.go says what counts as a credential: it is written to no file, in whatever header or part of the URL it stands.
+// Bodies are written unchanged.
 package observe
