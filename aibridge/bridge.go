@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -61,7 +62,11 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
 		b.options.Logger.Info(r.Context(), "request refused", slog.F("method", r.Method), slog.F("status", refusal.Status), slog.Error(err))
-		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
+		shape := apierror.ForPath(r.URL.Path)
+		if to.provider != nil {
+			shape = to.provider.shape
+		}
+		shape.Write(w, r, refusal)
 		return
 	}
 	guarded.limit = to.provider.limits.Write
@@ -86,16 +91,42 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "query has too many parameters"}
 	}
 	to, err := b.providers.find(r)
-	if err != nil {
-		return destination{}, err
+	if _, isUnsupported := errors.AsType[unsupported](err); err != nil && !isUnsupported {
+		return to, err
 	}
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return destination{}, &apierror.Error{Status: http.StatusUpgradeRequired, Text: "WebSocket is not served here: use HTTP"}
+	switch {
+	case to.provider != nil && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		return to, &apierror.Error{Status: http.StatusUpgradeRequired, Text: "WebSocket is not served here: use HTTP"}
+	case overridesMethod(r):
+		return to, &apierror.Error{Status: http.StatusBadRequest, Text: "a header names another method than the request has: send the method itself"}
 	}
-	if to.route.format != nil && r.Method != http.MethodPost {
-		return destination{}, notSupported(r, r.URL.EscapedPath())
+	return to, err
+}
+
+// overridesMethod reports whether a header asks the upstream to take the request for one of another method than the one
+// that its route was found by.
+func overridesMethod(r *http.Request) bool {
+	for name, values := range r.Header {
+		if !namesMethod(name) {
+			continue
+		}
+		for _, value := range values {
+			if !strings.EqualFold(strings.TrimSpace(value), r.Method) {
+				return true
+			}
+		}
 	}
-	return to, nil
+	return false
+}
+
+// namesMethod reports whether a header names a method. Some servers read an underscore as a hyphen.
+func namesMethod(header string) bool {
+	for _, name := range [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
+		if len(header) == len(name) && strings.EqualFold(strings.ReplaceAll(header, "_", "-"), name) {
+			return true
+		}
+	}
+	return false
 }
 
 // contain keeps a panic within its request: it logs the stack and answers with an error, or breaks the connection off

@@ -3,6 +3,7 @@ package aibridge
 import (
 	"net/http"
 
+	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/wire/chat"
 	"github.com/coder/aibridged/internal/wire/responses"
@@ -17,15 +18,25 @@ func NewOpenAIProvider(name string, options ProviderOptions) (Provider, error) {
 		baseURL: "https://api.openai.com/v1",
 		prefix:  "/v1",
 		routes: []route{
-			{path: "/v1/chat/completions", format: &chatFormat},
-			{path: "/v1/responses", format: &responsesFormat},
-			{path: "/v1/models"},
-			{path: "/v1/models/"},
-			{path: "/v1/responses/"},
-			{path: "/v1/conversations"},
-			{path: "/v1/conversations/"},
-			{path: "/v1/embeddings"},
+			{method: http.MethodPost, path: "/v1/chat/completions", format: &chatFormat},
+			{method: http.MethodPost, path: "/v1/responses", format: &responsesFormat},
+			{method: http.MethodGet, path: "/v1/models"},
+			{method: http.MethodGet, path: "/v1/models/"},
+			{method: http.MethodPost, path: "/v1/responses/input_tokens"},
+			{method: http.MethodGet, path: "/v1/responses/{response_id}"},
+			{method: http.MethodDelete, path: "/v1/responses/{response_id}"},
+			{method: http.MethodPost, path: "/v1/responses/{response_id}/cancel"},
+			{method: http.MethodGet, path: "/v1/responses/{response_id}/input_items"},
+			{method: http.MethodPost, path: "/v1/conversations"},
+			{method: http.MethodGet, path: "/v1/conversations/{conversation_id}"},
+			{method: http.MethodPost, path: "/v1/conversations/{conversation_id}"},
+			{method: http.MethodDelete, path: "/v1/conversations/{conversation_id}"},
+			{method: http.MethodGet, path: "/v1/conversations/{conversation_id}/items"},
+			{method: http.MethodPost, path: "/v1/conversations/{conversation_id}/items"},
+			{method: http.MethodGet, path: "/v1/conversations/{conversation_id}/items/{item_id}"},
+			{method: http.MethodDelete, path: "/v1/conversations/{conversation_id}/items/{item_id}"},
 		},
+		shape:     apierror.OpenAI(),
 		setKey:    setBearer,
 		keyHeader: credential.Authorization,
 	}, name, options)

@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"time"
 
 	"cdr.dev/slog/v3"
 
@@ -13,14 +14,20 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// passThrough relays a request without recording it.
-func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to destination) {
+// passThrough relays a request without recording it, and writes one line to the log.
+func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destination) {
 	ctx, span := b.options.Tracer.Start(r.Context(), "Passthrough", to.provider.spans)
 	defer span.End()
 	b.options.Metrics.passedThrough(to)
-
-	shape := apierror.ForPath(r.URL.Path)
 	caller := CallerFromContext(ctx)
+	began := time.Now()
+	defer func() {
+		b.options.Logger.Info(ctx, "request passed through",
+			slog.F("initiator_id", caller.Actor.ID), slog.F("api_key_id", b.options.APIKeyID), slog.F("provider", to.provider.name),
+			slog.F("method", r.Method), slog.F("route", to.route.path), slog.F("status", w.status), slog.F("duration", time.Since(began)))
+	}()
+
+	shape := to.provider.shape
 	with, err := to.provider.credentialFor(r.Header, caller)
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
