@@ -6,13 +6,14 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/wire/chat"
+	"github.com/coder/aibridged/internal/wire/embeddings"
 	"github.com/coder/aibridged/internal/wire/responses"
 )
 
-// NewOpenAIProvider returns a provider of type "openai", which speaks Chat Completions and Responses. Its error says
-// which option is wrong and why.
+// NewOpenAIProvider returns a provider of type "openai", which speaks Chat Completions, Responses and Embeddings. Its
+// error says which option is wrong and why.
 func NewOpenAIProvider(name string, options ProviderOptions) (Provider, error) {
-	chatFormat, responsesFormat := chat.Format(), responses.Format()
+	chatFormat, responsesFormat, compactFormat, embeddingsFormat := chat.Format(), responses.Format(), responses.Compact(), embeddings.Format()
 	return newProvider(providerKind{
 		name:    "openai",
 		baseURL: "https://api.openai.com/v1",
@@ -20,6 +21,8 @@ func NewOpenAIProvider(name string, options ProviderOptions) (Provider, error) {
 		routes: []route{
 			{method: http.MethodPost, path: "/v1/chat/completions", format: &chatFormat},
 			{method: http.MethodPost, path: "/v1/responses", format: &responsesFormat},
+			{method: http.MethodPost, path: "/v1/responses/compact", format: &compactFormat},
+			{method: http.MethodPost, path: "/v1/embeddings", format: &embeddingsFormat},
 			{method: http.MethodGet, path: "/v1/models"},
 			{method: http.MethodGet, path: "/v1/models/"},
 			{method: http.MethodPost, path: "/v1/responses/input_tokens"},

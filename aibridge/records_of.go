@@ -79,7 +79,7 @@ func (i *interception) prompt(client *client) *PromptUsage {
 	if i.inspected.BesideToolResults {
 		metadata["beside_tool_results"] = true
 	}
-	if client.generates(i.inspected, text) {
+	if i.inspected.Generated || client.generates(i.inspected, text) {
 		metadata["client_generated"] = true
 	}
 	prompt := storable.Text(text)

@@ -18,7 +18,7 @@ func floors() [][]string {
 	return [][]string{
 		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
-		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/mcp", "internal/recording"},
 		{"."},
@@ -78,7 +78,7 @@ func only() map[string][]string {
 		"github.com/pressly/goose/v3":     {"aibridgedserver/sqlite"},
 		"github.com/spf13/cobra":          {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":        {"cmd/aibridged"},
-		"github.com/tidwall/gjson":        {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		"github.com/tidwall/gjson":        {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		"github.com/hashicorp/golang-lru": {"internal/lease", "aibridgedserver"},
 		"github.com/klauspost/compress":   {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":   {"internal/contentcoding"},

@@ -15,6 +15,7 @@
 package rederive
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,9 +28,11 @@ import (
 
 // The formats that an exchange can have.
 const (
-	FormatMessages  = "messages"
-	FormatChat      = "chat"
-	FormatResponses = "responses"
+	FormatMessages   = "messages"
+	FormatChat       = "chat"
+	FormatResponses  = "responses"
+	FormatCompact    = "compact"
+	FormatEmbeddings = "embeddings"
 )
 
 const (
@@ -128,7 +131,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
-	fields, err := readRequest(body)
+	fields, err := readRequest(body, format.insteadOfModel)
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
@@ -137,7 +140,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	answer := readAnswer(exchange, format, string(fields["stream"]) == "true")
 
 	facts := Facts{
-		Model:                 name(fields.text("model")),
+		Model:                 name(cmp.Or(fields.text("model"), answer.model)),
 		Client:                client.Name,
 		ClientSessionID:       name(client.session(exchange.RequestHeader, fields)),
 		UserAgent:             name(exchange.RequestHeader.Get("User-Agent")),
@@ -157,13 +160,19 @@ type format struct {
 	request func(object) request
 	stream  func([]event) reading
 	body    func(object) reading
+	// insteadOfModel are the members that can have the model in the place of the member model.
+	insteadOfModel []string
 }
 
 func formats() map[string]format {
 	return map[string]format{
-		FormatMessages:  {request: messagesRequest, stream: messagesStream, body: messagesBody},
-		FormatChat:      {request: chatRequest, stream: chatStream, body: chatBody},
-		FormatResponses: {request: responsesRequest, stream: responsesStream, body: responsesBody},
+		FormatMessages: {messagesRequest, messagesStream, messagesBody, []string{"thread", "models", "preset"}},
+		FormatChat:     {chatRequest, chatStream, chatBody, []string{"thread", "models", "preset"}},
+		FormatResponses: {responsesRequest, responsesStream, responsesBody, []string{
+			"prompt", "previous_response_id", "conversation", "agent", "agent_reference", "models", "preset",
+		}},
+		FormatCompact:    {compactRequest, responsesStream, compactBody, []string{"input", "previous_response_id"}},
+		FormatEmbeddings: {embeddingsRequest, embeddingsStream, embeddingsBody, nil},
 	}
 }
 

@@ -24,7 +24,7 @@ type Format struct {
 
 // Request is what a format reads of a request's body.
 type Request struct {
-	Model  string
+	Model  string // Empty: the request names another thing that has one, such as a saved prompt.
 	Stream bool
 
 	// Prompt holds the texts of the last message that is not the system's, in their order, if that message is the
@@ -37,6 +37,8 @@ type Request struct {
 	Opening string
 	// BesideToolResults says that the message with the prompt carries tool results too.
 	BesideToolResults bool
+	// Generated says that clients make such requests for themselves, so nobody typed the prompt for it.
+	Generated bool
 	// ToolResultID is the call id of the last tool result in the last message, or empty.
 	ToolResultID string
 

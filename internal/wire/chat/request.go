@@ -6,7 +6,7 @@ import (
 )
 
 func inspect(body jsonedit.Object) (wire.Request, error) {
-	request, err := wire.ReadRequest(body)
+	request, err := wire.ReadRequest(body, "models", "preset", "thread")
 	if err != nil {
 		return wire.Request{}, err
 	}

@@ -7,12 +7,16 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
+// thread is the member that names a conversation which the upstream keeps: it has the model and earlier messages.
+const thread = "thread"
+
 func inspect(body jsonedit.Object) (wire.Request, error) {
-	request, err := wire.ReadRequest(body)
+	request, err := wire.ReadRequest(body, thread, "models", "preset")
 	if err != nil {
 		return wire.Request{}, err
 	}
-	if messages, _ := body.Get("messages"); !wire.IsArray(messages) {
+	_, continues := body.Get(thread)
+	if messages, ok := body.Get("messages"); !wire.IsArray(messages) && (ok || !continues) {
 		return wire.Request{}, wire.Invalid("messages: an array is required")
 	}
 	if system, ok := body.Get("system"); ok {

@@ -16,9 +16,11 @@ type tracker struct {
 	payloads wire.Payloads
 	answer   wire.Answer // Without the parts that have a field below.
 	ended    bool        // response.completed or .incomplete came.
-	tier     string
-	usage    usage
-	items    *items
+	// compaction says that the answer is a compacted conversation, whose items were made before.
+	compaction bool
+	tier       string
+	usage      usage
+	items      *items
 }
 
 func (t *tracker) Observe(event sse.Event) {
@@ -78,7 +80,8 @@ func (t *tracker) readOther(kind string, object gjson.Result) bool {
 	if strings.HasPrefix(kind, "response.") || kind == "ping" || kind == "keepalive" {
 		return true
 	}
-	if object.Get("object").Str == "response" {
+	if name := object.Get("object").Str; name == "response" || name == "response.compaction" {
+		t.compaction = name != "response"
 		t.readResponse(object)
 		t.answer.Terminal = true
 		return true
@@ -115,7 +118,9 @@ func (t *tracker) readResponse(response gjson.Result) {
 				t.fail(failure)
 			}
 		case "output":
-			t.readOutput(value)
+			if !t.compaction {
+				t.readOutput(value)
+			}
 		}
 		return true
 	})
