@@ -14,6 +14,7 @@ import (
 // error says which option is wrong and why.
 func NewOpenAIProvider(name string, options ProviderOptions) (Provider, error) {
 	chatFormat, responsesFormat, compactFormat, embeddingsFormat := chat.Format(), responses.Format(), responses.Compact(), embeddings.Format()
+	stored := responses.Stored()
 	return newProvider(providerKind{
 		name:    "openai",
 		baseURL: "https://api.openai.com/v1",
@@ -26,9 +27,9 @@ func NewOpenAIProvider(name string, options ProviderOptions) (Provider, error) {
 			{method: http.MethodGet, path: "/v1/models"},
 			{method: http.MethodGet, path: "/v1/models/"},
 			{method: http.MethodPost, path: "/v1/responses/input_tokens"},
-			{method: http.MethodGet, path: "/v1/responses/{response_id}"},
+			{method: http.MethodGet, path: "/v1/responses/{response_id}", stored: &stored},
 			{method: http.MethodDelete, path: "/v1/responses/{response_id}"},
-			{method: http.MethodPost, path: "/v1/responses/{response_id}/cancel"},
+			{method: http.MethodPost, path: "/v1/responses/{response_id}/cancel", stored: &stored},
 			{method: http.MethodGet, path: "/v1/responses/{response_id}/input_items"},
 			{method: http.MethodPost, path: "/v1/conversations"},
 			{method: http.MethodGet, path: "/v1/conversations/{conversation_id}"},

@@ -14,7 +14,7 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// passThrough relays a request without recording it, and writes one line to the log.
+// passThrough relays a request without an interception of its own, and writes one line to the log.
 func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destination) {
 	ctx, span := b.options.Tracer.Start(r.Context(), "Passthrough", to.provider.spans)
 	defer span.End()
@@ -45,18 +45,24 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 			pr.Out.URL = to.provider.upstreamURL(to.path, credential.Query(pr.Out.URL.RawQuery, caller.Token))
 			pr.Out.Host = ""
 			pr.Out.Header = with.forward(r.Header, to.provider)
+			if to.route.stored != nil {
+				delete(pr.Out.Header, "Accept-Encoding") // A coded answer would have to be decoded to be read.
+			}
 		},
 		Transport: upstream.BareInformational(to.provider.transport),
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			failure := apierror.From(err)
 			if ctx.Err() == nil {
-				b.options.Logger.Warn(ctx, "upstream failed on a passed-through route",
+				b.options.Logger.Warn(ctx, "a passed-through request failed",
 					slog.F("provider", to.provider.name), slog.F("status", failure.Status), slog.Error(err))
 			}
 			shape.Write(w, r, failure)
 		},
 		BufferPool: b.providers.copies,
 		ErrorLog:   log.New(io.Discard, "", 0), // ErrorHandler logs the failures.
+	}
+	if to.route.stored != nil {
+		proxy.ModifyResponse = (&storedResponse{bridge: b, ctx: ctx, to: to}).follow
 	}
 	withoutSniffing(w.Header())
 	proxy.ServeHTTP(w, r)

@@ -9,18 +9,21 @@ import (
 )
 
 // ProviderSet is the providers that a bridge serves, found by name. It is immutable and safe for concurrent use; one
-// set serves all bridges.
+// set serves all bridges. It remembers which interceptions began the latest background responses.
 type ProviderSet struct {
 	byName map[string]*Provider
 	// Shared by all requests of all bridges.
-	bodies *bodyBuffers
-	copies *copyBuffers
+	bodies     *bodyBuffers
+	copies     *copyBuffers
+	background *backgroundResponses
 }
 
 // NewProviderSet returns a set of providers. It fails where two of them share a name. A set without providers is fine:
 // it serves nothing.
 func NewProviderSet(providers ...Provider) (*ProviderSet, error) {
-	set := &ProviderSet{byName: make(map[string]*Provider, len(providers)), bodies: newBodyBuffers(), copies: &copyBuffers{}}
+	set := &ProviderSet{
+		byName: make(map[string]*Provider, len(providers)), bodies: newBodyBuffers(), copies: &copyBuffers{}, background: &backgroundResponses{},
+	}
 	for _, provider := range providers {
 		if provider.name == "" {
 			return nil, fmt.Errorf("a provider without a name: make providers with their constructors")
@@ -32,6 +35,10 @@ func NewProviderSet(providers ...Provider) (*ProviderSet, error) {
 	}
 	return set, nil
 }
+
+// Succeed makes the set remember what the set before it remembers of background responses. It is called before the set
+// is used.
+func (s *ProviderSet) Succeed(before *ProviderSet) { s.background = before.background }
 
 // CloseIdleConnections closes the connections to upstreams that no request uses. Requests in flight are not disturbed.
 func (s *ProviderSet) CloseIdleConnections() {

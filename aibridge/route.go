@@ -14,6 +14,8 @@ type route struct {
 	// segment, and a slash at the end, which matches everything below it too. It is a label in metrics and log lines.
 	path   string
 	format *wire.Format // Nil: passed through, not recorded.
+	// stored is the format of answers that show a response which is stored at the upstream. Nil: they show none.
+	stored *wire.Format
 }
 
 // matches reports whether a request's method and escaped path are the route's.

@@ -151,6 +151,10 @@ func Derive(exchange Exchange) (Facts, error) {
 		Thoughts:              answer.thoughtRecords(),
 		Ended:                 answer.ended(),
 	}
+	if answer.goesOn(exchange.Format == FormatResponses && string(fields["background"]) == "true") {
+		// What it does is recorded when its final state is read.
+		facts.TokenUsages, facts.ToolUsages, facts.Thoughts = nil, nil, nil
+	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
 	return facts, nil
 }

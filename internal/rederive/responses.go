@@ -117,6 +117,10 @@ func compactBody(body object) reading {
 func (a *reading) response(response object, items *responsesItems) {
 	a.id, a.model = cmp.Or(response.text("id"), a.id), cmp.Or(response.text("model"), a.model)
 	a.tier = cmp.Or(response.text("service_tier"), a.tier)
+	a.status = cmp.Or(response.text("status"), a.status)
+	if response["background"] != nil {
+		a.background = string(response["background"]) == "true"
+	}
 	a.figures.add(response.object("usage"))
 	for i, item := range response.objects("output") {
 		items.finish(a, int64(i), item)

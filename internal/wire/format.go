@@ -49,6 +49,9 @@ type Request struct {
 	// CacheKey is the body's prompt_cache_key, or empty.
 	CacheKey string
 
+	// Background says that the upstream goes on with the answer even if the client leaves.
+	Background bool
+
 	// Edits are the changes to the body that make the answer report its usage. Most requests need none.
 	Edits []jsonedit.Edit
 	// Withhold reports whether an event of the answer comes only because of Edits and must not reach the client. Nil:
@@ -87,6 +90,10 @@ type Answer struct {
 	// Complete says that the answer can be whole without that event, if the connection ended in good order. In a format
 	// whose errors are not followed by that event, an answer with a Failure is complete.
 	Complete bool
+	// Background says that the upstream calls this the answer to a background request: it can be read later, too.
+	Background bool
+	// Unfinished says that the upstream goes on with this answer, though what was read ended in good order.
+	Unfinished bool
 	// Failure is the error that the upstream reported within the answer, or empty.
 	Failure Failure
 	// Unread counts the events that could not be understood, and those that could not be kept in full. Events with

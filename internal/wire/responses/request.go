@@ -17,6 +17,8 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	if err != nil {
 		return wire.Request{}, err
 	}
+	background, _ := body.Get("background")
+	request.Background = string(background) == "true"
 	return readInput(body, request)
 }
 

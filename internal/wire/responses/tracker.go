@@ -18,6 +18,7 @@ type tracker struct {
 	ended    bool        // response.completed or .incomplete came.
 	// compaction says that the answer is a compacted conversation, whose items were made before.
 	compaction bool
+	status     string // The response's, as it was reported last.
 	tier       string
 	usage      usage
 	items      *items
@@ -84,6 +85,7 @@ func (t *tracker) readOther(kind string, object gjson.Result) bool {
 		t.compaction = name != "response"
 		t.readResponse(object)
 		t.answer.Terminal = true
+		t.answer.Unfinished = t.status == "queued" || t.status == "in_progress"
 		return true
 	}
 	failure, failed := wire.ReadFailure(kind, object)
@@ -108,6 +110,10 @@ func (t *tracker) readResponse(response gjson.Result) {
 			keepLast(&t.answer.Model, value)
 		case "service_tier":
 			keepLast(&t.tier, value)
+		case "status":
+			keepLast(&t.status, value)
+		case "background":
+			t.answer.Background = value.Type == gjson.True
 		case "usage":
 			t.usage.read(value)
 		case "error":
