@@ -22,7 +22,7 @@ const headLimit = 256
 // boolean.
 func ReadRequest(body jsonedit.Object, standIns ...string) (Request, error) {
 	model := member(body, "model")
-	if model == "" && (has(body, "model") || !slices.ContainsFunc(standIns, func(name string) bool { return has(body, name) })) {
+	if model == "" && (Has(body, "model") || !slices.ContainsFunc(standIns, func(name string) bool { return Has(body, name) })) {
 		return Request{}, Invalid("model: a non-empty string is required")
 	}
 	request := Request{
@@ -47,8 +47,8 @@ func Invalid(text string) error {
 	return &apierror.Error{Status: http.StatusBadRequest, Text: text}
 }
 
-// has reports whether body has a member that is not null.
-func has(body jsonedit.Object, name string) bool {
+// Has reports whether body has a member that is not null.
+func Has(body jsonedit.Object, name string) bool {
 	raw, ok := body.Get(name)
 	return ok && string(raw) != "null"
 }

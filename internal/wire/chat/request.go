@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"github.com/tidwall/gjson"
+
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -11,7 +13,15 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 		return wire.Request{}, err
 	}
 	if messages, _ := body.Get("messages"); !wire.IsArray(messages) {
-		return wire.Request{}, wire.Invalid("messages: an array is required")
+		if wire.Has(body, "messages") || !wire.Has(body, "prompt") {
+			return wire.Request{}, wire.Invalid("messages: an array is required")
+		}
+		// Some servers take a text in the place of messages.
+		prompt, _ := body.Get("prompt")
+		if text := wire.View(prompt); text.Type == gjson.String {
+			request.ReadPrompt(text)
+			request.Opening = wire.Head(text)
+		}
 	}
 	messages := body.Elements("messages")
 	request.System = wire.Head(wire.LeadingSystem(messages))

@@ -15,8 +15,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	if err != nil {
 		return wire.Request{}, err
 	}
-	_, continues := body.Get(thread)
-	if messages, ok := body.Get("messages"); !wire.IsArray(messages) && (ok || !continues) {
+	if messages, _ := body.Get("messages"); !wire.IsArray(messages) && (wire.Has(body, "messages") || !wire.Has(body, thread)) {
 		return wire.Request{}, wire.Invalid("messages: an array is required")
 	}
 	if system, ok := body.Get("system"); ok {
