@@ -7,13 +7,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// backgroundSpace is the name space of the ids of background responses.
-var backgroundSpace = uuid.MustParse("5bd2b8a0-6e0f-4c0e-9a55-0c1c8d0f6f0e")
-
 // backgroundID returns the id of a background response. Every gateway computes the same one, so that the records of the
 // response, whichever gateway makes them, find the interception that began it.
 func backgroundID(provider, response string) uuid.UUID {
-	return uuid.NewSHA1(backgroundSpace, []byte(provider+"\x00"+response))
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("background response\x00"+provider+"\x00"+response))
 }
 
 // backgroundRecordID returns the id of the record number n of that kind of what a background response did. Every

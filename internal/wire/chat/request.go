@@ -22,6 +22,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 			request.ReadPrompt(text)
 			request.Opening = wire.Head(text)
 		}
+		return asking(body, request), nil
 	}
 	messages := body.Elements("messages")
 	request.System = wire.Head(wire.LeadingSystem(messages))
@@ -33,8 +34,13 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	case "tool":
 		request.ToolResultID = wire.Kept(last.Get("tool_call_id"))
 	}
+	return asking(body, request), nil
+}
+
+// asking returns a request with the edits that make its answer report its usage.
+func asking(body jsonedit.Object, request wire.Request) wire.Request {
 	if request.Stream {
 		askForUsage(body, &request)
 	}
-	return request, nil
+	return request
 }
