@@ -160,7 +160,7 @@ func TestEntryOpens(t *testing.T) {
 	} {
 		method, target, _ := strings.Cut(request, " ")
 		name, below, _ := strings.Cut(target[1:], "/")
-		bridge, up := routing(t, io.Discard, nil)
+		bridge, _ := routing(t, io.Discard, nil)
 		entry := bridge.providers.byName[name].openingEntry(method, "/"+below)
 		opened, up := routing(t, io.Discard, map[string][]string{name: {entry}})
 		w := httptest.NewRecorder()

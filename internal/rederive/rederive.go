@@ -176,7 +176,7 @@ func formats() map[string]format {
 			"prompt", "previous_response_id", "conversation", "agent", "agent_reference", "models", "preset",
 		}},
 		FormatCompact:    {compactRequest, responsesStream, compactBody, []string{"input", "previous_response_id"}},
-		FormatEmbeddings: {embeddingsRequest, embeddingsStream, embeddingsBody, nil},
+		FormatEmbeddings: {embeddingsRequest, embeddingsStream, embeddingsBody, []string{"input"}},
 	}
 }
 

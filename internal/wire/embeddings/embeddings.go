@@ -19,8 +19,12 @@ import (
 func Format() wire.Format {
 	return wire.Format{
 		Name:    "embeddings",
-		Inspect: func(body jsonedit.Object) (wire.Request, error) { return wire.ReadRequest(body) },
+		Inspect: inspect,
 		Track:   func() wire.Tracker { return &tracker{} },
 		Shape:   apierror.OpenAI(),
 	}
 }
+
+// inspect reads a request. Servers with one model need not be told which, so an input is enough. Nothing in a request is
+// a person's prompt.
+func inspect(body jsonedit.Object) (wire.Request, error) { return wire.ReadRequest(body, "input") }
