@@ -20,10 +20,10 @@ const (
 	storedStreamed = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":" + storedFinal + "}\n\n"
 )
 
-// answering is an upstream that gives one answer.
-type answering struct{ kind, body string }
+// storedUpstream is an upstream that gives one answer.
+type storedUpstream struct{ kind, body string }
 
-func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a storedUpstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 		Header: http.Header{"Content-Type": {a.kind}}, Body: io.NopCloser(strings.NewReader(a.body)), ContentLength: -1,
@@ -70,23 +70,23 @@ func storedBridge(t *testing.T, up http.RoundTripper, recorder Recorder) *Reques
 // of it if it cannot be recorded. It then is recorded when it is read again.
 func TestStoredIsRecordedFirst(t *testing.T) {
 	for name, test := range map[string]struct {
-		answering
+		storedUpstream
 
 		target string
 	}{
-		"body":   {answering{"application/json", storedFinal}, "/openai/v1/responses/resp_1"},
-		"stream": {answering{"text/event-stream", storedStreamed}, "/openai/v1/responses/resp_1?stream=true"},
+		"body":   {storedUpstream{"application/json", storedFinal}, "/openai/v1/responses/resp_1"},
+		"stream": {storedUpstream{"text/event-stream", storedStreamed}, "/openai/v1/responses/resp_1?stream=true"},
 		"stream without a type": {
-			answering{"", storedStreamed}, "/openai/v1/responses/resp_1?stream=true",
+			storedUpstream{"", storedStreamed}, "/openai/v1/responses/resp_1?stream=true",
 		},
 		"stream with another type": {
-			answering{"text/plain", storedStreamed}, "/openai/v1/responses/resp_1?stream=true",
+			storedUpstream{"text/plain", storedStreamed}, "/openai/v1/responses/resp_1?stream=true",
 		},
-		"body in place of a stream": {answering{"application/json; charset=utf-8", storedFinal}, "/openai/v1/responses/resp_1?stream=true"},
+		"body in place of a stream": {storedUpstream{"application/json; charset=utf-8", storedFinal}, "/openai/v1/responses/resp_1?stream=true"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			recorder := &refusing{errs: []error{errors.New("no disk"), ErrNoRoom}}
-			bridge := storedBridge(t, test.answering, recorder)
+			bridge := storedBridge(t, test.storedUpstream, recorder)
 			ask := func() (w *httptest.ResponseRecorder, aborted bool) {
 				w = httptest.NewRecorder()
 				recorder.before = func() {
@@ -96,7 +96,7 @@ func TestStoredIsRecordedFirst(t *testing.T) {
 				}
 				defer func() { aborted = recover() != nil }()
 				r := httptest.NewRequest(http.MethodGet, test.target, nil)
-				ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{}) // So that it aborts.
+				ctx := context.WithValue(asAda(r).Context(), http.ServerContextKey, &http.Server{}) // So that it aborts.
 				bridge.ServeHTTP(w, r.WithContext(ctx))
 				return w, false
 			}
@@ -129,7 +129,7 @@ func TestStoredIsRecordedFirst(t *testing.T) {
 
 // TestStoredIsPassedOn is about answers that are no final states: they pass unchanged, and nothing is recorded.
 func TestStoredIsPassedOn(t *testing.T) {
-	for name, answer := range map[string]answering{
+	for name, answer := range map[string]storedUpstream{
 		"queued":        {"application/json", strings.Replace(storedFinal, "completed", "queued", 1)},
 		"in progress":   {"application/json", strings.Replace(storedFinal, "completed", "in_progress", 1)},
 		"no background": {"application/json", strings.Replace(storedFinal, `"background":true`, `"background":false`, 1)},
@@ -141,7 +141,7 @@ func TestStoredIsPassedOn(t *testing.T) {
 	} {
 		recorder := &refusing{}
 		w := httptest.NewRecorder()
-		storedBridge(t, answer, recorder).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openai/v1/responses/resp_1", nil))
+		storedBridge(t, answer, recorder).ServeHTTP(w, asAda(httptest.NewRequest(http.MethodGet, "/openai/v1/responses/resp_1", nil)))
 		if w.Code != http.StatusOK || w.Body.String() != answer.body || len(recorder.took) > 0 {
 			t.Errorf("%s: status %d, got %s, recorded %v", name, w.Code, w.Body, recorder.took)
 		}
@@ -181,5 +181,34 @@ func TestBackgroundResponsesAreBounded(t *testing.T) {
 	}
 	if len(known.known) != mostBackground || len(known.order) != mostBackground || known.has(first) {
 		t.Errorf("%d responses are remembered", len(known.known))
+	}
+}
+
+// TestStoredGivesMemoryBack is about the memory that reading a response takes: it is given back, and a response that
+// never fits is passed on unread.
+func TestStoredGivesMemoryBack(t *testing.T) {
+	large := strings.Replace(storedFinal, `"model"`, `"instructions":"`+strings.Repeat("x", 4<<20)+`","model"`, 1)
+	for name, test := range map[string]struct {
+		upstream storedUpstream
+		records  int
+	}{
+		"body":   {storedUpstream{"application/json", storedFinal}, 2},
+		"stream": {storedUpstream{"text/event-stream", storedStreamed}, 2},
+		"large":  {storedUpstream{"application/json", large}, 0},
+	} {
+		memory, recorder := NewMemory(2<<20), &refusing{}
+		provider, err := NewOpenAIProvider("openai", ProviderOptions{Key: "key", Transport: test.upstream, Memory: memory})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := NewProviderSet(provider)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		NewRequestBridge(set, recorder, BridgeOptions{}).ServeHTTP(w, asAda(httptest.NewRequest(http.MethodGet, "/openai/v1/responses/resp_1", nil)))
+		if w.Body.String() != test.upstream.body || len(recorder.took) != test.records || memory.Used() != 0 {
+			t.Errorf("%s: status %d, %d bytes, %d records, %d bytes still taken", name, w.Code, w.Body.Len(), len(recorder.took), memory.Used())
+		}
 	}
 }

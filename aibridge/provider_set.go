@@ -11,10 +11,8 @@ import (
 // ProviderSet is the providers that a bridge serves, found by name. It is immutable and safe for concurrent use; one
 // set serves all bridges. It remembers which interceptions began the latest background responses.
 type ProviderSet struct {
-	byName map[string]*Provider
-	// Shared by all requests of all bridges.
-	bodies     *bodyBuffers
-	copies     *copyBuffers
+	byName     map[string]*Provider
+	copies     *copyBuffers // Shared by all requests of all bridges.
 	background *backgroundResponses
 }
 
@@ -22,9 +20,9 @@ type ProviderSet struct {
 // it serves nothing.
 func NewProviderSet(providers ...Provider) (*ProviderSet, error) {
 	set := &ProviderSet{
-		byName: make(map[string]*Provider, len(providers)), bodies: newBodyBuffers(), copies: &copyBuffers{}, background: &backgroundResponses{},
+		byName: make(map[string]*Provider, len(providers)), copies: &copyBuffers{}, background: &backgroundResponses{},
 	}
-	for _, provider := range providers {
+	for _, provider := range NewMemory(0).Share(providers) {
 		if provider.name == "" {
 			return nil, fmt.Errorf("a provider without a name: make providers with their constructors")
 		}

@@ -46,6 +46,11 @@ func routing(t testing.TB, log io.Writer, entries map[string][]string) (*Request
 	return NewRequestBridge(set, noRecords{}, BridgeOptions{APIKeyID: "key-1", Logger: slog.Make(slogjson.Sink(log))}), up
 }
 
+// asAda returns the request as one of a user.
+func asAda(r *http.Request) *http.Request {
+	return r.WithContext(AsActor(r.Context(), Actor{ID: "ada"}))
+}
+
 // TestRoutes is about what goes upstream without an entry of the configuration.
 func TestRoutes(t *testing.T) {
 	passed := []string{
@@ -65,7 +70,7 @@ func TestRoutes(t *testing.T) {
 		bridge, up := routing(t, io.Discard, nil)
 		method, target, _ := strings.Cut(request, " ")
 		w := httptest.NewRecorder()
-		bridge.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+		bridge.ServeHTTP(w, asAda(httptest.NewRequest(method, target, nil)))
 		_, below, _ := strings.Cut(target[1:], "/")
 		if want := []string{method + " /" + below}; w.Code != http.StatusOK || !slices.Equal(up.requests, want) {
 			t.Errorf("%s: status %d, sent %q, want %q", request, w.Code, up.requests, want)
@@ -133,7 +138,7 @@ func TestRoutes(t *testing.T) {
 		bridge, up := routing(t, io.Discard, nil)
 		method, target, _ := strings.Cut(test.request, " ")
 		w := httptest.NewRecorder()
-		bridge.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+		bridge.ServeHTTP(w, asAda(httptest.NewRequest(method, target, nil)))
 		quoted := "passthrough: [" + strings.ReplaceAll(`"`+test.entry+`"]`, `"`, `\"`)
 		named := strings.Contains(w.Body.String(), "passthrough:")
 		if w.Code != test.status || named != (test.entry != "") || method != "HEAD" && named && !strings.Contains(w.Body.String(), quoted) {
@@ -164,7 +169,7 @@ func TestEntryOpens(t *testing.T) {
 		entry := bridge.providers.byName[name].openingEntry(method, "/"+below)
 		opened, up := routing(t, io.Discard, map[string][]string{name: {entry}})
 		w := httptest.NewRecorder()
-		opened.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+		opened.ServeHTTP(w, asAda(httptest.NewRequest(method, target, nil)))
 		if want := []string{method + " /" + below}; w.Code != http.StatusOK || !slices.Equal(up.requests, want) {
 			t.Errorf("%s with %q: status %d, sent %q, want %q", request, entry, w.Code, up.requests, want)
 		}
@@ -225,7 +230,7 @@ func TestMethodOverride(t *testing.T) {
 		for _, name := range []string{"X-HTTP-Method-Override", "X-Http-Method", "x-method-override", "X_HTTP_Method_Override"} {
 			bridge, up := routing(t, io.Discard, map[string][]string{"openai": {"GET /v1/files"}})
 			for value, status := range map[string]int{"DELETE": 400, "get": 200} {
-				w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, target, nil)
+				w, r := httptest.NewRecorder(), asAda(httptest.NewRequest(http.MethodGet, target, nil))
 				r.Header[http.CanonicalHeaderKey(name)] = []string{value}
 				bridge.ServeHTTP(w, r)
 				if w.Code != status {
@@ -252,8 +257,7 @@ func TestPassThroughLine(t *testing.T) {
 		"/openai/v1/vector_stores/secret-id/closed": "",
 	} {
 		log.Reset()
-		r := httptest.NewRequest(http.MethodGet, target, nil)
-		bridge.ServeHTTP(httptest.NewRecorder(), r.WithContext(AsActor(r.Context(), Actor{ID: "ada"})))
+		bridge.ServeHTTP(httptest.NewRecorder(), asAda(httptest.NewRequest(http.MethodGet, target, nil)))
 		if strings.Contains(log.String(), "secret") || strings.Count(log.String(), "\n") != 1 {
 			t.Errorf("%s: logged %s", target, &log)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/contentcoding"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/upstream"
 )
 
@@ -28,31 +31,80 @@ type storedResponse struct {
 // follow makes an answer be read along. It is a function for [net/http/httputil.ReverseProxy.ModifyResponse]. An answer
 // that is no stream is read whole first, as that of a recorded request is.
 func (s *storedResponse) follow(answer *http.Response) error {
-	if answer.StatusCode != http.StatusOK {
+	if answer.StatusCode != http.StatusOK || answer.Request.Method == http.MethodHead {
 		return nil
 	}
 	round := newRound(answerHead{
 		status: answer.StatusCode, coding: codingOf(answer.Header), isStream: showsStream(answer),
 		span: trace.SpanFromContext(context.Background()), // The request has a span of its own.
-	}, s.to.route.stored.Track())
+	}, s.to.route.stored.Track(), s.to.provider.memory)
 	if round.isStream {
 		answer.Body = &storedStream{ReadCloser: answer.Body, response: s, round: round}
 		return nil
 	}
 	defer round.close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, mostRead+1))
+	whole, err := readStored(answer, s.to.provider.memory)
 	if err != nil {
-		return upstream.Failure(err)
-	}
-	whole := replacedBody{Reader: bytes.NewReader(body), Closer: answer.Body}
-	if len(body) > mostRead {
-		whole.Reader = io.MultiReader(whole.Reader, answer.Body)
-	} else {
-		round.read(body)
-		err = s.record(round)
+		return err
 	}
 	answer.Body = whole
-	return err
+	if !whole.ended {
+		return nil // It is passed on unread.
+	}
+	done, err := s.to.provider.memory.Turn(s.ctx, contentcoding.Expected(round.coding, whole.bytes))
+	if err != nil {
+		return noTurn(err)
+	}
+	defer done()
+	round.read(whole.bytes)
+	return s.record(round)
+}
+
+// storedBody is a body that has been read, or the beginning of one that is too large for that.
+type storedBody struct {
+	io.Reader
+
+	bytes []byte // What has been read.
+	ended bool   // That is all.
+	rest  io.ReadCloser
+	pool  *memory.Pool
+}
+
+// readStored reads the body of an answer. If there is no memory for it at the moment, the client is told to ask again:
+// what was not read would not be recorded. The caller closes the result instead of the answer's body.
+func readStored(answer *http.Response, pool *memory.Pool) (*storedBody, error) {
+	expected := answer.ContentLength + 1 // One byte more, so that Read finds the end without a larger buffer.
+	data, err := pool.Lend(expected)
+	for err == nil && len(data) <= mostRead {
+		if len(data) == cap(data) {
+			larger, full := pool.Grow(data, expected)
+			if full != nil {
+				err = full
+				break
+			}
+			data = larger
+		}
+		var n int
+		n, err = answer.Body.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+	}
+	if err != nil && !isEnd(err) && !errors.Is(err, memory.ErrNever) {
+		pool.TakeBack(data)
+		if refusal := noMemory(err); refusal != nil {
+			return nil, refusal
+		}
+		return nil, upstream.Failure(err)
+	}
+	return &storedBody{
+		Reader: io.MultiReader(bytes.NewReader(data), answer.Body), bytes: data, ended: isEnd(err), rest: answer.Body, pool: pool,
+	}, nil
+}
+
+// Close implements [io.Closer].
+func (b *storedBody) Close() error {
+	b.pool.TakeBack(b.bytes)
+	b.bytes = nil
+	return b.rest.Close()
 }
 
 // showsStream reports whether an answer is a stream: it says so, or was asked for as one and does not say that it is
@@ -60,12 +112,6 @@ func (s *storedResponse) follow(answer *http.Response) error {
 func showsStream(answer *http.Response) bool {
 	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	return media == "text/event-stream" || answer.Request.URL.Query().Get("stream") == "true" && media != "application/json"
-}
-
-// replacedBody is a body whose bytes come from another place than the one that is closed.
-type replacedBody struct {
-	io.Reader
-	io.Closer
 }
 
 // storedStream is the body of an answer that is a stream.
