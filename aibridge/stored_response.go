@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -49,15 +48,26 @@ func (s *storedResponse) follow(answer *http.Response) error {
 	}
 	answer.Body = whole
 	if !whole.ended {
-		return nil // It is passed on unread.
+		s.warnUnread()
+		return nil
 	}
-	done, err := s.to.provider.memory.Turn(s.ctx, contentcoding.Expected(round.coding, whole.bytes))
+	// The answer has been paid for, so it waits for its turn even if the client has left.
+	done, err := s.to.provider.memory.Turn(context.WithoutCancel(s.ctx), contentcoding.Expected(round.coding, whole.bytes))
 	if err != nil {
-		return noTurn(err)
+		s.warnUnread()
+		return nil
 	}
 	defer done()
 	round.read(whole.bytes)
+	if round.unread {
+		s.warnUnread()
+	}
 	return s.record(round)
+}
+
+func (s *storedResponse) warnUnread() {
+	s.bridge.options.Logger.Warn(s.ctx, "a stored response was passed on unread: it is too large, or there is no memory for it",
+		slog.F("provider", s.to.provider.name))
 }
 
 // storedBody is a body that has been read, or the beginning of one that is too large for that.
@@ -70,16 +80,18 @@ type storedBody struct {
 	pool  *memory.Pool
 }
 
-// readStored reads the body of an answer. If there is no memory for it at the moment, the client is told to ask again:
-// what was not read would not be recorded. The caller closes the result instead of the answer's body.
+// readStored reads the body of an answer, as far as there is memory for it. The caller closes the result instead of the
+// answer's body.
 func readStored(answer *http.Response, pool *memory.Pool) (*storedBody, error) {
 	expected := answer.ContentLength + 1 // One byte more, so that Read finds the end without a larger buffer.
 	data, err := pool.Lend(expected)
+	if err != nil {
+		return &storedBody{Reader: answer.Body, rest: answer.Body, pool: pool}, nil
+	}
 	for err == nil && len(data) <= mostRead {
 		if len(data) == cap(data) {
 			larger, full := pool.Grow(data, expected)
 			if full != nil {
-				err = full
 				break
 			}
 			data = larger
@@ -88,11 +100,8 @@ func readStored(answer *http.Response, pool *memory.Pool) (*storedBody, error) {
 		n, err = answer.Body.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
 	}
-	if err != nil && !isEnd(err) && !errors.Is(err, memory.ErrNever) {
+	if err != nil && !isEnd(err) {
 		pool.TakeBack(data)
-		if refusal := noMemory(err); refusal != nil {
-			return nil, refusal
-		}
 		return nil, upstream.Failure(err)
 	}
 	return &storedBody{
