@@ -209,9 +209,9 @@ func TestUnannouncedLengthWithoutAnEnd(t *testing.T) {
 func TestNoGuessedContentType(t *testing.T) {
 	address, _ := bridgeTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Content-Type"] = nil
-		_, _ = io.WriteString(w, map[string]string{"/v1/messages": whole, "/v1/models": `{"data":[]}`}[r.URL.Path])
+		_, _ = io.WriteString(w, map[string]string{"/v1/messages": whole, "/v1/messages/count_tokens": `{"input_tokens":1}`}[r.URL.Path])
 	}))
-	for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+	for _, path := range []string{"/p/v1/messages", "/p/v1/messages/count_tokens"} {
 		response, err := http.Post(address+path, "application/json", strings.NewReader(askWhole))
 		if err != nil {
 			t.Fatal(err)
@@ -231,7 +231,7 @@ func TestNoInformationalAnswerInHTTP10(t *testing.T) {
 		_, _ = io.WriteString(w, whole)
 	}))
 	for protocol, want := range map[string][]int{"HTTP/1.0": {200}, "HTTP/1.1": {103, 200}} {
-		for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+		for _, path := range []string{"/p/v1/messages", "/p/v1/messages/count_tokens"} {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
 			if err != nil {
 				t.Fatal(err)

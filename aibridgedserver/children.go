@@ -44,30 +44,39 @@ func (c *ModelThought) columns() []any {
 	return []any{(*idText)(&c.RecordID), &c.Content, (*[]byte)(&c.Metadata), (*instant)(&c.CreatedAt)}
 }
 
-// loadChildren adds to the interceptions of a page the records that belong to them.
-func loadChildren(ctx context.Context, tx *sql.Tx, page map[uuid.UUID]*Interception) error {
+// loadChildren adds to interceptions the records that belong to them. Parents holds them by the ids under which their
+// records are: their own, and those of background responses.
+func loadChildren(ctx context.Context, tx *sql.Tx, parents map[uuid.UUID][]*Interception) error {
 	var ids []any
-	these := ` WHERE interception_id IN (` + placeholders(&ids, slices.Collect(maps.Keys(page))) + `) ORDER BY created_at, record_id`
+	these := ` WHERE interception_id IN (` + placeholders(&ids, slices.Collect(maps.Keys(parents))) + `) ORDER BY created_at, record_id`
 	err := load(ctx, tx, selectPrompts+these, ids, func(id uuid.UUID, c Prompt) {
-		page[id].Prompts = append(page[id].Prompts, c)
+		for _, i := range parents[id] {
+			i.Prompts = append(i.Prompts, c)
+		}
 	})
 	if err != nil {
 		return err
 	}
 	err = load(ctx, tx, selectTokenUsages+these, ids, func(id uuid.UUID, c TokenUsage) {
-		page[id].TokenUsages = append(page[id].TokenUsages, c)
+		for _, i := range parents[id] {
+			i.TokenUsages = append(i.TokenUsages, c)
+		}
 	})
 	if err != nil {
 		return err
 	}
 	err = load(ctx, tx, selectToolUsages+these, ids, func(id uuid.UUID, c ToolUsage) {
-		page[id].ToolUsages = append(page[id].ToolUsages, c)
+		for _, i := range parents[id] {
+			i.ToolUsages = append(i.ToolUsages, c)
+		}
 	})
 	if err != nil {
 		return err
 	}
 	return load(ctx, tx, selectThoughts+these, ids, func(id uuid.UUID, c ModelThought) {
-		page[id].ModelThoughts = append(page[id].ModelThoughts, c)
+		for _, i := range parents[id] {
+			i.ModelThoughts = append(i.ModelThoughts, c)
+		}
 	})
 }
 

@@ -183,10 +183,12 @@ func placeholder(args *[]any, value any) string {
 	return "$" + strconv.Itoa(len(*args))
 }
 
-const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provider, i.provider_name, i.model, i.client,
+const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provider, i.provider_name,
+	COALESCE(NULLIF(i.model, ''), i.answer_model), i.client,
 	i.client_session_id, i.user_agent, i.correlating_tool_call_id, i.credential_kind,
 	COALESCE(NULLIF(i.end_credential_hint, ''), i.credential_hint), i.metadata, i.request_bytes, i.request_sha256,
-	i.started_at, i.ended_at, i.error_type, i.error_message, i.response_bytes, i.response_sha256`
+	i.started_at, i.ended_at, i.error_type, i.error_message, i.response_bytes, i.response_sha256,
+	i.background_id`
 
 // page returns the next size interceptions behind after, or fewer at the end, and the position of the last. It reads
 // all of them in one transaction, so that each interception and its records fit together.
@@ -195,11 +197,14 @@ func (s *Server) page(
 ) (page []*Interception, last position, err error) {
 	query, args := keyset(selectInterceptions, r, after)
 	query += ` ORDER BY i.started_at, i.id LIMIT ` + placeholder(&args, size)
-	parents := make(map[uuid.UUID]*Interception, size)
+	parents := make(map[uuid.UUID][]*Interception, size)
 	err = inTx(ctx, s.db.Reader, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
 		err := each(ctx, tx, query, args, func(rows *sql.Rows) error {
-			id, interception, err := scanInterception(rows)
-			page, parents[id] = append(page, interception), interception
+			id, interception, background, err := scanInterception(rows)
+			page, parents[id] = append(page, interception), append(parents[id], interception)
+			if background.Valid {
+				parents[background.UUID] = append(parents[background.UUID], interception)
+			}
 			last = position{interception.StartedAt.UnixMicro(), id}
 			return err
 		})
@@ -214,21 +219,22 @@ func (s *Server) page(
 	return page, last, err
 }
 
-func scanInterception(rows *sql.Rows) (uuid.UUID, *Interception, error) {
-	i := &Interception{
+// scanInterception returns the interception of a row, with its id and that of the background response that it began.
+func scanInterception(rows *sql.Rows) (id uuid.UUID, i *Interception, background uuid.NullUUID, err error) {
+	i = &Interception{
 		Prompts: []Prompt{}, TokenUsages: []TokenUsage{}, ToolUsages: []ToolUsage{}, ModelThoughts: []ModelThought{},
 	}
-	var id, initiator uuid.UUID
+	var initiator uuid.UUID
 	var ended sql.NullInt64
 	var request, response []byte
-	err := rows.Scan(&id, &initiator, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model, &i.Client, &i.ClientSessionID,
+	err = rows.Scan(&id, &initiator, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model, &i.Client, &i.ClientSessionID,
 		&i.UserAgent, &i.CorrelatingToolCallID, &i.CredentialKind, &i.CredentialHint, (*[]byte)(&i.Metadata),
 		&i.RequestBytes, &request, (*instant)(&i.StartedAt), &ended, &i.ErrorType, &i.ErrorMessage, &i.ResponseBytes,
-		&response)
+		&response, &background)
 	i.ID, i.InitiatorID = id.String(), initiator.String()
 	i.EndedAt = timeOrNil(ended)
 	i.RequestSHA256, i.ResponseSHA256 = hexOrNil(request), hexOrNil(response)
-	return id, i, err
+	return id, i, background, err
 }
 
 // loadInitiators adds to the interceptions of a page the names of their initiators.

@@ -31,6 +31,8 @@ type providerConfig struct {
 	BaseURL  string   `yaml:"base_url"`
 	Keys     []string `yaml:"keys"`
 	Disabled bool     `yaml:"disabled"`
+	// Passthrough are entries of [aibridge.ProviderOptions.Passthrough].
+	Passthrough []string `yaml:"passthrough"`
 
 	// literalKey is the key of demo, which belongs to no account. No file can set it.
 	literalKey string
@@ -129,7 +131,7 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 	if err != nil {
 		return aibridge.Provider{}, fmt.Errorf("provider %q: keys: %w", p.Name, err)
 	}
-	shared.BaseURL, shared.Key, shared.Disabled = p.BaseURL, key, p.Disabled
+	shared.BaseURL, shared.Key, shared.Disabled, shared.Passthrough = p.BaseURL, key, p.Disabled, p.Passthrough
 	return constructor(p.Name, shared)
 }
 

@@ -16,6 +16,7 @@ package rederive
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,9 +30,11 @@ import (
 
 // The formats that an exchange can have.
 const (
-	FormatMessages  = "messages"
-	FormatChat      = "chat"
-	FormatResponses = "responses"
+	FormatMessages   = "messages"
+	FormatChat       = "chat"
+	FormatResponses  = "responses"
+	FormatCompact    = "compact"
+	FormatEmbeddings = "embeddings"
 )
 
 const (
@@ -130,7 +133,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
-	fields, err := readRequest(body)
+	fields, err := readRequest(body, format.insteadOfModel)
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
@@ -139,7 +142,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	answer := readAnswer(exchange, format, string(fields["stream"]) == "true")
 
 	facts := Facts{
-		Model:                 name(fields.text("model")),
+		Model:                 name(cmp.Or(fields.text("model"), answer.model)),
 		Client:                client.Name,
 		ClientSessionID:       name(client.session(exchange.RequestHeader, fields)),
 		UserAgent:             name(exchange.RequestHeader.Get("User-Agent")),
@@ -150,6 +153,10 @@ func Derive(exchange Exchange) (Facts, error) {
 		Thoughts:              answer.thoughtRecords(),
 		Ended:                 answer.ended(),
 	}
+	if answer.goesOn(exchange.Format == FormatResponses && string(fields["background"]) == "true") {
+		// What it does is recorded when its final state is read.
+		facts.TokenUsages, facts.ToolUsages, facts.Thoughts = nil, nil, nil
+	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
 	return facts, nil
 }
@@ -159,13 +166,19 @@ type format struct {
 	request func(object) request
 	stream  func([]event) reading
 	body    func(object) reading
+	// insteadOfModel are the members that can have the model in the place of the member model.
+	insteadOfModel []string
 }
 
 func formats() map[string]format {
 	return map[string]format{
-		FormatMessages:  {request: messagesRequest, stream: messagesStream, body: messagesBody},
-		FormatChat:      {request: chatRequest, stream: chatStream, body: chatBody},
-		FormatResponses: {request: responsesRequest, stream: responsesStream, body: responsesBody},
+		FormatMessages: {messagesRequest, messagesStream, messagesBody, []string{"thread", "models", "preset"}},
+		FormatChat:     {chatRequest, chatStream, chatBody, []string{"thread", "models", "preset"}},
+		FormatResponses: {responsesRequest, responsesStream, responsesBody, []string{
+			"prompt", "previous_response_id", "conversation", "agent", "agent_reference", "models", "preset",
+		}},
+		FormatCompact:    {compactRequest, responsesStream, compactBody, []string{"input", "previous_response_id"}},
+		FormatEmbeddings: {embeddingsRequest, embeddingsStream, embeddingsBody, []string{"input"}},
 	}
 }
 

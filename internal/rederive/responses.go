@@ -90,10 +90,37 @@ func responsesBody(body object) reading {
 	return a
 }
 
+// compactRequest reads a request to compact a conversation.
+func compactRequest(fields object) request {
+	asked := responsesRequest(fields)
+	asked.generated = true
+	return asked
+}
+
+// compactBody reads a compacted conversation. Its items were made before.
+func compactBody(body object) reading {
+	if body.text("object") != "response.compaction" {
+		return responsesBody(body)
+	}
+	kept := object{}
+	for name, value := range body {
+		if name != "output" {
+			kept[name] = value
+		}
+	}
+	a := reading{figureNames: responsesFigures()}
+	a.response(kept, &responsesItems{})
+	return a
+}
+
 // response notes the contents of a response object, which holds the answer so far.
 func (a *reading) response(response object, items *responsesItems) {
 	a.id, a.model = cmp.Or(response.text("id"), a.id), cmp.Or(response.text("model"), a.model)
 	a.tier = cmp.Or(response.text("service_tier"), a.tier)
+	a.status = cmp.Or(response.text("status"), a.status)
+	if response["background"] != nil {
+		a.background = string(response["background"]) == "true"
+	}
 	a.figures.add(response.object("usage"))
 	for i, item := range response.objects("output") {
 		items.finish(a, int64(i), item)

@@ -16,9 +16,12 @@ type tracker struct {
 	payloads wire.Payloads
 	answer   wire.Answer // Without the parts that have a field below.
 	ended    bool        // response.completed or .incomplete came.
-	tier     string
-	usage    usage
-	items    *items
+	// compaction says that the answer is a compacted conversation, whose items were made before.
+	compaction bool
+	status     string // The response's, as it was reported last.
+	tier       string
+	usage      usage
+	items      *items
 }
 
 func (t *tracker) Observe(event sse.Event) {
@@ -78,9 +81,11 @@ func (t *tracker) readOther(kind string, object gjson.Result) bool {
 	if strings.HasPrefix(kind, "response.") || kind == "ping" || kind == "keepalive" {
 		return true
 	}
-	if object.Get("object").Str == "response" {
+	if name := object.Get("object").Str; name == "response" || name == "response.compaction" {
+		t.compaction = name != "response"
 		t.readResponse(object)
 		t.answer.Terminal = true
+		t.answer.Unfinished = t.status == "queued" || t.status == "in_progress"
 		return true
 	}
 	failure, failed := wire.ReadFailure(kind, object)
@@ -105,6 +110,10 @@ func (t *tracker) readResponse(response gjson.Result) {
 			keepLast(&t.answer.Model, value)
 		case "service_tier":
 			keepLast(&t.tier, value)
+		case "status":
+			keepLast(&t.status, value)
+		case "background":
+			t.answer.Background = value.Type == gjson.True
 		case "usage":
 			t.usage.read(value)
 		case "error":
@@ -115,7 +124,9 @@ func (t *tracker) readResponse(response gjson.Result) {
 				t.fail(failure)
 			}
 		case "output":
-			t.readOutput(value)
+			if !t.compaction {
+				t.readOutput(value)
+			}
 		}
 		return true
 	})
