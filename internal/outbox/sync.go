@@ -95,16 +95,27 @@ func (q *Queue) requestSync() Commit {
 func (q *Queue) syncLoop() {
 	defer close(q.synced)
 	defer q.timer.Stop()
-	for {
+	stock := stoppedTimer()
+	defer stock.Stop()
+	for behind := false; ; {
 		select {
 		case <-q.asked:
 			runtime.Gosched() // The goroutines that the last sync released can append their next entries first, and share this sync.
 		case <-q.timer.C:
+		case <-stock.C:
+			behind = false
+			q.noteStock()
+			continue
 		case <-q.closed:
 			q.sync()
+			q.noteStock()
 			return
 		}
 		q.sync()
+		if !behind {
+			behind = true
+			stock.Reset(stockDelay)
+		}
 	}
 }
 
@@ -121,6 +132,9 @@ func (q *Queue) sync() {
 	if err == nil {
 		q.settle(end, unsynced, true)
 		q.reach(end)
+		if unnamed {
+			q.noteStock()
+		}
 	} else {
 		err = q.abandon(err)
 	}
@@ -154,6 +168,9 @@ func (q *Queue) settle(end place, segments []*segment, synced bool) {
 	q.mu.Lock()
 	for _, s := range segments {
 		s.lasting = s.lasting || synced
+		if synced {
+			s.synced = min(s.end(), end.position)
+		}
 	}
 	q.unsynced = slices.DeleteFunc(q.unsynced, func(s *segment) bool {
 		if s.end() > end.position || !slices.Contains(segments, s) {
@@ -230,7 +247,7 @@ func (q *Queue) rewrite(begin, end place) (*segment, error) {
 		_ = q.files.Remove(q.segmentPath(s))
 		return nil, err
 	}
-	s.lasting = true
+	s.lasting, s.synced = true, end.position
 	if missing > 0 {
 		return s, fmt.Errorf("%d bytes could not be read again", missing)
 	}
@@ -276,6 +293,9 @@ func (q *Queue) replace(begin place, s *segment) {
 	q.segments = append(q.segments, s)
 	q.active = s
 	q.mu.Unlock()
+	if err := q.takeLastingStock(); err != nil {
+		q.complain("outbox inventory cannot be written: segments may count as missing that are not", err)
+	}
 	for _, old := range gone {
 		_ = q.files.Remove(q.segmentPath(old))
 	}
