@@ -80,6 +80,7 @@ func newServeCommand(s *settings) *cobra.Command {
 		"what to do when --records-limit is reached: refuse requests, or go-on without records")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
+	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response to this directory, credentials redacted")
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")

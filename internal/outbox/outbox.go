@@ -162,6 +162,9 @@ type Queue struct {
 	oldest     int64 // When the first entry after read was appended, as far as known.
 	emptied    chan struct{}
 	flushing   int                  // How many wait in Flushed.
+	refused    int64                // How large the last entries were that MaxBytes had no room for.
+	halfFull   int64                // Since when more than half of MaxBytes is pending; zero: it is not.
+	unsafe     bool                 // The last sync failed.
 	full       bool                 // The disk had no room at the last try, or not for all of the reserve.
 	freed      bool                 // A segment was removed since the reserve was last looked at: see admit.
 	complained map[string]time.Time // When a failure was logged last, by the message.
@@ -262,6 +265,7 @@ func (q *Queue) start() (err error) {
 	if q.reserve, err = openReserve(q.files, q.dir, q.options.ReserveBytes); err != nil {
 		return err
 	}
+	q.noteFill(q.now())
 	q.appending.Lock()
 	defer q.appending.Unlock()
 	// The first segment is made now and not by the first Append, so that a disk on which no file can be made is noticed

@@ -131,6 +131,7 @@ func (q *Queue) sync() {
 	err := q.syncFiles(unsynced, unnamed)
 	if err == nil {
 		q.settle(end, unsynced, true)
+		q.noteSafe(true)
 		q.reach(end)
 		if unnamed {
 			q.noteStock()
@@ -159,6 +160,13 @@ func (q *Queue) syncFiles(segments []*segment, unnamed bool) error {
 		return q.files.SyncDir(q.dir)
 	}
 	return nil
+}
+
+// noteSafe notes whether the last sync succeeded, or else what was written in its place.
+func (q *Queue) noteSafe(safe bool) {
+	q.mu.Lock()
+	q.unsafe = !safe
+	q.mu.Unlock()
 }
 
 // settle notes that everything before end, in these segments, needs no sync any more, and whether the disk made it
@@ -219,6 +227,7 @@ func (q *Queue) abandon(cause error) error {
 		q.replace(begin, again)
 	}
 	q.reach(end) // Not earlier: entries in a segment that is given up may not be there any more.
+	q.noteSafe(err == nil)
 	if err != nil {
 		err = fmt.Errorf("%w: sync: %w; then: %w", ErrFailed, cause, err)
 		q.complain("records may not outlive this machine", err)
