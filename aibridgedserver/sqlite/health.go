@@ -79,7 +79,7 @@ func (h *health) Writable(ctx context.Context) (err error) {
 		return err
 	}
 	db, err := connect(h.path, 1, url.Values{
-		"mode": {"rw"}, "_txlock": {"immediate"}, "_synchronous": {"NORMAL"},
+		"_txlock": {"immediate"}, "_synchronous": {"NORMAL"},
 		"_busy_timeout": {strconv.FormatInt(probePatience.Milliseconds(), 10)},
 	})
 	if err != nil {

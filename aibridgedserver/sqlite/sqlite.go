@@ -141,12 +141,14 @@ func settle(ctx context.Context, writer *sql.DB) error {
 	}
 }
 
-// connect returns a pool of at most size connections. Idle ones stay open.
+// connect returns a pool of at most size connections to a file that exists. Idle ones stay open. None of them makes the
+// file: a pool opens connections when it needs them, and the file may have been deleted by then.
 func connect(path string, size int, options url.Values) (*sql.DB, error) {
 	if !options.Has("_busy_timeout") {
 		options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
 	}
 	options.Set("_dqs", "false")
+	options.Set("mode", "rw")
 	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
 	connector, err := sqlite.NewConnector(name.String())
 	if err != nil {

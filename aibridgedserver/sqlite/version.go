@@ -53,7 +53,7 @@ func versionOf(ctx context.Context, file string) (version int64, err error) {
 	if _, err := os.Stat(file); err != nil {
 		return 0, nil // It is made next, or that says what is wrong with it.
 	}
-	db, err := connect(file, 1, url.Values{"_query_only": {"on"}, "mode": {"rw"}})
+	db, err := connect(file, 1, url.Values{"_query_only": {"on"}})
 	if err != nil {
 		return 0, err
 	}

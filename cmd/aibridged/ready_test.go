@@ -253,6 +253,10 @@ func TestNewDatabase(t *testing.T) {
 			s := serveHere(t)
 			token := newToken(t, s.data)
 			db := settings{dataDir: s.data}.database()
+			if status, answer := s.ask(t, "/anthropic/v1/messages", token, helloBody); status != 200 {
+				t.Fatal(status, answer)
+			}
+			s.flushed(t)
 			check(t, os.Rename(db, db+".kept")) // From here on nothing is delivered.
 			if status, answer := s.ask(t, "/anthropic/v1/messages", token, helloBody); status != 200 {
 				t.Fatal(status, answer)
