@@ -175,7 +175,7 @@ func explain(err error) error {
 	case sqlitelib.SQLITE_READONLY, sqlitelib.SQLITE_CANTOPEN:
 		return fmt.Errorf("%w; let this user write to the file and its directory, or choose another path", err)
 	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:
-		return fmt.Errorf("%w; another program has held it locked for %v: stop that program, or wait until it is done, and start again", err, busyTimeout)
+		return fmt.Errorf("%w; another process has held it locked for %v: stop it, or wait until it is done, and start again", err, busyTimeout)
 	default:
 		return err
 	}
