@@ -66,6 +66,14 @@ func (d Database) Close() error {
 	return errors.Join(err, d.Reader.Close(), d.Writer.Close())
 }
 
+// intact returns errNotIntact if what was committed up to now may have no lasting place.
+func (d Database) intact() error {
+	if d.Health != nil && d.Health.Intact() != nil {
+		return errNotIntact
+	}
+	return nil
+}
+
 // inTx runs do in a transaction, and commits it if do succeeds.
 func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, options)
@@ -97,8 +105,8 @@ func inTurn(ctx context.Context, db Database, do func(context.Context, *sql.Tx) 
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx = context.WithoutCancel(ctx)
 	err = inTx(ctx, conn, nil, func(tx *sql.Tx) error { return do(ctx, tx) })
-	if err == nil && db.Health != nil && db.Health.Intact() != nil {
-		err = errNotIntact
+	if err == nil {
+		err = db.intact()
 	}
 	return err
 }
