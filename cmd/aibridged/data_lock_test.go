@@ -111,8 +111,8 @@ func TestServeBesideOlder(t *testing.T) {
 // TestSecondGatewayChangesNothing starts a second gateway, without providers, on the directory of each kind of gateway:
 // it is refused, and the database still names the providers of the first.
 func TestSecondGatewayChangesNothing(t *testing.T) {
-	for _, durability := range []string{"sync", "memory"} {
-		for _, second := range []string{"sync", "memory"} {
+	for _, durability := range []string{"sync", "kernel", "memory"} {
+		for _, second := range []string{"sync", "kernel", "memory"} {
 			t.Run(durability+" "+second, func(t *testing.T) {
 				s := serveHere(t, "--durability", durability)
 				checkRefused(t, settings{dataDir: s.data}, "in use by process", "--durability", second)

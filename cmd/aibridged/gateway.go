@@ -25,7 +25,9 @@ import (
 type gateway struct {
 	lock      *aibridged.RecordsLock // Nil where the system has no locks.
 	control   *store
+	watch     *databaseWatch
 	retention *retention // Nil where records are kept for ever.
+	ready     *readiness
 	server    *aibridged.Server
 	http      *http.Server
 	observers *observers
@@ -71,6 +73,7 @@ type gatewayOptions struct {
 	observers   observerOptions
 	records     aibridged.RecordOptions // Without a directory: in the data directory.
 	keepRecords time.Duration           // Zero: for ever.
+	newDatabase bool                    // Make a database also where an earlier gateway had one.
 	memory      int64                   // In bytes; zero: see [aibridge.NewMemory].
 	digests     bool                    // Record digests of bodies. They are also recorded if exchanges are kept.
 	logger      slog.Logger
@@ -80,6 +83,7 @@ type gatewayOptions struct {
 // newGateway makes a gateway. It does not listen; serve does.
 func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
 	g, logger := &gateway{}, options.logger
+	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close(ctx))
@@ -94,9 +98,15 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if g.lock, err = lockData(s); err != nil {
 		return nil, err
 	}
+	if !options.newDatabase {
+		if err := checkDatabase(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
 		return nil, err
 	}
+	g.watch = watchDatabase(g.control.db.Health, s.database(), logger.Named("control"))
 	if options.keepRecords > 0 {
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
@@ -205,17 +215,24 @@ func (g *gateway) handler(registry *prometheus.Registry) http.Handler {
 		case "/healthz":
 			writeHealth(w, http.StatusOK, "ok")
 		case "/readyz":
-			if !g.draining.Load() && g.control.db.Reader.PingContext(r.Context()) == nil {
-				writeHealth(w, http.StatusOK, "ready")
-			} else {
-				writeHealth(w, http.StatusServiceUnavailable, "not ready")
-			}
+			g.ready.ServeHTTP(w, r)
 		case "/metrics":
 			metrics.ServeHTTP(w, r)
 		default:
 			g.server.ServeHTTP(w, r)
 		}
 	})
+}
+
+// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
+func (g *gateway) notReady(ctx context.Context) error {
+	if g.draining.Load() {
+		return errors.New("it is shutting down")
+	}
+	if err := g.control.db.Health.Writable(ctx); err != nil {
+		return err
+	}
+	return g.server.Ready()
 }
 
 func writeHealth(w http.ResponseWriter, status int, text string) {
@@ -246,7 +263,8 @@ func (g *gateway) serve(ctx context.Context, listener net.Listener) error {
 }
 
 // close refuses new requests, waits for running ones and then for their records, closes the database, and lets other
-// gateways use the data directory. Ctx bounds the waiting.
+// gateways use the data directory. Ctx bounds the waiting, also where a call to the disk hangs: close then fails a moment
+// after ctx has ended, and the end of the process does the rest.
 func (g *gateway) close(ctx context.Context) error {
 	g.draining.Store(true)
 	var errs []error
@@ -256,12 +274,40 @@ func (g *gateway) close(ctx context.Context) error {
 	if g.http != nil {
 		errs = append(errs, g.http.Shutdown(ctx))
 	}
+	released := make(chan error, 1)
+	go func() { released <- g.release() }()
+	select {
+	case err := <-released:
+		return errors.Join(append(errs, err)...)
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(stuckGrace)
+	defer timer.Stop()
+	select {
+	case err := <-released:
+		errs = append(errs, err)
+	case <-timer.C:
+		errs = append(errs, errors.New("the database cannot be closed: the disk does not answer"))
+	}
+	return errors.Join(errs...)
+}
+
+// stuckGrace is how much longer than its context close waits for the disk.
+const stuckGrace = 2 * time.Second
+
+// release closes what writes to the disk.
+func (g *gateway) release() error {
 	if g.observers != nil {
 		g.observers.close()
 	}
 	if g.retention != nil {
 		g.retention.close()
 	}
+	if g.watch != nil {
+		g.watch.close()
+	}
+	g.ready.wait()
+	var errs []error
 	if g.control != nil {
 		errs = append(errs, g.control.Close())
 	}

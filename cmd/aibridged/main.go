@@ -46,6 +46,9 @@ func (s settings) records() string { return filepath.Join(s.dataDir, "records") 
 func (s settings) existing() error {
 	_, err := os.Stat(s.database())
 	if errors.Is(err, os.ErrNotExist) {
+		if trace, err := s.trace(); err == nil && trace != "" {
+			return nil // What opens the database says that it is missing.
+		}
 		return fmt.Errorf("no gateway has used the data directory %s yet: start `aibridged serve` there, or name another with --data-dir", s.dataDir)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -88,6 +89,7 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.Int64Var(&options.memory, "memory", 0, "how many `bytes` the bodies of requests and answers may take together; 0 means a quarter of what the process may use")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
+	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response to this directory, credentials redacted")
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")
@@ -98,7 +100,7 @@ func newServeCommand(s *settings) *cobra.Command {
 // limitMemory tells the garbage collector how much memory there is, unless GOMEMLIMIT says so: three quarters of what the
 // process may use. The rest is for what is not the collector's, of which SQLite has the most.
 func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(memory.Available() / 4 * 3)
 	}
 }
@@ -114,6 +116,9 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 		// A gateway's heap is small and nearly all of it soon garbage. Collecting it less often costs some megabytes
 		// and saves a tenth of the CPU time.
 		debug.SetGCPercent(400)
+	}
+	if options.memory == 0 {
+		options.memory = memory.Available() / 4
 	}
 	limitMemory()
 	// The port comes first: a gateway that cannot listen should not open its database.

@@ -37,7 +37,7 @@ func (s storedRecords) Ended(ctx context.Context, since time.Time) iter.Seq2[ver
 
 // Lookup implements [verify.Records].
 func (s storedRecords) Lookup(ctx context.Context, id uuid.UUID) (started, ended bool, err error) {
-	for interception, err := range s.server.Interceptions(ctx, aibridgedserver.InterceptionFilter{ID: id.String()}) {
+	for interception, err := range s.server.Outlines(ctx, aibridgedserver.InterceptionFilter{ID: id.String()}) {
 		if err != nil {
 			return false, false, err
 		}
