@@ -24,13 +24,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bo
 		return newBody(nil, nil), nil
 	}
 	controller := http.NewResponseController(w)
+	rate := newBodyRate(time.Now(), limits.RequestBodyIdle)
 	data := buffers.lend(r.ContentLength + 1) // One byte more, so that Read finds the end without a larger buffer.
 	for {
 		if len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
 		}
-		_ = controller.SetReadDeadline(time.Now().Add(limits.RequestBodyIdle))
+		_ = controller.SetReadDeadline(rate.deadline(time.Now()))
 		n, err := r.Body.Read(data[len(data):cap(data)])
+		rate.add(time.Now(), n)
 		data = data[:len(data)+n]
 		switch {
 		case int64(len(data)) > limits.RequestBody:
