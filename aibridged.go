@@ -82,7 +82,8 @@ type Server struct {
 	disconnect context.CancelFunc
 	loop       sync.WaitGroup
 
-	records *recording.Queue
+	records   *recording.Queue
+	strangers *strangers
 
 	mu       sync.Mutex
 	client   DRPCClient    // Guarded by mu; nil while there is no connection.
@@ -136,7 +137,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	}
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
-		changed: make(chan struct{}), closed: make(chan struct{}),
+		strangers: newStrangers(), changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
 	s.dialing, s.stopDial = context.WithCancel(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
@@ -36,10 +37,13 @@ const (
 // ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it. It finds out who is asking, and hands
 // the request, without the gateway's own credentials, to that user's bridge.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ingress.EndConnection(w, r)
 	ctx, done, ok := s.enter(r.Context())
 	if !ok {
 		w.Header().Set("Connection", "close")
-		s.refuse(w, r, &apierror.Error{Status: http.StatusServiceUnavailable, Text: ErrConnect.Error(), RetryAfter: retryConnect, Cause: errClosed})
+		s.refuse(w, r, &apierror.Error{
+			Status: http.StatusServiceUnavailable, Text: "the gateway is shutting down, try again", RetryAfter: retryConnect, Cause: errClosed,
+		})
 		return
 	}
 	defer done()
@@ -74,11 +78,14 @@ func (s *Server) enter(ctx context.Context) (_ context.Context, done func(), ok 
 // its [aibridge.Caller], below the gateway's root, and without the gateway's own credentials. The request it returns is
 // never nil; the one that it is given stays as it is.
 func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
+	if err := ingress.JudgeHost(r); err != nil {
+		return nil, r, &apierror.Error{Status: http.StatusBadRequest, Text: err.Error()}
+	}
 	presented, keyID, err := presentedBy(r)
 	if err != nil {
 		return nil, r, err
 	}
-	owner, err := s.authorize(r.Context(), &proto.IsAuthorizedRequest{Key: presented.Token, KeyId: keyID})
+	owner, err := s.authorizeCaller(r.Context(), presented.Token, keyID)
 	if err != nil {
 		return nil, r, err
 	}
@@ -164,14 +171,28 @@ type owner struct {
 	Username string
 }
 
-// authorize asks the control plane who a request's token belongs to.
-func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedRequest) (owner, error) {
+// authorizeCaller finds out who a token belongs to, or, for a caller in this process, the key with an id.
+func (s *Server) authorizeCaller(ctx context.Context, token, keyID string) (owner, error) {
+	request := &proto.IsAuthorizedRequest{Key: token, KeyId: keyID}
+	if keyID != "" {
+		return s.authorize(ctx, request, enterFreely)
+	}
+	return s.strangers.authorize(ctx, token, func(enter enterFunc) (owner, error) { return s.authorize(ctx, request, enter) })
+}
+
+// authorize asks the control plane who a request's token belongs to, as soon as enter lets it.
+func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedRequest, enter enterFunc) (owner, error) {
 	client, err := s.clientFor(ctx)
 	if err != nil {
 		return owner{}, unavailable(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, authorizeTimeout)
 	defer cancel()
+	leave, err := enter(ctx)
+	if err != nil {
+		return owner{}, err
+	}
+	defer leave()
 	response, err := s.isAuthorized(ctx, client, request)
 	if err != nil {
 		if ctx.Err() == nil && isRefusal(err) {
