@@ -40,6 +40,10 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 			pr.Out.Header = with.forward(r.Header, to.provider)
 		},
 		Transport: upstream.BareInformational(to.provider.transport),
+		ModifyResponse: func(answer *http.Response) error {
+			withoutOriginsOfUpstream(w.Header(), answer.Header)
+			return nil
+		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			failure := apierror.From(err)
 			if ctx.Err() == nil {

@@ -64,11 +64,14 @@ func (c *connections) watch(server *http.Server) {
 	}
 	next := server.Handler
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Context().Value(beyondLimit{}) == nil || r.URL.Path == "/healthz" {
+		isBeyond := r.Context().Value(beyondLimit{}) != nil
+		if isBeyond {
+			w.Header().Set("Connection", "close")
+		}
+		if !isBeyond || r.URL.Path == "/healthz" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Connection", "close")
 		apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{
 			Status: http.StatusServiceUnavailable, Text: "the gateway has too many connections, try again", RetryAfter: time.Second,
 		})
