@@ -79,7 +79,7 @@ func only() map[string][]string {
 		"github.com/spf13/cobra":          {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":        {"cmd/aibridged"},
 		"github.com/tidwall/gjson":        {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/hashicorp/golang-lru": {"internal/lease", "aibridgedserver"},
+		"github.com/hashicorp/golang-lru": {".", "internal/lease", "aibridgedserver"},
 		"github.com/klauspost/compress":   {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":   {"internal/contentcoding"},
 	}
