@@ -27,6 +27,8 @@ const (
 	// refusalBurst how many at once.
 	refusalRate  = 100
 	refusalBurst = 400
+	// longestTurn is how long a question waits for its turn once there have been more refusals than that.
+	longestTurn = 2 * time.Second
 )
 
 var (
@@ -35,9 +37,9 @@ var (
 )
 
 // strangers bounds what invalid tokens cost the control plane. A refused token is not asked about again for
-// [refusedFor]. All other tokens that were never accepted share a bounded number of questions at a time, and when too
-// many of them are refused, the rest wait for the next second: their requests get a 503. Tokens that were accepted are
-// never held up; the control plane is still asked about each of their requests.
+// [refusedFor]. All other tokens that were never accepted share a bounded number of questions at a time, and once too
+// many of them were refused, they are asked about in turn, [refusalRate] a second; those whose turn would come too late
+// get a 503. Tokens that were accepted are never held up; the control plane is still asked about each of their requests.
 //
 // It holds hashes of tokens, never tokens. It is safe for concurrent use.
 type strangers struct {
@@ -49,6 +51,7 @@ type strangers struct {
 	asked    map[tokenHash]*question              // One for each stranger whose request waits for an answer.
 	budget   float64                              // How many refusals may come at once. It falls below zero by those that were running.
 	filled   time.Time                            // When the budget was filled last.
+	turn     time.Time                            // The last turn that was given out.
 }
 
 type tokenHash [sha256.Size]byte
@@ -100,7 +103,7 @@ func (s *strangers) authorize(ctx context.Context, token string, ask func(enter 
 }
 
 // begin says what to do about a token: nothing if it was refused (err), ask freely if it was accepted (no question), ask
-// as a stranger (a question of ours), or wait for a question that is running.
+// as a stranger (a question of ours), or wait for a question of another request.
 func (s *strangers) begin(hash tokenHash) (q *question, isOurs bool, err error) {
 	now := time.Now()
 	s.mu.Lock()
@@ -114,9 +117,6 @@ func (s *strangers) begin(hash tokenHash) (q *question, isOurs bool, err error) 
 	}
 	if q := s.asked[hash]; q != nil {
 		return q, false, nil
-	}
-	if !s.mayAsk(now) {
-		return nil, false, tooManyStrangers()
 	}
 	q = &question{done: make(chan struct{})}
 	s.asked[hash] = q
@@ -163,25 +163,59 @@ func enterFreely(context.Context) (func(), error) { return func() {}, nil }
 
 // enter waits until a question about a stranger may begin.
 func (s *strangers) enter(ctx context.Context) (leave func(), err error) {
+	leave = func() { <-s.slots }
+	if err := s.takeSlot(ctx); err != nil {
+		return nil, err
+	}
+	wait, err := s.nextTurn()
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	if wait <= 0 {
+		return leave, nil
+	}
+	leave() // Others must not wait for this one's turn.
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	select {
-	case s.slots <- struct{}{}:
+	case <-timer.C:
 	case <-ctx.Done():
 		return nil, unavailable(context.Cause(ctx))
 	}
-	s.mu.Lock()
-	may := s.mayAsk(time.Now())
-	s.mu.Unlock()
-	if !may {
-		<-s.slots
-		return nil, tooManyStrangers()
+	if err := s.takeSlot(ctx); err != nil {
+		return nil, err
 	}
-	return func() { <-s.slots }, nil
+	return leave, nil
 }
 
-// mayAsk reports whether the control plane may be made to refuse another token. The caller holds mu.
-func (s *strangers) mayAsk(now time.Time) bool {
-	s.fill(now)
-	return s.budget >= 1
+func (s *strangers) takeSlot(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return unavailable(context.Cause(ctx))
+	}
+}
+
+// nextTurn returns how long a question must wait: not at all unless too many tokens were refused.
+func (s *strangers) nextTurn() (time.Duration, error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fill(now); s.budget >= 1 {
+		return 0, nil
+	}
+	turn := now
+	if s.turn.After(now) {
+		turn = s.turn
+	}
+	turn = turn.Add(time.Second / refusalRate)
+	if turn.Sub(now) > longestTurn {
+		return 0, tooManyStrangers()
+	}
+	s.turn = turn
+	return turn.Sub(now), nil
 }
 
 // fill adds to the budget what the time since the last call has brought. The caller holds mu.

@@ -206,6 +206,39 @@ func TestFloodOfTokens(t *testing.T) {
 	})
 }
 
+// TestNewUserInAFlood has a hundred clients try tokens that nobody has, each as fast as it is answered, while users come
+// whose tokens the gateway has not seen yet: all of them are served, within the time that a turn may take.
+func TestNewUserInAFlood(t *testing.T) {
+	atDoor(t, func(token string) error {
+		time.Sleep(time.Millisecond)
+		if strings.HasPrefix(token, "good") {
+			return nil
+		}
+		return errors.New("unknown")
+	}, func(t *testing.T, d *door, knock func(string) *httptest.ResponseRecorder) {
+		var all sync.WaitGroup
+		began := time.Now()
+		for i := range 100 {
+			all.Go(func() {
+				for n := 0; time.Since(began) < 20*time.Second; n++ {
+					knock(fmt.Sprintf("bad-%d-%d", i, n))
+				}
+			})
+		}
+		time.Sleep(10 * time.Second)
+		for i := range 5 {
+			asked := time.Now()
+			if w := knock(fmt.Sprintf("good-%d", i)); w.Code != 404 || time.Since(asked) > 3*time.Second {
+				t.Errorf("a new user was answered with %d after %v", w.Code, time.Since(asked))
+			}
+		}
+		all.Wait()
+		if _, others := d.questions("good"); others > 400+100*24+64 {
+			t.Errorf("the control plane was asked %d times", others)
+		}
+	})
+}
+
 // TestManyNewUsers has five thousand users come at once after a restart, with a control plane that takes its time: all
 // are served.
 func TestManyNewUsers(t *testing.T) {
