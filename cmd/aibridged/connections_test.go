@@ -187,6 +187,23 @@ func TestFault054SlowHeads(t *testing.T) {
 	})
 }
 
+// TestFault054ManySlowClients is fault 54 with many clients that never finish the head of their request: others are served
+// at once.
+func TestFault054ManySlowClients(t *testing.T) {
+	inMemory(t, 3000, func(t *testing.T, _ *connections, dial func() net.Conn, _ func()) {
+		for range 2000 {
+			slow := dial()
+			go func() { _, _ = io.WriteString(slow, "POST / HTTP/1.1\r\nHost: gateway\r\nX-Slow: ") }()
+		}
+		began := time.Now()
+		for range 100 {
+			if status, _, _ := askOn(t, dial(), "/"); status != 200 || time.Since(began) > 0 {
+				t.Errorf("%d after %v", status, time.Since(began))
+			}
+		}
+	})
+}
+
 // TestFault060HTTP2 is fault 60 over HTTP/2: a connection beyond the limit gets a 503, and ends.
 func TestFault060HTTP2(t *testing.T) {
 	s := serveHere(t, "--max-connections", "1")
