@@ -85,7 +85,9 @@ func (s *strangers) authorize(ctx context.Context, token string, ask func(enter 
 			return owner{}, err
 		case q == nil:
 			found, err := ask(enterFreely)
-			s.learn(hash, err)
+			if err != nil {
+				s.learn(hash, err)
+			}
 			return found, err
 		case isOurs:
 			return s.ask(ctx, hash, q, ask)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +132,29 @@ func TestAdminOff(t *testing.T) {
 	gateway := lineOf(t, ctx, `listens on (http://\S+)\n  data directory`, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", t.TempDir())
 	if response, _ := send(t, http.MethodGet, gateway.found+"/healthz", "", nil); response.StatusCode != 200 {
 		t.Errorf("healthz: %d", response.StatusCode)
+	}
+	cancel()
+	if err := <-gateway.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestListenersFromFile has a configuration file say what the flags do, and a flag that goes before it.
+func TestListenersFromFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	text := "listen: 127.0.0.1:0\nadmin_listen: 'nowhere'\nadmin_hosts: [metrics.internal]\nmax_connections: 7\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run(t.Context(), "serve", "--config", file, "--data-dir", t.TempDir()); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
+		t.Errorf("the address of the file was not used: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	gateway := lineOf(t, ctx, `for operators +(http://\S+)`, "serve", "--config", file, "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir())
+	response, body := send(t, http.MethodGet, gateway.found+"/metrics", "metrics.internal:4003", nil)
+	if response.StatusCode != 200 || !strings.Contains(body, "\naibridged_connections_max 7\n") {
+		t.Errorf("%d %.300s", response.StatusCode, body)
 	}
 	cancel()
 	if err := <-gateway.ended; err != nil {

@@ -54,7 +54,7 @@ func defaultConnections(descriptors uint64) int {
 // beyondLimit is the key of the context of connections beyond the limit.
 type beyondLimit struct{}
 
-// watch makes a server count its connections and refuse those beyond the limit.
+// watch makes a server count its connections.
 func (c *connections) watch(server *http.Server) {
 	server.ConnContext = c.opened
 	server.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -62,8 +62,11 @@ func (c *connections) watch(server *http.Server) {
 			c.open.Add(-1)
 		}
 	}
-	next := server.Handler
-	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+}
+
+// handler refuses requests on connections beyond the limit.
+func (c *connections) handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		isBeyond := r.Context().Value(beyondLimit{}) != nil
 		if isBeyond {
 			w.Header().Set("Connection", "close")

@@ -204,6 +204,32 @@ func TestFault054ManySlowClients(t *testing.T) {
 	})
 }
 
+// TestFault054UnreadBody is fault 54 with a request whose body never comes and that no handler reads: it is answered, and
+// its connection ends, within half a minute, also beyond the limit of connections.
+func TestFault054UnreadBody(t *testing.T) {
+	for limit, want := range map[int]int{0: 503, 1: 200} {
+		for _, framing := range []string{"Content-Length: 9", "Transfer-Encoding: chunked"} {
+			inMemory(t, limit, func(t *testing.T, c *connections, dial func() net.Conn, _ func()) {
+				conn := dial()
+				began := time.Now()
+				go func() { _, _ = fmt.Fprintf(conn, "POST /x HTTP/1.1\r\nHost: gateway\r\n%s\r\n\r\n", framing) }()
+				reader := bufio.NewReader(conn)
+				response, err := http.ReadResponse(reader, nil)
+				if err != nil || response.StatusCode != want {
+					t.Fatalf("%s: %v, %v, want %d", framing, response, err, want)
+				}
+				_, _ = io.Copy(io.Discard, reader)
+				if took := time.Since(began); took > unreadBody+time.Second {
+					t.Errorf("%s: %d, ended after %v", framing, want, took)
+				}
+				if n := c.open.Load(); n != 0 {
+					t.Errorf("%s: %d connections are open", framing, n)
+				}
+			})
+		}
+	}
+}
+
 // TestFault060HTTP2 is fault 60 over HTTP/2: a connection beyond the limit gets a 503, and ends.
 func TestFault060HTTP2(t *testing.T) {
 	s := serveHere(t, "--max-connections", "1")

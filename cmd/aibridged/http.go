@@ -18,7 +18,7 @@ func newHTTPServer(handler http.Handler, counted *connections, logger slog.Logge
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
-		Handler:           judged(handler),
+		Handler:           judged(counted.handler(handler)),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    256 << 10,
@@ -29,10 +29,17 @@ func newHTTPServer(handler http.Handler, counted *connections, logger slog.Logge
 	return server
 }
 
-// judged returns a handler that refuses requests without a valid Host, on every path.
+// unreadBody is how long net/http may wait for the body of a request that no handler reads.
+const unreadBody = 30 * time.Second
+
+// judged returns a handler that refuses requests without a valid Host, on every path, and bounds how long a body may
+// take that nobody reads. The gateway sets deadlines of its own when it reads one.
 func judged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ingress.EndConnection(w, r)
+		if r.ProtoMajor == 1 && r.ContentLength != 0 { // HTTP/2 waits for no body.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadBody)) // All connections have deadlines.
+		}
 		if err := ingress.JudgeHost(r); err != nil {
 			apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{Status: http.StatusBadRequest, Text: err.Error()})
 			return
