@@ -24,7 +24,7 @@ const (
 // an address that clients do not reach, and answers only to its own names: a web page whose name was made to lead to
 // this address (DNS rebinding) gets nothing, and neither does a page of another origin.
 type admin struct {
-	names  map[string]bool // Beside localhost and the addresses of the machine. In small letters, without a dot at the end.
+	names  map[string]bool // Beside localhost and the addresses of the machine. In the form of canonicalName.
 	routes *http.ServeMux
 }
 
@@ -35,8 +35,10 @@ func adminNames(listen string, others []string) (map[string]bool, error) {
 		names[canonicalName(host)] = true
 	}
 	for _, name := range others {
-		if host, err := ingress.Hostname(name); err != nil || host != name {
-			return nil, fmt.Errorf("--admin-hosts: %q is not a host name or an IPv4 address, without a port", name)
+		if _, err := netip.ParseAddr(name); err != nil {
+			if host, err := ingress.Hostname(name); err != nil || host != name {
+				return nil, fmt.Errorf("--admin-hosts: %q is not a host name or an address, without a port", name)
+			}
 		}
 		names[canonicalName(name)] = true
 	}
@@ -86,14 +88,20 @@ func (a *admin) isOwn(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	if address.Unmap().IsLoopback() {
+	if address.IsLoopback() {
 		return true
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	return ok && local.AddrPort().Addr().Unmap().WithZone("") == address.Unmap()
+	return ok && local.AddrPort().Addr().Unmap().WithZone("") == address
 }
 
-func canonicalName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+// canonicalName returns a name or an address in the one form that is compared.
+func canonicalName(name string) string {
+	if address, err := netip.ParseAddr(name); err == nil {
+		return address.Unmap().String()
+	}
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}
 
 // isOfAnotherSite reports whether a browser sends a request for a page that this listener did not serve.
 func isOfAnotherSite(r *http.Request) bool {

@@ -62,14 +62,14 @@ func TestAdminListener(t *testing.T) {
 // TestFault037AdminNames is fault 37 for operators: the listener answers to its own names alone, and to no page of
 // another site, so that no web page can read it through a browser (DNS rebinding).
 func TestFault037AdminNames(t *testing.T) {
-	s := serveHere(t, "--admin-hosts", "metrics.internal,gateway_1")
+	s := serveHere(t, "--admin-hosts", "metrics.internal,gateway_1,2001:DB8::7,192.0.2.9")
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(s.admin, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for host, want := range map[string]int{
 		"": 200, "localhost": 200, "localhost.:" + port: 200, "LOCALHOST:9": 200, "127.0.0.1": 200, "127.8.8.8:" + port: 200, "[::1]:" + port: 200,
-		"metrics.internal": 200, "Metrics.Internal:" + port: 200, "gateway_1": 200, "[::ffff:127.0.0.1]": 200,
+		"metrics.internal": 200, "Metrics.Internal:" + port: 200, "gateway_1": 200, "[2001:db8::7]:" + port: 200, "[2001:db8:0::7]": 200, "192.0.2.9": 200, "[::ffff:127.0.0.1]": 200,
 		"rebound.example": 403, "rebound.example:" + port: 403, "127.0.0.1.rebound.example": 403, "localhost.rebound.example": 403, "0.0.0.0": 403, "[::]": 403,
 		"192.0.2.1": 403, "10.0.0.1:" + port: 403, "internal": 403, "x.metrics.internal": 403, "[2001:db8::1]": 403,
 		"a?b": 400, "a#b": 400, "127.0.0.1:port": 400, "user@localhost": 400,

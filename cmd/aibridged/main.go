@@ -17,8 +17,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	// The first signal asks for an orderly end. It removes the handler, so that a second signal ends the process at
-	// once.
-	context.AfterFunc(ctx, stop)
+	// once. SIGHUP does not: where a terminal goes away, it may come from the shell and from the system.
+	context.AfterFunc(ctx, func() {
+		signal.Ignore(syscall.SIGHUP)
+		stop()
+	})
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
