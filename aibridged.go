@@ -30,6 +30,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"github.com/coder/aibridged/internal/recording"
+	"github.com/coder/aibridged/internal/strangers"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -83,7 +84,7 @@ type Server struct {
 	loop       sync.WaitGroup
 
 	records   *recording.Queue
-	strangers *strangers
+	strangers *strangers.Gate
 
 	mu       sync.Mutex
 	client   DRPCClient    // Guarded by mu; nil while there is no connection.
@@ -137,7 +138,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	}
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
-		strangers: newStrangers(), changed: make(chan struct{}), closed: make(chan struct{}),
+		strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
 	s.dialing, s.stopDial = context.WithCancel(ctx)

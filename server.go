@@ -17,6 +17,7 @@ import (
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/rpcstatus"
+	"github.com/coder/aibridged/internal/strangers"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -30,6 +31,8 @@ const (
 	lossNoticed = time.Second
 	// retryConnect is how long a client is told to wait when there is no control plane.
 	retryConnect = time.Second
+	// retryStranger is how long a client is told to wait whose token is not known, when too many such tokens are tried.
+	retryStranger = time.Second
 	// refusedBody is how long the body of a refused request may take to arrive.
 	refusedBody = 30 * time.Second
 )
@@ -172,16 +175,29 @@ type owner struct {
 }
 
 // authorizeCaller finds out who a token belongs to, or, for a caller in this process, the key with an id.
-func (s *Server) authorizeCaller(ctx context.Context, token, keyID string) (owner, error) {
+func (s *Server) authorizeCaller(ctx context.Context, token, keyID string) (found owner, err error) {
 	request := &proto.IsAuthorizedRequest{Key: token, KeyId: keyID}
 	if keyID != "" {
-		return s.authorize(ctx, request, enterFreely)
+		return s.authorize(ctx, request, strangers.Freely)
 	}
-	return s.strangers.authorize(ctx, token, func(enter enterFunc) (owner, error) { return s.authorize(ctx, request, enter) })
+	err = s.strangers.Ask(ctx, token, func(enter strangers.Enter) error {
+		found, err = s.authorize(ctx, request, enter)
+		return err
+	})
+	if errors.Is(err, strangers.ErrRefused) {
+		return owner{}, unauthorized(err)
+	}
+	if _, isOurs := errors.AsType[*apierror.Error](err); err != nil && !isOurs { // It did not get as far as authorize.
+		return owner{}, unavailable(err)
+	}
+	return found, err
 }
 
+// isUnauthorized reports whether an error of authorize means that the control plane refused the token.
+func isUnauthorized(err error) bool { return errors.Is(err, ErrUnauthorized) }
+
 // authorize asks the control plane who a request's token belongs to, as soon as enter lets it.
-func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedRequest, enter enterFunc) (owner, error) {
+func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedRequest, enter strangers.Enter) (owner, error) {
 	client, err := s.clientFor(ctx)
 	if err != nil {
 		return owner{}, unavailable(err)
@@ -189,8 +205,13 @@ func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedReque
 	ctx, cancel := context.WithTimeout(ctx, authorizeTimeout)
 	defer cancel()
 	leave, err := enter(ctx)
-	if err != nil {
-		return owner{}, err
+	switch {
+	case errors.Is(err, strangers.ErrTooMany):
+		return owner{}, &apierror.Error{
+			Status: http.StatusServiceUnavailable, Text: "too many requests have tokens that are not valid, try again", RetryAfter: retryStranger, Cause: err,
+		}
+	case err != nil:
+		return owner{}, unavailable(err)
 	}
 	defer leave()
 	response, err := s.isAuthorized(ctx, client, request)

@@ -239,6 +239,38 @@ func TestNewUserInAFlood(t *testing.T) {
 	})
 }
 
+// TestStrangersWithoutAnswers has more users come at once than may be asked about, to a control plane that never answers:
+// all get a 503 after ten seconds, and none a 500.
+func TestStrangersWithoutAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		control := &testkit.ControlPlane{Authorize: func(ctx context.Context, _ *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		server := newMemoryServer(t, controlplane.InProcess(control), nil)
+		var all sync.WaitGroup
+		for i := range 100 {
+			for range 2 { // The second waits for the answer about the first.
+				all.Go(func() {
+					w := httptest.NewRecorder()
+					server.ServeHTTP(w, newRequest("/nobody/v1/messages", "X-Api-Key", fmt.Sprintf("good-%d", i)))
+					if w.Code != 503 || w.Header().Get("Retry-After") == "" {
+						t.Errorf("%d %s", w.Code, w.Body)
+					}
+				})
+			}
+		}
+		began := time.Now()
+		all.Wait()
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("after %v", took)
+		}
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestManyNewUsers has five thousand users come at once after a restart, with a control plane that takes its time: all
 // are served.
 func TestManyNewUsers(t *testing.T) {
