@@ -69,6 +69,7 @@ type CachedBridgePool struct {
 	metrics *aibridge.Metrics
 	tracer  trace.Tracer
 	bridges *lease.Pool[poolKey, *aibridge.RequestBridge]
+	memory  *aibridge.Memory // For providers that were given none, also for those that replace them.
 
 	mu        sync.Mutex
 	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
@@ -102,7 +103,8 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 	if options.TTL == 0 {
 		options.TTL = DefaultPoolOptions.TTL
 	}
-	set, err := aibridge.NewProviderSet(providers...)
+	memory := aibridge.NewMemory(0)
+	set, err := aibridge.NewProviderSet(memory.Share(providers)...)
 	if err != nil {
 		return nil, xerrors.Errorf("providers: %w", err)
 	}
@@ -111,7 +113,7 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 		return nil, xerrors.Errorf("pool options: %w", err)
 	}
 	return &CachedBridgePool{
-		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, providers: set, empty: len(providers) == 0,
+		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, memory: memory, providers: set, empty: len(providers) == 0,
 	}, nil
 }
 
@@ -203,7 +205,7 @@ func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 
 // replaceProviders returns the set that was replaced, nil where none was.
 func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (before *aibridge.ProviderSet, err error) {
-	set, err := aibridge.NewProviderSet(providers...)
+	set, err := aibridge.NewProviderSet(p.memory.Share(providers)...)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func TestPoolHandlerIsNeverServed(t *testing.T) {
 					t.Errorf("closings %v after it", got)
 				}
 				w := httptest.NewRecorder()
-				handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
+				handler.ServeHTTP(w, newActing(t.Context(), http.MethodPost, path, "{}"))
 				if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusServiceUnavailable || got != want {
 					t.Errorf("status %d, body %s", w.Code, got)
 				}

@@ -37,7 +37,11 @@ const (
 	refusedBody = 30 * time.Second
 )
 
-// ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it. It finds out who is asking, and hands
+// textUndecided is what a client reads when the control plane answered, but could not decide about its key.
+const textUndecided = "the key could not be checked"
+
+// ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it: a host that mounts the server under
+// another root strips that root. No header says where the server is mounted. ServeHTTP finds out who is asking, and hands
 // the request, without the gateway's own credentials, to that user's bridge.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ingress.EndConnection(w, r)
@@ -216,10 +220,10 @@ func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedReque
 	defer leave()
 	response, err := s.isAuthorized(ctx, client, request)
 	if err != nil {
-		if ctx.Err() == nil && isRefusal(err) {
-			return owner{}, unauthorized(err)
+		if ctx.Err() != nil {
+			return owner{}, unavailable(err)
 		}
-		return owner{}, unavailable(err)
+		return owner{}, unauthorizedBy(err)
 	}
 	id, err := uuid.Parse(response.GetOwnerId())
 	if err != nil {
@@ -275,17 +279,19 @@ func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 	return s.clientWithin(ctx)
 }
 
-// isRefusal reports whether an error is the control plane's answer that a key is not valid: it has no code, or one that
-// says so. If a refusal is taken for an outage, the client waits; if an outage is taken for a refusal, the client
-// throws its key away.
-func isRefusal(err error) bool {
-	switch drpcerr.Code(err) {
-	case rpcstatus.PermissionDenied, rpcstatus.Unauthenticated:
-		return true
-	case 0:
-		return !rpcstatus.IsUnavailable(err)
+// unauthorizedBy returns the refusal of a request that the control plane did not authorise. An outage is 503. An answer
+// that a key is not valid is 403: it has no code, or one that says so. Any other code is the control plane's own fault,
+// 500. If a refusal is taken for an outage, the client waits for nothing; if an outage or a fault is taken for a
+// refusal, the client throws its key away.
+func unauthorizedBy(err error) error {
+	if rpcstatus.IsUnavailable(err) {
+		return unavailable(err)
 	}
-	return false
+	switch drpcerr.Code(err) {
+	case 0, rpcstatus.PermissionDenied, rpcstatus.Unauthenticated, rpcstatus.AuthenticationFailed, rpcstatus.PolicyDenied:
+		return unauthorized(err)
+	}
+	return &apierror.Error{Status: http.StatusInternalServerError, Text: textUndecided, Cause: err}
 }
 
 func unavailable(cause error) error {

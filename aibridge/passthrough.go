@@ -26,11 +26,12 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
-	body, err := readBody(w, r, to.provider.limits, nil)
+	body, err := readBody(w, r, to.provider.limits, to.provider.memory)
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
+	defer body.forgo() // The transport may still be sending it.
 	r = r.WithContext(ctx)
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	proxy := httputil.ReverseProxy{

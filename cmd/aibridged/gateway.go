@@ -72,6 +72,7 @@ type gatewayOptions struct {
 	observers   observerOptions
 	records     aibridged.RecordOptions // Without a directory: in the data directory.
 	keepRecords time.Duration           // Zero: for ever.
+	memory      int64                   // In bytes; zero: see [aibridge.NewMemory].
 	adminListen string                  // Where admin will listen: its host is a name of its own.
 	adminHosts  []string                // Further names of admin.
 	// maxConnections is the limit of connections to the API. Zero: what the descriptors of the process allow.
@@ -115,8 +116,8 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if options.keepRecords > 0 {
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
-	limits := c.Limits.limits()
-	if g.observers, err = newObservers(options.observers, limits, logger); err != nil {
+	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
+	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
 	}
 	providers := make([]aibridge.Provider, 0, len(c.Providers))
@@ -124,7 +125,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
 	for _, configured := range c.Providers {
 		provider, err := configured.provider(aibridge.ProviderOptions{
-			Limits: limits, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
+			Limits: limits, Memory: memory, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
 		})
 		if err != nil {
 			return nil, err
@@ -140,6 +141,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
 	own.MustRegister(options.metrics...)
+	own.MustRegister(memoryMetrics(memory)...)
 	metrics := aibridged.NewMetrics(own)
 	metrics.RecordReloadAttempt()
 	metrics.RecordReloadSuccess(outcomes)
@@ -166,6 +168,16 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health))
 	g.admin = newHTTPServer(operators, newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))
 	return g, nil
+}
+
+func memoryMetrics(memory *aibridge.Memory) []prometheus.Collector {
+	gauge := func(name, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		gauge("bodies_memory_bytes", "Memory of the bodies in flight.", memory.Used),
+		gauge("bodies_memory_limit_bytes", "How much memory bodies may take; a request beyond it gets 503.", memory.Limit),
+	}
 }
 
 func outcomeOf(provider aibridge.Provider) aibridged.ProviderOutcome {

@@ -99,7 +99,7 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 // constants lists package variables that no code changes: compiled expressions, tables and embedded files.
 func constants() []string {
 	return []string{
-		"aibridge.bodySizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
+		"internal/memory.sizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
 		"aibridgedserver/sqlite.migrations",
 	}
 }

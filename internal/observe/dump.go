@@ -12,8 +12,6 @@ import (
 const (
 	// maxDumpBody is how much of one body a dump holds.
 	maxDumpBody = 8 << 20
-	// maxDumpHeld is how many bytes all dumps together may hold in memory until they are written.
-	maxDumpHeld = 256 << 20
 	// dumpQueue is how many finished exchanges may wait to be written.
 	dumpQueue = 64
 )
@@ -33,14 +31,14 @@ type Dumper struct {
 	losses *losses
 }
 
-// Dump returns a Dumper in front of next. It creates dir, of mode 0700, when there is something to write. The caller
-// must call Close.
-func Dump(next http.RoundTripper, dir string, logger slog.Logger) *Dumper {
+// Dump returns a Dumper in front of next. It creates dir, of mode 0700, when there is something to write. Dumps may hold that
+// many bytes of memory until they are written. The caller must call Close.
+func Dump(next http.RoundTripper, dir string, held int, logger slog.Logger) *Dumper {
 	losses := &losses{logger: logger, message: "dropped dumps of upstream requests", dir: dir}
 	w := dumpWriter{dir: dir, losses: losses}
 	return &Dumper{
 		next:   next,
-		budget: &budget{left: maxDumpHeld},
+		budget: &budget{left: held},
 		writer: newBackground(dumpQueue, w.write, losses.tellNow),
 		losses: losses,
 	}

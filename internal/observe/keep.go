@@ -18,8 +18,6 @@ import (
 const (
 	// maxKeeping is how many exchanges may be in memory or being written at the same time, including those under way.
 	maxKeeping = 1 << 14
-	// maxKeepHeld is how many bytes all of them together may hold in memory until they are written.
-	maxKeepHeld = 256 << 20
 	// keepPiece is how much of an answer is collected before it is handed to the writer.
 	keepPiece = 64 << 10
 )
@@ -48,8 +46,8 @@ type Keeper struct {
 }
 
 // Keep returns a Keeper in front of next. It removes files that are older than age, at once and from time to time. It
-// makes dir, of mode 0700, and fails where it cannot. The caller must call Close.
-func Keep(next http.RoundTripper, dir string, age time.Duration, logger slog.Logger) (*Keeper, error) {
+// makes dir, of mode 0700, and fails where it cannot. Exchanges may hold that many bytes of memory until they are written. The caller must call Close.
+func Keep(next http.RoundTripper, dir string, age time.Duration, held int, logger slog.Logger) (*Keeper, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of kept exchanges: %w", err)
 	}
@@ -63,7 +61,7 @@ func Keep(next http.RoundTripper, dir string, age time.Duration, logger slog.Log
 	k := &Keeper{
 		next:         next,
 		dir:          dir,
-		budget:       &budget{left: maxKeepHeld},
+		budget:       &budget{left: held},
 		writer:       newBackground(maxKeeping, w.write, losses.tellNow),
 		losses:       losses,
 		stopSweeping: stop,

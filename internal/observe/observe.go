@@ -2,7 +2,7 @@
 // operator, [Keep] keeps the exchanges of interceptions so that their records can be verified. Both are RoundTrippers
 // directly in front of a transport. They change nothing of what passes and never make a request wait.
 //
-//	keeper, err := observe.Keep(upstream.NewTransport(upstream.Limits{}), dir, 7*24*time.Hour, logger)
+//	keeper, err := observe.Keep(upstream.NewTransport(upstream.Limits{}), dir, 7*24*time.Hour, observe.MostHeld, logger)
 //	…
 //	defer keeper.Close()
 //	next := upstream.Guard(keeper)

@@ -124,7 +124,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	if !ok {
 		return Facts{}, fmt.Errorf("no format is named %q", exchange.Format)
 	}
-	body, err := contentcoding.Decode(codingOf(exchange.RequestHeader), exchange.Request, largestRequest)
+	body, err := contentcoding.Decode(codingOf(exchange.RequestHeader), exchange.Request, largestRequest, nil)
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
@@ -170,7 +170,7 @@ func formats() map[string]format {
 // readAnswer reads the upstream's answer, as far as it came.
 func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
-	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
+	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer, nil)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
 	isCut := errors.Is(err, io.ErrUnexpectedEOF) && exchange.Status < 300 // The coding ends later than the answer does.
 	isUnreadable := exchange.Whole && (err != nil && !isCut || tooLarge)
