@@ -30,6 +30,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"github.com/coder/aibridged/internal/recording"
+	"github.com/coder/aibridged/internal/strangers"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -83,6 +84,7 @@ type Server struct {
 	loop       sync.WaitGroup
 
 	records   *recording.Queue
+	strangers *strangers.Gate
 	findToken func(text string) (start, end int) // Nil: the form of Coder's API keys.
 
 	mu       sync.Mutex
@@ -141,7 +143,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	}
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
-		findToken: options.FindToken, changed: make(chan struct{}), closed: make(chan struct{}),
+		findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
 	s.dialing, s.stopDial = context.WithCancel(ctx)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/ingress"
 )
 
 // disabledRetry is how long a client is told to wait before it asks a disabled provider again: an operator takes
@@ -56,6 +57,7 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guarded := newClientWriter(w, r)
 	defer b.contain(guarded, r)
+	ingress.EndConnection(w, r)
 
 	tokens := CallerFromContext(r.Context()).tokens()
 	r = withoutTokens(r, tokens)
@@ -94,6 +96,9 @@ func (b *RequestBridge) destination(r *http.Request, tokens credential.Tokens) (
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:
 		return destination{}, &apierror.Error{Status: http.StatusMethodNotAllowed, Text: "method not supported"}
+	}
+	if err := ingress.JudgeHost(r); err != nil {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: err.Error()}
 	}
 	if r.URL.Host != "" {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "send a path, not an absolute URL: this is no forward proxy"}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -219,6 +220,32 @@ func TestNoGuessedContentType(t *testing.T) {
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK || response.Header["Content-Type"] != nil {
 			t.Errorf("%s: status %d, Content-Type %q", path, response.StatusCode, response.Header["Content-Type"])
+		}
+	}
+}
+
+// TestOriginsAreTheHosts is about what answers say to browsers: if the host has said which origin may read them, what the
+// upstream says does not go on.
+func TestOriginsAreTheHosts(t *testing.T) {
+	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(whole)), Body: io.NopCloser(strings.NewReader(whole)), Request: r,
+			Header: http.Header{"Content-Type": {"application/json"}, "Access-Control-Allow-Origin": {"*"}, "Access-Control-Expose-Headers": {"request-id"}},
+		}, nil
+	})
+	bridge := newBridge(t, transport, &ends{}, aibridge.BridgeOptions{})
+	for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+		for _, said := range []string{"", "https://app.example"} {
+			w := httptest.NewRecorder()
+			want, exposed := []string{"*"}, []string{"request-id"}
+			if said != "" {
+				w.Header().Set("Access-Control-Allow-Origin", said)
+				want, exposed = []string{said}, nil
+			}
+			bridge.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader(askWhole)))
+			if got := w.Header(); w.Code != 200 || !slices.Equal(got["Access-Control-Allow-Origin"], want) || !slices.Equal(got["Access-Control-Expose-Headers"], exposed) {
+				t.Errorf("%s, host says %q: %d %v", path, said, w.Code, got)
+			}
 		}
 	}
 }

@@ -53,6 +53,10 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 			}
 		},
 		Transport: upstream.BareInformational(to.provider.transport),
+		ModifyResponse: func(answer *http.Response) error {
+			withoutOriginsOfUpstream(w.Header(), answer.Header)
+			return nil
+		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			failure := apierror.From(err)
 			if ctx.Err() == nil {
