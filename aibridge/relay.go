@@ -68,6 +68,13 @@ func (x *relay) serve(caller Caller) error {
 	if err != nil {
 		return err
 	}
+	if x.refusedUsage(answer) {
+		x.withdrawUsage()
+		if answer, err = x.send(caller); err != nil {
+			return err
+		}
+	}
+	x.letGo() // Nothing is sent again, so a stream that lasts for minutes need not hold its request.
 	return x.answer(answer)
 }
 
@@ -125,6 +132,9 @@ func (x *relay) inspect(coding string, caller Caller) error {
 	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
 		return err
 	}
+	if x.provider.usageInStreams == UsageNever || x.provider.refusing.has(x.inspected.Model) {
+		x.inspected.Edits, x.inspected.Withhold = nil, nil
+	}
 	if len(x.inspected.Edits) == 0 {
 		x.clientBody.hold()
 		x.upstreamBody = x.clientBody
@@ -171,10 +181,7 @@ func (x *relay) send(caller Caller) (*http.Response, error) {
 		span.End()
 		return nil, err
 	}
-	x.letGo() // There is only one round, so a stream that lasts for minutes need not hold its request.
-	x.answered(answerHead{
-		status: response.StatusCode, coding: codingOf(response.Header), isStream: x.isStream(response), span: span,
-	})
+	x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
 	return response, nil
 }
 
@@ -228,6 +235,9 @@ func (x *relay) forgo() {
 func (x *relay) answer(answer *http.Response) error {
 	defer answer.Body.Close()
 	round := x.rounds[len(x.rounds)-1]
+	if err := x.open(answer, round); err != nil {
+		return err
+	}
 	if round.isStream {
 		return x.copyStream(answer, round)
 	}
