@@ -21,10 +21,10 @@ import (
 	"cdr.dev/slog/v3"
 )
 
-// get returns the status and the body of a page of the gateway.
+// get returns the status and the body of a page for operators.
 func (s *served) get(t *testing.T, path string) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+path, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.admin+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,8 +277,8 @@ func TestNewDatabase(t *testing.T) {
 				}
 			}
 			ctx, cancel := context.WithCancel(t.Context())
-			gateway := lineOf(t, ctx, `listens on (http://\S+)`, "serve", "--new-database", "--listen", "127.0.0.1:0", "--data-dir", here.dataDir)
-			again := &served{base: gateway.found, data: here.dataDir}
+			gateway := lineOf(t, ctx, `for operators +(http://\S+)`, "serve", "--new-database", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", here.dataDir)
+			again := &served{admin: gateway.found, data: here.dataDir}
 			again.flushed(t)
 			if n := recorded(t, here.dataDir); n != 1 {
 				t.Errorf("%d interceptions are recorded, want 1", n)
