@@ -51,6 +51,7 @@ type beginning struct {
 	client    *client
 	session   string // The client's own id of the session.
 	userAgent string
+	agent     map[string]string // What the client says of the sub-agent that asks; nil: none does.
 	body      bodySum
 }
 
@@ -104,7 +105,7 @@ func (i *interception) awaitStart(ctx context.Context) error {
 
 // answered adds a round, whose answer has begun.
 func (i *interception) answered(of answerHead) *round {
-	round := newRound(of, i.format.Track())
+	round := newRound(of, i.format.Track(of.form()))
 	i.rounds = append(i.rounds, round)
 	return round
 }

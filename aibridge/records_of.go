@@ -64,8 +64,22 @@ func (i *interception) start(of beginning) *InterceptionStart {
 		RequestBytes:          of.body.bytes,
 		RequestSHA256:         of.body.sha256(),
 	}
-	start.Metadata = names.flag(start.Metadata)
+	start.Metadata = names.flag(withAgent(start.Metadata, of.agent, &names))
 	return start
+}
+
+// withAgent returns an actor's metadata with what a client says of its sub-agent. What the host says of the actor counts
+// more than what a client says. withAgent does not change the metadata that it is given.
+func withAgent(actor Metadata, agent map[string]string, names *naming) Metadata {
+	if len(agent) == 0 {
+		return actor
+	}
+	metadata := make(Metadata, len(actor)+len(agent))
+	for name, text := range agent {
+		metadata[name] = names.name(text)
+	}
+	maps.Copy(metadata, actor)
+	return metadata
 }
 
 // prompt returns the record of what a person typed, or nil if nobody typed anything. The text is kept whole.
@@ -145,7 +159,7 @@ func (i *interception) roundRecords(round *round) []Record {
 			Input:          input,
 			CreatedAt:      now,
 		}
-		usage.Metadata = names.flag(flagged(nil, changed))
+		usage.Metadata = names.flag(flagged(origin(call, &names), changed))
 		records = append(records, usage)
 	}
 	for _, thought := range seen.Thoughts {
@@ -161,15 +175,35 @@ func (i *interception) roundRecords(round *round) []Record {
 	return records
 }
 
+// origin returns where the tool of a call comes from, or nil.
+func origin(call wire.ToolCall, names *naming) Metadata {
+	if len(call.Origin) == 0 {
+		return nil
+	}
+	metadata := make(Metadata, len(call.Origin))
+	for name, text := range call.Origin {
+		metadata[name] = names.name(text)
+	}
+	return metadata
+}
+
 // usageMetadata returns what a usage says that has no field of its own.
 func usageMetadata(seen wire.Answer, round *round, names *naming) Metadata {
-	metadata := make(Metadata, len(seen.Usage.Extra)+3)
+	metadata := make(Metadata, len(seen.Usage.Extra)+len(seen.Usage.Labels)+3)
 	for kind, count := range seen.Usage.Extra {
 		metadata[kind] = count
 	}
-	if seen.Usage.ServiceTier != "" {
-		metadata["service_tier"] = names.name(seen.Usage.ServiceTier)
+	for label, text := range seen.Usage.Labels {
+		metadata[label] = names.name(text)
 	}
+	raw := storable.Text(seen.Usage.Raw)
+	switch {
+	case seen.Usage.RawOmitted:
+		metadata["raw_omitted"] = true
+	case raw != "":
+		metadata["raw"] = raw
+	}
+	flagged(metadata, raw != seen.Usage.Raw)
 	if seen.Model != "" {
 		metadata["model"] = names.name(seen.Model)
 	}

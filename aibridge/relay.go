@@ -98,7 +98,9 @@ func (x *relay) beginning(caller Caller) beginning {
 	sum.add(x.clientBody.bytes)
 	x.received = newBodySum(x.provider.digests)
 	return beginning{
-		caller: caller, client: client, session: client.session(x.request.Header, x.inspected), userAgent: x.request.UserAgent(), body: sum,
+		caller: caller, client: client, session: client.session(x.request.Header, x.inspected),
+		userAgent: x.request.UserAgent(), agent: subAgent(x.request.Header),
+		body: sum,
 	}
 }
 

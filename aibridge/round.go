@@ -24,6 +24,14 @@ type answerHead struct {
 	span     trace.Span // Ends with the answer's last byte.
 }
 
+// form returns the form in which the tracker reads the answer.
+func (h answerHead) form() wire.Form {
+	if h.isStream {
+		return wire.Stream
+	}
+	return wire.Body
+}
+
 // round is what one upstream answer has said so far. It sends nothing to the client.
 type round struct {
 	answerHead

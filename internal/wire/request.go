@@ -76,7 +76,7 @@ func LeadingSystem(messages [][]byte) gjson.Result {
 		switch {
 		case isSystem(message):
 			return View(message).Get("content")
-		case View(message).Get("role").Exists():
+		case View(message).Get("role").Type != gjson.Null:
 			return gjson.Result{}
 		}
 	}

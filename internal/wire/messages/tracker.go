@@ -13,67 +13,97 @@ import (
 
 // tracker reads along one answer. It reads a JSON body as the event that begins an answer, with all blocks in it.
 type tracker struct {
-	payloads  wire.Payloads
-	answer    wire.Answer // Without the parts that have a field below.
-	ended     bool        // message_stop came.
-	usage     usage
-	gathering wire.Gathering
-	// open holds the blocks that further events can add to, by their index.
-	open map[int64]block
+	form     wire.Form
+	payloads wire.Payloads
+	answer   wire.Answer // Without the parts that have a field below.
+	ended    bool        // message_stop came.
+	final    bool        // Usage came after that of message_start.
+	usage    wire.Meter
+	blocks   blocks
 }
 
-// block is a content block that is a call or a thought; the other is nil.
-type block struct {
-	call    *wire.Call
-	thought *wire.Thinking
+func newTracker(form wire.Form, usage wire.Meter) *tracker {
+	return &tracker{form: form, usage: usage, blocks: blocks{open: map[int64]*block{}}}
 }
 
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
 	if data != nil && !isUsualText(data) {
-		kind := wire.Kind(event, data)
-		unread = !isText(kind, data) && !(wire.IsSound(data) && t.read(kind, data))
+		members := read(event, wire.View(data))
+		unread = !members.isText() && !(wire.IsSound(data) && t.read(members))
 	}
-	if t.gathering.Lost() || unread {
+	if t.blocks.gathering.Lost() || unread {
 		t.answer.Unread++
 	}
 }
 
-// isUsualText is isText for an event in Anthropic's own spelling. It looks only at the first bytes: a stream has
-// thousands of text events.
+// isUsualText reports whether an event is text in Anthropic's own spelling. It looks only at the first bytes: a stream
+// has thousands of text events.
 func isUsualText(data []byte) bool {
 	rest, ok := bytes.CutPrefix(data, []byte(`{"type":"content_block_delta","index":`))
 	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, "0123456789"), []byte(`,"delta":{"type":"text_delta",`))
 }
 
-// isText reports whether an event holds text, as most events do; text is not recorded.
-func isText(kind string, data []byte) bool {
-	return kind == "content_block_delta" && wire.View(data).Get("delta.type").Str == "text_delta"
+// members are the members of an event, of which most events have only some.
+type members struct {
+	object                              gjson.Result
+	kind                                string
+	index, message, block, delta, usage gjson.Result
 }
 
-// read reports whether it understood the event.
-func (t *tracker) read(kind string, data []byte) bool {
-	switch kind {
+// read returns the members of an event's object, which it walks only once: a stream has thousands of events. Of two
+// members with the same name the last one counts, as in SDKs.
+func read(event sse.Event, object gjson.Result) members {
+	m := members{object: object}
+	var kind gjson.Result
+	object.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "type":
+			kind = value
+		case "index":
+			m.index = value
+		case "message":
+			m.message = value
+		case "content_block":
+			m.block = value
+		case "delta":
+			m.delta = value
+		case "usage":
+			m.usage = value
+		}
+		return true
+	})
+	m.kind = wire.KindOf(event, kind)
+	return m
+}
+
+// isText reports whether an event holds text, as most events do; text is not recorded.
+func (m members) isText() bool {
+	return m.kind == "content_block_delta" && m.delta.Get("type").Str == "text_delta"
+}
+
+// read reports whether it understood all of the event.
+func (t *tracker) read(event members) bool {
+	switch event.kind {
 	case "content_block_delta":
-		t.extend(wire.View(data))
+		return t.blocks.extend(place(event.index), event.delta)
 	case "ping", "content_block_stop":
 	case "message_start":
-		t.begin(wire.View(data).Get("message"))
+		return t.readMessage(event.message)
 	case "message":
-		t.begin(wire.View(data))
-		t.usage.final = true
-		t.answer.Terminal = true
+		t.final = true
+		t.answer.Terminal = t.answer.Terminal || t.form == wire.Body
+		return t.readMessage(event.object)
 	case "content_block_start":
-		start := wire.View(data)
-		t.beginBlock(start.Get("index").Int(), start.Get("content_block"))
+		return t.blocks.begin(place(event.index), event.block)
 	case "message_delta":
-		t.usage.read(wire.View(data).Get("usage"))
-		t.usage.final = true
+		t.final = true
+		return t.usage.Read(event.usage)
 	case "message_stop":
-		t.usage.final = true
+		t.final = true
 		t.ended, t.answer.Terminal = true, true
 	default:
-		failure, ok := wire.ReadFailure(kind, wire.View(data))
+		failure, ok := wire.ReadFailure(event.kind, event.object)
 		if !ok {
 			return false
 		}
@@ -83,72 +113,30 @@ func (t *tracker) read(kind string, data []byte) bool {
 	return true
 }
 
-// begin reads a message: that of message_start has no content yet, that of a JSON body is whole.
-func (t *tracker) begin(message gjson.Result) {
+// place returns the place of a block. One that has none, or one that is no whole number, is the first.
+func place(index gjson.Result) int64 {
+	at, _ := wire.Whole(index)
+	return at
+}
+
+// readMessage reads a message: that of message_start mostly has no content yet, that of a JSON body is whole. Within a
+// stream a message brings only what the other events have not brought.
+func (t *tracker) readMessage(message gjson.Result) bool {
+	understood := true
 	message.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "id":
-			t.answer.ID = cmp.Or(t.answer.ID, strings.Clone(value.Str))
+			t.answer.ID = cmp.Or(t.answer.ID, wire.Kept(value))
 		case "model":
-			t.answer.Model = cmp.Or(t.answer.Model, strings.Clone(value.Str))
+			t.answer.Model = cmp.Or(t.answer.Model, wire.Kept(value))
 		case "usage":
-			t.usage.read(value)
+			understood = t.usage.Read(value) && understood
 		case "content":
-			t.beginBlocks(value)
+			understood = t.blocks.readContent(value) && understood
 		}
 		return true
 	})
-}
-
-func (t *tracker) beginBlocks(content gjson.Result) {
-	var index int64
-	content.ForEach(func(_, block gjson.Result) bool {
-		t.beginBlock(index, block)
-		index++
-		return true
-	})
-}
-
-func (t *tracker) beginBlock(index int64, content gjson.Result) {
-	delete(t.open, index) // Later pieces belong to this block, not to an earlier one with its index.
-	switch content.Get("type").Str {
-	case "tool_use", "server_tool_use", "mcp_tool_use":
-		call := t.gathering.Call()
-		if call == nil {
-			return
-		}
-		call.ID = t.gathering.Keep(content.Get("id").Str)
-		call.Name = t.gathering.Keep(content.Get("name").Str)
-		call.Default = "{}"
-		if input := content.Get("input"); input.Type != gjson.Null && input.Raw != `""` {
-			call.Default = t.gathering.Keep(input.Raw)
-		}
-		t.open[index] = block{call: call}
-	case "thinking", "redacted_thinking":
-		thought := t.gathering.Thought("thinking")
-		if thought == nil {
-			return
-		}
-		thought.Redacted = content.Get("type").Str == "redacted_thinking"
-		thought.Content.Add(wire.String(content.Get("thinking")))
-		t.open[index] = block{thought: thought}
-	}
-}
-
-// extend adds a piece to an open block. It ignores pieces of other blocks.
-func (t *tracker) extend(event gjson.Result) {
-	open := t.open[event.Get("index").Int()]
-	delta := event.Get("delta")
-	switch delta.Get("type").Str {
-	case "input_json_delta":
-		if open.call != nil {
-			open.call.Input.Add(wire.String(delta.Get("partial_json")))
-		}
-	case "thinking_delta":
-		if open.thought != nil {
-			open.thought.Content.Add(wire.String(delta.Get("thinking")))
-		}
-	}
+	return understood
 }
 
 func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
@@ -157,7 +145,247 @@ func (t *tracker) MayEnd() bool { return t.answer.Terminal }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer
-	answer.Usage = t.usage.total()
-	t.gathering.AddTo(&answer)
+	if answer.Usage = t.usage.Usage(); answer.Usage != nil {
+		answer.Usage.Preliminary = !t.final
+	}
+	t.blocks.gathering.AddTo(&answer)
 	return answer
+}
+
+// blocks are the content blocks of one answer that are calls or thoughts.
+type blocks struct {
+	gathering wire.Gathering
+	all       []*block
+	// open holds the blocks that further events can add to, by their index.
+	open map[int64]*block
+}
+
+// block is a content block that is a call or a thought; the other is nil.
+type block struct {
+	call    *wire.Call
+	thought *wire.Thinking
+	// told says that a whole message brought the block. The events that make it, if they follow, bring it once more.
+	told bool
+}
+
+// saysNothing reports whether blocks of that kind are neither calls nor thoughts.
+func saysNothing(kind string) bool {
+	switch kind {
+	case "text", "compaction", "container_upload", "fallback", "document", "image", "search_result", "citations":
+		return true
+	}
+	return strings.HasSuffix(kind, "_result")
+}
+
+// begin notes a block that begins. It reports whether it knows the kind of block.
+func (b *blocks) begin(index int64, content gjson.Result) bool {
+	delete(b.open, index) // Later pieces belong to this block, not to an earlier one with its index.
+	kind := content.Get("type").Str
+	var begun *block
+	switch {
+	case isCall(kind):
+		id, name := wire.String(content.Get("id")), wire.String(content.Get("name"))
+		if begun = b.toldCall(id, name); begun == nil {
+			begun = b.addCall(id, name)
+		}
+		if begun != nil {
+			b.readCall(begun.call, content)
+		}
+	case isThought(kind):
+		if begun = b.toldThought(); begun == nil {
+			begun = b.addThought()
+		}
+		if begun != nil {
+			begun.thought.Content.Add(wire.String(content.Get("thinking")))
+			begun.thought.Redacted = begun.thought.Redacted || isHidden(kind, content)
+		}
+	default:
+		return saysNothing(kind)
+	}
+	if begun != nil {
+		begun.told = false
+		b.open[index] = begun
+	}
+	return true
+}
+
+func isCall(kind string) bool { return kind == "tool_use" || strings.HasSuffix(kind, "_tool_use") }
+
+func isThought(kind string) bool { return kind == "thinking" || kind == "redacted_thinking" }
+
+// isHidden reports whether a thought is there in a form that nobody can read: as data, or with only its signature.
+func isHidden(kind string, content gjson.Result) bool {
+	return kind == "redacted_thinking" || wire.String(content.Get("signature")) != ""
+}
+
+// toldCall returns the call that a whole message brought and whose events begin, or nil.
+func (b *blocks) toldCall(id, name string) *block {
+	for _, known := range b.all {
+		if known.told && known.call != nil && known.call.ID == id && (id != "" || known.call.Name == name) {
+			return known
+		}
+	}
+	return nil
+}
+
+func (b *blocks) toldThought() *block {
+	for _, known := range b.all {
+		if known.told && known.thought != nil {
+			return known
+		}
+	}
+	return nil
+}
+
+// addCall returns a new block, or nil if there are too many.
+func (b *blocks) addCall(id, name string) *block {
+	call := b.gathering.Call()
+	if call == nil {
+		return nil
+	}
+	call.ID, call.Name, call.Default = b.gathering.Keep(id), b.gathering.Keep(name), "{}"
+	return b.add(&block{call: call})
+}
+
+func (b *blocks) addThought() *block {
+	thought := b.gathering.Thought("thinking")
+	if thought == nil {
+		return nil
+	}
+	return b.add(&block{thought: thought})
+}
+
+func (b *blocks) add(begun *block) *block {
+	b.all = append(b.all, begun)
+	return begun
+}
+
+// readCall notes the members of a call's block beside its id and name.
+func (b *blocks) readCall(call *wire.Call, content gjson.Result) {
+	b.gathering.ReadOrigin(call, content)
+	if input := content.Get("input"); input.Exists() && input.Type != gjson.Null && input.Raw != `""` && call.Default == "{}" {
+		call.Default = b.gathering.Keep(input.Raw)
+	}
+}
+
+// readContent notes the blocks of a message. The n-th thought of a message is the n-th thought of the answer; a call is
+// recognised by its id or, without one, by its place among the calls. It reports whether it knows all kinds of blocks.
+func (b *blocks) readContent(content gjson.Result) bool {
+	if !content.IsArray() {
+		return content.Type == gjson.Null || content.Type == gjson.String
+	}
+	understood := true
+	known := b.all
+	calls, thoughts := 0, 0
+	content.ForEach(func(_, value gjson.Result) bool {
+		kind := value.Get("type").Str
+		switch {
+		case isCall(kind):
+			b.readWholeCall(known, calls, value)
+			calls++
+		case isThought(kind):
+			b.readWholeThought(nth(known, thoughts, isThoughtBlock), kind, value)
+			thoughts++
+		default:
+			understood = saysNothing(kind) && understood
+		}
+		return true
+	})
+	return understood
+}
+
+func (b *blocks) readWholeCall(known []*block, n int, value gjson.Result) {
+	id, name := wire.String(value.Get("id")), wire.String(value.Get("name"))
+	it := nth(known, n, isCallBlock)
+	if it != nil && it.call.ID != id && (it.call.ID != "" || it.call.Name != name) {
+		it = nil
+	}
+	if id != "" && (it == nil || it.call.ID != id) {
+		for _, other := range known {
+			if isCallBlock(other) && other.call.ID == id {
+				it = other
+			}
+		}
+	}
+	if it == nil {
+		if it = b.addCall(id, name); it == nil {
+			return
+		}
+		it.told = true
+	}
+	b.readCall(it.call, value)
+	if it.call.Input.String() != "" {
+		it.call.Input.Complete(value.Get("input").Raw)
+	}
+}
+
+func (b *blocks) readWholeThought(it *block, kind string, value gjson.Result) {
+	if it == nil {
+		if it = b.addThought(); it == nil {
+			return
+		}
+		it.told = true
+	}
+	it.thought.Content.Complete(wire.String(value.Get("thinking")))
+	it.thought.Redacted = it.thought.Redacted || isHidden(kind, value)
+}
+
+func isCallBlock(b *block) bool    { return b.call != nil }
+func isThoughtBlock(b *block) bool { return b.thought != nil }
+
+// nth returns the n-th block of a kind, or nil.
+func nth(blocks []*block, n int, is func(*block) bool) *block {
+	for _, b := range blocks {
+		if !is(b) {
+			continue
+		}
+		if n == 0 {
+			return b
+		}
+		n--
+	}
+	return nil
+}
+
+// extend adds a piece to an open block. It reports whether it knows the kind of piece, and has the block that the piece
+// belongs to.
+func (b *blocks) extend(index int64, delta gjson.Result) bool {
+	open := b.open[index]
+	var kind, input, thinking, signature gjson.Result
+	delta.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "type":
+			kind = value
+		case "partial_json":
+			input = value
+		case "thinking":
+			thinking = value
+		case "signature":
+			signature = value
+		}
+		return true
+	})
+	switch kind.Str {
+	case "text_delta", "citations_delta", "compaction_delta":
+		return true
+	case "input_json_delta":
+		if open == nil || open.call == nil {
+			return false
+		}
+		open.call.Input.Add(wire.String(input))
+		return true
+	case "thinking_delta":
+		if open == nil || open.thought == nil {
+			return false
+		}
+		open.thought.Content.Add(wire.String(thinking))
+		return true
+	case "signature_delta":
+		if open == nil || open.thought == nil {
+			return false
+		}
+		open.thought.Redacted = open.thought.Redacted || wire.String(signature) != ""
+		return true
+	}
+	return false
 }

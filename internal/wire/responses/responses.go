@@ -3,7 +3,7 @@
 //	format := responses.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track()
+//	tracker := format.Track(wire.Stream)
 //	for event := range splitter.Feed(chunk) {
 //		tracker.Observe(event)
 //	}
@@ -20,12 +20,11 @@ import (
 
 // Format returns the format. https://platform.openai.com/docs/api-reference/responses
 func Format() wire.Format {
+	meter := figures().Meters()
 	return wire.Format{
 		Name:    "responses",
 		Inspect: inspect,
-		Track: func() wire.Tracker {
-			return &tracker{items: newItems()}
-		},
-		Shape: apierror.OpenAI(),
+		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Shape:   apierror.OpenAI(),
 	}
 }
