@@ -100,7 +100,8 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 func constants() []string {
 	return []string{
 		"aibridge.bodySizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
-		"aibridgedserver/sqlite.migrations",
+		"internal/clients.SubAgents", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
+		"internal/wire/chat.hiddenNames", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
 	}
 }
 

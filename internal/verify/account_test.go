@@ -142,7 +142,8 @@ func TestRounds(t *testing.T) {
 		i := recordedOf("", rounds...)
 		none := map[string]any{}
 		i.Facts.TokenUsages = []rederive.TokenUsage{
-			{MessageID: "a", Input: 1, Output: 2, Metadata: none}, {MessageID: "b", Input: 3, Output: 4, Metadata: none},
+			{MessageID: "a", Input: 1, Output: 2, Metadata: map[string]any{"raw": `{"input_tokens":1,"output_tokens":2}`}},
+			{MessageID: "b", Input: 3, Output: 4, Metadata: map[string]any{"raw": `{"input_tokens":3,"output_tokens":4}`}},
 		}
 		i.Facts.ToolUsages = []rederive.ToolUsage{{MessageID: "a", CallID: "c", Tool: "f", Input: "{}", Metadata: none}}
 		return i

@@ -34,7 +34,11 @@ func Whole(value gjson.Result) (int64, bool) {
 	if value.Type != gjson.Number {
 		return 0, false
 	}
-	return count(value.Raw)
+	n, ok := count(value.Raw)
+	if !ok {
+		return 0, false
+	}
+	return n, true
 }
 
 // count reads a whole number from 0, also one written with a fraction or an exponent.

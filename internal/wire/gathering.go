@@ -106,12 +106,9 @@ func (g *Gathering) AddTo(answer *Answer) {
 	}
 }
 
-// origins are the members of a call by which APIs say where its tool comes from.
-var origins = [...]string{"namespace", "server_label", "server_name"}
-
 // ReadOrigin notes where the tool of a call comes from, as far as the object says it.
 func (g *Gathering) ReadOrigin(call *Call, object gjson.Result) {
-	for _, name := range origins {
+	for _, name := range [...]string{"namespace", "server_label", "server_name"} {
 		if text := String(object.Get(name)); text != "" && call.Origin[name] == "" {
 			if call.Origin == nil {
 				call.Origin = make(map[string]string, 1)

@@ -88,6 +88,7 @@ func (m *Meter) Read(object gjson.Result) bool {
 	}
 	m.told = true
 	m.start()
+	m.raw.begin(object.Raw)
 	place := 0
 	object.ForEach(func(name, value gjson.Result) bool {
 		m.readMember(m.root, name, value)
@@ -95,7 +96,7 @@ func (m *Meter) Read(object gjson.Result) bool {
 		place++
 		return true
 	})
-	m.raw.reported(object.Raw)
+	m.raw.end()
 	return true
 }
 
@@ -320,7 +321,15 @@ type rawUsage struct {
 
 type rawMember struct{ name, key, value []byte }
 
-// member notes a member of the next report. Reports mostly have the same members at the same places.
+// begin notes that a report begins.
+func (r *rawUsage) begin(object string) {
+	r.reports++
+	if r.omitted = r.omitted || len(object) > rawLimit; !r.omitted {
+		r.only = append(r.only[:0], object...)
+	}
+}
+
+// member notes a member of the report. Reports mostly have the same members at the same places.
 func (r *rawUsage) member(place int, name, value gjson.Result) {
 	if r.omitted {
 		return
@@ -332,27 +341,18 @@ func (r *rawUsage) member(place int, name, value gjson.Result) {
 	}
 	if at == len(r.members) {
 		r.size += len(name.Raw) + len(value.Raw) + len(`:,`)
-		if r.omitted = r.size+1 > rawLimit; r.omitted {
-			return
-		}
 		r.members = append(r.members, rawMember{[]byte(name.Str), []byte(name.Raw), []byte(value.Raw)})
 	} else if member := &r.members[at]; value.Type != gjson.Null {
 		r.size += len(value.Raw) - len(member.value)
-		if r.omitted = r.size+1 > rawLimit; !r.omitted {
-			member.value = append(member.value[:0], value.Raw...)
-		}
+		member.value = append(member.value[:0], value.Raw...)
 	}
 }
 
-// reported notes that a report is at its end.
-func (r *rawUsage) reported(object string) {
-	r.reports++
-	r.omitted = r.omitted || len(object) > rawLimit
-	if r.omitted {
+// end notes that the report is at its end.
+func (r *rawUsage) end() {
+	if r.omitted = r.omitted || r.size+1 > rawLimit; r.omitted {
 		r.members, r.only = nil, nil
-		return
 	}
-	r.only = append(r.only[:0], object...)
 }
 
 // text returns the only report as it was, or all of them as one object, or whether that is too much.

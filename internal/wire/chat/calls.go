@@ -62,6 +62,10 @@ func (p *parts) readCalls(choice int64, calls gjson.Result, as role) bool {
 	calls.ForEach(func(_, value gjson.Result) bool {
 		key := callKey{choice, position}
 		position++
+		if !value.IsObject() {
+			understood = false
+			return true
+		}
 		index, hasIndex := wire.Whole(value.Get("index"))
 		if hasIndex {
 			key.call = index
@@ -70,7 +74,7 @@ func (p *parts) readCalls(choice int64, calls gjson.Result, as role) bool {
 		if custom := value.Get("custom"); custom.IsObject() {
 			function, input = custom, "input"
 		}
-		understood = value.IsObject() && (function.IsObject() || function.Type == gjson.Null) && understood
+		understood = (function.IsObject() || function.Type == gjson.Null) && understood
 		made := p.add(said{
 			key: key, hasIndex: hasIndex,
 			id: wire.String(value.Get("id")), name: wire.String(function.Get("name")), input: function.Get(input),

@@ -18,12 +18,6 @@ var thoughtNames = [...]string{
 // hiddenNames are the members with a thought that nobody can read.
 var hiddenNames = [...]string{"reasoning_opaque", "reasoning_signature", "encrypted_content", "redacted_thinking"}
 
-// partTexts are the members of a part of a thought that hold its text, partHidden those with what nobody can read.
-var (
-	partTexts  = [...]string{"text", "thinking", "summary", "reasoning", "content"}
-	partHidden = [...]string{"data", "encrypted_content", "signature"}
-)
-
 // telling is what one message or delta says of a thought.
 type telling struct {
 	texts  [len(thoughtNames)]string // By name.
@@ -111,15 +105,16 @@ func (t *telling) read(teller int, value gjson.Result) bool {
 	return false
 }
 
+// readPart reads an object: its text, or what stands there in the place of a text that nobody can read.
 func (t *telling) readPart(teller int, part gjson.Result) bool {
 	understood := false
-	for _, name := range partHidden {
+	for _, name := range [...]string{"data", "encrypted_content", "signature"} {
 		if hidden := part.Get(name); hidden.Exists() {
 			understood = true
 			t.hidden = t.hidden || isFilled(hidden)
 		}
 	}
-	for _, name := range partTexts {
+	for _, name := range [...]string{"text", "thinking", "summary", "reasoning", "content"} {
 		text := part.Get(name)
 		switch {
 		case !text.Exists():

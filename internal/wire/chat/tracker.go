@@ -47,8 +47,8 @@ func (t *tracker) Observe(event sse.Event) {
 func (t *tracker) read(event sse.Event, data []byte) bool {
 	object := wire.View(data)
 	var kind string
-	var choices gjson.Result
-	isChunk, understood, suspect := false, true, false
+	var choices, groq gjson.Result
+	isChunk, understood, suspect := false, true, string(event.Type) == "error"
 	t.metered = false
 	object.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
@@ -64,14 +64,19 @@ func (t *tracker) read(event sse.Event, data []byte) bool {
 			isChunk = isChunk || value.IsObject()
 			understood = t.meter(value) && understood
 		case "x_groq": // Some servers put the usage into a member of their own.
-			understood = t.meter(value.Get("usage")) && understood
+			groq = value
 		case "choices":
 			choices = value
 		case "error":
-			suspect = true
+			suspect = suspect || value.Type != gjson.Null
+		case "type":
+			suspect = suspect || value.Str == "error"
 		}
 		return true
 	})
+	if groq.Exists() {
+		understood = t.meter(groq.Get("usage")) && understood
+	}
 	other := false
 	if suspect || !isChunk && !choices.IsArray() {
 		other = t.readOther(wire.Kind(event, object), object)

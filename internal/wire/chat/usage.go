@@ -49,6 +49,5 @@ func figures() wire.Table {
 				Path: "completion_tokens_details.rejected_prediction_tokens", Name: "completion_rejected_prediction", PartOf: wire.Output,
 			},
 		},
-		Labels: []string{"service_tier"},
 	}
 }

@@ -24,11 +24,13 @@ func suite() wiretest.Suite {
 	}
 }
 
-func TestFormat(t *testing.T)     { wiretest.Run(t, suite()) }
-func FuzzTrack(f *testing.F)      { wiretest.FuzzTrack(f, suite()) }
-func FuzzInspect(f *testing.F)    { wiretest.FuzzInspect(f, suite()) }
-func BenchmarkText(b *testing.B)  { wiretest.BenchmarkObserve(b, messages.Format(), textDelta()) }
-func BenchmarkInput(b *testing.B) { wiretest.BenchmarkObserve(b, messages.Format(), inputDelta(), callStart()) }
+func TestFormat(t *testing.T)    { wiretest.Run(t, suite()) }
+func FuzzTrack(f *testing.F)     { wiretest.FuzzTrack(f, suite()) }
+func FuzzInspect(f *testing.F)   { wiretest.FuzzInspect(f, suite()) }
+func BenchmarkText(b *testing.B) { wiretest.BenchmarkObserve(b, messages.Format(), textDelta()) }
+func BenchmarkInput(b *testing.B) {
+	wiretest.BenchmarkObserve(b, messages.Format(), inputDelta(), callStart())
+}
 
 func textDelta() sse.Event {
 	return sse.Event{

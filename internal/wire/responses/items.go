@@ -40,8 +40,8 @@ type partKey struct {
 	index     int64
 }
 
-// text is the place of a message's text: its parts are one thought.
-var text = partKey{inContent: true}
+// messageText is the place of a message's text: its parts are one thought.
+func messageText() partKey { return partKey{inContent: true} }
 
 func newItems() *items {
 	return &items{byID: map[string]*item{}, byCallID: map[string]*item{}, byPosition: map[int64]*item{}}
@@ -79,7 +79,7 @@ func (s *items) add(position int64, value gjson.Result) *item {
 	case it.kind == "reasoning":
 		s.part(it, partKey{})
 	case it.kind == "message" && value.Get("phase").Str == "commentary":
-		s.part(it, text)
+		s.part(it, messageText())
 	}
 	if it.call == nil && it.parts == nil {
 		return nil
@@ -150,7 +150,7 @@ func (s *items) finish(position int64, value gjson.Result) bool {
 	case it.kind == "reasoning":
 		s.finishReasoning(it, value)
 	default:
-		s.replace(it, text, contentText(value))
+		s.replace(it, messageText(), contentText(value))
 	}
 	if value.Get("status").Str == "in_progress" {
 		return true // It is the content so far.
@@ -214,10 +214,10 @@ func (s *items) part(it *item, at partKey) *wire.Thinking {
 	if it.parts == nil {
 		it.parts = make(map[partKey]*wire.Thinking, 1)
 	}
-	if at.inContent {
-		thought.Echoes = it.parts[partKey{index: at.index}]
-	}
 	it.parts[at] = thought
+	if summary, content := it.parts[partKey{index: at.index}], it.parts[partKey{true, at.index}]; summary != nil && content != nil {
+		content.Echoes = summary
+	}
 	return thought
 }
 
@@ -264,7 +264,7 @@ func (part itemEvent) placeOf(event members) partKey {
 	index := event.summaryIndex
 	switch {
 	case part.kind == "message":
-		return text
+		return messageText()
 	case part.inContent:
 		index = event.contentIndex
 	}

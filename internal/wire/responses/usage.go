@@ -40,6 +40,5 @@ func figures() wire.Table {
 			{Path: "tool_usage.image_gen.input_tokens", Name: "image_gen_input"},
 			{Path: "tool_usage.image_gen.output_tokens", Name: "image_gen_output"},
 		},
-		Labels: []string{"service_tier"},
 	}
 }
