@@ -89,7 +89,14 @@ func chatBody(body object) reading {
 	}
 	c.chunk(body, false)
 	c.preliminary = false
-	c.foreign = body.text("object") != "chat.completion" && body.objects("choices") == nil
+	hasMessage := slices.ContainsFunc(body.objects("choices"), func(choice object) bool { return choice.object("message") != nil })
+	switch body.text("object") {
+	case "chat.completion":
+	case "chat.completion.chunk":
+		c.foreign = !c.finished
+	default: // Some servers do not give the kind of an object.
+		c.foreign = !c.finished && !hasMessage
+	}
 	return c.reading
 }
 

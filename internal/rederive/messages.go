@@ -80,6 +80,7 @@ func messagesStream(events []event) reading {
 		case "message_stop":
 			a.preliminary = false
 			a.terminated = true
+		case "content_block_stop", "ping":
 		default:
 			if told := readFailure(data, kind); told != nil {
 				a.fail(told)

@@ -17,6 +17,8 @@ type reading struct {
 	thoughts    []*thought
 	failure     *failure // Nil: it reported none.
 
+	unread Unread
+
 	streamed   bool
 	terminated bool // The event that ends a stream came.
 	finished   bool // The answer is whole if nothing follows.

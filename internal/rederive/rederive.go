@@ -83,6 +83,8 @@ type Facts struct {
 	// Ended says that the event came which ends a stream as it should. Bytes after it do not belong to the answer. It
 	// is not recorded, and never a difference.
 	Ended bool `json:"-"`
+	// Unread is what of the answer is not read. It is not recorded, and never a difference.
+	Unread Unread `json:"-"`
 }
 
 // Prompt is the text that a person typed.
@@ -147,6 +149,7 @@ func Derive(exchange Exchange) (Facts, error) {
 		ToolUsages:            answer.toolUsages(),
 		Thoughts:              answer.thoughtRecords(),
 		Ended:                 answer.ended(),
+		Unread:                answer.unread,
 	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
 	return facts, nil
@@ -157,13 +160,15 @@ type format struct {
 	request func(object) request
 	stream  func([]event) reading
 	body    func(object) reading
+	// eventKind returns the type of an event, and whether it is read.
+	eventKind func(event) (kind string, known bool)
 }
 
 func formats() map[string]format {
 	return map[string]format{
-		FormatMessages:  {request: messagesRequest, stream: messagesStream, body: messagesBody},
-		FormatChat:      {request: chatRequest, stream: chatStream, body: chatBody},
-		FormatResponses: {request: responsesRequest, stream: responsesStream, body: responsesBody},
+		FormatMessages:  {request: messagesRequest, stream: messagesStream, body: messagesBody, eventKind: messagesEvent},
+		FormatChat:      {request: chatRequest, stream: chatStream, body: chatBody, eventKind: chatEvent},
+		FormatResponses: {request: responsesRequest, stream: responsesStream, body: responsesBody, eventKind: responsesEvent},
 	}
 }
 
@@ -178,8 +183,10 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 		return unreadable()
 	}
 	if stream {
-		answer := format.stream(events(body, !exchange.Abandoned))
+		found := events(body, !exchange.Abandoned)
+		answer := format.stream(found)
 		answer.streamed = true
+		answer.unread = format.unreadIn(answer, found)
 		if isUnreadable && !answer.terminated { // Bytes after the end do not belong to the answer and may be anything.
 			return unreadable()
 		}
@@ -189,7 +196,9 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	if !exchange.Whole || isCut {
 		return reading{broken: true}
 	}
-	return format.body(asObject(body))
+	answer := format.body(asObject(body))
+	answer.unread = format.unreadIn(answer, nil)
+	return answer
 }
 
 // unreadable returns an answer whose content coding cannot be decoded.

@@ -282,16 +282,32 @@ func (s *responsesItems) finish(a *reading, at int64, item object) {
 	}
 }
 
-// add notes a piece of an item, or the whole of one part. It reports whether the event is of that kind.
-func (s responsesItems) add(a *reading, kind string, data object) bool {
-	part, end, _ := cutLast(strings.TrimPrefix(kind, "response."), ".")
-	member := map[string]string{
+// itemEvent returns what an event has of an item: the part, the member with the whole of it, and whether that is all that
+// the event has. It returns false for other events.
+func itemEvent(kind string) (part, final string, isWhole, ok bool) {
+	rest, isResponse := strings.CutPrefix(kind, "response.")
+	at := strings.LastIndex(rest, ".")
+	if !isResponse || at < 0 {
+		return "", "", false, false
+	}
+	part, isWhole = rest[:at], rest[at:] == ".done"
+	final, ok = map[string]string{
 		"function_call_arguments": "arguments", "mcp_call_arguments": "arguments", "custom_tool_call_input": "input",
 		"reasoning_summary_text": "text", "reasoning_summary": "text", "reasoning_text": "text", "reasoning": "text",
 		"output_text": "",
-	}
-	final, isOne := member[part]
-	if !strings.HasPrefix(kind, "response.") || !isOne || end != "delta" && (end != "done" || final == "") {
+	}[part]
+	return part, final, isWhole, ok && (rest[at:] == ".delta" || isWhole && final != "")
+}
+
+func isItemEvent(kind string) bool {
+	_, _, _, ok := itemEvent(kind)
+	return ok
+}
+
+// add notes a piece of an item, or the whole of one part. It reports whether the event is of that kind.
+func (s responsesItems) add(a *reading, kind string, data object) bool {
+	part, final, isWhole, ok := itemEvent(kind)
+	if !ok {
 		return false
 	}
 	known := s.at(place(data))
@@ -324,7 +340,7 @@ func (s responsesItems) add(a *reading, kind string, data object) bool {
 	default:
 		to = &known.inContent(a, content).text
 	}
-	if end == "done" {
+	if isWhole {
 		to.replace(data.text(final))
 	} else {
 		to.hear("", data.text("delta"))
@@ -332,20 +348,12 @@ func (s responsesItems) add(a *reading, kind string, data object) bool {
 	return true
 }
 
-func cutLast(text, separator string) (before, after string, found bool) {
-	at := strings.LastIndex(text, separator)
-	if at < 0 {
-		return text, "", false
-	}
-	return text[:at], text[at+len(separator):], true
-}
-
 // responsesQuiet are the events that say nothing of usage, calls or thoughts, or nothing that others do not say.
 func responsesQuiet() []string {
 	all := []string{"ping", "keepalive"}
 	for names, ends := range map[string]string{
-		"content_part reasoning_part reasoning_summary_part output_text.annotation": "added done",
-		"output_text": "done",
+		"content_part reasoning_part reasoning_summary_part": "added done",
+		"output_text": "done", "output_text.annotation": "added",
 		"refusal code_interpreter_call_code shell_call_output_content apply_patch_call_operation_diff audio audio.transcript": "delta done",
 		"shell_call_command":               "added delta done",
 		"file_search_call web_search_call": "in_progress searching completed",

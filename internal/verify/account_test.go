@@ -167,7 +167,7 @@ func TestRounds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i := recorded()
 			test.change(&i)
-			if got := fields(account{recorded: i, rounds: test.rounds}.differences()); got != test.want {
+			if got := fields((&account{recorded: i, rounds: test.rounds}).differences()); got != test.want {
 				t.Errorf("differences %q, want %q", got, test.want)
 			}
 		})
@@ -175,7 +175,7 @@ func TestRounds(t *testing.T) {
 
 	rounds[0].Request = []byte("{}")
 	rounds[0].Head.RequestBytes = 2
-	if got := fields(account{recorded: recorded(), rounds: rounds}.differences()); got != "kept exchange" {
+	if got := fields((&account{recorded: recorded(), rounds: rounds}).differences()); got != "kept exchange" {
 		t.Errorf("no request: differences %q", got)
 	}
 }

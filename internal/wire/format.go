@@ -18,6 +18,8 @@ type Format struct {
 	Inspect func(body jsonedit.Object) (Request, error)
 	// Track returns a tracker for one upstream answer, which has that form.
 	Track func(Form) Tracker
+	// Figures is the table by which usage objects are read.
+	Figures Table
 	// Shape writes our errors in the form of this API's own errors.
 	Shape apierror.Shape
 }

@@ -24,11 +24,13 @@ import (
 
 // Format returns the format. https://platform.openai.com/docs/api-reference/chat
 func Format() wire.Format {
-	meter := figures().Meters()
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    "chat",
 		Inspect: inspect,
 		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Figures: table,
 		Shape:   apierror.OpenAI(),
 	}
 }

@@ -52,6 +52,7 @@ func (t *tracker) readChoice(kind string, choice gjson.Result) bool {
 		understood = t.readMessage(index, deltas, delta) && understood
 	}
 	if message.IsObject() {
+		t.messaged = true
 		understood = t.readMessage(index, message, t.roleOf(kind, deltas)) && understood
 	}
 	return t.readFinish(choice, finish, failure) && understood

@@ -18,6 +18,7 @@ type tracker struct {
 	usage    wire.Meter
 	cut      bool // An error came before a choice was finished, and no usage since.
 	metered  bool // The last event reported usage.
+	messaged bool // A choice had a message, not only deltas.
 	ended    bool // [DONE] came. Some servers give their chunks the kind of a whole answer, so that kind is no end.
 	parts    parts
 	text     textChunk
@@ -85,7 +86,7 @@ func (t *tracker) read(event sse.Event, data []byte) bool {
 		isChunk = true
 		understood = t.readChoices(kind, choices) && understood
 	}
-	if t.form == wire.Body && (kind == "chat.completion" || isChunk && kind != "chat.completion.chunk" && hasMessage(choices)) {
+	if t.form == wire.Body && (kind == "chat.completion" || isChunk && kind != "chat.completion.chunk" && t.messaged) {
 		t.answer.Terminal = true // Some servers do not give the kind of an object.
 	}
 	t.cut = t.cut && !t.metered
@@ -97,8 +98,6 @@ func (t *tracker) meter(usage gjson.Result) bool {
 	t.metered = t.metered || usage.IsObject()
 	return t.usage.Read(usage)
 }
-
-func hasMessage(choices gjson.Result) bool { return choices.Get("#.message").Get("#").Int() > 0 }
 
 // readOther reads an event that is no chunk, or more than a chunk: an error, or a ping with an object in it.
 func (t *tracker) readOther(kind string, object gjson.Result) bool {

@@ -19,11 +19,13 @@ import (
 
 // Format returns the format. https://docs.anthropic.com/en/api/messages
 func Format() wire.Format {
-	meter := figures().Meters()
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    "messages",
 		Inspect: inspect,
 		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Figures: table,
 		Shape:   apierror.Anthropic(),
 	}
 }

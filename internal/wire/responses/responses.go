@@ -20,11 +20,13 @@ import (
 
 // Format returns the format. https://platform.openai.com/docs/api-reference/responses
 func Format() wire.Format {
-	meter := figures().Meters()
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    "responses",
 		Inspect: inspect,
 		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Figures: table,
 		Shape:   apierror.OpenAI(),
 	}
 }
