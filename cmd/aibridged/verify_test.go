@@ -459,13 +459,13 @@ func checkChangedFiles(t *testing.T, data, exchanges, id string) {
 		lines   []string // Regular expressions, without the id.
 		sums    string
 	}{
-		"unchanged":               {file, finished, nil, same},
-		"removed":                 {nil, finished, nil, notKept},
-		"cut":                     {file[:len(file)-9], finished, []string{`kept exchange: round 0: kept exchange is damaged: .*EOF`}, differs},
-		"emptied":                 {[]byte{}, finished, []string{`kept exchange: round 0: kept exchange is damaged: it is empty`}, differs},
-		"flipped":                 {flipped(file), finished, []string{`kept exchange: round 0: kept exchange is damaged: .*`}, differs},
-		"unfinished":              {file[:len(file)-9], until, nil, inPart},
-		"begun":                   {[]byte{}, until, nil, notKept},
+		"unchanged":  {file, finished, nil, same},
+		"removed":    {nil, finished, nil, notKept},
+		"cut":        {file[:len(file)-9], finished, []string{`kept exchange: round 0: kept exchange is damaged: .*EOF`}, differs},
+		"emptied":    {[]byte{}, finished, []string{`kept exchange: round 0: kept exchange is damaged: it is empty`}, differs},
+		"flipped":    {flipped(file), finished, []string{`kept exchange: round 0: kept exchange is damaged: .*`}, differs},
+		"unfinished": {file[:len(file)-9], until, nil, inPart},
+		"begun":      {[]byte{}, until, nil, notKept},
 		"other answer": {rewritten(t, exchange, moreTokens), finished, []string{
 			`response_sha256: .*`, `token_usages\[0\].output_tokens: recorded 34, the bytes say 35`, `token_usages\[0\].metadata\[raw\]: .*`,
 		}, differs},
