@@ -187,14 +187,13 @@ func (c *chatReading) message(choice int64, message object, as string) {
 		if custom := piece.object("custom"); custom != nil {
 			function, input = custom, "input"
 		}
-		made := c.called(chatPiece{place, hasIndex, position, piece.text("id"), function.text("name")}, as)
-		made.add(function, input, as)
+		made := c.called(chatPiece{place, hasIndex, position, piece.text("id"), function.text("name"), chatInput(function, input)}, as)
 		made.from(piece)
 		made.from(function)
 	}
 	if function := message.object("function_call"); function != nil {
 		place := chatPlace{choice: choice, older: true}
-		c.called(chatPiece{place, true, 0, "", function.text("name")}, as).add(function, "arguments", as)
+		c.called(chatPiece{place, true, 0, "", function.text("name"), chatInput(function, "arguments")}, as)
 	}
 }
 
@@ -204,15 +203,22 @@ type chatPiece struct {
 	hasIndex bool
 	position int
 	id, tool string
+	input    string
 }
 
-// called returns the call that a piece belongs to.
+// called adds a piece to the call that it belongs to, and returns that.
 func (c *chatReading) called(p chatPiece, as string) *call {
 	var made *call
 	switch as {
 	case "whole":
 		made = c.repeated(p)
-	case "delta", "piece":
+	case "piece":
+		if made = c.repeated(p); made != nil && strings.HasPrefix(p.input, made.input.content) {
+			as = "whole" // It is the call so far.
+		} else {
+			made = c.continued(p)
+		}
+	case "delta":
 		made = c.continued(p)
 	}
 	choice := c.choice(p.place.choice)
@@ -222,8 +228,11 @@ func (c *chatReading) called(p chatPiece, as string) *call {
 	}
 	c.last[p.place] = made
 	made.id, made.tool = cmp.Or(made.id, p.id), cmp.Or(made.tool, p.tool)
-	if as != "whole" {
+	if as == "whole" {
+		made.input.complete(p.input)
+	} else {
 		made.whole = false
+		made.input.hear("", p.input)
 	}
 	return made
 }
@@ -238,7 +247,8 @@ func (c *chatReading) withID(choice int64, id string) *call {
 	return nil
 }
 
-// repeated returns the call that a whole message repeats: by its id, or else by its place, if the names are the same.
+// repeated returns the call that a whole message repeats: by its id, or else by its place, if the names are the same and
+// the ids do not tell them apart. Some servers make up other ids for the same call.
 func (c *chatReading) repeated(p chatPiece) *call {
 	if made := c.withID(p.place.choice, p.id); made != nil {
 		return made
@@ -247,10 +257,14 @@ func (c *chatReading) repeated(p chatPiece) *call {
 		return c.last[p.place]
 	}
 	calls := c.choice(p.place.choice).calls
-	if p.position < len(calls) && calls[p.position].tool == p.tool && (p.id == "" || calls[p.position].id == "") {
-		return calls[p.position]
+	if p.position >= len(calls) || calls[p.position].tool != p.tool {
+		return nil
 	}
-	return nil
+	made := calls[p.position]
+	if p.id != "" && made.id != "" && (p.input == "" || made.input.content != p.input) {
+		return nil
+	}
+	return made
 }
 
 // continued returns the call that a piece goes on with, or nil. Some servers give all calls the same index, or none, and
@@ -284,17 +298,12 @@ func (c *chatReading) continued(p chatPiece) *call {
 	return at
 }
 
-// add adds a piece of input.
-func (c *call) add(function object, member, as string) {
-	input := function.text(member)
+// chatInput returns a piece of input, which some servers write as an object.
+func chatInput(function object, member string) string {
 	if function.object(member) != nil {
-		input = string(function[member])
+		return string(function[member])
 	}
-	if as == "whole" {
-		c.input.complete(input)
-	} else {
-		c.input.hear("", input)
-	}
+	return function.text(member)
 }
 
 // think notes what a message says of the choice's thought. Servers have many names for it, and some send it under several

@@ -71,13 +71,14 @@ func messagesStream(events []event) reading {
 			a.message(data)
 			a.preliminary = false
 		case "content_block_start":
-			open[index] = a.block(data.object("content_block"))
+			open[index] = a.block(data.object("content_block"), open[index])
 		case "content_block_delta":
 			open[index].add(data.object("delta"))
 		case "message_delta":
 			a.usage.add(data["usage"])
 			a.preliminary = false
 		case "message_stop":
+			a.usage.add(data["usage"])
 			a.preliminary = false
 			a.terminated = true
 		case "content_block_stop", "ping":
@@ -177,8 +178,9 @@ type messagesBlock struct {
 	thought *thought
 }
 
-// block notes a content block that begins. A message may have brought it already.
-func (a *reading) block(content object) messagesBlock {
+// block notes a content block that begins. A message may have brought it already, or it begins a second time at its place,
+// where before is.
+func (a *reading) block(content object, before messagesBlock) messagesBlock {
 	switch kind := content.text("type"); {
 	case isMessagesCall(kind):
 		id, tool := content.text("id"), content.text("name")
@@ -187,6 +189,10 @@ func (a *reading) block(content object) messagesBlock {
 			if made == nil && c.whole && c.id == id && (id != "" || c.tool == tool) {
 				made = c
 			}
+		}
+		if c := before.call; made == nil && c != nil && id != "" && c.id == id && c.tool == tool {
+			made = c
+			made.input.knows("", 0)
 		}
 		if made == nil {
 			made = a.call(call{id: id, tool: tool, withoutInput: "{}"})

@@ -76,6 +76,9 @@ func responsesStream(events []event) reading {
 			a.response(response, &items)
 		case "response.completed", "response.incomplete", "response.failed":
 			a.response(response, &items)
+			if data.present("response") {
+				a.usage.add(data["usage"])
+			}
 			a.terminated = true
 			if kind == "response.failed" {
 				a.fail(&failure{})

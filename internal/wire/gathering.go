@@ -149,6 +149,9 @@ func (t *Text) AddFrom(teller int, piece string) {
 // Heard notes that a teller has told all of the text so far.
 func (t *Text) Heard(teller int) { t.heard[teller] = t.written.Len() }
 
+// Again notes that the first teller begins anew, and may repeat all.
+func (t *Text) Again() { t.heard[0] = 0 }
+
 // Complete adds what whole, the text from its beginning, has beyond the text so far. A whole that begins otherwise adds
 // nothing.
 func (t *Text) Complete(whole string) {

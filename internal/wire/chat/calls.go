@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"strings"
+
 	"github.com/tidwall/gjson"
 
 	"github.com/coder/aibridged/internal/wire"
@@ -97,11 +99,18 @@ func (p *parts) readFunctionCall(choice int64, function gjson.Result, as role) {
 
 // add adds a piece to its call, which it returns, or nil if there are too many. n is the piece's place in its message.
 func (p *parts) add(s said, n int64, as role) *call {
+	text := inputText(s.input)
 	var of *call
 	switch as {
+	case piece:
+		if of = p.known(s, n, text); of != nil && strings.HasPrefix(text, of.Input.String()) {
+			as = whole // It is the call so far.
+			break
+		}
+		of = p.continued(s)
 	case whole:
-		of = p.known(s, n)
-	case delta, piece:
+		of = p.known(s, n, text)
+	case delta:
 		of = p.continued(s)
 	case onlyOnce: // Each is a call of its own.
 	}
@@ -123,10 +132,10 @@ func (p *parts) add(s said, n int64, as role) *call {
 		of.Name = p.gathering.Keep(s.name)
 	}
 	if as == whole {
-		of.Input.Complete(inputText(s.input))
+		of.Input.Complete(text)
 	} else {
 		of.told = false
-		of.Input.Add(inputText(s.input))
+		of.Input.Add(text)
 	}
 	return of
 }
@@ -182,20 +191,23 @@ func begins(at *call, id, name string) bool {
 	return !at.told && at.ID == "" && isComplete(at)
 }
 
-// known returns the call that a whole message repeats, or nil: the one with its id or, where one of them has none, the
-// n-th of its choice, if it has the same name.
-func (p *parts) known(s said, n int64) *call {
+// known returns the call that a whole message repeats, or nil: the one with its id; or the n-th of its choice, if it has
+// the same name, and one of them has no id or both have the same input: some servers make up other ids.
+func (p *parts) known(s said, n int64, input string) *call {
 	if of := p.ids[callID{s.key.choice, s.id}]; of != nil && s.id != "" {
 		return of
 	}
-	calls := p.of(s.key.choice).calls
 	if s.key.call == functionCall {
 		return p.calls[s.key]
 	}
-	if n >= int64(len(calls)) || calls[n].Name != s.name || s.id != "" && calls[n].ID != "" {
+	calls := p.of(s.key.choice).calls
+	if n >= int64(len(calls)) || calls[n].Name != s.name {
 		return nil
 	}
-	return calls[n]
+	if of := calls[n]; s.id == "" || of.ID == "" || input != "" && of.Input.String() == input {
+		return of
+	}
+	return nil
 }
 
 // inputText returns a piece of input. Some servers write it as an object instead of a string.

@@ -102,6 +102,7 @@ func (t *tracker) read(event members) bool {
 	case "message_stop":
 		t.final = true
 		t.ended, t.answer.Terminal = true, true
+		return t.usage.Read(event.usage)
 	default:
 		failure, ok := wire.ReadFailure(event.kind, event.object)
 		if !ok {
@@ -179,13 +180,19 @@ func saysNothing(kind string) bool {
 
 // begin notes a block that begins. It reports whether it knows the kind of block.
 func (b *blocks) begin(index int64, content gjson.Result) bool {
+	before := b.open[index]
 	delete(b.open, index) // Later pieces belong to this block, not to an earlier one with its index.
 	kind := content.Get("type").Str
 	var begun *block
 	switch {
 	case isCall(kind):
 		id, name := wire.String(content.Get("id")), wire.String(content.Get("name"))
-		if begun = b.toldCall(id, name); begun == nil {
+		switch begun = b.toldCall(id, name); {
+		case begun != nil:
+		case before != nil && before.call != nil && id != "" && before.call.ID == id && before.call.Name == name:
+			begun = before
+			begun.call.Input.Again()
+		default:
 			begun = b.addCall(id, name)
 		}
 		if begun != nil {

@@ -54,6 +54,7 @@ type members struct {
 	response, item, itemID, place gjson.Result
 	summaryIndex, contentIndex    gjson.Result
 	delta, text, arguments, input gjson.Result
+	usage                         gjson.Result
 }
 
 // read returns the members of an event's object, which it walks only once: a stream has thousands of events, and some
@@ -85,6 +86,8 @@ func read(event sse.Event, object gjson.Result) members {
 			m.arguments = value
 		case "input":
 			m.input = value
+		case "usage":
+			m.usage = value
 		}
 		return true
 	})
@@ -124,6 +127,9 @@ func (t *tracker) read(event members) bool {
 	case "response.completed", "response.incomplete", "response.failed":
 		t.ended, t.answer.Terminal = true, true
 		understood := t.readResponse(event.responseIn())
+		if event.response.Exists() { // Some servers put the usage beside it.
+			understood = t.usage.Read(event.usage) && understood
+		}
 		if event.kind == "response.failed" {
 			t.fail(wire.Failure{Type: "failed"}) // Where the response gave a reason, that one stays.
 		}
