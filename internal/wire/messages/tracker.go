@@ -29,8 +29,9 @@ func newTracker(form wire.Form, usage wire.Meter) *tracker {
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
 	if data != nil && !isUsualText(data) {
-		members := read(event, wire.View(data))
-		unread = !members.isText() && !(wire.IsSound(data) && t.read(members))
+		var members members
+		members.read(event, wire.View(data))
+		unread = !members.isText() && !(wire.IsSound(data) && t.read(&members))
 	}
 	if t.blocks.gathering.Lost() || unread {
 		t.answer.Unread++
@@ -51,10 +52,10 @@ type members struct {
 	index, message, block, delta, usage gjson.Result
 }
 
-// read returns the members of an event's object, which it walks only once: a stream has thousands of events. Of two
+// read reads the members of an event's object, which it walks only once: a stream has thousands of events. Of two
 // members with the same name the last one counts, as in SDKs.
-func read(event sse.Event, object gjson.Result) members {
-	m := members{object: object}
+func (m *members) read(event sse.Event, object gjson.Result) {
+	m.object = object
 	var kind gjson.Result
 	object.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
@@ -74,16 +75,15 @@ func read(event sse.Event, object gjson.Result) members {
 		return true
 	})
 	m.kind = wire.KindOf(event, kind)
-	return m
 }
 
 // isText reports whether an event holds text, as most events do; text is not recorded.
-func (m members) isText() bool {
+func (m *members) isText() bool {
 	return m.kind == "content_block_delta" && m.delta.Get("type").Str == "text_delta"
 }
 
 // read reports whether it understood all of the event.
-func (t *tracker) read(event members) bool {
+func (t *tracker) read(event *members) bool {
 	switch event.kind {
 	case "content_block_delta":
 		return t.blocks.extend(place(event.index), event.delta)

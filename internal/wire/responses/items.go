@@ -230,37 +230,56 @@ func (s *items) replace(it *item, at partKey, text string) {
 // itemEvent says what an event does to an item: it has a piece of its input or of a thought, or the whole of it.
 type itemEvent struct {
 	kind      string // That of the items with such events; empty: calls.
-	text      func(members) gjson.Result
+	text      textMember
 	isWhole   bool
 	inContent bool
 }
 
 // itemEvents is the table of the events that have something of a call or a thought.
 var itemEvents = map[string]itemEvent{
-	"response.output_text.delta":             {kind: "message", text: members.getDelta, inContent: true},
-	"response.reasoning_summary_text.delta":  {kind: "reasoning", text: members.getDelta},
-	"response.reasoning_summary_text.done":   {kind: "reasoning", text: members.getText, isWhole: true},
-	"response.reasoning_summary.delta":       {kind: "reasoning", text: members.getDelta},
-	"response.reasoning_summary.done":        {kind: "reasoning", text: members.getText, isWhole: true},
-	"response.reasoning_text.delta":          {kind: "reasoning", text: members.getDelta, inContent: true},
-	"response.reasoning_text.done":           {kind: "reasoning", text: members.getText, inContent: true, isWhole: true},
-	"response.reasoning.delta":               {kind: "reasoning", text: members.getDelta, inContent: true},
-	"response.reasoning.done":                {kind: "reasoning", text: members.getText, inContent: true, isWhole: true},
-	"response.function_call_arguments.delta": {text: members.getDelta},
-	"response.function_call_arguments.done":  {text: members.getArguments, isWhole: true},
-	"response.custom_tool_call_input.delta":  {text: members.getDelta},
-	"response.custom_tool_call_input.done":   {text: members.getInput, isWhole: true},
-	"response.mcp_call_arguments.delta":      {text: members.getDelta},
-	"response.mcp_call_arguments.done":       {text: members.getArguments, isWhole: true},
+	"response.output_text.delta":             {kind: "message", text: inDelta, inContent: true},
+	"response.reasoning_summary_text.delta":  {kind: "reasoning", text: inDelta},
+	"response.reasoning_summary_text.done":   {kind: "reasoning", text: inText, isWhole: true},
+	"response.reasoning_summary.delta":       {kind: "reasoning", text: inDelta},
+	"response.reasoning_summary.done":        {kind: "reasoning", text: inText, isWhole: true},
+	"response.reasoning_text.delta":          {kind: "reasoning", text: inDelta, inContent: true},
+	"response.reasoning_text.done":           {kind: "reasoning", text: inText, inContent: true, isWhole: true},
+	"response.reasoning.delta":               {kind: "reasoning", text: inDelta, inContent: true},
+	"response.reasoning.done":                {kind: "reasoning", text: inText, inContent: true, isWhole: true},
+	"response.function_call_arguments.delta": {text: inDelta},
+	"response.function_call_arguments.done":  {text: inArguments, isWhole: true},
+	"response.custom_tool_call_input.delta":  {text: inDelta},
+	"response.custom_tool_call_input.done":   {text: inInput, isWhole: true},
+	"response.mcp_call_arguments.delta":      {text: inDelta},
+	"response.mcp_call_arguments.done":       {text: inArguments, isWhole: true},
 }
 
-func (m members) getDelta() gjson.Result     { return m.delta }
-func (m members) getText() gjson.Result      { return m.text }
-func (m members) getArguments() gjson.Result { return m.arguments }
-func (m members) getInput() gjson.Result     { return m.input }
+// textMember says which member of an event has its text.
+type textMember int
+
+const (
+	inDelta textMember = iota
+	inText
+	inArguments
+	inInput
+)
+
+// said returns the text of an event.
+func (m *members) said(in textMember) string {
+	switch in {
+	case inText:
+		return wire.String(m.text)
+	case inArguments:
+		return wire.String(m.arguments)
+	case inInput:
+		return wire.String(m.input)
+	default:
+		return wire.String(m.delta)
+	}
+}
 
 // placeOf returns the place of an event's thought in its item. The parts of a message are one thought.
-func (part itemEvent) placeOf(event members) partKey {
+func (part itemEvent) placeOf(event *members) partKey {
 	index := event.summaryIndex
 	switch {
 	case part.kind == "message":
@@ -273,7 +292,7 @@ func (part itemEvent) placeOf(event members) partKey {
 }
 
 // extend adds to an item what an event has of it. An item that is done is whole, and nothing is added to it.
-func (s *items) extend(part itemEvent, event members) {
+func (s *items) extend(part itemEvent, event *members) {
 	it := s.findFor(event)
 	var text *wire.Text
 	switch {
@@ -290,7 +309,7 @@ func (s *items) extend(part itemEvent, event members) {
 	default:
 		return
 	}
-	if said := wire.String(part.text(event)); part.isWhole {
+	if said := event.said(part.text); part.isWhole {
 		text.Replace(said)
 	} else {
 		text.Add(said)
@@ -318,7 +337,7 @@ func (s *items) find(position int64, value gjson.Result) *item {
 }
 
 // findFor returns the item that an event adds to, or nil. An item that is done is whole, and nothing is added to it.
-func (s *items) findFor(event members) *item {
+func (s *items) findFor(event *members) *item {
 	it := s.byID[wire.String(event.itemID)]
 	if it == nil {
 		it = s.byPosition[event.position()]

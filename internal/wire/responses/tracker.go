@@ -28,8 +28,9 @@ func newTracker(form wire.Form, usage wire.Meter) *tracker {
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
 	if data != nil && !t.isUsualText(data) {
-		members := read(event, wire.View(data))
-		unread = !t.isText(members.kind) && !(wire.IsSound(data) && t.read(members))
+		var members members
+		members.read(event, wire.View(data))
+		unread = !t.isText(members.kind) && !(wire.IsSound(data) && t.read(&members))
 	}
 	if t.items.gathering.Lost() || unread {
 		t.answer.Unread++
@@ -57,10 +58,10 @@ type members struct {
 	usage                         gjson.Result
 }
 
-// read returns the members of an event's object, which it walks only once: a stream has thousands of events, and some
-// have megabytes. Of two members with the same name the last one counts, as in SDKs.
-func read(event sse.Event, object gjson.Result) members {
-	m := members{object: object}
+// read reads the members of an event's object, which it walks only once: a stream has thousands of events, and some have
+// megabytes. Of two members with the same name the last one counts, as in SDKs.
+func (m *members) read(event sse.Event, object gjson.Result) {
+	m.object = object
 	var kind gjson.Result
 	object.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
@@ -92,11 +93,10 @@ func read(event sse.Event, object gjson.Result) members {
 		return true
 	})
 	m.kind = wire.KindOf(event, kind)
-	return m
 }
 
 // position returns the position in the output of an event's item, or -1 if the event does not give it.
-func (m members) position() int64 {
+func (m *members) position() int64 {
 	if index, ok := wire.Whole(m.place); ok {
 		return index
 	}
@@ -104,7 +104,7 @@ func (m members) position() int64 {
 }
 
 // responseIn returns the response in an event, which some servers send without an event around it.
-func (m members) responseIn() gjson.Result {
+func (m *members) responseIn() gjson.Result {
 	if m.response.Exists() || m.object.Get("object").Str != "response" {
 		return m.response
 	}
@@ -112,7 +112,7 @@ func (m members) responseIn() gjson.Result {
 }
 
 // read reports whether it understood all of the event.
-func (t *tracker) read(event members) bool {
+func (t *tracker) read(event *members) bool {
 	if part, ok := itemEvents[event.kind]; ok {
 		t.items.extend(part, event)
 		return true
