@@ -171,6 +171,7 @@ func (r *round) finish(err error) error {
 	case r.cut:
 		r.err = errTruncated
 	case !r.isStream || r.unread || r.status >= http.StatusMultipleChoices:
+	case r.status == http.StatusNoContent: // It is whole, whatever was asked for: it cannot have a body.
 	case !seen.Complete:
 		r.err = errTruncated
 	}

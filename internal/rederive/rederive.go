@@ -191,6 +191,9 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 			return unreadable()
 		}
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole || isCut)
+		if exchange.Status == http.StatusNoContent && exchange.Whole { // It cannot have a body, and is no answer of any API.
+			answer.broken, answer.foreign = false, true
+		}
 		return answer
 	}
 	if !exchange.Whole || isCut {
