@@ -5,7 +5,7 @@ GO ?= go
 # What is generated, in the order of its making.
 GENERATED := proto/aibridged.pb.go proto/aibridged_drpc.pb.go aibridgedmock/aibridgedmock.go
 
-.PHONY: check test test-crash race format vet staticcheck gen gen-clean bench fuzz e2e
+.PHONY: check test test-crash test-memory race format vet staticcheck gen gen-clean bench fuzz e2e
 
 check: format vet staticcheck gen-clean race ## Everything that must hold before a commit.
 
@@ -14,6 +14,9 @@ test: ## The tests.
 
 test-crash: ## Processes killed under load: 200 gateways, and a control plane that is away for a minute; power failures at every step.
 	$(GO) test -count=1 -timeout 30m -v ./internal/crashtest -args -kills=200 -away=60s -losses=3 -power-kills=30
+
+test-memory: ## Many times more bodies than fit into 1 GiB, and small requests meanwhile, on a machine that does nothing else.
+	$(GO) test -count=1 -v ./internal/memorytest -args -for=4s -p99=250ms
 
 race:
 	$(GO) test -race ./...

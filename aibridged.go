@@ -82,7 +82,8 @@ type Server struct {
 	disconnect context.CancelFunc
 	loop       sync.WaitGroup
 
-	records *recording.Queue
+	records   *recording.Queue
+	findToken func(text string) (start, end int) // Nil: the form of Coder's API keys.
 
 	mu       sync.Mutex
 	client   DRPCClient    // Guarded by mu; nil while there is no connection.
@@ -105,6 +106,10 @@ type ServerOptions struct {
 	Metrics *Metrics
 	// Records says where records are kept until the control plane has them.
 	Records RecordOptions
+	// FindToken returns where in a text the first token of the control plane begins and ends, by its form alone, or a
+	// start below zero. No such token goes upstream, whether or not it is the one that the request presents; see
+	// [aibridge.Caller]. It is called for each part of each request, also concurrently. Nil: the form of Coder's API keys.
+	FindToken func(text string) (start, end int)
 }
 
 // New returns a server that serves through pool, and begins to dial the control plane. It dials until [Server.Shutdown]
@@ -136,7 +141,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	}
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
-		changed: make(chan struct{}), closed: make(chan struct{}),
+		findToken: options.FindToken, changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
 	s.dialing, s.stopDial = context.WithCancel(ctx)

@@ -198,13 +198,14 @@ func TestAPIValues(t *testing.T) {
 	const (
 		coder    string                   = aibridged.InternalMCPServerID
 		root     string                   = aibridge.RootPath
+		changed  string                   = dbpubsub.ProvidersChanged
 		agents   aibridge.Source          = aibridge.SourceAgents
 		enabled  aibridged.ProviderStatus = aibridged.ProviderStatusEnabled
 		disabled aibridged.ProviderStatus = aibridged.ProviderStatusDisabled
 		failed   aibridged.ProviderStatus = aibridged.ProviderStatusError
 	)
 	for want, got := range map[string]string{
-		"coder": coder, "/api/v2/aibridged": root, "agents": string(agents),
+		"coder": coder, "ai_providers_changed": changed, "/api/v2/aibridged": root, "agents": string(agents),
 		"enabled": string(enabled), "disabled": string(disabled), "error": string(failed),
 	} {
 		if got != want {

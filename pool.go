@@ -21,12 +21,12 @@ import (
 type Pooler interface {
 	// Acquire returns the handler of a user's bridge, and makes the bridge where there is none. The handler serves one
 	// request. It stays valid until that request has been served or ctx has ended, whatever becomes of the bridge
-	// meanwhile.
+	// meanwhile; but Shutdown waits only a few seconds for a handler that has no request.
 	Acquire(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error)
 	// ReplaceProviders makes every later Acquire serve these providers and no others.
 	ReplaceProviders(providers []aibridge.Provider)
-	// Shutdown refuses further Acquires and returns once all bridges are closed, each after the last of its requests.
-	// When ctx ends first, it fails; bridges in use by then are still closed after their last request. Further calls
+	// Shutdown refuses further Acquires and returns once all bridges are closed, each after the last of its requests. It
+	// does not wait for ever for handlers that were acquired and not used: after some seconds, these answer 503. When ctx ends first, it fails; bridges in use by then are still closed after their last request. Further calls
 	// wait for the same end.
 	Shutdown(ctx context.Context) error
 }
@@ -48,19 +48,11 @@ type PoolMetrics interface {
 	Hits() uint64
 	// Misses counts the Acquires that began a build.
 	Misses() uint64
-	// KeysAdded counts the bridges that entered the cache, including those whose build then failed.
+	// KeysAdded counts the bridges that entered the cache.
 	KeysAdded() uint64
 	// KeysEvicted counts the bridges that left the cache for any reason: KeysAdded less KeysEvicted are in it.
 	KeysEvicted() uint64
 }
-
-const (
-	// buildTimeout bounds a build. A build runs on a context of the pool's, so that a caller that gives up fails no
-	// other.
-	buildTimeout = 5 * time.Second
-	// toolsTimeout bounds the closing of a bridge's tool sessions.
-	toolsTimeout = 5 * time.Second
-)
 
 // CachedBridgePool is a [Pooler] that keeps one bridge for each initiator and API key, for a time and up to a number.
 // Eviction, expiry, new providers and shutdown only unlink a bridge; the last request that uses it closes it.
@@ -69,6 +61,8 @@ type CachedBridgePool struct {
 	metrics *aibridge.Metrics
 	tracer  trace.Tracer
 	bridges *lease.Pool[poolKey, *aibridge.RequestBridge]
+	memory  *aibridge.Memory // For providers that were given none, also for those that replace them.
+	retries chan struct{}    // Holds one for each bridge that tries to build its tools again.
 
 	mu        sync.Mutex
 	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
@@ -102,7 +96,8 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 	if options.TTL == 0 {
 		options.TTL = DefaultPoolOptions.TTL
 	}
-	set, err := aibridge.NewProviderSet(providers...)
+	memory := aibridge.NewMemory(0)
+	set, err := aibridge.NewProviderSet(memory.Share(providers)...)
 	if err != nil {
 		return nil, xerrors.Errorf("providers: %w", err)
 	}
@@ -111,7 +106,8 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 		return nil, xerrors.Errorf("pool options: %w", err)
 	}
 	return &CachedBridgePool{
-		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, providers: set, empty: len(providers) == 0,
+		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, memory: memory, providers: set, empty: len(providers) == 0,
+		retries: make(chan struct{}, toolsRetries),
 	}, nil
 }
 
@@ -203,7 +199,7 @@ func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 
 // replaceProviders returns the set that was replaced, nil where none was.
 func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (before *aibridge.ProviderSet, err error) {
-	set, err := aibridge.NewProviderSet(providers...)
+	set, err := aibridge.NewProviderSet(p.memory.Share(providers)...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package aibridged_test
 import (
 	"context"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"testing"
 
@@ -74,7 +73,7 @@ func benchmarkPool(b *testing.B) *aibridged.CachedBridgePool {
 }
 
 // nowhere returns the cheapest request for a bridge: one for an unknown provider.
-func nowhere() *http.Request { return httptest.NewRequest(http.MethodGet, "/nowhere", nil) }
+func nowhere() *http.Request { return newActing(context.Background(), http.MethodGet, "/nowhere", "") }
 
 func acquireAndServe(b *testing.B, pool aibridged.Pooler, request *http.Request, builder builderFunc, initiator uuid.UUID) {
 	var tools aibridged.MCPProxyBuilder

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,35 +85,33 @@ func TestPoolBuildsOnce(t *testing.T) {
 
 var errBuild = errors.New("no tools today")
 
-// When a build fails, all who waited for it get the error, its bridge is not kept, and what it opened is closed.
+// When the tools of a bridge cannot be built, all who waited for it are served without tools, what the build opened is
+// closed, the log says so once, and it is tried again, with growing pauses, until it succeeds. That takes no request.
 func TestFault106BuildFails(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		fail   func(tools *toolsMaker, req aibridged.Request) (mcp.ServerProxier, error)
-		is     error
-		text   string
 		closed []int // How often the tools of the failed build were closed.
 		stack  bool  // The log has a stack.
 	}{
 		"error": {
 			fail: func(*toolsMaker, aibridged.Request) (mcp.ServerProxier, error) { return nil, errBuild },
-			is:   errBuild, text: "no tools today",
 		},
 		"error beside tools": {
 			fail: func(tools *toolsMaker, req aibridged.Request) (mcp.ServerProxier, error) {
 				return tools.add(req), errBuild
 			},
-			is: errBuild, text: "no tools today", closed: []int{1},
+			closed: []int{1},
 		},
 		"error beside no tools of a type": {
 			fail: func(*toolsMaker, aibridged.Request) (mcp.ServerProxier, error) {
 				return (*toolSessions)(nil), errBuild
 			},
-			is: errBuild, text: "no tools today", stack: true,
+			stack: true,
 		},
 		"panic": {
-			fail: func(*toolsMaker, aibridged.Request) (mcp.ServerProxier, error) { panic("boom") },
-			text: "panic: boom", stack: true,
+			fail:  func(*toolsMaker, aibridged.Request) (mcp.ServerProxier, error) { panic("boom") },
+			stack: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,8 +119,18 @@ func TestFault106BuildFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				pool := newPool(t, aibridged.PoolOptions{}, provider(t, "one"))
 				letGo := make(chan struct{})
+				const failures = 4
+				var mu sync.Mutex // Guards tries.
+				var tries []time.Time
 				failing := builderFunc(func(_ context.Context, req aibridged.Request) (mcp.ServerProxier, error) {
 					<-letGo
+					mu.Lock()
+					tries = append(tries, time.Now())
+					number := len(tries)
+					mu.Unlock()
+					if number > failures {
+						return pool.tools.add(req), nil
+					}
 					return test.fail(pool.tools, req)
 				})
 				var waiting []<-chan acquired
@@ -131,27 +141,104 @@ func TestFault106BuildFails(t *testing.T) {
 				close(letGo)
 				for _, returned := range waiting {
 					got := <-returned
-					if got.handler != nil || got.err == nil || !strings.Contains(got.err.Error(), test.text) {
-						t.Errorf("acquired %v, error %v", got.handler, got.err)
+					if got.err != nil {
+						t.Fatal(got.err)
 					}
-					if test.is != nil && !errors.Is(got.err, test.is) {
-						t.Errorf("error %v is not the builder's", got.err)
-					}
+					served200(t, got.handler)
 				}
 				synctest.Wait()
 				if got := pool.tools.closings(); !slices.Equal(got, test.closed) {
 					t.Errorf("closings %v, want %v", got, test.closed)
 				}
+				time.Sleep(5 * time.Minute) // Less than the bridge stays in the pool.
+				mu.Lock()
+				defer mu.Unlock()
+				if len(tries) != failures+1 {
+					t.Fatalf("%d tries, want %d: none after the success", len(tries), failures+1)
+				}
+				for i, backoff := 0, time.Second; i < failures; i, backoff = i+1, 2*backoff {
+					checkPause(t, tries[i+1].Sub(tries[i]), backoff)
+				}
+				if got := strings.Count(strings.Join(pool.log.messages(slog.LevelWarn), "\n"), "without tools"); got != 1 {
+					t.Errorf("%d warnings, want one", got)
+				}
 				if pool.log.has("stack") != test.stack {
 					t.Errorf("a stack in the log: %t, want %t", !test.stack, test.stack)
 				}
-				pool.use(t, user(1)) // The next Acquire builds anew, and that bridge is kept.
-				pool.use(t, user(1))
-				pool.checkCounts(t, 9+1, 2, 2, 1)
+				pool.use(t, user(1)) // The bridge is kept.
+				pool.checkCounts(t, 9+1, 1, 1, 0)
 				pool.checkClosed(t)
 			})
 		})
 	}
+}
+
+// A bridge that leaves the pool while its tools are tried again ends the tries, also one that is running.
+func TestPoolEndsTheTriesWithTheBridge(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int{2, 3} { // The try that hangs, and one that is yet to come.
+		synctest.Test(t, func(t *testing.T) {
+			pool := newPool(t, aibridged.PoolOptions{}, provider(t, "one"))
+			var tries atomic.Int64
+			failing := builderFunc(func(ctx context.Context, _ aibridged.Request) (mcp.ServerProxier, error) {
+				if tries.Add(1) == int64(at) {
+					<-ctx.Done()
+				}
+				return nil, errBuild
+			})
+			got := <-pool.acquireLater(t.Context(), failing)
+			if got.err != nil {
+				t.Fatal(got.err)
+			}
+			served200(t, got.handler)
+			for tries.Load() < 2 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			pool.checkClosed(t)
+			before := tries.Load()
+			time.Sleep(time.Hour)
+			if n := tries.Load() - before; n != 0 {
+				t.Errorf("%d tries after the end", n)
+			}
+		})
+	}
+}
+
+// Of many bridges without tools, only a few try to build them at the same moment.
+func TestPoolBoundsTheTries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pool := newPool(t, aibridged.PoolOptions{}, provider(t, "one"))
+		var running, most atomic.Int64
+		var began sync.Map
+		failing := builderFunc(func(ctx context.Context, req aibridged.Request) (mcp.ServerProxier, error) {
+			if _, again := began.LoadOrStore(req, true); !again {
+				return nil, errBuild
+			}
+			n := running.Add(1)
+			defer running.Add(-1)
+			for {
+				seen := most.Load()
+				if n <= seen || most.CompareAndSwap(seen, n) {
+					break
+				}
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		for number := range byte(100) {
+			handler, err := pool.Acquire(t.Context(), user(number), pool.client, failing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			served200(t, handler)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := most.Load(); got < 2 || got > 8 {
+			t.Errorf("up to %d tries at the same moment", got)
+		}
+		pool.checkClosed(t)
+	})
 }
 
 // A caller that gives up returns at once and takes nothing from the others, whether it began the build or joined it.
@@ -215,7 +302,7 @@ func TestPoolAcquireAfterTheEndOfItsContext(t *testing.T) {
 	})
 }
 
-// A build that hangs fails after five seconds.
+// Tools whose build hangs hold a bridge up for no more than a second.
 func TestPoolBuildHasATimeLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -223,9 +310,10 @@ func TestPoolBuildHasATimeLimit(t *testing.T) {
 		builds := newHeldBuilds(pool)
 		var got acquired
 		took := after(func() { got = <-pool.acquireLater(t.Context(), builderFunc(builds.build)) })
-		if !errors.Is(got.err, context.DeadlineExceeded) || took != 5*time.Second {
-			t.Errorf("error %v after %s", got.err, took)
+		if got.err != nil || took != time.Second {
+			t.Fatalf("error %v after %s", got.err, took)
 		}
+		served200(t, got.handler)
 		pool.checkClosed(t)
 	})
 }

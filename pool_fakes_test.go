@@ -153,6 +153,21 @@ func (l *logLines) messages(level slog.Level) []string {
 	return texts
 }
 
+// causes returns the errors that the entries have, as values.
+func (l *logLines) causes() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var causes []error
+	for _, entry := range l.entries {
+		for _, field := range entry.Fields {
+			if cause, ok := field.Value.(error); ok {
+				causes = append(causes, cause)
+			}
+		}
+	}
+	return causes
+}
+
 // has reports whether some entry has a field of this name.
 func (l *logLines) has(field string) bool {
 	l.mu.Lock()
@@ -273,11 +288,16 @@ func answerOf(r *http.Request, contentType string, body io.ReadCloser) *http.Res
 	}
 }
 
+// newActing returns a request of an actor, as a host hands it to a bridge.
+func newActing(ctx context.Context, method, path, body string) *http.Request {
+	return httptest.NewRequestWithContext(aibridge.AsActor(ctx, aibridge.Actor{ID: "ada"}), method, path, strings.NewReader(body))
+}
+
 // served200 serves a pass-through request and returns the answer's body.
 func served200(t *testing.T, handler http.Handler) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/anthropic/v1/models", nil))
+	handler.ServeHTTP(w, newActing(t.Context(), http.MethodGet, "/anthropic/v1/models", ""))
 	if w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -320,7 +340,7 @@ func startStream(t *testing.T, handler http.Handler, upstream *streamUpstream) *
 	t.Helper()
 	s := &stream{client: httptest.NewRecorder(), done: make(chan struct{})}
 	body := `{"model":"m","max_tokens":1,"stream":true,"messages":[{"role":"user","content":"hi"}]}`
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/anthropic/v1/messages", strings.NewReader(body))
+	r := newActing(t.Context(), http.MethodPost, "/anthropic/v1/messages", body)
 	go func() {
 		defer close(s.done)
 		handler.ServeHTTP(s.client, r)

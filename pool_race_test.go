@@ -2,11 +2,21 @@ package aibridged_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"cdr.dev/slog/v3"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridge/mcp"
+	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/internal/testkit"
+	"github.com/coder/aibridged/proto"
 )
 
 // Shutdown races with everything else, 10,000 times: each handler that was acquired is served, and when Shutdown
@@ -40,8 +50,74 @@ func raceShutdown(t *testing.T, providers []aibridge.Provider) {
 		_, _ = pool.Acquire(ctx, user(0), pool.client, pool.tools) // Not served, where it succeeds.
 	})
 	racing.Go(giveUp)
+	failing := builderFunc(func(_ context.Context, req aibridged.Request) (mcp.ServerProxier, error) {
+		return pool.tools.add(req), errBuild // Its tools are tried again until the shutdown.
+	})
+	racing.Go(func() {
+		if handler, err := pool.Acquire(t.Context(), user(2), pool.client, failing); err == nil {
+			served200(t, handler)
+		}
+	})
 	racing.Go(func() { pool.ReplaceProviders(providers) })
 	racing.Go(func() { pool.checkClosed(t) })
 	racing.Go(func() { pool.checkClosed(t) })
+	racing.Wait()
+}
+
+// The shutdown of a whole server races with its dial, with requests, with a reload and with another shutdown. Each request
+// is served or refused, no client is used after the end, and the leak check of this package finds nothing left.
+func TestFault112ServerShutdownRaces(t *testing.T) {
+	t.Parallel()
+	const rounds = 10_000
+	providers := []aibridge.Provider{provider(t, "one")}
+	for round := range rounds {
+		raceServerShutdown(t, providers, round)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func raceServerShutdown(t *testing.T, providers []aibridge.Provider, round int) {
+	pool, err := aibridged.NewCachedBridgePool(aibridged.PoolOptions{}, providers, slog.Logger{}, nil, noTracer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var down atomic.Bool // A shutdown has returned.
+	control := &testkit.ControlPlane{Authorize: func(context.Context, *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+		if down.Load() {
+			t.Error("asked after the end")
+		}
+		return &proto.IsAuthorizedResponse{OwnerId: testkit.OwnerID, ApiKeyId: testkit.APIKeyID}, nil
+	}}
+	dial := controlplane.InProcess(control)
+	server, err := aibridged.New(t.Context(), pool, func(ctx context.Context) (aibridged.DRPCClient, error) {
+		if round%2 == 0 {
+			runtime.Gosched()
+		}
+		return dial(ctx)
+	}, slog.Logger{}, noTracer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var racing sync.WaitGroup
+	for range 2 {
+		racing.Go(func() {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/anthropic/v1/models", nil)
+			r.Header.Set("X-Api-Key", testkit.Token)
+			server.ServeHTTP(w, r)
+			if w.Code != http.StatusOK && w.Code != http.StatusServiceUnavailable {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		})
+		racing.Go(func() {
+			if err := server.Shutdown(t.Context()); err != nil {
+				t.Errorf("shut down: %v", err)
+			}
+			down.Store(true)
+		})
+	}
+	racing.Go(func() { pool.ReplaceProviders(providers) })
 	racing.Wait()
 }

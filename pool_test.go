@@ -194,7 +194,7 @@ func TestPoolServesDisabledProviders(t *testing.T) {
 		pool.ReplaceProviders([]aibridge.Provider{disabled})
 		for _, path := range []string{"/anthropic/v1/messages", "/anthropic/v1/models", "/anthropic/nothing"} {
 			w := httptest.NewRecorder()
-			pool.acquire(t, user(1)).ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
+			pool.acquire(t, user(1)).ServeHTTP(w, newActing(t.Context(), http.MethodPost, path, "{}"))
 			const want = `provider_disabled: AI provider "anthropic" is disabled`
 			if w.Code != http.StatusServiceUnavailable || !strings.Contains(strings.ReplaceAll(w.Body.String(), `\"`, `"`), want) {
 				t.Errorf("%s: status %d, body %s", path, w.Code, w.Body)

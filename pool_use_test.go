@@ -144,7 +144,7 @@ func TestPoolHandlerIsNeverServed(t *testing.T) {
 					t.Errorf("closings %v after it", got)
 				}
 				w := httptest.NewRecorder()
-				handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
+				handler.ServeHTTP(w, newActing(t.Context(), http.MethodPost, path, "{}"))
 				if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusServiceUnavailable || got != want {
 					t.Errorf("status %d, body %s", w.Code, got)
 				}
@@ -244,7 +244,7 @@ func TestPoolShutdownLosesPatienceWithABuild(t *testing.T) {
 		builds := newHeldBuilds(pool)
 		waiting := pool.acquireLater(t.Context(), builderFunc(builds.build))
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		took := after(func() {
 			if err := pool.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -254,7 +254,7 @@ func TestPoolShutdownLosesPatienceWithABuild(t *testing.T) {
 				t.Errorf("the caller of the build has error %v", got.err)
 			}
 		})
-		if took != time.Second {
+		if took != time.Second/2 {
 			t.Errorf("it took %s", took)
 		}
 		pool.checkClosed(t)
@@ -306,4 +306,38 @@ func TestPoolShutdownWithBadTools(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A handler that was acquired for ever and never used does not hold up Shutdown for ever, nor does one whose bridge has
+// left the pool. It then answers 503.
+func TestPoolShutdownWithUnusedHandlers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pool := newPool(t, aibridged.PoolOptions{}, provider(t, "one"))
+		var handlers []http.Handler
+		for number := range byte(3) {
+			handler, err := pool.Acquire(context.Background(), user(number), pool.client, pool.tools)
+			if err != nil {
+				t.Fatal(err)
+			}
+			handlers = append(handlers, handler)
+			pool.ReplaceProviders([]aibridge.Provider{provider(t, "new")})
+		}
+		took := after(func() {
+			if err := pool.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		if took > 10*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		for _, handler := range handlers {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, newActing(t.Context(), http.MethodGet, "/anthropic/v1/models", ""))
+			if w.Code != http.StatusServiceUnavailable {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		}
+		pool.checkClosed(t)
+	})
 }

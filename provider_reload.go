@@ -39,8 +39,8 @@ type ProviderReloader interface {
 
 // SubscribeProviderReload reloads the providers whenever ps notifies of [dbpubsub.ProvidersChanged], and once before it
 // returns. It listens before that first reload, so that it misses no change. A lost notification also causes a reload,
-// and a burst causes one. A reload that fails or panics is logged and tried again with back-off, or earlier when a
-// notification comes; SubscribeProviderReload does not fail then.
+// and a burst causes one. A reload that fails or panics is logged as a warning, whose field "error" is the error itself,
+// and tried again with back-off, or earlier when a notification comes; SubscribeProviderReload does not fail then.
 //
 // The returned function ends the subscription, and waits for a reload that is running. The end of ctx also ends the
 // subscription, without waiting.
@@ -79,7 +79,7 @@ func SubscribeProviderReload(ctx context.Context, ps dbpubsub.Pubsub, reloader P
 func reloadProviders(ctx context.Context, reloader ProviderReloader, logger slog.Logger) bool {
 	err := contain.Call(func() error { return reloader.Reload(ctx) })
 	if err != nil && ctx.Err() == nil {
-		logger.Error(ctx, "reloading the providers failed, the previous ones go on serving", contain.Fields(err)...)
+		logger.Warn(ctx, "reloading the providers failed, the previous ones go on serving", contain.Fields(err)...)
 	}
 	return err == nil
 }

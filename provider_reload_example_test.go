@@ -68,6 +68,7 @@ func askPool(ctx context.Context, pool aibridged.Pooler) string {
 		return err.Error()
 	}
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/claude/v1/models", nil))
+	ctx = aibridge.AsActor(ctx, aibridge.Actor{ID: req.InitiatorID.String()})
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/claude/v1/models", nil))
 	return w.Result().Status
 }

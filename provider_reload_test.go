@@ -3,6 +3,7 @@ package aibridged_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -144,7 +145,7 @@ func TestReloadListensFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if reloaded != 1 || ps.event != dbpubsub.ProvidersChanged {
+		if reloaded != 1 || ps.event != "ai_providers_changed" {
 			t.Errorf("reloaded %d times before it returned, listens to %q", reloaded, ps.event)
 		}
 		cancel()
@@ -270,8 +271,8 @@ func TestFault108NotificationsInASecond(t *testing.T) {
 func TestFault109ReloadFails(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func() error{
-		"error": func() error { return errBuild },
-		"panic": func() error { panic("boom") },
+		"error": func() error { return fmt.Errorf("reload: %w", errBuild) },
+		"panic": func() error { panic(errBuild) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -287,8 +288,19 @@ func TestFault109ReloadFails(t *testing.T) {
 				if len(r.at()) != failures+1 {
 					t.Fatalf("%d reloads, want %d: none after the success", len(r.at()), failures+1)
 				}
-				if got := log.messages(slog.LevelError); len(got) != failures {
-					t.Errorf("%d errors in the log, want %d", len(got), failures)
+				if got := log.messages(slog.LevelWarn); len(got) != failures {
+					t.Errorf("%d warnings in the log, want %d", len(got), failures)
+				}
+				if got := log.messages(slog.LevelError); len(got) != 0 {
+					t.Errorf("errors in the log: %v", got)
+				}
+				for _, cause := range log.causes() {
+					if !errors.Is(cause, errBuild) {
+						t.Errorf("the log has the error %v, want one that wraps %v", cause, errBuild)
+					}
+				}
+				if got := len(log.causes()); got != failures {
+					t.Errorf("%d lines have an error, want %d", got, failures)
 				}
 				if log.has("stack") != (name == "panic") {
 					t.Errorf("a stack in the log: %t", log.has("stack"))
@@ -417,8 +429,8 @@ func TestReloadCancelWaits(t *testing.T) {
 		if len(r.at()) != 2 || ps.cancelled != 1 {
 			t.Errorf("%d reloads, want 2; the subscription was cancelled %d times", len(r.at()), ps.cancelled)
 		}
-		if got := log.messages(slog.LevelError); len(got) != 0 {
-			t.Errorf("errors in the log: %v", got)
+		if got := log.messages(slog.LevelWarn); len(got) != 0 {
+			t.Errorf("warnings in the log: %v", got)
 		}
 	})
 }

@@ -33,7 +33,11 @@ const (
 	refusedBody = 30 * time.Second
 )
 
-// ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it. It finds out who is asking, and hands
+// textUndecided is what a client reads when the control plane answered, but could not decide about its key.
+const textUndecided = "the key could not be checked"
+
+// ServeHTTP serves /api/v2/aibridged/<provider>/…, with that prefix or without it: a host that mounts the server under
+// another root strips that root. No header says where the server is mounted. ServeHTTP finds out who is asking, and hands
 // the request, without the gateway's own credentials, to that user's bridge.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, done, ok := s.enter(r.Context())
@@ -92,15 +96,17 @@ func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
 		Actor:      aibridge.Actor{ID: owner.ID.String(), Metadata: aibridge.Metadata{"Username": owner.Username}},
 		Credential: aibridge.CredentialCentralized,
 		Token:      presented.Token,
+		FindToken:  s.findToken,
 	}
 	if presented.BYOK {
 		caller.Credential = aibridge.CredentialBYOK
 	}
+	tokens := credential.TokensOf(presented.Token, s.findToken)
 	target := *r.URL
 	target.Path, target.RawPath = withoutRoot(r.URL.Path), withoutRoot(r.URL.RawPath)
-	target.RawQuery = credential.Query(target.RawQuery, presented.Token)
+	target.RawQuery = credential.Query(target.RawQuery, tokens)
 	r = r.WithContext(aibridge.WithCaller(r.Context(), caller))
-	r.URL, r.Header = &target, credential.WithoutToken(r.Header, presented)
+	r.URL, r.Header = &target, credential.WithoutToken(r.Header, presented, tokens)
 	return handler, r, nil
 }
 
@@ -174,10 +180,10 @@ func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedReque
 	defer cancel()
 	response, err := s.isAuthorized(ctx, client, request)
 	if err != nil {
-		if ctx.Err() == nil && isRefusal(err) {
-			return owner{}, unauthorized(err)
+		if ctx.Err() != nil {
+			return owner{}, unavailable(err)
 		}
-		return owner{}, unavailable(err)
+		return owner{}, unauthorizedBy(err)
 	}
 	id, err := uuid.Parse(response.GetOwnerId())
 	if err != nil {
@@ -233,17 +239,19 @@ func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 	return s.clientWithin(ctx)
 }
 
-// isRefusal reports whether an error is the control plane's answer that a key is not valid: it has no code, or one that
-// says so. If a refusal is taken for an outage, the client waits; if an outage is taken for a refusal, the client
-// throws its key away.
-func isRefusal(err error) bool {
-	switch drpcerr.Code(err) {
-	case rpcstatus.PermissionDenied, rpcstatus.Unauthenticated:
-		return true
-	case 0:
-		return !rpcstatus.IsUnavailable(err)
+// unauthorizedBy returns the refusal of a request that the control plane did not authorise. An outage is 503. An answer
+// that a key is not valid is 403: it has no code, or one that says so. Any other code is the control plane's own fault,
+// 500. If a refusal is taken for an outage, the client waits for nothing; if an outage or a fault is taken for a
+// refusal, the client throws its key away.
+func unauthorizedBy(err error) error {
+	if rpcstatus.IsUnavailable(err) {
+		return unavailable(err)
 	}
-	return false
+	switch drpcerr.Code(err) {
+	case 0, rpcstatus.PermissionDenied, rpcstatus.Unauthenticated, rpcstatus.AuthenticationFailed, rpcstatus.PolicyDenied:
+		return unauthorized(err)
+	}
+	return &apierror.Error{Status: http.StatusInternalServerError, Text: textUndecided, Cause: err}
 }
 
 func unavailable(cause error) error {
@@ -264,7 +272,10 @@ func (w wrapped) Unwrap() []error { return []error{w.documented, w.cause} }
 
 // refuse answers a request with an error of ours and logs it once.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err *apierror.Error) {
-	fields := []slog.Field{slog.F("method", r.Method), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(err)}
+	tokens := credential.TokensOf(credential.Token(r.Header), s.findToken)
+	fields := []slog.Field{
+		slog.F("method", credential.Method(r.Method)), slog.F("status", err.Status), slog.F("remote", r.RemoteAddr), slog.Error(tokens.Error(err)),
+	}
 	if r.Method == http.MethodHead && errors.Is(err, ErrNoAuthKey) {
 		s.logger.Info(r.Context(), "request refused: a HEAD without a token, which clients send as a probe", fields...)
 	} else {

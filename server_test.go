@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -202,6 +204,17 @@ func TestRefusals(t *testing.T) {
 		{"empty owner (fault 65)", answer(&proto.IsAuthorizedResponse{}, nil), token, 403, aibridged.ErrUnauthorized.Error()},
 		{"database away (fault 62)", answer(nil, drpcerr.WithCode(errors.New(secret), 14)), token, 503, aibridged.ErrConnect.Error()},
 		{"connection lost (fault 62)", answer(nil, io.ErrUnexpectedEOF), token, 503, aibridged.ErrConnect.Error()},
+		{"authentication failed", answer(nil, drpcerr.WithCode(errors.New(secret), 1001)), token, 403, aibridged.ErrUnauthorized.Error()},
+		{"denied by policy", answer(nil, drpcerr.WithCode(errors.New(secret), 1002)), token, 403, aibridged.ErrUnauthorized.Error()},
+		{"evaluation failed", answer(nil, drpcerr.WithCode(errors.New(secret), 1003)), token, 500, "the key could not be checked"},
+		{"malformed", answer(nil, drpcerr.WithCode(errors.New(secret), 1004)), token, 500, "the key could not be checked"},
+		{"evaluation failed at a timeout of its own", answer(nil, drpcerr.WithCode(fmt.Errorf("%s: %w", secret, os.ErrDeadlineExceeded), 1003)), token, 500, "the key could not be checked"},
+		{"denied over a broken connection of its own", answer(nil, drpcerr.WithCode(io.ErrUnexpectedEOF, 1002)), token, 403, aibridged.ErrUnauthorized.Error()},
+		{"a code that nobody knows", answer(nil, drpcerr.WithCode(errors.New(secret), 1999)), token, 500, "the key could not be checked"},
+		{"not found", answer(nil, drpcerr.WithCode(errors.New(secret), 5)), token, 500, "the key could not be checked"},
+		{"permission denied", answer(nil, drpcerr.WithCode(errors.New(secret), 7)), token, 403, aibridged.ErrUnauthorized.Error()},
+		{"unauthenticated", answer(nil, drpcerr.WithCode(errors.New(secret), 16)), token, 403, aibridged.ErrUnauthorized.Error()},
+		{"out of time", answer(nil, drpcerr.WithCode(errors.New(secret), 4)), token, 503, aibridged.ErrConnect.Error()},
 		{"empty bearer (fault 45)", &testkit.ControlPlane{}, []string{"Authorization", "Bearer"}, 403, aibridged.ErrUnauthorized.Error()},
 		{"blank inside (fault 45)", &testkit.ControlPlane{}, []string{"X-Api-Key", "a b"}, 403, aibridged.ErrUnauthorized.Error()},
 		{"not ASCII (fault 45)", &testkit.ControlPlane{}, []string{"X-Api-Key", "schlüssel"}, 403, aibridged.ErrUnauthorized.Error()},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/internal/inproc"
@@ -22,10 +23,20 @@ import (
 // the context's cause where the caller gave up. A handler that panics before it has written anything answers with 500
 // and a body that fails.
 func NewTransportFactory(handler http.Handler) aibridge.TransportFactory {
-	return transportFactory{handler}
+	return transportFactory{handler, aibridge.RootPath}
 }
 
-type transportFactory struct{ handler http.Handler }
+// NewTransportFactoryAt is [NewTransportFactory] for a handler that expects the gateway below another root than
+// [aibridge.RootPath], for example http.StripPrefix(root, server). The root begins with a slash and does not end with
+// one, or is empty; otherwise the factory has no transports.
+func NewTransportFactoryAt(root string, handler http.Handler) aibridge.TransportFactory {
+	return transportFactory{handler, root}
+}
+
+type transportFactory struct {
+	handler http.Handler
+	root    string
+}
 
 func (f transportFactory) TransportFor(providerName string, source aibridge.Source) (http.RoundTripper, error) {
 	if f.handler == nil {
@@ -34,9 +45,12 @@ func (f transportFactory) TransportFor(providerName string, source aibridge.Sour
 	if err := aibridge.CheckProviderName(providerName); err != nil {
 		return nil, fmt.Errorf("in-process transport: %w", err)
 	}
+	if f.root != "" && (f.root[0] != '/' || strings.HasSuffix(f.root, "/")) {
+		return nil, fmt.Errorf("in-process transport: root %q: it must begin with a slash and not end with one", f.root)
+	}
 	return &sourceTransport{
 		source: source,
-		served: inproc.New(f.handler, aibridge.RootPath+"/"+providerName),
+		served: inproc.New(f.handler, f.root+"/"+providerName),
 	}, nil
 }
 
@@ -52,7 +66,7 @@ func (t *sourceTransport) RoundTrip(request *http.Request) (*http.Response, erro
 		if request.Body != nil {
 			_ = request.Body.Close() // RoundTrip must close the body, also where it fails.
 		}
-		return nil, fmt.Errorf("in-process request without a delegated API key id: %w", ErrNoAuthKey)
+		return nil, fmt.Errorf("in-process request without a delegated API key id, which aibridge.WithDelegatedAPIKeyID puts into its context: %w", ErrNoAuthKey)
 	}
 	response, err := t.served.RoundTrip(request.WithContext(aibridge.WithSource(ctx, t.source)))
 	if err != nil {

@@ -138,6 +138,9 @@ func TestTransportWantsAPIKeyID(t *testing.T) {
 		if !errors.Is(err, aibridged.ErrNoAuthKey) {
 			t.Errorf("got %v, want ErrNoAuthKey", err)
 		}
+		if err != nil && !strings.Contains(err.Error(), "WithDelegatedAPIKeyID") {
+			t.Errorf("%q does not say how to name a key", err)
+		}
 		if !body.closed {
 			t.Error("the request's body is still open")
 		}

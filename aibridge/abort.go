@@ -6,30 +6,39 @@ import (
 	"net/http"
 )
 
-// abort breaks off the connection of a client, so that the client does not take the part that it has for the whole
-// answer. It does not return: it panics with [http.ErrAbortHandler], which net/http turns into a visible break where
-// the framing of the answer can show one. An HTTP/1.0 answer ends when its connection is closed, so only a reset shows
-// the client that it broke off.
-func abort(client *clientWriter, r *http.Request) {
-	if !r.ProtoAtLeast(1, 1) {
-		reset(client)
-	}
-	panic(http.ErrAbortHandler)
-}
-
-// reset closes the client's connection with a TCP reset. It does nothing where the connection cannot be taken over, as
-// in HTTP/2.
-func reset(client *clientWriter) {
-	conn, _, err := client.controller.Hijack()
-	if err != nil {
+// visiblyBroken makes the break of an answer visible to its client, so that the client does not take the part that it
+// has for the whole answer. The handler then panics with [http.ErrAbortHandler], and net/http ends the connection or, in
+// HTTP/2, resets the stream: that shows where an answer has chunks, a length or frames. An HTTP/1.0 answer without a
+// length ends where its connection does, so that only a reset shows that it broke off.
+func visiblyBroken(client *clientWriter, r *http.Request) {
+	if r.ProtoAtLeast(1, 1) {
 		return
 	}
-	inner := conn
-	if secured, ok := conn.(*tls.Conn); ok {
-		inner = secured.NetConn()
+	_ = client.FlushError() // What was written before the break is the client's.
+	conn, _, err := client.controller.Hijack()
+	if err != nil {
+		return // It is no connection of net/http's.
 	}
-	if tcp, ok := inner.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // Makes Close send a reset.
+	reset(conn)
+}
+
+// reset closes a connection with a TCP reset. Of wrapped connections, the one that knows how is asked; the close of TLS
+// is skipped, since it would tell the client that the answer is whole.
+func reset(conn net.Conn) {
+	inner := conn
+	for {
+		if tcp, ok := inner.(interface{ SetLinger(seconds int) error }); ok {
+			_ = tcp.SetLinger(0) // Makes Close send a reset.
+			break
+		}
+		wrapper, ok := inner.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		inner = wrapper.NetConn()
+	}
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
 	}
 	_ = conn.Close()
 }

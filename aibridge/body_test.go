@@ -12,21 +12,33 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/coder/aibridged/internal/memory"
 )
 
-// poisoned returns bodyBuffers that overwrite each buffer that is taken back.
-func poisoned() *bodyBuffers {
-	buffers := newBodyBuffers()
-	buffers.poison = true
-	return buffers
+// poisoned returns a pool that overwrites each buffer that is taken back.
+func poisoned() *memory.Pool {
+	pool := memory.New(64 << 20)
+	pool.Poison()
+	return pool
+}
+
+// lent returns a body that holds text.
+func lent(t *testing.T, pool *memory.Pool, text string) *body {
+	t.Helper()
+	buffer, err := pool.Lend(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newBody(append(buffer, text...), pool)
 }
 
 // TestBodyGoesBackWithItsLastUser checks that a holder can read a body as often as it likes, and that the buffer goes
 // back when the last holder releases it.
 func TestBodyGoesBackWithItsLastUser(t *testing.T) {
 	const text = "a request"
-	buffers := poisoned()
-	body := newBody(append(buffers.lend(0), text...), buffers)
+	pool := poisoned()
+	body := lent(t, pool, text)
 	raw := body.bytes
 	body.hold()
 	body.release()
@@ -42,16 +54,16 @@ func TestBodyGoesBackWithItsLastUser(t *testing.T) {
 	if strings.Contains(string(raw), "request") {
 		t.Error("the buffer did not go back")
 	}
-	if again := buffers.lend(0); cap(again) != cap(raw) {
-		t.Errorf("lent %d bytes again, want %d", cap(again), cap(raw))
+	if used := pool.Used(); used != 0 {
+		t.Errorf("%d bytes are still used", used)
 	}
 }
 
 // TestBodyIsHeldUntilSent is about a transport that says when it has sent a body, and one that never does.
 func TestBodyIsHeldUntilSent(t *testing.T) {
 	for _, says := range []bool{true, false} {
-		buffers := poisoned()
-		body := newBody(append(buffers.lend(0), "text"...), buffers)
+		pool := poisoned()
+		body := lent(t, pool, "text")
 		raw := body.bytes
 		s := sending{client: httptest.NewRecorder(), body: body}
 		trace := httptrace.ContextClientTrace(s.follow(t.Context()))
@@ -66,6 +78,10 @@ func TestBodyIsHeldUntilSent(t *testing.T) {
 		}
 		if back := string(raw) != "text"; back != says {
 			t.Errorf("the transport says so: %t, the buffer went back: %t", says, back)
+		}
+		body.forgo()
+		if used := pool.Used(); used != 0 {
+			t.Errorf("the transport says so: %t, %d bytes are still used", says, used)
 		}
 	}
 }
@@ -115,11 +131,12 @@ func TestNoBufferIsReadAfterItWentBack(t *testing.T) {
 		_, _ = io.WriteString(w, `{"type":"message"}`)
 	}))
 	defer server.Close()
-	late, err := NewAnthropicProvider("late", ProviderOptions{Key: "key", Transport: up})
+	shared := &Memory{pool: poisoned()}
+	late, err := NewAnthropicProvider("late", ProviderOptions{Key: "key", Transport: up, Memory: shared})
 	if err != nil {
 		t.Fatal(err)
 	}
-	real, err := NewAnthropicProvider("real", ProviderOptions{Key: "key", BaseURL: server.URL})
+	real, err := NewAnthropicProvider("real", ProviderOptions{Key: "key", BaseURL: server.URL, Memory: shared})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +145,6 @@ func TestNoBufferIsReadAfterItWentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer providers.CloseIdleConnections()
-	providers.bodies.poison = true
 	bridge := NewRequestBridge(providers, noRecords{}, BridgeOptions{})
 	for _, size := range []int{10, 5 << 10, 100 << 10, 500 << 10} {
 		body := fmt.Sprintf(`{"model":"m","messages":[],"x":"%s"}`, bytes.Repeat([]byte("x"), size))
@@ -139,7 +155,8 @@ func TestNoBufferIsReadAfterItWentBack(t *testing.T) {
 				path := []string{"/late/v1/messages", "/real/v1/messages", "/late/v1/messages/count_tokens", "/real/v1/messages"}[client%4]
 				for range 15 {
 					w := httptest.NewRecorder()
-					bridge.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)))
+					ctx := AsActor(t.Context(), Actor{ID: "ada"})
+					bridge.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(body)))
 					if w.Code != http.StatusOK {
 						t.Errorf("status %d: %s", w.Code, w.Body)
 					}
@@ -151,5 +168,8 @@ func TestNoBufferIsReadAfterItWentBack(t *testing.T) {
 	}
 	if n := up.wrong.Load(); n > 0 {
 		t.Errorf("%d requests were sent with bytes that are not theirs", n)
+	}
+	if used := shared.Used(); used != 0 {
+		t.Errorf("%d bytes are still used", used)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/credential"
 )
 
 // disabledRetry is how long a client is told to wait before it asks a disabled provider again: an operator takes
@@ -49,18 +50,21 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 	return &RequestBridge{providers: providers, recorder: recorder, options: options}
 }
 
-// ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]. The bridge writes its own errors in
-// the shape of the API that was called.
+// ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]; a request without one would be recorded
+// for nobody, and is refused with status 400. The bridge writes its own errors in the shape of the API that was called.
 func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guarded := newClientWriter(w, r)
 	defer b.contain(guarded, r)
 
-	to, err := b.destination(r)
+	tokens := CallerFromContext(r.Context()).tokens()
+	r = withoutTokens(r, tokens)
+	to, err := b.destination(r, tokens)
 	if err != nil {
-		refusal := apierror.From(err)
+		refusal := refusal(err, tokens)
 		// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
-		b.options.Logger.Info(r.Context(), "request refused", slog.F("method", r.Method), slog.F("status", refusal.Status), slog.Error(err))
+		b.options.Logger.Info(r.Context(), "request refused",
+			slog.F("method", credential.Method(r.Method)), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
 		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
 		return
 	}
@@ -73,7 +77,10 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // destination returns where a request goes, or an error that says why it is refused. It reads nothing of the body.
-func (b *RequestBridge) destination(r *http.Request) (destination, error) {
+func (b *RequestBridge) destination(r *http.Request, tokens credential.Tokens) (destination, error) {
+	if actor, _ := ActorFromContext(r.Context()); actor.ID == "" {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "no actor: nobody said who sends this request"}
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:
@@ -84,6 +91,9 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	}
 	if strings.Count(r.URL.RawQuery, "&") >= mostParameters {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "query has too many parameters"}
+	}
+	if tokens.In(r.URL.EscapedPath()) {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "path not accepted: it holds a token of the gateway"}
 	}
 	to, err := b.providers.find(r)
 	if err != nil {
@@ -98,19 +108,22 @@ func (b *RequestBridge) destination(r *http.Request) (destination, error) {
 	return to, nil
 }
 
-// contain keeps a panic within its request: it logs the stack and answers with an error, or breaks the connection off
-// if the answer has begun.
+// contain keeps a panic within its request: it logs the stack and answers with an error, or breaks the answer off if it
+// has begun. All that breaks an answer off, on any route, panics with [http.ErrAbortHandler] and comes by here.
 func (b *RequestBridge) contain(w *clientWriter, r *http.Request) {
 	reason := recover()
 	if reason == nil {
 		return
 	}
 	if reason == http.ErrAbortHandler {
+		visiblyBroken(w, r)
 		panic(reason)
 	}
 	b.options.Metrics.panicked()
-	b.options.Logger.Error(r.Context(), "request panicked", slog.F("panic", fmt.Sprint(reason)), slog.F("stack", string(debug.Stack())))
+	tokens := CallerFromContext(r.Context()).tokens()
+	b.options.Logger.Error(r.Context(), "request panicked", slog.F("panic", tokens.Redact(fmt.Sprint(reason))), slog.F("stack", string(debug.Stack())))
 	if w.started {
+		visiblyBroken(w, r)
 		panic(http.ErrAbortHandler)
 	}
 	apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{Status: http.StatusInternalServerError, Text: "internal error"})

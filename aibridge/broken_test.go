@@ -55,11 +55,20 @@ func bridgeTo(t *testing.T, upstream http.Handler) (string, *ends) {
 	t.Helper()
 	server := httptest.NewServer(upstream)
 	t.Cleanup(server.Close)
-	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{BaseURL: server.URL, Key: "key"})
+	bridge, recorder := bridgeAt(t, server.URL)
+	gateway := httptest.NewServer(bridge)
+	t.Cleanup(gateway.Close)
+	return gateway.URL, recorder
+}
+
+// bridgeAt returns a bridge to an upstream at an address, and the ends that it records.
+func bridgeAt(t *testing.T, upstream string) (http.Handler, *ends) {
+	t.Helper()
+	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{BaseURL: upstream, Key: "key"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	openai, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{BaseURL: server.URL + "/v1", Key: "key"})
+	openai, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{BaseURL: upstream + "/v1", Key: "key"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +78,7 @@ func bridgeTo(t *testing.T, upstream http.Handler) (string, *ends) {
 	}
 	t.Cleanup(providers.CloseIdleConnections)
 	recorder := new(ends)
-	gateway := httptest.NewServer(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{}))
-	t.Cleanup(gateway.Close)
-	return gateway.URL, recorder
+	return acting(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})), recorder
 }
 
 // ask sends a request whose coding nobody undoes, and returns the answer, its body, and why the body ended early.

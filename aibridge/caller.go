@@ -23,9 +23,17 @@ type Caller struct {
 	// Credential says whose credential goes upstream. Empty means the caller's own where the request has one, and the
 	// provider's key where it has none.
 	Credential CredentialKind
-	// Token is the gateway's token in the request, which must not go upstream in any part of it. Empty: there is none.
+	// Token is the gateway's token in the request. What holds it, encoded or not, does not go upstream: a header, a
+	// parameter of the query. A path that holds it is refused. The body is not searched. Empty: there is none.
 	Token string
+	// FindToken returns where in a text the first token of the gateway begins and ends, by its form alone, or a start
+	// below zero. What holds any such token is treated like what holds Token. It is called for each part of each request,
+	// also concurrently. Nil: the form of Coder's API keys.
+	FindToken func(text string) (start, end int)
 }
+
+// tokens returns what must not go upstream of the caller's requests.
+func (c Caller) tokens() credential.Tokens { return credential.TokensOf(c.Token, c.FindToken) }
 
 type callerKey struct{}
 

@@ -198,7 +198,7 @@ func TestCommitsWithoutAnEnd(t *testing.T) {
 				}
 				recorder := newHeld()
 				recorder.start <- nil
-				bridge := aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})
+				bridge := acting(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{}))
 				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, test.path,
 					strings.NewReader(`{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}`))
 				w := httptest.NewRecorder()

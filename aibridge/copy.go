@@ -1,18 +1,20 @@
 package aibridge
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"sync"
 
+	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/upstream"
 )
 
 const (
 	// mostRead is how many bytes of a JSON answer, or of a coded answer once decoded, are read for the records. A
-	// larger answer is relayed, and only noted as unread.
+	// larger answer is relayed, and only noted as unread; so is one for which there is no memory.
 	mostRead = 64 << 20
 	// copyBytes is how much of a stream is copied at a time. The transport reads no more at once, and a larger buffer
 	// would only take memory, since streams wait most of the time.
@@ -143,20 +145,29 @@ func (x *relay) write(piece []byte) error {
 // so an answer that breaks off becomes an error. Only white space in front of the value, with which an upstream keeps a
 // connection alive, is sent at once.
 func (x *relay) copyWhole(answer *http.Response, round *round) error {
-	buffers := x.bridge.providers.bodies
-	whole := buffers.lend(answer.ContentLength + 1) // One byte more, so that Read finds the end without a larger buffer.
-	defer func() { buffers.takeBack(whole) }()
+	pool := x.provider.memory
+	expected := answer.ContentLength + 1 // One byte more, so that Read finds the end without a larger buffer.
+	whole, err := pool.Lend(expected)
+	if err != nil {
+		return x.copyLarge(answer, round, nil)
+	}
+	defer func() { pool.TakeBack(whole) }()
 	sent := 0
 	for {
 		if len(whole) == cap(whole) {
-			whole = append(whole, 0)[:len(whole)]
+			larger, err := pool.Grow(whole, expected)
+			if err != nil {
+				round.skip(whole)
+				return x.copyLarge(answer, round, whole[sent:])
+			}
+			whole = larger
 		}
 		n, err := answer.Body.Read(whole[len(whole):cap(whole)])
 		whole = whole[:len(whole)+n]
 		x.arrived(whole[len(whole)-n:])
 		switch {
 		case isEnd(err):
-			round.read(whole)
+			x.readWhole(round, whole)
 			if err := round.finish(err); !isEnd(err) {
 				return upstream.Failure(err)
 			}
@@ -165,9 +176,9 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 			_ = round.finish(err)
 			return upstream.Failure(err)
 		case len(whole) > mostRead:
-			round.unread = true
+			round.skip(whole)
 			return x.copyLarge(answer, round, whole[sent:])
-		case n > 0 && !isCoded(round.coding) && isBlank(whole[sent:]):
+		case n > 0 && !isCoded(round.coding) && isBlank(whole[sent:]) && int64(len(whole)) != answer.ContentLength:
 			if err := x.writeHeadOnce(answer); err != nil {
 				return err
 			}
@@ -177,6 +188,17 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 			sent = len(whole)
 		}
 	}
+}
+
+// readWhole notes a whole answer. The answer has been paid for, so it waits for its turn even if the client has left.
+func (x *relay) readWhole(round *round, whole []byte) {
+	done, err := x.provider.memory.Turn(context.WithoutCancel(x.ctx), contentcoding.Expected(round.coding, whole))
+	if err != nil {
+		round.skip(whole)
+		return
+	}
+	defer done()
+	round.read(whole)
 }
 
 // isBlank reports whether a piece of JSON is nothing but white space.
@@ -206,7 +228,7 @@ func (x *relay) sendWhole(answer *http.Response, rest []byte) error {
 	return nil
 }
 
-// copyLarge copies an answer that is too large to be read for the records. The piece that came last is held until more
+// copyLarge copies an answer that is too large to be read for the records, or for which there is no memory. The piece that came last is held until more
 // comes, so that the client does not get the last bytes before the records are safe.
 func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) error {
 	if err := x.writeHeadOnce(answer); err != nil {
@@ -216,6 +238,7 @@ func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) erro
 	for {
 		n, err := answer.Body.Read(next)
 		x.arrived(next[:n])
+		round.skip(next[:n])
 		if err == nil {
 			if failed := x.write(held); failed != nil {
 				return failed
@@ -227,7 +250,11 @@ func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) erro
 		if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 			return lost
 		}
-		if failed := errors.Join(x.write(held), x.write(next[:n])); failed != nil {
+		last := next[:n]
+		if answer.ContentLength >= 0 && errors.Is(err, errHalf) {
+			held, last = withoutLast(held, last)
+		}
+		if failed := errors.Join(x.write(held), x.write(last)); failed != nil {
 			return failed
 		}
 		if !isEnd(err) {

@@ -45,5 +45,3 @@ func (c upstreamCredential) forward(header http.Header, provider *Provider) http
 }
 
 func (c upstreamCredential) hint() string { return credential.Hint(c.key) }
-
-func (c upstreamCredential) redact(text string) string { return credential.Redact(text, c.key) }

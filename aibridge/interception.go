@@ -34,6 +34,7 @@ type interception struct {
 	started    time.Time    // With its monotonic reading; every later time is computed from it.
 	inspected  wire.Request // What the format read in the request's body.
 	credential upstreamCredential
+	secrets    secrets
 
 	begun     Commit // Of the start; nil once it has been waited for.
 	rounds    []*round
@@ -53,6 +54,14 @@ type beginning struct {
 	userAgent string
 	agent     map[string]string // What the client says of the sub-agent that asks; nil: none does.
 	body      bodySum
+}
+
+// redactNames takes the gateway's tokens out of what the client names in its body: names are recorded, logged, and
+// labels of metrics. The body itself goes upstream as it came.
+func (i *interception) redactNames() {
+	for _, name := range [...]*string{&i.inspected.Model, &i.inspected.CacheKey, &i.inspected.UserID, &i.inspected.ToolResultID} {
+		*name = i.secrets.tokens.Redact(*name)
+	}
 }
 
 // begin records the start and what the person typed. It returns when both are written; [interception.awaitStart] waits
@@ -105,7 +114,7 @@ func (i *interception) awaitStart(ctx context.Context) error {
 
 // answered adds a round, whose answer has begun.
 func (i *interception) answered(of answerHead) *round {
-	round := newRound(of, i.format.Track(of.form()))
+	round := newRound(of, i.format.Track(of.form()), i.provider.memory)
 	i.rounds = append(i.rounds, round)
 	return round
 }
@@ -140,7 +149,7 @@ func (i *interception) conclude(ctx context.Context, ending ending) error {
 		round.abandon()
 	}
 	c := &conclusion{outcome: i.outcome(ending), took: time.Since(i.started)}
-	c.outcome.message = storable.Cut(storable.Text(i.credential.redact(c.outcome.message)), longestErrorMessage)
+	c.outcome.message = storable.Cut(storable.Text(i.secrets.redact(c.outcome.message)), longestErrorMessage)
 	i.concluded = c
 	records := i.rest(c)
 	c.records = len(records)
@@ -207,7 +216,7 @@ func (i *interception) log(ctx context.Context, failure *apierror.Error) {
 		fields = append(fields, slog.F("error_type", kind))
 	}
 	if failure != nil && failure.Cause != nil {
-		fields = append(fields, slog.F("cause", i.credential.redact(failure.Cause.Error())))
+		fields = append(fields, slog.F("cause", i.secrets.redact(failure.Cause.Error())))
 	}
 	// Log, unlike Info, does not look up the place in the source. That place is always this one, and to find it costs
 	// more than the rest of the line.

@@ -68,7 +68,8 @@ func (m *Metrics) began(to destination) {
 	}
 }
 
-func (m *Metrics) refused(to destination) {
+// over ends what began counted, however the request ended: with an interception, a refusal or a panic.
+func (m *Metrics) over(to destination) {
 	if m != nil {
 		m.inflight.WithLabelValues(to.provider.name).Dec()
 	}
@@ -96,7 +97,6 @@ func (m *Metrics) ended(i *interception) {
 	if errorType := i.concluded.outcome.errorType; errorType != "" {
 		status = string(errorType)
 	}
-	m.inflight.WithLabelValues(provider).Dec()
 	m.interceptions.WithLabelValues(provider, model, status).Inc()
 	m.duration.WithLabelValues(provider).Observe(i.concluded.took.Seconds())
 	if i.firstByte > 0 {

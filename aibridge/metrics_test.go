@@ -52,7 +52,7 @@ func TestFault117ModelLabelsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewPedanticRegistry()
-	bridge := aibridge.NewRequestBridge(set, discard{}, aibridge.BridgeOptions{Metrics: aibridge.NewMetrics(registry)})
+	bridge := acting(aibridge.NewRequestBridge(set, discard{}, aibridge.BridgeOptions{Metrics: aibridge.NewMetrics(registry)}))
 
 	var clients sync.WaitGroup
 	for _, name := range names {
@@ -112,5 +112,67 @@ func TestFault117ModelLabelsAreBounded(t *testing.T) {
 	}
 	if bounded != 4 {
 		t.Errorf("%d metrics have a model, want interceptions, prompts, tokens and tool selections", bounded)
+	}
+}
+
+// panicking panics where its reader ends.
+type panicking struct{ io.Reader }
+
+func (p panicking) Read(b []byte) (int, error) {
+	if n, err := p.Reader.Read(b); n > 0 || err == nil {
+		return n, err
+	}
+	panic("boom")
+}
+
+// TestInflightGoesDown is about the gauge of the interceptions that run: whatever a request meets, it is down again when
+// the request has been served.
+func TestInflightGoesDown(t *testing.T) {
+	t.Parallel()
+	recording := func(at int) aibridge.Recorder {
+		calls := 0
+		return recorderFunc(func([]aibridge.Record) {
+			if calls++; calls == at {
+				panic("boom")
+			}
+		})
+	}
+	for name, test := range map[string]struct {
+		body     io.Reader
+		recorder aibridge.Recorder
+		upstream http.RoundTripper
+	}{
+		"served":                 {strings.NewReader(askWhole), discard{}, haikuUpstream{}},
+		"refused":                {strings.NewReader("{"), discard{}, haikuUpstream{}},
+		"panic at the body":      {panicking{strings.NewReader("")}, discard{}, haikuUpstream{}},
+		"panic within the body":  {panicking{strings.NewReader(askWhole[:9])}, discard{}, haikuUpstream{}},
+		"panic at the start":     {strings.NewReader(askWhole), recording(1), haikuUpstream{}},
+		"panic at the end":       {strings.NewReader(askWhole), recording(2), haikuUpstream{}},
+		"panic of the transport": {strings.NewReader(askWhole), discard{}, upstreamFunc(func(*http.Request) (*http.Response, error) { panic("boom") })},
+		"no answer":              {strings.NewReader(askWhole), discard{}, upstreamFunc(func(*http.Request) (*http.Response, error) { return nil, io.EOF })},
+	} {
+		registry := prometheus.NewPedanticRegistry()
+		bridge := newBridge(t, test.upstream, test.recorder, aibridge.BridgeOptions{Metrics: aibridge.NewMetrics(registry)})
+		func() {
+			defer func() { _ = recover() }()
+			bridge.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/p/v1/messages", test.body))
+		}()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, family := range families {
+			if family.GetName() != "interceptions_inflight" {
+				continue
+			}
+			found = true
+			if got := family.GetMetric()[0].GetGauge().GetValue(); got != 0 {
+				t.Errorf("%s: %v interceptions run, want none", name, got)
+			}
+		}
+		if !found {
+			t.Errorf("%s: no gauge", name)
+		}
 	}
 }

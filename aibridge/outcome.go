@@ -65,7 +65,7 @@ func (i *interception) outcome(e ending) outcome {
 
 // breakText says why an answer broke off, without the addresses that are in network errors.
 func breakText(err error) string {
-	if errors.Is(err, errTruncated) {
+	if errors.Is(err, errTruncated) || errors.Is(err, errHalf) {
 		return err.Error()
 	}
 	return upstream.Failure(err).Text

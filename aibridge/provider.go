@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
@@ -33,6 +34,7 @@ type Provider struct {
 	watched   bool   // The transport wants to know which interception a request belongs to.
 	idle      func() // Closes the transport's idle connections.
 	limits    Limits
+	memory    *memory.Pool
 }
 
 // ProviderOptions is what a provider needs beyond its name. Its zero value is the vendor's own address without a key.
@@ -48,6 +50,9 @@ type ProviderOptions struct {
 	Digests bool
 	// Limits bounds requests to this provider.
 	Limits Limits
+	// Memory bounds what bodies take of the process's memory. Nil means that all providers of a pool, or of a
+	// [ProviderSet] without a pool, that are given none share one: see [NewMemory].
+	Memory *Memory
 	// Transport carries the requests. Nil means a transport of the provider's own, with the limits in Limits. A
 	// transport that is given here keeps its own limits for dialling and for the beginning of an answer.
 	Transport http.RoundTripper
@@ -109,6 +114,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		watched:   observe.Watches(transport),
 		idle:      idleCloser(transport),
 		limits:    limits,
+		memory:    options.Memory.poolOrNil(),
 	}, nil
 }
 

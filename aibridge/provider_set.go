@@ -12,16 +12,14 @@ import (
 // set serves all bridges.
 type ProviderSet struct {
 	byName map[string]*Provider
-	// Shared by all requests of all bridges.
-	bodies *bodyBuffers
-	copies *copyBuffers
+	copies *copyBuffers // Shared by all requests of all bridges.
 }
 
 // NewProviderSet returns a set of providers. It fails where two of them share a name. A set without providers is fine:
 // it serves nothing.
 func NewProviderSet(providers ...Provider) (*ProviderSet, error) {
-	set := &ProviderSet{byName: make(map[string]*Provider, len(providers)), bodies: newBodyBuffers(), copies: &copyBuffers{}}
-	for _, provider := range providers {
+	set := &ProviderSet{byName: make(map[string]*Provider, len(providers)), copies: &copyBuffers{}}
+	for _, provider := range NewMemory(0).Share(providers) {
 		if provider.name == "" {
 			return nil, fmt.Errorf("a provider without a name: make providers with their constructors")
 		}

@@ -10,31 +10,42 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contentcoding"
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
 )
 
 // readBody reads the whole body of a request. The body can then be judged before it is sent, and sent again; and
-// net/http notices that a client left only once its body has been read. The caller holds the body. The error is an
-// *[apierror.Error].
-func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bodyBuffers) (*body, error) {
+// net/http notices that a client left only once its body has been read. The memory for each piece is taken from pool
+// before the piece is read. The caller holds the body. The error is an *[apierror.Error].
+func readBody(w http.ResponseWriter, r *http.Request, limits Limits, pool *memory.Pool) (*body, error) {
 	tooLarge := &apierror.Error{Status: http.StatusRequestEntityTooLarge, Text: "request body too large"}
 	if r.ContentLength > limits.RequestBody {
 		return nil, tooLarge
 	}
 	if r.ContentLength == 0 {
-		return newBody(nil, nil), nil
+		return newBody(nil, pool), nil
 	}
 	controller := http.NewResponseController(w)
-	data := buffers.lend(r.ContentLength + 1) // One byte more, so that Read finds the end without a larger buffer.
+	expected := r.ContentLength + 1 // One byte more, so that Read finds the end without a larger buffer.
+	data, err := pool.Lend(expected)
+	if err != nil {
+		return nil, noMemory(err)
+	}
 	for {
 		if len(data) == cap(data) {
-			data = append(data, 0)[:len(data)]
+			larger, err := pool.Grow(data, expected)
+			if err != nil {
+				pool.TakeBack(data)
+				return nil, noMemory(err)
+			}
+			data = larger
 		}
 		_ = controller.SetReadDeadline(time.Now().Add(limits.RequestBodyIdle))
 		n, err := r.Body.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
 		switch {
 		case int64(len(data)) > limits.RequestBody:
-			buffers.takeBack(data)
+			pool.TakeBack(data)
 			w.Header().Set("Connection", "close") // Else net/http would read the rest of the body before it answers.
 			return nil, tooLarge
 		case err == nil:
@@ -42,9 +53,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bo
 		case errors.Is(err, io.EOF):
 			// The deadline must not outlive the body: net/http goes on reading to notice that the client left.
 			_ = controller.SetReadDeadline(time.Time{})
-			return newBody(data, buffers), nil
+			return newBody(data, pool), nil
 		}
-		buffers.takeBack(data)
+		pool.TakeBack(data)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			// The deadline stays, or net/http would wait for the rest of the body before it answers.
 			w.Header().Set("Connection", "close")
@@ -54,18 +65,46 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, buffers *bo
 	}
 }
 
-// decodeRequest returns a request's body without its content coding, for inspection.
-func decodeRequest(header http.Header, body []byte, limit int64) ([]byte, error) {
-	plain, err := contentcoding.Decode(codingOf(header), body, limit)
+// decodeBody returns a request's body without its content coding, for inspection. The caller holds the result, which may
+// be the body itself. The error is an *[apierror.Error].
+func decodeBody(coding string, coded *body, limit int64) (*body, error) {
+	if !isCoded(coding) {
+		coded.hold()
+		return coded, nil
+	}
+	plain, err := contentcoding.Decode(coding, coded.bytes, limit, coded.pool)
+	if err == nil {
+		return newBody(plain, coded.pool), nil
+	}
+	coded.pool.TakeBack(plain)
+	if refusal := noMemory(err); refusal != nil {
+		return nil, refusal
+	}
 	switch {
-	case err == nil:
-		return plain, nil
 	case errors.Is(err, contentcoding.ErrUnsupported):
 		return nil, &apierror.Error{Status: http.StatusUnsupportedMediaType, Text: "content encoding not supported: send gzip, deflate, br, zstd or none"}
 	case errors.Is(err, contentcoding.ErrTooLarge):
 		return nil, &apierror.Error{Status: http.StatusRequestEntityTooLarge, Text: "request body too large once decoded"}
 	}
 	return nil, &apierror.Error{Status: http.StatusBadRequest, Text: "request body is not in its content encoding", Cause: err}
+}
+
+// edit returns a copy of a body with the edits made. The caller holds it. The error is an *[apierror.Error].
+func edit(plain *body, edits []jsonedit.Edit) (*body, error) {
+	size := int64(len(plain.bytes))
+	for _, e := range edits {
+		size += int64(len(e.New))
+	}
+	if err := plain.pool.Take(size); err != nil {
+		return nil, noMemory(err)
+	}
+	edited, err := jsonedit.Splice(plain.bytes, edits...)
+	if err != nil {
+		plain.pool.Give(size)
+		return nil, err
+	}
+	plain.pool.Give(size - int64(cap(edited))) // An edit may also take bytes away.
+	return newBody(edited, plain.pool), nil
 }
 
 // codingOf returns the content coding of a message. Several lines of it are one list.

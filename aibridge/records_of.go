@@ -97,11 +97,13 @@ func (i *interception) prompt(client *client) *PromptUsage {
 		metadata["client_generated"] = true
 	}
 	prompt := storable.Text(text)
+	changed := prompt != text
+	prompt, hid := i.secrets.redactWritten(prompt)
 	return &PromptUsage{
 		RecordID:       newRecordID(),
 		InterceptionID: i.id,
 		Prompt:         prompt,
-		Metadata:       flagged(metadata, prompt != text),
+		Metadata:       withoutCredential(flagged(metadata, changed), hid),
 		CreatedAt:      i.started,
 	}
 }
@@ -132,7 +134,7 @@ func (i *interception) roundRecords(round *round) []Record {
 	records := make([]Record, 0, 2+len(seen.ToolCalls)+len(seen.Thoughts))
 	if seen.Usage != nil {
 		var names naming
-		metadata := usageMetadata(seen, round, &names)
+		metadata := usageMetadata(seen, round, &names, i.secrets)
 		id := names.name(seen.ID)
 		records = append(records, &TokenUsage{
 			RecordID:              newRecordID(),
@@ -149,6 +151,7 @@ func (i *interception) roundRecords(round *round) []Record {
 	for _, call := range seen.ToolCalls {
 		var names naming
 		input, changed := toolInput(call.Input)
+		input, hid := i.secrets.redactWritten(input)
 		usage := &ToolUsage{
 			RecordID:       newRecordID(),
 			InterceptionID: i.id,
@@ -159,12 +162,14 @@ func (i *interception) roundRecords(round *round) []Record {
 			Input:          input,
 			CreatedAt:      now,
 		}
-		usage.Metadata = names.flag(flagged(origin(call, &names), changed))
+		usage.Metadata = names.flag(withoutCredential(flagged(origin(call, &names), changed), hid))
 		records = append(records, usage)
 	}
 	for _, thought := range seen.Thoughts {
 		content := storable.Text(thought.Content)
 		metadata := flagged(Metadata{"source": thought.Source}, content != thought.Content)
+		content, hid := i.secrets.redactWritten(content)
+		metadata = withoutCredential(metadata, hid)
 		if thought.Redacted {
 			metadata["redacted"] = true
 		}
@@ -188,7 +193,7 @@ func origin(call wire.ToolCall, names *naming) Metadata {
 }
 
 // usageMetadata returns what a usage says that has no field of its own.
-func usageMetadata(seen wire.Answer, round *round, names *naming) Metadata {
+func usageMetadata(seen wire.Answer, round *round, names *naming, hide secrets) Metadata {
 	metadata := make(Metadata, len(seen.Usage.Extra)+len(seen.Usage.Labels)+3)
 	for kind, count := range seen.Usage.Extra {
 		metadata[kind] = count
@@ -196,14 +201,14 @@ func usageMetadata(seen wire.Answer, round *round, names *naming) Metadata {
 	for label, text := range seen.Usage.Labels {
 		metadata[label] = names.name(text)
 	}
-	raw := storable.Text(seen.Usage.Raw)
-	switch {
-	case seen.Usage.RawOmitted:
+	if seen.Usage.RawOmitted {
 		metadata["raw_omitted"] = true
-	case raw != "":
+	} else if raw := storable.Text(seen.Usage.Raw); raw != "" {
+		flagged(metadata, raw != seen.Usage.Raw)
+		raw, hid := hide.redactWritten(raw)
 		metadata["raw"] = raw
+		withoutCredential(metadata, hid)
 	}
-	flagged(metadata, raw != seen.Usage.Raw)
 	if seen.Model != "" {
 		metadata["model"] = names.name(seen.Model)
 	}
@@ -243,6 +248,18 @@ func flagged(metadata Metadata, changed bool) Metadata {
 		metadata = Metadata{}
 	}
 	metadata["sanitized"] = true
+	return metadata
+}
+
+// withoutCredential notes that a credential of the request was in a text, which has its hint instead.
+func withoutCredential(metadata Metadata, hid bool) Metadata {
+	if !hid {
+		return metadata
+	}
+	if metadata == nil {
+		metadata = Metadata{}
+	}
+	metadata["credential_redacted"] = true
 	return metadata
 }
 

@@ -9,8 +9,10 @@ import (
 	"cdr.dev/slog/v3"
 
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
 )
 
@@ -26,7 +28,11 @@ type relay struct {
 	plain        bool  // The body goes upstream without the content coding that it came in.
 	clientBody   *body // What the client sent; held until it has been sent on.
 	upstreamBody *body // What goes upstream; often the client's.
+	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
+
+	isLarge bool   // The body is large enough to have waited for its turn.
+	turn    func() // Ends that turn; nil: it has ended.
 }
 
 // intercept serves one bridged request, from the first byte of its body to the last of its answer.
@@ -34,60 +40,103 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spans)
 	defer span.End()
 	b.options.Metrics.began(to)
+	defer b.options.Metrics.over(to)
 	x := &relay{
 		interception: &interception{bridge: b, provider: to.provider, format: to.route.format, started: time.Now(), span: span},
 		ctx:          ctx, client: w, request: r, to: to,
 	}
 	defer x.letGo()
+	defer x.endTurn()
 	caller := CallerFromContext(ctx)
-	if err := x.read(caller); err != nil {
-		x.refuse(err)
-		return
-	}
-	if err := x.begin(ctx, x.beginning(caller)); err != nil {
+	x.secrets.tokens = caller.tokens()
+	if err := x.accept(caller); err != nil {
 		x.refuse(err)
 		return
 	}
 	defer x.close()
-	answer, err := x.send(caller)
-	if err == nil {
-		err = x.answer(answer)
-	}
-	if err != nil {
+	defer x.forgo()
+	if err := x.serve(); err != nil {
 		x.fail(err)
 	}
 }
 
-// read reads and inspects the request.
-func (x *relay) read(caller Caller) error {
-	limits := x.provider.limits
-	var err error
-	if x.clientBody, err = readBody(x.client, x.request, limits, x.bridge.providers.bodies); err != nil {
+// serve sends the request upstream and copies its answer. If it fails, fail tells the client.
+func (x *relay) serve() error {
+	if err := x.settle(); err != nil {
 		return err
 	}
-	plain, err := decodeRequest(x.request.Header, x.clientBody.bytes, limits.RequestBody)
+	answer, err := x.send()
 	if err != nil {
 		return err
 	}
-	object, err := jsonedit.Parse(plain)
+	return x.answer(answer)
+}
+
+// accept reads the request and records its start.
+func (x *relay) accept(caller Caller) error {
+	var err error
+	if x.clientBody, err = readBody(x.client, x.request, x.provider.limits, x.provider.memory); err != nil {
+		return err
+	}
+	coding := codingOf(x.request.Header)
+	size := contentcoding.Expected(coding, x.clientBody.bytes)
+	x.isLarge = size > memory.Large
+	if x.turn, err = x.provider.memory.Turn(x.ctx, size); err != nil {
+		return noTurn(err)
+	}
+	if err := x.inspect(coding, caller); err != nil {
+		return err
+	}
+	err = x.begin(x.ctx, x.beginning(caller))
+	x.inspected.Prompt = nil // It has been recorded, and can be as large as the body.
+	return err
+}
+
+// settle ends the request's turn. The record of a large request can be as large as its body; settle waits until it is
+// safe, since many of these in one sync would keep all others waiting.
+func (x *relay) settle() error {
+	defer x.endTurn()
+	if x.isLarge {
+		return x.awaitStart(x.ctx)
+	}
+	return nil
+}
+
+func (x *relay) endTurn() {
+	if x.turn != nil {
+		x.turn()
+		x.turn = nil
+	}
+}
+
+// inspect reads what the request asks for, and makes the body that goes upstream.
+func (x *relay) inspect(coding string, caller Caller) error {
+	plain, err := decodeBody(coding, x.clientBody, x.provider.limits.RequestBody)
+	if err != nil {
+		return err
+	}
+	defer plain.release()
+	object, err := jsonedit.Parse(plain.bytes)
 	if err != nil {
 		return &apierror.Error{Status: http.StatusBadRequest, Text: "request body: " + err.Error()}
 	}
 	if x.inspected, err = x.format.Inspect(object); err != nil {
 		return err
 	}
+	x.redactNames()
 	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
 		return err
 	}
+	x.secrets.key = x.credential.key
 	if len(x.inspected.Edits) == 0 {
 		x.clientBody.hold()
 		x.upstreamBody = x.clientBody
 		return nil
 	}
-	edited, err := jsonedit.Splice(plain, x.inspected.Edits...)
+	x.upstreamBody, err = edit(plain, x.inspected.Edits)
 	// An edited body goes upstream without its content coding: to encode it again would not give the client's bytes
 	// either.
-	x.upstreamBody, x.plain = newBody(edited, nil), true
+	x.plain = true
 	return err
 }
 
@@ -98,26 +147,26 @@ func (x *relay) beginning(caller Caller) beginning {
 	sum.add(x.clientBody.bytes)
 	x.received = newBodySum(x.provider.digests)
 	return beginning{
-		caller: caller, client: client, session: client.session(x.request.Header, x.inspected),
-		userAgent: x.request.UserAgent(), agent: subAgent(x.request.Header),
-		body: sum,
+		caller: caller, client: client, session: x.secrets.tokens.Redact(client.session(x.request.Header, x.inspected)),
+		userAgent: x.request.UserAgent(), agent: subAgent(x.request.Header, x.secrets.tokens), body: sum,
 	}
 }
 
 // refuse answers a request that never became an interception.
 func (x *relay) refuse(err error) {
-	refusal := apierror.From(err)
-	x.bridge.options.Metrics.refused(x.to)
+	refusal := refusal(err, x.secrets.tokens)
 	x.bridge.options.Logger.Info(x.ctx, "request refused",
-		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(err))
+		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
 
 // send sends the request upstream, and returns when the answer begins.
-func (x *relay) send(caller Caller) (*http.Response, error) {
+func (x *relay) send() (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
 	sending := sending{client: x.client, body: x.upstreamBody}
-	out := x.upstreamRequest(sending.follow(ctx), caller)
+	x.sentBody = x.upstreamBody
+	out := x.upstreamRequest(sending.follow(ctx))
+	out.GetBody = sending.again
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
 	response, err := x.roundTrip(out)
@@ -145,7 +194,7 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 }
 
 // upstreamRequest returns the request that goes upstream.
-func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Request {
+func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	header := x.credential.forward(x.request.Header, x.provider)
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
@@ -156,7 +205,7 @@ func (x *relay) upstreamRequest(ctx context.Context, caller Caller) *http.Reques
 	}
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
-		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, caller.Token)),
+		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens)),
 		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
 	}
 	return out.WithContext(ctx)
@@ -173,7 +222,14 @@ func (x *relay) letGo() {
 	}
 }
 
-// answer copies an answer to the client and notes what it says. If it fails, fail tells the client.
+// forgo gives back the memory of a body that its transport still holds.
+func (x *relay) forgo() {
+	if x.sentBody != nil {
+		x.sentBody.forgo()
+	}
+}
+
+// answer copies an answer to the client and notes what it says.
 func (x *relay) answer(answer *http.Response) error {
 	defer answer.Body.Close()
 	round := x.rounds[len(x.rounds)-1]
@@ -204,7 +260,7 @@ func (x *relay) writeHead(answer *http.Response) error {
 // fail answers a request with an error if no answer has begun, and otherwise breaks the connection off.
 func (x *relay) fail(err error) {
 	if x.client.started {
-		abort(x.client, x.request)
+		panic(http.ErrAbortHandler)
 	}
 	x.failure = apierror.From(err)
 	if err := x.conclude(x.ctx, x.ending()); err != nil {

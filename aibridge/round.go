@@ -9,12 +9,17 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/coder/aibridged/internal/contentcoding"
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// errTruncated is the error of an answer that its upstream ended without the event that ends one.
-var errTruncated = errors.New("upstream ended its answer without the event that ends one")
+// The errors of an answer that ended in good order for HTTP, but not for its format.
+var (
+	errTruncated = errors.New("upstream ended its answer without the event that ends one")
+	errHalf      = errors.New("upstream ended its answer in the middle of it") // Of an answer that is no stream.
+)
 
 // answerHead is what is known of an answer before its first byte.
 type answerHead struct {
@@ -37,28 +42,30 @@ type round struct {
 	answerHead
 
 	tracker wire.Tracker
+	pool    *memory.Pool
 	events  sse.Splitter
 	decoder *contentcoding.Stream // For a coded stream.
 
-	unread bool // It was too large or coded in an unknown way, and only relayed.
-	cut    bool // Its content coding was not at its end when the answer was.
+	unread bool  // It was too large or coded in an unknown way, and only relayed.
+	large  *skim // Of an answer that is too large to be kept.
+	cut    bool  // Its content coding, or the JSON in it, was not at its end when the answer was.
 	ended  bool
 	err    error        // Why it broke off; nil: it did not.
 	seen   *wire.Answer // What it said; nil: nothing has asked for that yet.
 }
 
-func newRound(head answerHead, tracker wire.Tracker) *round {
-	r := &round{answerHead: head, tracker: tracker}
+func newRound(head answerHead, tracker wire.Tracker, pool *memory.Pool) *round {
+	r := &round{answerHead: head, tracker: tracker, pool: pool, events: sse.Splitter{Pool: pool}}
 	if head.isStream && isCoded(head.coding) {
 		var err error
-		if r.decoder, err = contentcoding.NewStream(head.coding, mostRead); err != nil {
+		if r.decoder, err = contentcoding.NewStream(head.coding, mostRead, pool); err != nil {
 			r.unread = true
 		}
 	}
 	return r
 }
 
-func isCoded(coding string) bool { return coding != "" && coding != "identity" }
+func isCoded(coding string) bool { return contentcoding.IsCoded(coding) }
 
 // said returns what the answer has said. It is called only when nothing more will be read.
 func (r *round) said() wire.Answer {
@@ -132,12 +139,42 @@ func (r *round) note(events iter.Seq[sse.Event], pass func(sse.Event) bool) {
 
 // read notes an answer that is no stream, from its whole body.
 func (r *round) read(body []byte) {
-	plain, err := contentcoding.Decode(r.coding, body, mostRead)
-	if err != nil {
-		r.undecoded(err)
-		return
+	plain := body
+	if isCoded(r.coding) {
+		var err error
+		plain, err = contentcoding.Decode(r.coding, body, mostRead, r.pool)
+		defer r.pool.TakeBack(plain)
+		switch {
+		case errors.Is(err, contentcoding.ErrTooLarge), errors.Is(err, memory.ErrExhausted), errors.Is(err, memory.ErrNever):
+			r.skip(body)
+			return
+		case err != nil:
+			r.undecoded(err)
+			return
+		}
 	}
 	r.tracker.Observe(sse.Event{Data: plain})
+	if seen := r.said(); !seen.Terminal && !seen.Complete {
+		var json jsonedit.Prefix
+		json.Feed(plain)
+		r.judge(&json)
+	}
+}
+
+// skip notes the next bytes of an answer that is no stream and too large to be read. It only looks whether the answer
+// ends in the middle.
+func (r *round) skip(p []byte) {
+	if r.large == nil {
+		r.unread = true
+		r.large = newSkim(r.coding, r.pool)
+	}
+	r.large.feed(p)
+}
+
+// judge notes that an answer which could not be read is half of one. A model's answer is never empty. An answer with
+// another status may be, and an error counts for its status, whatever is left of its text.
+func (r *round) judge(json *jsonedit.Prefix) {
+	r.cut = r.cut || r.status < http.StatusMultipleChoices && json.Cut() || r.status == http.StatusOK && json.Blank()
 }
 
 // undecoded notes why the content coding of an answer could not be decoded to its end. A coding that was cut off is a
@@ -163,11 +200,20 @@ func (r *round) finish(err error) error {
 	if !errors.Is(err, io.EOF) {
 		r.err = err
 	}
+	if r.large != nil {
+		json, err := r.large.end()
+		r.undecoded(err)
+		if json != nil {
+			r.judge(json)
+		}
+	}
 	seen := r.said()
 	switch {
 	case seen.Terminal:
 		r.err = nil // The answer was whole before its connection broke.
 	case r.err != nil:
+	case r.cut && !r.isStream:
+		r.err = errHalf
 	case r.cut:
 		r.err = errTruncated
 	case !r.isStream || r.unread || r.status >= http.StatusMultipleChoices:
@@ -195,8 +241,12 @@ func (r *round) abandon() {
 // close frees what is held for the answer, however it ended.
 func (r *round) close() {
 	r.span.End()
+	r.events.Close()
 	if r.decoder != nil {
 		r.decoder.Close()
+	}
+	if r.large != nil {
+		r.large.close()
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"github.com/coder/aibridged/internal/clients"
+	"github.com/coder/aibridged/internal/credential"
 )
 
 // subAgent returns what a client says of the sub-agent that sends a request, by its name in metadata, or nil if none does.
-func subAgent(header http.Header) map[string]string {
+// The gateway's tokens are not in it.
+func subAgent(header http.Header, tokens credential.Tokens) map[string]string {
 	for _, way := range clients.SubAgents {
 		agent, parent, kind := spoken(header, way.Agent), spoken(header, way.Parent), spoken(header, way.Kind)
 		if parent == "" && kind == "" && (agent == "" || way.AgentOfAll) {
@@ -17,7 +19,7 @@ func subAgent(header http.Header) map[string]string {
 		found := make(map[string]string, 3)
 		for name, value := range map[string]string{clients.AgentID: agent, clients.ParentAgentID: parent, clients.AgentKind: kind} {
 			if value != "" {
-				found[name] = value
+				found[name] = tokens.Redact(value)
 			}
 		}
 		return found

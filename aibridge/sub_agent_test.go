@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/coder/aibridged/internal/credential"
 )
 
 func TestSubAgent(t *testing.T) {
@@ -22,13 +24,14 @@ func TestSubAgent(t *testing.T) {
 			map[string]string{"Thread-Id": "a", "X-Openai-Subagent": "review"}, map[string]string{"agent_id": "a", "agent_kind": "review"},
 		},
 		"task":    {map[string]string{"X-Agent-Task-Id": "t", "X-Parent-Agent-Id": "p"}, map[string]string{"agent_id": "t", "parent_agent_id": "p"}},
+		"token":   {map[string]string{"X-Claude-Code-Agent-Id": "token-of-the-gateway"}, map[string]string{"agent_id": credential.Hint("token-of-the-gateway")}},
 		"session": {map[string]string{"X-Session-Id": "s", "X-Parent-Session-Id": "p"}, map[string]string{"agent_id": "s", "parent_agent_id": "p"}},
 	} {
 		header := http.Header{}
 		for name, value := range test.header {
 			header.Set(name, value)
 		}
-		if got := subAgent(header); !maps.Equal(got, test.want) {
+		if got := subAgent(header, credential.Tokens{Presented: "token-of-the-gateway"}); !maps.Equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}

@@ -71,6 +71,7 @@ type gatewayOptions struct {
 	observers   observerOptions
 	records     aibridged.RecordOptions // Without a directory: in the data directory.
 	keepRecords time.Duration           // Zero: for ever.
+	memory      int64                   // In bytes; zero: see [aibridge.NewMemory].
 	digests     bool                    // Record digests of bodies. They are also recorded if exchanges are kept.
 	logger      slog.Logger
 	metrics     []prometheus.Collector // Further metrics, registered under the program's prefix.
@@ -99,8 +100,8 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if options.keepRecords > 0 {
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
-	limits := c.Limits.limits()
-	if g.observers, err = newObservers(options.observers, limits, logger); err != nil {
+	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
+	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
 	}
 	providers := make([]aibridge.Provider, 0, len(c.Providers))
@@ -108,7 +109,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
 	for _, configured := range c.Providers {
 		provider, err := configured.provider(aibridge.ProviderOptions{
-			Limits: limits, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
+			Limits: limits, Memory: memory, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
 		})
 		if err != nil {
 			return nil, err
@@ -124,6 +125,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
 	own.MustRegister(options.metrics...)
+	own.MustRegister(memoryMetrics(memory)...)
 	metrics := aibridged.NewMetrics(own)
 	metrics.RecordReloadAttempt()
 	metrics.RecordReloadSuccess(outcomes)
@@ -141,11 +143,22 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
+		FindToken: aibridgedserver.FindToken,
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	g.http = newHTTPServer(g.handler(registry), logger.Named("http"))
 	return g, nil
+}
+
+func memoryMetrics(memory *aibridge.Memory) []prometheus.Collector {
+	gauge := func(name, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		gauge("bodies_memory_bytes", "Memory of the bodies in flight.", memory.Used),
+		gauge("bodies_memory_limit_bytes", "How much memory bodies may take; a request beyond it gets 503.", memory.Limit),
+	}
 }
 
 func outcomeOf(provider aibridge.Provider) aibridged.ProviderOutcome {

@@ -280,6 +280,12 @@ func TestServe(t *testing.T) {
 		t.Errorf("a provider without a key: %d %s", status, answer)
 	}
 
+	// The form of the store's tokens is known, whoever's they are: fault 46.
+	bobs := strings.TrimSuffix(command("token", "create", "--user", "bob"), "\n")
+	if status, answer := s.ask(t, "/anthropic/v1/models/x"+strings.ToLower(bobs)+"y", token, ""); status != 400 || !strings.Contains(answer, "it holds a token of the gateway") {
+		t.Errorf("another user's token in a path: %d %s", status, answer)
+	}
+
 	var records []map[string]any
 	for deadline := time.Now().Add(10 * time.Second); ; { // The end of an interception is stored a moment after its answer.
 		records = nil

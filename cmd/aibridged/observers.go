@@ -21,13 +21,15 @@ type observerOptions struct {
 // observers write the traffic with providers to files. The zero value writes nothing.
 type observers struct {
 	transport http.RoundTripper // Nil: nothing is written, and each provider has a transport of its own.
-	network   *http.Transport
+	network   *upstream.Transport
 	dumper    *observe.Dumper
 	keeper    *observe.Keeper
 }
 
-func newObservers(options observerOptions, limits aibridge.Limits, logger slog.Logger) (*observers, error) {
-	o := &observers{}
+// newObservers returns the observers that options ask for. Each may hold half as much memory for its copies as
+// bodies may take.
+func newObservers(options observerOptions, limits aibridge.Limits, memory *aibridge.Memory, logger slog.Logger) (*observers, error) {
+	o, held := &observers{}, int(min(memory.Limit()/2, observe.MostHeld))
 	if options.dumpDir == "" && options.keepDir == "" {
 		return o, nil
 	}
@@ -37,13 +39,13 @@ func newObservers(options observerOptions, limits aibridge.Limits, logger slog.L
 	o.transport = o.network
 	if options.keepDir != "" {
 		var err error
-		if o.keeper, err = observe.Keep(o.transport, options.keepDir, options.keepFor, logger.Named("keep")); err != nil {
+		if o.keeper, err = observe.Keep(o.transport, options.keepDir, options.keepFor, held, logger.Named("keep")); err != nil {
 			return nil, err
 		}
 		o.transport = o.keeper
 	}
 	if options.dumpDir != "" {
-		o.dumper = observe.Dump(o.transport, options.dumpDir, logger.Named("dump"))
+		o.dumper = observe.Dump(o.transport, options.dumpDir, held, logger.Named("dump"))
 		o.transport = o.dumper
 	}
 	return o, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/internal/memory"
 )
 
 const defaultListen = "127.0.0.1:4001"
@@ -25,6 +26,9 @@ const defaultListen = "127.0.0.1:4001"
 // leastRecordsLimit is the smallest limit that leaves room for the records of usual requests beside the reserve, which
 // takes a quarter.
 const leastRecordsLimit = 1 << 20
+
+// leastMemory is the smallest bound on bodies that lets a request of the largest size in, 32 MiB.
+const leastMemory = 64 << 20
 
 func newServeCommand(s *settings) *cobra.Command {
 	var (
@@ -53,6 +57,9 @@ func newServeCommand(s *settings) *cobra.Command {
 			if limit := options.records.MaxBytes; limit != 0 && limit < leastRecordsLimit {
 				return fmt.Errorf("--records-limit is %d bytes: it must be 0, which is the default, or at least %d", limit, leastRecordsLimit)
 			}
+			if limit := options.memory; limit != 0 && limit < leastMemory {
+				return fmt.Errorf("--memory is %d bytes: it must be 0, which is the default, or at least %d", limit, leastMemory)
+			}
 			level := slog.LevelInfo
 			if verbose {
 				level = slog.LevelDebug
@@ -78,6 +85,7 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.Int64Var(&records.MaxBytes, "records-limit", 0, "how many `bytes` of records may wait for the database; 0 means 1 GiB, or 64 MiB with --durability memory")
 	flags.StringVar((*string)(&records.WhenFull), "records-when-full", string(aibridged.WhenFullRefuse),
 		"what to do when --records-limit is reached: refuse requests, or go-on without records")
+	flags.Int64Var(&options.memory, "memory", 0, "how many `bytes` the bodies of requests and answers may take together; 0 means a quarter of what the process may use")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
 	observers := &options.observers
@@ -85,6 +93,14 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")
 	flags.DurationVar(&observers.keepFor, "keep-exchanges-for", 7*24*time.Hour, "how long the bytes of --keep-exchanges are kept")
 	return cmd
+}
+
+// limitMemory tells the garbage collector how much memory there is, unless GOMEMLIMIT says so: three quarters of what the
+// process may use. The rest is for what is not the collector's, of which SQLite has the most.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory.Available() / 4 * 3)
+	}
 }
 
 type serveOptions struct {
@@ -99,6 +115,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 		// and saves a tenth of the CPU time.
 		debug.SetGCPercent(400)
 	}
+	limitMemory()
 	// The port comes first: a gateway that cannot listen should not open its database.
 	listener, err := net.Listen("tcp", options.listen)
 	if err != nil {

@@ -16,6 +16,7 @@ const module = "github.com/coder/aibridged"
 // its own floor.
 func floors() [][]string {
 	return [][]string{
+		{"internal/memory"},
 		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
@@ -32,7 +33,7 @@ func floors() [][]string {
 // forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/protogen", "internal/rawserver", "internal/testkit",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/testkit",
 		"internal/wire/wiretest",
 	}
 }
@@ -72,16 +73,17 @@ func light() (packages, banned []string) {
 // only lists, for a module, the only packages that may import it directly.
 func only() map[string][]string {
 	return map[string][]string{
-		"github.com/mark3labs/mcp-go":     {"aibridge/mcp"},
-		"github.com/hashicorp/yamux":      {"controlplane"},
-		"modernc.org/sqlite":              {"aibridgedserver/sqlite"},
-		"github.com/pressly/goose/v3":     {"aibridgedserver/sqlite"},
-		"github.com/spf13/cobra":          {"cmd/aibridged"},
-		"github.com/goccy/go-yaml":        {"cmd/aibridged"},
-		"github.com/tidwall/gjson":        {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/hashicorp/golang-lru": {"internal/lease", "aibridgedserver"},
-		"github.com/klauspost/compress":   {"internal/contentcoding", "internal/kept"},
-		"github.com/andybalholm/brotli":   {"internal/contentcoding"},
+		"github.com/mark3labs/mcp-go":           {"aibridge/mcp"},
+		"github.com/hashicorp/yamux":            {"controlplane"},
+		"modernc.org/sqlite":                    {"aibridgedserver/sqlite"},
+		"github.com/pressly/goose/v3":           {"aibridgedserver/sqlite"},
+		"github.com/spf13/cobra":                {"cmd/aibridged"},
+		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
+		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		"github.com/hashicorp/golang-lru":       {"internal/lease", "aibridgedserver"},
+		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
+		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
+		"github.com/KimMachineGun/automemlimit": {"internal/memory"},
 	}
 }
 

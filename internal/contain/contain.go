@@ -24,6 +24,12 @@ func Recovered(value any) *Panic {
 // Error returns the value.
 func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
+// Unwrap returns the value if it is an error, so that errors.Is finds it.
+func (p *Panic) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}
+
 // Call calls f and returns its error, or its panic as a [*Panic].
 func Call(f func() error) (err error) {
 	defer func() {

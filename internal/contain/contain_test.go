@@ -26,6 +26,18 @@ func TestPanicKeepsItsValueAndStack(t *testing.T) {
 	}
 }
 
+// A panic with an error as its value is that error for errors.Is.
+func TestPanicIsItsError(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("no")
+	if err := contain.Call(func() error { panic(failure) }); !errors.Is(err, failure) {
+		t.Errorf("got %v", err)
+	}
+	if err := contain.Call(func() error { panic("no") }); errors.Is(err, failure) || errors.Unwrap(err) != nil {
+		t.Errorf("a text is an error: %v", err)
+	}
+}
+
 func explode() { panic("boom") }
 
 func recoverFrom(f func()) (err error) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/coder/aibridged/internal/memory"
 )
 
 // The errors of [Decode] for bodies that may be correct.
@@ -19,38 +21,76 @@ var (
 	ErrTooLarge = errors.New("decoded body too large")
 )
 
+// largestHint is the largest size that a body is believed to have before it is decoded.
+const largestHint = 64 << 20
+
 // maxCodings is how many codings may be applied to one body.
 const maxCodings = 3
 
-// Decode undoes the codings that encoding names, the value of a Content-Encoding header: gzip, deflate (wrapped as zlib
-// or not), br, zstd, identity, or up to three of these separated by commas in the order in which they were applied. If
-// there is nothing to undo it returns body itself, whatever its size.
+// IsCoded reports whether encoding, the value of a Content-Encoding header, names anything but identity.
+func IsCoded(encoding string) bool {
+	if encoding == "" {
+		return false
+	}
+	codings, err := parse(encoding)
+	return err != nil || len(codings) > 0
+}
+
+// Decode undoes the codings that encoding names: gzip, deflate (wrapped as zlib or not), br, zstd, identity, or up to
+// three of these separated by commas in the order in which they were applied. It returns a buffer of pool, which the
+// caller gives back, also if there is an error.
 //
-// If a coding gives more than limit bytes, the error wraps [ErrTooLarge]. If the body is cut off, the error wraps
-// [io.ErrUnexpectedEOF]. It is an error too if the body is not in the coding that is named, or, but for br, is followed by other
-// bytes. In all these cases Decode returns, with the error, the bytes that it could decode, at most limit of them; they
-// may be worth recording. They may include wrong ones, since a decoder can find only later that its input is wrong.
+// If a coding gives more than limit bytes, the error wraps [ErrTooLarge]; if the pool has no memory left,
+// [memory.ErrExhausted] or [memory.ErrNever]. If the body is cut off, the error wraps [io.ErrUnexpectedEOF]. It is an error too if the body
+// is not in the coding that is named, or, but for br, is followed by other bytes. In all these cases Decode returns,
+// with the error, the bytes that it could decode, at most limit of them; they may be worth recording. They may include
+// wrong ones, since a decoder can find only later that its input is wrong.
 //
 // An empty body is empty in every coding, since answers without content often name one.
-func Decode(encoding string, body []byte, limit int64) ([]byte, error) {
+func Decode(encoding string, body []byte, limit int64, pool *memory.Pool) ([]byte, error) {
 	codings, err := parse(encoding)
-	if err != nil {
+	if err != nil || len(body) == 0 {
 		return nil, err
 	}
-	if len(codings) == 0 || len(body) == 0 {
-		return body, nil
-	}
 	var r io.Reader = bytes.NewReader(body)
+	hint := int64(len(body))
 	for i := len(codings) - 1; i >= 0; i-- {
-		layer := newLayer(codings[i], r, limit)
+		layer := newLayer(codings[i], r, limit, pool)
 		defer layer.close()
 		r = layer
+		hint = 0
 	}
-	plain, err := io.ReadAll(r)
+	if len(codings) == 1 {
+		hint = min(sizeHint(codings[0], body), max(limit, 0), largestHint)
+	}
+	plain, err := readAll(r, hint, pool)
 	if err != nil {
 		return plain, fmt.Errorf("decode %s: %w", strings.Join(codings, ", "), err)
 	}
 	return plain, nil
+}
+
+// readAll reads to the end into a buffer of pool. It returns what it has read even if it fails. Hint is how many bytes
+// are expected.
+func readAll(r io.Reader, hint int64, pool *memory.Pool) ([]byte, error) {
+	expected := hint + 1 // One byte more, so that Read finds the end without a larger buffer.
+	all, err := pool.Lend(expected)
+	for err == nil {
+		if len(all) == cap(all) {
+			larger, err := pool.Grow(all, expected)
+			if err != nil {
+				return all, err
+			}
+			all = larger
+		}
+		var n int
+		n, err = r.Read(all[len(all):cap(all)])
+		all = all[:len(all)+n]
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return all, err
 }
 
 // parse returns the codings that encoding names, in the order in which they were applied.

@@ -17,10 +17,10 @@ func ExampleDecode() {
 		panic(err)
 	}
 
-	plain, err := contentcoding.Decode("gzip", body.Bytes(), 1<<20)
+	plain, err := contentcoding.Decode("gzip", body.Bytes(), 1<<20, nil)
 	fmt.Printf("%s %v\n", plain, err)
 
-	part, err := contentcoding.Decode("gzip", body.Bytes(), 8)
+	part, err := contentcoding.Decode("gzip", body.Bytes(), 8, nil)
 	fmt.Printf("%s %v\n", part, err)
 	// Output:
 	// {"model":"m"} <nil>

@@ -10,26 +10,26 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
-)
 
-// maxWindow is the largest window that zstd may use in HTTP (RFC 9659), in bytes. A decoder allocates the window as
-// soon as a body asks for it.
-const maxWindow = 8 << 20
+	"github.com/coder/aibridged/internal/memory"
+)
 
 // errTrailing means that a body goes on after its coding has ended.
 var errTrailing = errors.New("bytes after the end of the coded body")
 
-// layer undoes one coding.
+// layer undoes one coding. It must be closed.
 type layer struct {
 	coding string
 	in     *bufio.Reader // Most decoders read only their own bytes of it, so what follows remains and is noticed.
 	left   int64         // How many bytes may still come out.
 	out    io.Reader     // The decoder, or nil before the first Read.
 	zstd   *zstd.Decoder // The decoder of zstd, which must be closed.
+	pool   *memory.Pool
+	taken  int64 // What the decoder takes of the pool's memory.
 }
 
-func newLayer(coding string, in io.Reader, limit int64) *layer {
-	return &layer{coding: coding, in: bufio.NewReader(in), left: max(limit, 0)}
+func newLayer(coding string, in io.Reader, limit int64, pool *memory.Pool) *layer {
+	return &layer{coding: coding, in: bufio.NewReader(in), left: max(limit, 0), pool: pool}
 }
 
 // close frees what the decoder holds.
@@ -37,6 +37,8 @@ func (l *layer) close() {
 	if l.zstd != nil {
 		l.zstd.Close()
 	}
+	l.pool.Give(l.taken)
+	l.taken = 0
 }
 
 // Read implements [io.Reader].
@@ -63,8 +65,13 @@ func (l *layer) Read(p []byte) (int, error) {
 	return n, l.explain(err)
 }
 
-// open makes the decoder.
+// open makes the decoder, if there is memory for its window.
 func (l *layer) open() (err error) {
+	window := window(l.coding, l.in)
+	if err := l.pool.Take(window); err != nil {
+		return err
+	}
+	l.taken = window
 	switch l.coding {
 	case "gzip":
 		l.out, err = newMembers(l.in)

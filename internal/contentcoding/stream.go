@@ -6,6 +6,8 @@ import (
 	"io"
 	"iter"
 	"strings"
+
+	"github.com/coder/aibridged/internal/memory"
 )
 
 // pieceBytes is the largest piece that a [Stream] returns, in bytes.
@@ -26,22 +28,22 @@ type Stream struct {
 }
 
 // NewStream returns a Stream for the codings that encoding names, as for [Decode]. Its error wraps [ErrUnsupported]. No
-// coding may give more than limit bytes.
-func NewStream(encoding string, limit int64) (*Stream, error) {
+// coding may give more than limit bytes. What the decoders take is taken from pool.
+func NewStream(encoding string, limit int64, pool *memory.Pool) (*Stream, error) {
 	codings, err := parse(encoding)
 	if err != nil {
 		return nil, err
 	}
 	s := &Stream{codings: codings}
-	s.next, s.stop = iter.Pull(func(yield func([]byte) bool) { s.err = s.decode(limit, yield) })
+	s.next, s.stop = iter.Pull(func(yield func([]byte) bool) { s.err = s.decode(limit, pool, yield) })
 	return s, nil
 }
 
 // decode runs as a coroutine of the Stream's caller. It yields decoded bytes, and nil when it needs more input.
-func (s *Stream) decode(limit int64, yield func([]byte) bool) error {
+func (s *Stream) decode(limit int64, pool *memory.Pool, yield func([]byte) bool) error {
 	var r io.Reader = feed{s, yield}
 	for i := len(s.codings) - 1; i >= 0; i-- {
-		layer := newLayer(s.codings[i], r, limit)
+		layer := newLayer(s.codings[i], r, limit, pool)
 		defer layer.close()
 		r = layer
 	}

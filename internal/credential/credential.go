@@ -1,10 +1,11 @@
 // Package credential knows every place of a request that can carry a credential, the gateway's or a provider's, and
 // which of them go upstream.
 //
-//	presented, err := credential.Present(r.Header)          // Who is asking, and with whose provider credential.
-//	header := credential.WithoutToken(r.Header, presented)  // The same header without the gateway's own credentials.
-//	own := credential.OwnOf(header, "X-Api-Key")            // The caller's provider credential that goes upstream.
-//	out := credential.Forward(header, own.Header)           // The header that goes upstream.
+//	presented, err := credential.Present(r.Header)             // Who is asking, and with whose provider credential.
+//	tokens := credential.Tokens{Presented: presented.Token, …} // What must not go upstream.
+//	header := tokens.Without(r.Header)                         // The same header without what holds a token.
+//	own := credential.OwnOf(header, "X-Api-Key")               // The caller's provider credential that goes upstream.
+//	out := credential.Forward(header, own.Header)              // The header that goes upstream: see headers.go.
 //
 // It does not check whether a credential is valid; it only finds it.
 package credential
@@ -112,26 +113,17 @@ func isPrintable(token string) bool {
 
 // WithoutToken returns a copy of a request's header without the gateway's own credentials, wherever they stand. If the
 // provider's credential is the gateway's (no BYOK), Authorization and X-Api-Key are left out, too.
-func WithoutToken(header http.Header, presented Presented) http.Header {
+func WithoutToken(header http.Header, presented Presented, tokens Tokens) http.Header {
 	kept := make(http.Header, len(header)+1) // One more: the provider's key will come in.
 	for name, values := range header {
 		switch {
 		case name == GovernanceHeader, !presented.BYOK && (name == Authorization || name == APIKey):
-		case presented.Token != "" && holds(values, presented.Token):
+		case tokens.inHeader(name, values):
 		default:
 			kept[name] = values
 		}
 	}
 	return kept
-}
-
-func holds(values []string, token string) bool {
-	for _, value := range values {
-		if strings.Contains(value, token) {
-			return true
-		}
-	}
-	return false
 }
 
 // Own is the provider credential that a caller brings.

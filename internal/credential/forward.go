@@ -6,14 +6,23 @@ import (
 	"strings"
 )
 
-// Forward returns a copy of a request's header as it goes upstream. It leaves out what is for this hop only, what
-// belongs to the host or to the gateway, what a proxy in front says about the client's address, and all provider
-// credentials but the one in the header own. If own is empty, it also leaves out the organisation and the project: they
-// belong to the caller's credential and not to the gateway's key.
-func Forward(header http.Header, own string) http.Header {
+// Forward returns a copy of a request's header as it goes upstream, by the table in headers.go, and without what
+// Connection names. The header mine has the caller's own credential, which goes upstream; if mine is empty, the
+// provider's key will be set.
+func Forward(header http.Header, mine string) http.Header {
 	out := make(http.Header, len(header)+1) // One more: the provider's key will come in.
 	for name, values := range header {
-		if name == own || !stays(name, own != "") {
+		switch fateOf(name) {
+		case stays:
+		case own:
+			if name == mine {
+				out[name] = values
+			}
+		case account:
+			if mine != "" {
+				out[name] = values
+			}
+		case passes:
 			out[name] = values
 		}
 	}
@@ -35,33 +44,4 @@ func isNamedInConnection(header http.Header, name string) bool {
 		}
 	}
 	return false
-}
-
-// stays reports whether a header ends at the gateway, whatever its value. byok says that the credential that goes
-// upstream is the caller's.
-func stays(name string, byok bool) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
-		"Transfer-Encoding", "Upgrade", "Expect": // For this hop: RFC 9110, section 7.6.1.
-		return true
-	case "Cookie", "Coder-Session-Token": // For the host.
-		return true
-	case Authorization, APIKey, "Api-Key", "X-Goog-Api-Key": // Credentials. Forward lets the caller's own pass.
-		return true
-	case "Openai-Organization", "Openai-Project", "Chatgpt-Account-Id", "X-Goog-User-Project": // They belong to a credential.
-		return !byok
-	case "Forwarded", "Via", "Cdn-Loop", "True-Client-Ip", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip",
-		"X-Amzn-Trace-Id", "X-Original-Forwarded-For", "X-Original-Host", "X-Azure-Clientip", "X-Azure-Socketip", "Fastly-Client-Ip": // From a proxy in front.
-		return true
-	}
-	for _, prefix := range [...]string{"X-Forwarded-", "Cf-", "Fly-", "X-Envoy-", "X-Coder-Ai-Governance-", "X-Ai-Bridge-"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	if !strings.Contains(name, "_") {
-		return false
-	}
-	// Some servers read an underscore as a hyphen, so the name is judged with hyphens in their place.
-	return stays(http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")), byok)
 }

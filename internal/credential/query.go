@@ -5,28 +5,30 @@ import (
 	"strings"
 )
 
-// Query returns a query without the parameters that APIs read keys from, without those that hold the gateway's token,
-// and without those that servers could read in different ways. The rest stays as it is, byte for byte.
-func Query(query, token string) string {
+// Query returns a query without the parameters that APIs read keys from, without those that hold a token of the
+// gateway, and without those that servers could read in different ways. The rest stays as it is, byte for byte.
+func Query(query string, tokens Tokens) string {
 	if query == "" {
 		return ""
 	}
 	parameters := strings.Split(query, "&")
 	kept := parameters[:0]
 	for _, parameter := range parameters {
-		if goesOn(parameter, token) {
+		if goesOn(parameter, tokens) {
 			kept = append(kept, parameter)
 		}
 	}
 	return strings.Join(kept, "&")
 }
 
-func goesOn(parameter, token string) bool {
+func goesOn(parameter string, tokens Tokens) bool {
 	if strings.Contains(parameter, ";") { // Some servers read it as an ampersand.
 		return false
 	}
-	plain, err := url.QueryUnescape(parameter)
-	if err != nil || token != "" && (strings.Contains(plain, token) || strings.Contains(parameter, token)) {
+	if tokens.In(parameter) {
+		return false
+	}
+	if _, err := url.QueryUnescape(parameter); err != nil {
 		return false
 	}
 	escaped, _, _ := strings.Cut(parameter, "=")

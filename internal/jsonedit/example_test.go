@@ -45,8 +45,9 @@ func ExampleObject_Elements() {
 	if err != nil {
 		panic(err)
 	}
-	for _, message := range object.Elements("messages") {
-		fmt.Println(string(message))
+	messages := object.Elements("messages")
+	for i := range messages.Len() {
+		fmt.Println(string(messages.At(i)))
 	}
 	// Output:
 	// {"role":"user"}

@@ -92,7 +92,7 @@ func FuzzParse(f *testing.F) {
 			if got, ok := object.Get(name); !ok || !bytes.Equal(got, members[name]) {
 				t.Fatalf("%q is %s, %v; want %s", name, got, ok, members[name])
 			}
-			checkElements(t, object.Elements(name), members[name])
+			checkElements(t, elements(object, name), members[name])
 		}
 		value = strings.TrimSpace(value)
 		settable := json.Valid([]byte(value)) && jsonedit.CheckDepth([]byte("["+value+"]")) == nil
@@ -140,7 +140,7 @@ func checkVerdict(t *testing.T, body []byte, err error) {
 	}
 }
 
-func checkElements(t *testing.T, got [][]byte, member json.RawMessage) {
+func checkElements(t *testing.T, got []string, member json.RawMessage) {
 	t.Helper()
 	if member[0] != '[' {
 		if got != nil {
@@ -152,7 +152,7 @@ func checkElements(t *testing.T, got [][]byte, member json.RawMessage) {
 	if err := json.Unmarshal(member, &want); err != nil {
 		t.Fatal(err)
 	}
-	if got == nil || !slices.EqualFunc(got, want, func(a []byte, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
+	if !slices.EqualFunc(got, want, func(a string, b json.RawMessage) bool { return a == string(b) }) {
 		t.Fatalf("elements %q of %s", got, member)
 	}
 }

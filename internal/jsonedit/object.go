@@ -38,20 +38,14 @@ func (o Object) Get(name string) (value []byte, ok bool) {
 	return o.slice(m.value), true
 }
 
-// Elements returns the elements of the member with that name, as they are written in the body, in their order. It
-// returns nil if there is no such member or its value is no array, and an empty slice for an empty array.
-func (o Object) Elements(name string) [][]byte {
+// Elements returns the elements of the member with that name. There are none if there is no such member or its value is
+// no array.
+func (o Object) Elements(name string) Array {
 	m := o.exactly(name)
 	if m == nil || m.elements == (span{}) {
-		return nil
+		return Array{}
 	}
-	starts := o.elements[m.elements.start:m.elements.end]
-	elements := make([][]byte, len(starts)-1)
-	for i := range elements {
-		// Only a comma and white space lie between two elements, and no value ends in these.
-		elements[i] = bytes.TrimRight(o.slice(span{starts[i], starts[i+1]}), ", \t\r\n")
-	}
-	return elements
+	return Array{body: o.body, starts: o.elements[m.elements.start:m.elements.end]}
 }
 
 // find returns the member whose name is name without regard to case, or nil. There is never more than one.

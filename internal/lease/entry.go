@@ -16,9 +16,10 @@ type entry[K comparable, V any] struct {
 	err   error
 
 	ready    bool // Guarded by the pool's mu: built is closed.
-	users    int  // Guarded by the pool's mu: leases, callers that wait for the build, and the build while it runs.
+	users    int  // Guarded by the pool's mu: leases in use, callers that wait for the build, and the build while it runs.
+	idle     int  // Guarded by the pool's mu: leases that are not used yet. They hold the value until they are revoked.
 	unlinked bool // Guarded by the pool's mu: no Acquire finds the entry any more.
-	closed   bool // Guarded by the pool's mu: unlinked and without users.
+	closed   bool // Guarded by the pool's mu: nobody can use the value any more.
 }
 
 // build builds an entry's value. It holds the entry meanwhile, so that Shutdown waits for it.
@@ -42,19 +43,18 @@ func (p *Pool[K, V]) unlink(e *entry[K, V]) {
 	e.unlinked = true
 	e.expiry.Stop()
 	p.entries.Remove(e.key)
+	p.unlinked[e] = struct{}{}
 	p.counts.evicted.Add(1)
 	p.closeIfUnused(e)
 }
 
-// retain adds a user to an entry. It reports whether that was possible: a closed entry takes no users.
-func (p *Pool[K, V]) retain(e *entry[K, V]) bool {
+// lease returns a lease for a user of an entry, in whose place it is.
+func (p *Pool[K, V]) lease(e *entry[K, V]) *Lease[K, V] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.closed {
-		return false
-	}
-	e.users++
-	return true
+	e.idle++
+	p.drop(e)
+	return &Lease[K, V]{pool: p, entry: e}
 }
 
 // release removes a user from an entry.
@@ -70,13 +70,15 @@ func (p *Pool[K, V]) drop(e *entry[K, V]) {
 	p.closeIfUnused(e)
 }
 
-// closeIfUnused closes an entry that has no users and is unlinked. The caller holds the pool's mu; the closing itself
-// runs outside it, and Shutdown waits for it.
+// closeIfUnused closes an entry that has no users and is unlinked. Leases that nobody has used yet count as users until
+// they are revoked: nobody knows whether they will ever be used or released. The caller holds the pool's mu; the
+// closing itself runs outside it, and Shutdown waits for it.
 func (p *Pool[K, V]) closeIfUnused(e *entry[K, V]) {
-	if !e.unlinked || e.users > 0 || e.closed {
+	if !e.unlinked || e.users > 0 || e.closed || e.idle > 0 && !p.revoked {
 		return
 	}
 	e.closed = true
+	delete(p.unlinked, e)
 	if e.end == nil {
 		p.forget()
 		return

@@ -10,6 +10,10 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
+// unusedGrace is how long Shutdown waits for leases that are not used yet. Between its Acquire and its use, a lease may
+// have waited for a processor, and not for more.
+const unusedGrace = 5 * time.Second
+
 // ErrClosed is the error of Acquire once Shutdown was called.
 var ErrClosed = errors.New("pool is shut down")
 
@@ -31,9 +35,12 @@ type Pool[K comparable, V any] struct {
 	// mu guards the fields below, and those of entries that say so. Builds and closings run outside it.
 	mu      sync.Mutex
 	entries *simplelru.LRU[K, *entry[K, V]]
-	live    int // Entries that are not closed yet, linked or not.
-	closed  bool
-	drained chan struct{} // Closed once closed is set and live is zero.
+	// unlinked holds the entries that are not in entries any more and not closed.
+	unlinked map[*entry[K, V]]struct{}
+	live     int // Entries that are not closed yet, linked or not.
+	closed   bool
+	revoked  bool          // Leases that nobody uses yet hold nothing any more.
+	drained  chan struct{} // Closed once closed is set and live is zero.
 }
 
 // New returns an empty pool of at most that many values; the least recently acquired one leaves first. Each value stays
@@ -46,7 +53,7 @@ func New[K comparable, V any](most int, ttl time.Duration) (*Pool[K, V], error) 
 	if err != nil {
 		return nil, fmt.Errorf("pool of %d values: %w", most, err)
 	}
-	p := &Pool[K, V]{most: most, ttl: ttl, entries: entries, drained: make(chan struct{})}
+	p := &Pool[K, V]{most: most, ttl: ttl, entries: entries, unlinked: map[*entry[K, V]]struct{}{}, drained: make(chan struct{})}
 	p.patience, p.hurry = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -60,7 +67,7 @@ func (p *Pool[K, V]) Get(key K) *Lease[K, V] {
 	if !ok || !e.ready {
 		return nil
 	}
-	e.users++
+	e.idle++
 	p.counts.hits.Add(1)
 	return &Lease[K, V]{pool: p, entry: e}
 }
@@ -89,7 +96,7 @@ func (p *Pool[K, V]) Acquire(ctx context.Context, key K, build Build[V]) (_ *Lea
 		p.release(e)
 		return nil, hit, e.err
 	}
-	return &Lease[K, V]{pool: p, entry: e}, hit, nil
+	return p.lease(e), hit, nil
 }
 
 // hold returns the entry of a key, held for the caller, whether it existed already, and whether it is built. Where it
@@ -137,12 +144,14 @@ func (p *Pool[K, V]) unlinkAll() {
 	}
 }
 
-// Shutdown refuses further Acquires and returns once all values are closed, each after the last of its users. When ctx
-// ends first, Shutdown fails; values in use by then are still closed by their last user. Further calls wait for the
-// same end.
+// Shutdown refuses further Acquires and returns once all values are closed, each after the last of its users. It waits
+// five seconds for leases that nobody uses yet; then these end. When ctx ends first, Shutdown fails; values in use by then are still
+// closed by their last user. Further calls wait for the same end.
 func (p *Pool[K, V]) Shutdown(ctx context.Context) error {
 	defer p.hurry()
 	p.beginShutdown()
+	grace := time.AfterFunc(unusedGrace, p.revoke)
+	defer grace.Stop()
 	select {
 	case <-p.drained:
 		return nil
@@ -165,6 +174,16 @@ func (p *Pool[K, V]) beginShutdown() {
 	p.unlinkAll()
 	p.closed = true
 	p.drainedIfEmpty()
+}
+
+// revoke ends all leases that nobody uses yet.
+func (p *Pool[K, V]) revoke() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoked = true
+	for e := range p.unlinked {
+		p.closeIfUnused(e)
+	}
 }
 
 // Counts returns the counts of the pool.

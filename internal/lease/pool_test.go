@@ -456,3 +456,62 @@ func TestShutdownRaces(t *testing.T) {
 		}
 	}
 }
+
+// TestShutdownEndsUnusedLeases is about leases that nobody ever uses or releases: Shutdown waits for them for a while and
+// not for ever, whether their values are still in the pool or not. A use then fails; one that is under way goes on.
+func TestShutdownEndsUnusedLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 2, time.Hour)
+		unused := []*lease.Lease[string, int]{s.acquire(t, "a"), s.acquire(t, "a"), s.acquire(t, "b")}
+		s.acquire(t, "c").Release() // Evicts a, which is unlinked and held.
+		late := s.acquire(t, "c")
+		finish, running := make(chan struct{}), make(chan struct{})
+		go s.acquire(t, "c").Use(func(int) {
+			close(running)
+			<-finish
+		})
+		<-running
+		began := time.Now()
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(context.Background()) }()
+		synctest.Wait()
+		if !late.Use(func(int) {}) {
+			t.Error("a lease could not be used at once")
+		}
+		time.Sleep(time.Minute)
+		if len(down) != 0 {
+			t.Error("it did not wait for a use")
+		}
+		close(finish)
+		if err := <-down; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		slices.Sort(s.closed[:2]) // Both were closed at the same moment.
+		s.checkClosed(t, 1, 2, 3)
+		for _, l := range unused {
+			if l.Use(func(int) { t.Error("used after the end") }) {
+				t.Error("a closed value could be used")
+			}
+			l.Release()
+		}
+	})
+}
+
+// TestShutdownWithNothingButUnusedLeases is about the time that Shutdown takes then.
+func TestShutdownWithNothingButUnusedLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 2, time.Hour)
+		_ = s.acquire(t, "a")
+		began := time.Now()
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		s.checkClosed(t, 1)
+	})
+}

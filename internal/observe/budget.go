@@ -2,6 +2,9 @@ package observe
 
 import "sync"
 
+// MostHeld is how many bytes of copies are usually held until they are on disk.
+const MostHeld = 256 << 20
+
 // budget is the memory that copies of bodies may use until they are on disk. It is safe for concurrent use.
 type budget struct {
 	mu   sync.Mutex // guards left.

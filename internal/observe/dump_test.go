@@ -112,7 +112,7 @@ func sent(t *testing.T) *http.Request {
 
 func TestDump(t *testing.T) {
 	dir, sink := filepath.Join(t.TempDir(), "a", "b"), &logSink{}
-	dumper := Dump(respond("data: x\r\n\r\n"), dir, slog.Make(sink))
+	dumper := Dump(respond("data: x\r\n\r\n"), dir, MostHeld, slog.Make(sink))
 	r := sent(t)
 	before := r.Clone(r.Context())
 	resp, body := answer(t, dumper, r)
@@ -130,8 +130,8 @@ func TestDump(t *testing.T) {
 	if got := sink.dropped(t); got != nil {
 		t.Errorf("log entries about %v dropped dumps", got)
 	}
-	if dumper.budget.left != maxDumpHeld {
-		t.Errorf("%d bytes are still held", maxDumpHeld-dumper.budget.left)
+	if dumper.budget.left != MostHeld {
+		t.Errorf("%d bytes are still held", MostHeld-dumper.budget.left)
 	}
 
 	if _, body := answer(t, dumper, sent(t)); body != "data: x\r\n\r\n" {
@@ -139,6 +139,34 @@ func TestDump(t *testing.T) {
 	}
 	if got := dumps(t, dir, "request"); len(got) != 1 {
 		t.Errorf("%d dumps, want none after Close", len(got)-1)
+	}
+}
+
+// TestDumpOfARequestSentAgain is about a transport that sends a request again after it has read some of its body, or all:
+// the dump has the body once.
+func TestDumpOfARequestSentAgain(t *testing.T) {
+	for _, first := range []int64{0, 3, 100} {
+		dir := t.TempDir()
+		var late func()
+		dumper := Dump(roundTripperFunc(func(r *http.Request) (*http.Response, error) {
+			if _, err := io.CopyN(io.Discard, r.Body, first); err != nil && !errors.Is(err, io.EOF) {
+				return nil, err
+			}
+			again, err := r.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			_, _ = io.Copy(io.Discard, r.Body) // The first sending may still go on.
+			r.Body, late = again, func() { _ = r.Body.Close() }
+			return respond("ok").RoundTrip(r)
+		}), dir, MostHeld, slog.Make(&logSink{}))
+		answer(t, dumper, sent(t))
+		late()
+		dumper.Close()
+		wantDump(t, dir, requestDump, "HTTP/1.1 200 OK\nRequest-Id: r\n\nok")
+		if dumper.budget.left != MostHeld {
+			t.Errorf("%d bytes are still held", MostHeld-dumper.budget.left)
+		}
 	}
 }
 
@@ -185,7 +213,7 @@ func TestDumpRedacts(t *testing.T) {
 			Proto: "HTTP/2.0", Status: "401 Unauthorized", StatusCode: http.StatusUnauthorized, Body: http.NoBody,
 			Header: http.Header{"Set-Cookie": {canary, canary}, "X-New-Token": {canary}, "Retry-After": {"1"}},
 		}, nil
-	}), dir, slog.Make())
+	}), dir, MostHeld, slog.Make())
 	r := request(t, http.MethodGet, "http://provider.example/v1/models?beta=true&key="+canary+"&ACCESS_TOKEN="+canary+
 		"&%6bey="+canary+"&%zz="+canary+"&key;limit=1", "")
 	for _, name := range []string{
@@ -238,7 +266,7 @@ func TestDumpOfWhatFails(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			dumper := Dump(c.next, dir, slog.Make())
+			dumper := Dump(c.next, dir, MostHeld, slog.Make())
 			resp, err := dumper.RoundTrip(sent(t))
 			switch {
 			case err != nil && !errors.Is(err, failure):
@@ -257,7 +285,7 @@ func TestDumpOfWhatFails(t *testing.T) {
 
 func TestDumpIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	dumper := Dump(respond(strings.Repeat("r", maxDumpBody+7)), dir, slog.Make())
+	dumper := Dump(respond(strings.Repeat("r", maxDumpBody+7)), dir, MostHeld, slog.Make())
 	r := request(t, http.MethodPost, "http://provider.example/", strings.Repeat("q", maxDumpBody))
 	if _, body := answer(t, dumper, r); len(body) != maxDumpBody+7 {
 		t.Errorf("the client read %d bytes", len(body))
@@ -298,7 +326,7 @@ func TestFault116DumpNeverWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		sink := &logSink{gate: make(chan struct{})}
-		dumper := Dump(respond("ok"), filepath.Join(file, "dir"), slog.Make(sink))
+		dumper := Dump(respond("ok"), filepath.Join(file, "dir"), MostHeld, slog.Make(sink))
 		for range 10 * dumpQueue {
 			answer(t, dumper, sent(t))
 			synctest.Wait() // The writer has taken the first dump, and hangs in the log.
@@ -321,8 +349,8 @@ func TestFault116DumpNeverWaits(t *testing.T) {
 		if got := sink.dropped(t); !slices.Equal(got, []int64{1, 10*dumpQueue + 1, 1}) {
 			t.Errorf("entries about %v dropped dumps, want the last by Close", got)
 		}
-		if dumper.budget.left != maxDumpHeld {
-			t.Errorf("%d bytes are still held", maxDumpHeld-dumper.budget.left)
+		if dumper.budget.left != MostHeld {
+			t.Errorf("%d bytes are still held", MostHeld-dumper.budget.left)
 		}
 	})
 }
@@ -335,7 +363,7 @@ func TestDumpOfAnEarlyAnswer(t *testing.T) {
 		c.Hang()
 	})
 	dir := t.TempDir()
-	dumper := Dump(transport(t), dir, slog.Make())
+	dumper := Dump(transport(t), dir, MostHeld, slog.Make())
 	r := request(t, http.MethodPost, server.URL(), "")
 	body := &upload{closed: make(chan struct{})}
 	r.Body, r.ContentLength = body, -1
@@ -349,7 +377,7 @@ func TestDumpOfAnEarlyAnswer(t *testing.T) {
 
 func TestDumpsOfManyAtOnce(t *testing.T) {
 	dir, sink := t.TempDir(), &logSink{}
-	dumper := Dump(respond("ok"), dir, slog.Make(sink))
+	dumper := Dump(respond("ok"), dir, MostHeld, slog.Make(sink))
 	var requests sync.WaitGroup
 	for n := range dumpQueue {
 		requests.Go(func() { answer(t, dumper, request(t, http.MethodPost, "http://provider.example/", fmt.Sprint("n", n))) })

@@ -24,8 +24,9 @@ func (d exchangeDump) release() {
 
 // message is a request or a response. Its head is redacted already.
 type message struct {
-	head []byte
-	body body
+	head      []byte
+	body      body
+	redaction redaction // Of what the notes say.
 }
 
 // dumpWriter writes one dump after the other.
@@ -64,18 +65,19 @@ func (m message) file(name string) error {
 func (m message) write(f io.Writer) error {
 	_, head := f.Write(m.head)
 	_, bytes := f.Write(m.body.bytes)
-	_, notes := io.WriteString(f, m.body.notes())
+	_, notes := io.WriteString(f, m.notes())
 	return errors.Join(head, bytes, notes)
 }
 
-// notes returns remarks on a body that its bytes do not show.
-func (b body) notes() string {
+// notes returns remarks on the body that its bytes do not show.
+func (m message) notes() string {
+	b := m.body
 	var notes string
 	if b.cut > 0 {
 		notes += fmt.Sprintf("\n[%d more bytes not kept]\n", b.cut)
 	}
 	if b.end != nil && b.end != io.EOF {
-		notes += fmt.Sprintf("\n[broken off: %v]\n", b.end)
+		notes += fmt.Sprintf("\n[broken off: %s]\n", m.redaction.text(b.end.Error()))
 	}
 	return notes
 }

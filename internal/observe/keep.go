@@ -18,16 +18,14 @@ import (
 const (
 	// maxKeeping is how many exchanges may be in memory or being written at the same time, including those under way.
 	maxKeeping = 1 << 14
-	// maxKeepHeld is how many bytes all of them together may hold in memory until they are written.
-	maxKeepHeld = 256 << 20
 	// keepPiece is how much of an answer is collected before it is handed to the writer.
 	keepPiece = 64 << 10
 )
 
 // Keeper is a RoundTripper that keeps the exchanges of interceptions, so that their records can be compared with the
 // bytes that they were made from. It writes the client's request and the upstream's answer, both whole, to one file for
-// each upstream request that comes through [Send]. Package kept describes the file. Its mode is 0600; credentials in
-// its headers are redacted, bodies are not. It is safe for concurrent use.
+// each upstream request that comes through [Send]. Package kept describes the file. Its mode is 0600.
+// Credentials are redacted, in whatever header they stand; in bodies they are not. It is safe for concurrent use.
 //
 // Keeping never delays a request. The Keeper copies bodies while they pass, and a goroutine compresses and writes them.
 // A file grows under another name while its exchange goes on. Where the writer falls behind, or the disk fails, the
@@ -48,8 +46,8 @@ type Keeper struct {
 }
 
 // Keep returns a Keeper in front of next. It removes files that are older than age, at once and from time to time. It
-// makes dir, of mode 0700, and fails where it cannot. The caller must call Close.
-func Keep(next http.RoundTripper, dir string, age time.Duration, logger slog.Logger) (*Keeper, error) {
+// makes dir, of mode 0700, and fails where it cannot. Exchanges may hold that many bytes of memory until they are written. The caller must call Close.
+func Keep(next http.RoundTripper, dir string, age time.Duration, held int, logger slog.Logger) (*Keeper, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of kept exchanges: %w", err)
 	}
@@ -63,7 +61,7 @@ func Keep(next http.RoundTripper, dir string, age time.Duration, logger slog.Log
 	k := &Keeper{
 		next:         next,
 		dir:          dir,
-		budget:       &budget{left: maxKeepHeld},
+		budget:       &budget{left: held},
 		writer:       newBackground(maxKeeping, w.write, losses.tellNow),
 		losses:       losses,
 		stopSweeping: stop,
@@ -88,7 +86,7 @@ func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok || k.writer.closed() {
 		return k.next.RoundTrip(r)
 	}
-	e := k.begin(r.Context(), interception)
+	e := k.begin(r, interception)
 	resp, err := k.next.RoundTrip(r)
 	switch {
 	case e == nil:

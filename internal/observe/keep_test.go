@@ -27,7 +27,7 @@ import (
 // keep returns a Keeper that is closed at the end of the test.
 func keep(t *testing.T, next http.RoundTripper, dir string, sink *logSink) *Keeper {
 	t.Helper()
-	keeper, err := Keep(next, dir, time.Hour, slog.Make(sink))
+	keeper, err := Keep(next, dir, time.Hour, MostHeld, slog.Make(sink))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func keptFiles(t *testing.T, dir string) (files []string) {
 // checkHeld checks that a closed keeper holds no memory.
 func checkHeld(t *testing.T, keeper *Keeper) {
 	t.Helper()
-	if held, keeping := maxKeepHeld-keeper.budget.left, keeper.keeping.Load(); held != 0 || keeping != 0 {
+	if held, keeping := MostHeld-keeper.budget.left, keeper.keeping.Load(); held != 0 || keeping != 0 {
 		t.Errorf("%d bytes of %d exchanges are still held", held, keeping)
 	}
 }
@@ -255,7 +255,7 @@ func TestKeepWhileItStreams(t *testing.T) {
 			if err != nil || got.End != nil || string(got.Request) != large || string(got.Response) != response {
 				t.Errorf("%d and %d bytes, %v", len(got.Request), len(got.Response), err)
 			}
-			if n := maxKeepHeld - keeper.budget.left; n < held || n > held+1000 { // The answer's header is held too.
+			if n := MostHeld - keeper.budget.left; n < held || n > held+1000 { // The answer's header is held too.
 				t.Errorf("%d bytes are held, want %d", n, held)
 			}
 		}
@@ -493,7 +493,7 @@ func TestKeepSaysWhereItCannot(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Keep(respond("ok"), file, time.Hour, slog.Make()); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := Keep(respond("ok"), file, time.Hour, MostHeld, slog.Make()); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -501,7 +501,7 @@ func TestKeepSaysWhereItCannot(t *testing.T) {
 // TestKeepAndDump uses a Keeper and a Dumper together, as a gateway can.
 func TestKeepAndDump(t *testing.T) {
 	dir := t.TempDir()
-	dumper := Dump(respond("data: x\r\n\r\n"), dir, slog.Make())
+	dumper := Dump(respond("data: x\r\n\r\n"), dir, MostHeld, slog.Make())
 	keeper := keep(t, dumper, dir, &logSink{})
 	r, id := intercepted(t, "{}")
 	answer(t, keeper, r)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +19,7 @@ type keeping struct {
 	// ctx is the request's: it tells who cancelled the request.
 	ctx             context.Context
 	finished, until string // The names of its file.
+	redaction       redaction
 
 	mu       sync.Mutex // guards what follows.
 	sections []kept.Section
@@ -34,10 +34,11 @@ type keeping struct {
 }
 
 // begin starts to keep an exchange. It returns nil where the exchange is dropped.
-func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
+func (k *Keeper) begin(r *http.Request, of Interception) *keeping {
+	redaction := redactionOf(of.Header, r.Header)
 	head, err := kept.HeadSection(kept.Head{
 		Interception: of.ID, Round: of.Round, Format: of.Format, At: time.Now().UTC(),
-		Header: redactedHeader(of.Header), RequestBytes: int64(len(of.Body)),
+		Header: redaction.header(of.Header), RequestBytes: int64(len(of.Body)),
 	})
 	held := head.Size() + len(of.Body)
 	if err != nil || !k.admit(held) {
@@ -45,7 +46,7 @@ func (k *Keeper) begin(ctx context.Context, of Interception) *keeping {
 		return nil
 	}
 	e := &keeping{
-		keeper: k, ctx: ctx, held: held,
+		keeper: k, ctx: r.Context(), held: held, redaction: redaction,
 		// A copy: the client's buffer may be reused once the request is sent.
 		sections: []kept.Section{head, kept.RequestSection(bytes.Clone(of.Body))},
 	}
@@ -65,24 +66,10 @@ func (k *Keeper) admit(held int) bool {
 	return false
 }
 
-// redactedHeader returns a header without the values of credentials.
-func redactedHeader(header http.Header) http.Header {
-	shown := make(http.Header, len(header))
-	for name, values := range header {
-		for _, value := range values {
-			if isCredential(name) {
-				value = redacted
-			}
-			shown[name] = append(shown[name], strings.ToValidUTF8(value, "\uFFFD"))
-		}
-	}
-	return shown
-}
-
 // answered notes that the upstream has begun to answer.
 func (e *keeping) answered(resp *http.Response) {
 	answer, err := kept.AnswerSection(kept.Answer{
-		At: time.Now().UTC(), Status: resp.StatusCode, Header: redactedHeader(resp.Header),
+		At: time.Now().UTC(), Status: resp.StatusCode, Header: e.redaction.header(resp.Header),
 	})
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -142,7 +129,7 @@ func (e *keeping) end(ending kept.Ending, err error) {
 		failure := upstream.Failure(err)
 		end.Failure, end.FailureStatus = failure.Text, failure.Status
 		if failure.Cause != nil {
-			end.Failure = failure.Cause.Error()
+			end.Failure = e.redaction.text(failure.Cause.Error())
 		}
 	}
 	section, failed := kept.EndSection(end)

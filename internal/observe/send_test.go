@@ -14,7 +14,7 @@ func TestWatches(t *testing.T) {
 	plain := respond("ok")
 	keeper := keep(t, plain, t.TempDir(), &logSink{})
 	dump := func(next http.RoundTripper) http.RoundTripper {
-		dumper := Dump(next, t.TempDir(), slog.Make())
+		dumper := Dump(next, t.TempDir(), MostHeld, slog.Make())
 		t.Cleanup(dumper.Close)
 		return dumper
 	}

@@ -113,7 +113,7 @@ func TestSyncsOfAnswer(t *testing.T) {
 				const answers = 3
 				for range answers {
 					w := httptest.NewRecorder()
-					r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","messages":[]}`))
+					r := httptest.NewRequestWithContext(aibridge.AsActor(t.Context(), aibridge.Actor{ID: "ada"}), http.MethodPost, "/p/v1/messages", strings.NewReader(`{"model":"m","messages":[]}`))
 					bridge.ServeHTTP(w, r)
 					if got, want := w.Body.String(), strings.Join(test.upstream.pieces, ""); w.Code != http.StatusOK || got != want {
 						t.Errorf("%d %q, want %q", w.Code, got, want)

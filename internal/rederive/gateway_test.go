@@ -111,7 +111,7 @@ func (g *gateway) exchange(t testing.TB, p *played, format string) {
 		rederive.FormatResponses: "/openai/v1/responses",
 	}[format]
 
-	ctx := context.WithValue(context.WithValue(t.Context(), http.ServerContextKey, &http.Server{}), playedKey{}, p)
+	ctx := context.WithValue(context.WithValue(aibridge.AsActor(t.Context(), aibridge.Actor{ID: "ada"}), http.ServerContextKey, &http.Server{}), playedKey{}, p)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(p.sent))

@@ -15,6 +15,8 @@
 package rederive
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -126,7 +128,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	if !ok {
 		return Facts{}, fmt.Errorf("no format is named %q", exchange.Format)
 	}
-	body, err := contentcoding.Decode(codingOf(exchange.RequestHeader), exchange.Request, largestRequest)
+	body, err := contentcoding.Decode(codingOf(exchange.RequestHeader), exchange.Request, largestRequest, nil)
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
@@ -175,7 +177,7 @@ func formats() map[string]format {
 // readAnswer reads the upstream's answer, as far as it came.
 func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
-	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer)
+	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer, nil)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
 	isCut := errors.Is(err, io.ErrUnexpectedEOF) && exchange.Status < 300 // The coding ends later than the answer does.
 	isUnreadable := exchange.Whole && (err != nil && !isCut || tooLarge)
@@ -201,8 +203,30 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	}
 	answer := format.body(asObject(body))
 	answer.unread = format.unreadIn(answer, nil)
+	if answer.foreign && (exchange.Status < 300 && isHalf(body) || exchange.Status == 200 && isBlank(body)) {
+		return reading{broken: true}
+	}
 	return answer
 }
+
+// isHalf reports whether a body is JSON that ends within an object, an array or a string. Some servers write control
+// characters into strings.
+func isHalf(body []byte) bool {
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	if isBlank(body) || !bytes.ContainsAny(bytes.TrimLeft(body, " \r\n\t")[:1], `{["`) {
+		return false
+	}
+	body = bytes.Map(func(c rune) rune { return max(c, ' ') }, body)
+	values := json.NewDecoder(bytes.NewReader(body))
+	for {
+		var value json.RawMessage
+		if err := values.Decode(&value); err != nil {
+			return errors.Is(err, io.ErrUnexpectedEOF)
+		}
+	}
+}
+
+func isBlank(body []byte) bool { return len(bytes.Trim(body, " \r\n\t")) == 0 }
 
 // unreadable returns an answer whose content coding cannot be decoded.
 func unreadable() reading { return reading{unreadable: true} }

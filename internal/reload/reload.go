@@ -59,8 +59,7 @@ func (l *Loop) Run(ctx context.Context) {
 		if l.current {
 			backoff = backoffMin
 		} else {
-			// Half of each pause is random, so that many gateways do not come back at the same moment.
-			retry = time.After(backoff/2 + rand.N(backoff/2+1))
+			retry = after(backoff)
 			backoff = min(2*backoff, backoffMax)
 		}
 		select {
@@ -80,3 +79,21 @@ func (l *Loop) Run(ctx context.Context) {
 		}
 	}
 }
+
+// Retry tries something that has failed again and again, with the pauses of a Loop, until try reports success or ctx ends.
+// Try must not panic. When Retry returns, no try is running.
+func Retry(ctx context.Context, try func(ctx context.Context) (done bool)) {
+	for backoff := backoffMin; ; backoff = min(2*backoff, backoffMax) {
+		select {
+		case <-after(backoff):
+		case <-ctx.Done():
+			return
+		}
+		if ctx.Err() != nil || try(ctx) {
+			return
+		}
+	}
+}
+
+// after fires after a pause. Half of each pause is random, so that many do not come back at the same moment.
+func after(pause time.Duration) <-chan time.Time { return time.After(pause/2 + rand.N(pause/2+1)) }

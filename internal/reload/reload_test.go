@@ -132,3 +132,31 @@ func TestChangeDuringBackoff(t *testing.T) {
 		w.stop()
 	})
 }
+
+// TestRetry checks the pauses of Retry, and that it ends with a success or its context.
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		last := time.Now()
+		tries := 0
+		reload.Retry(t.Context(), func(context.Context) bool {
+			want := min(time.Second<<tries, time.Minute)
+			if pause := time.Since(last); pause < want/2 || pause > want {
+				t.Errorf("try %d after %s, want %s to %s", tries, pause, want/2, want)
+			}
+			last = time.Now()
+			tries++
+			return tries == 10
+		})
+		if tries != 10 {
+			t.Errorf("%d tries", tries)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		reload.Retry(ctx, func(context.Context) bool { return false })
+		if took := time.Since(began); took != time.Hour {
+			t.Errorf("it ended after %s", took)
+		}
+	})
+}

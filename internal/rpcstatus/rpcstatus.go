@@ -15,6 +15,7 @@ import (
 // The codes that a gateway and its control plane use.
 const (
 	InvalidArgument    = 3
+	DeadlineExceeded   = 4
 	NotFound           = 5
 	AlreadyExists      = 6
 	PermissionDenied   = 7
@@ -27,12 +28,24 @@ const (
 	Unauthenticated    = 16
 )
 
+// The codes with which hosts refuse to authorise. They are no codes of gRPC.
+const (
+	AuthenticationFailed = 1001
+	PolicyDenied         = 1002
+	EvaluationFailed     = 1003
+	Malformed            = 1004
+)
+
 // IsUnavailable reports whether an RPC failed without an answer, so that another try may succeed. A server that is
-// unavailable, failed internally or does not know the call has not decided about the request.
+// unavailable, out of time, failed internally or does not know the call has not decided about the request. Any other
+// code is an answer, whatever the error wraps: in the same process, that may be an error of the server's own network.
 func IsUnavailable(err error) bool {
 	switch drpcerr.Code(err) {
-	case Unavailable, Internal, Unimplemented:
+	case Unavailable, DeadlineExceeded, Internal, Unimplemented:
 		return true
+	case 0:
+	default:
+		return false
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true

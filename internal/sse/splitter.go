@@ -3,6 +3,8 @@ package sse
 import (
 	"bytes"
 	"iter"
+
+	"github.com/coder/aibridged/internal/memory"
 )
 
 // defaultLimit allows a line of 32 MiB with its field name and the other lines of its event.
@@ -19,8 +21,12 @@ type Splitter struct {
 	// Limit is how many bytes the Raw of an event may have. A larger event is returned in pieces, unparsed. Zero means
 	// 33 MiB. At most this many bytes and one chunk are buffered.
 	Limit int
+	// Pool lends the buffer for an event of more than 4 KiB. An event for which it has no memory is returned in pieces, as
+	// if it were above the limit. A nil Pool has no bounds.
+	Pool *memory.Pool
 
 	tail   []byte // The beginning of an event that has not ended, already scanned for line ends.
+	lent   []byte // The buffer of tail, or of the last event, if it is the pool's.
 	rest   []byte // Bytes that were fed and are not scanned yet.
 	joined []byte // A buffer for the data of events that have several data lines.
 
@@ -33,7 +39,13 @@ type Splitter struct {
 	oversized int
 }
 
-// Oversized returns how many events were larger than the limit.
+// Close gives back what the pool has lent. A Splitter with a Pool must be closed.
+func (s *Splitter) Close() {
+	s.tail = nil
+	s.giveBack()
+}
+
+// Oversized returns how many events were larger than the limit, or than the pool's memory.
 func (s *Splitter) Oversized() int { return s.oversized }
 
 // Feed returns the events that chunk completes, and the pieces of those that are larger than the limit. Range over the
@@ -59,10 +71,11 @@ func (s *Splitter) Flush() iter.Seq[Event] {
 			return
 		}
 		raw, lead := s.tail, s.lead
-		*s = Splitter{Limit: s.Limit, joined: s.joined, oversized: s.oversized}
+		*s = Splitter{Limit: s.Limit, Pool: s.Pool, lent: s.lent, joined: s.joined, oversized: s.oversized}
 		if len(raw) > 0 {
 			yield(s.event(raw, lead))
 		}
+		s.giveBack()
 	}
 }
 
@@ -143,11 +156,15 @@ func (s *Splitter) take(part []byte, ended bool) (event Event, ok bool) {
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	if !s.opaque && len(s.tail)+len(part) > limit {
+	if len(s.tail) == 0 {
+		s.giveBack() // The last event is not used any more.
+	}
+	s.afterCR = part[len(part)-1] == '\r'
+	size := len(s.tail) + len(part)
+	if !s.opaque && (size > limit || !ended && !s.reserve(size)) {
 		s.opaque = true
 		s.oversized++
 	}
-	s.afterCR = part[len(part)-1] == '\r'
 	if len(s.tail) > 0 || !ended && !s.opaque {
 		s.tail = append(s.tail, part...)
 		part = s.tail
@@ -166,6 +183,36 @@ func (s *Splitter) take(part []byte, ended bool) (event Event, ok bool) {
 		s.opaque = false
 	}
 	return event, true
+}
+
+// reserve makes the buffer large enough for that many bytes of an event, and reports whether there is memory for that.
+func (s *Splitter) reserve(size int) bool {
+	if s.Pool == nil || size <= max(cap(s.tail), maxKept) {
+		return true
+	}
+	if s.lent == nil {
+		buffer, err := s.Pool.Lend(int64(size))
+		if err != nil {
+			return false
+		}
+		s.lent = append(buffer, s.tail...)
+		s.tail = s.lent
+	}
+	if size > cap(s.tail) {
+		larger, err := s.Pool.Grow(s.tail, int64(size+size/4))
+		if err != nil {
+			return false
+		}
+		s.tail, s.lent = larger, larger
+	}
+	return true
+}
+
+func (s *Splitter) giveBack() {
+	if s.lent != nil {
+		s.Pool.TakeBack(s.lent)
+		s.lent = nil
+	}
 }
 
 // kept returns b, emptied, for the next event, or nil if b is large.

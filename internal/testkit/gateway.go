@@ -41,7 +41,10 @@ type GatewayOptions struct {
 	Provider []aibridge.Provider // Nil: anthropic and openai at the upstream of NewGateway.
 	Pool     aibridged.PoolOptions
 	Metrics  *aibridged.Metrics
+	Bridges  *aibridge.Metrics // Those of bridges; nil: none.
 	Records  aibridged.RecordOptions
+
+	FindToken func(text string) (start, end int)
 }
 
 // NewGateway starts a gateway whose providers anthropic and openai are at upstreamURL. It is shut down with the test.
@@ -60,11 +63,11 @@ func NewGateway(t testing.TB, upstreamURL string, options GatewayOptions) *Gatew
 	logger := slog.Make(sloghuman.Sink(g.Log)).Leveled(slog.LevelDebug)
 	tracer := noop.NewTracerProvider().Tracer("test")
 	var err error
-	if g.Pool, err = aibridged.NewCachedBridgePool(options.Pool, options.Provider, logger, nil, tracer); err != nil {
+	if g.Pool, err = aibridged.NewCachedBridgePool(options.Pool, options.Provider, logger, options.Bridges, tracer); err != nil {
 		t.Fatalf("new pool: %v", err)
 	}
 	if g.Server, err = aibridged.NewServer(context.Background(), g.Pool, options.Dialer, aibridged.ServerOptions{
-		Logger: logger, Tracer: tracer, Metrics: options.Metrics, Records: options.Records,
+		Logger: logger, Tracer: tracer, Metrics: options.Metrics, Records: options.Records, FindToken: options.FindToken,
 	}); err != nil {
 		t.Fatalf("new server: %v", err)
 	}

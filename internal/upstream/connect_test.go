@@ -219,7 +219,7 @@ func TestBodyFromMemory(t *testing.T) {
 			got <- string(all)
 		}()
 		limited := &io.LimitedReader{R: io.NopCloser(strings.NewReader(body)), N: length}
-		n, err := (&stallConn{Conn: near, limit: time.Minute}).ReadFrom(limited)
+		n, err := (&upstreamConn{Conn: near, limit: time.Minute}).ReadFrom(limited)
 		_ = near.Close()
 		want := body[:min(length, int64(len(body)))]
 		if written := <-got; err != nil || n != int64(len(want)) || written != want || limited.N != length-n {

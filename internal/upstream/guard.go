@@ -23,7 +23,7 @@ const maxHeaderValues = 1000
 // characters in a value are refused. Each of these is a 502, and the refused body is closed. Set-Cookie is removed from
 // headers and trailers, since its cookies would be for the gateway and not for the client.
 //
-// Requests: each is sent once (see [sendOnce]).
+// Requests: none is sent again where it may have reached the upstream (see [sendSafely]).
 func Guard(next http.RoundTripper) http.RoundTripper { return &guard{next: next} }
 
 type guard struct{ next http.RoundTripper }
@@ -31,7 +31,7 @@ type guard struct{ next http.RoundTripper }
 // RoundTrip implements [http.RoundTripper].
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	resp, err := g.next.RoundTrip(sendOnce(r.WithContext(ctx)))
+	resp, err := g.next.RoundTrip(sendSafely(r.WithContext(ctx)))
 	if err != nil {
 		return nil, Failure(WithContextError(ctx, err))
 	}

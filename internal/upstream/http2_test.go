@@ -120,11 +120,12 @@ func TestFault025HTTP2(t *testing.T) {
 		play func(stream uint32) string
 		hang bool // The upstream goes on after that; else it closes the connection.
 
+		again bool   // It says that it did not process the request, which is sent once more.
 		fails bool   // There is no answer.
 		cut   string // What comes before the answer breaks. Empty: it does not.
 	}{
 		"refused stream": {
-			play: func(s uint32) string { return reset(s, codeRefused) }, hang: true, fails: true,
+			play: func(s uint32) string { return reset(s, codeRefused) }, hang: true, again: true,
 		},
 		"reset": {
 			play: func(s uint32) string { return reset(s, codeInternal) }, hang: true, fails: true,
@@ -139,7 +140,7 @@ func TestFault025HTTP2(t *testing.T) {
 			play: func(s uint32) string { return goAway(s, codeNone) + ok(s) },
 		},
 		"going away, above": {
-			play: func(uint32) string { return goAway(0, codeNone) }, hang: true, fails: true,
+			play: func(uint32) string { return goAway(0, codeNone) }, hang: true, again: true,
 		},
 		"going away, in the middle": {
 			play: func(s uint32) string { return half(s) + goAway(s, codeInternal) }, cut: "half",
@@ -193,8 +194,12 @@ func TestFault025HTTP2(t *testing.T) {
 			default:
 				answer(t, next, r)
 			}
-			if got := server.requests.Load(); got != 1 {
-				t.Errorf("the upstream saw the request %d times, want once", got)
+			want := int64(1)
+			if c.again {
+				want = 2
+			}
+			if got := server.requests.Load(); got != want {
+				t.Errorf("the upstream saw the request %d times, want %d", got, want)
 			}
 			if _, body := answer(t, next, request(t, http.MethodPost, server.URL(), "{}")); body != "ok" {
 				t.Errorf("the next request got %q", body)
@@ -240,5 +245,17 @@ func TestFault025OthersFinish(t *testing.T) {
 	}
 	if got := server.connections.Load(); got != 1 {
 		t.Errorf("%d connections, want 1", got)
+	}
+}
+
+// TestRefusedTwice is about an HTTP/2 upstream that refuses a request for ever: it gets the request twice, and the client
+// a failure at once.
+func TestRefusedTwice(t *testing.T) {
+	server := newHTTP2Server(t, func(conn *rawserver.Conn, stream uint32, _ int64) {
+		conn.Write(frame(frameReset, 0, stream, number(codeRefused)))
+	})
+	wantFailure(t, http2(t), request(t, http.MethodPost, server.URL(), "prompt"), http.StatusBadGateway)
+	if got := server.requests.Load(); got != 2 {
+		t.Errorf("the upstream saw the request %d times, want twice", got)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // pipeServer is an upstream inside a synctest bubble: each connection is a net.Pipe, and play has its other end.
-func pipeServer(t *testing.T, limits Limits, play func(net.Conn)) *http.Transport {
+func pipeServer(t *testing.T, limits Limits, play func(net.Conn)) *Transport {
 	t.Helper()
 	transport := newTransport(t, limits)
 	transport.DialContext = func(context.Context, string, string) (net.Conn, error) {

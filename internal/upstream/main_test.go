@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const canary = "sk-canary-0123456789"
 
 // newTransport returns a transport whose connections end with the test.
-func newTransport(t *testing.T, limits Limits) *http.Transport {
+func newTransport(t *testing.T, limits Limits) *Transport {
 	t.Helper()
 	transport := NewTransport(limits)
 	t.Cleanup(transport.CloseIdleConnections)

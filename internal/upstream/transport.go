@@ -6,15 +6,14 @@
 //	next := upstream.Idle(upstream.Guard(transport), time.Minute)
 //	resp, err := next.RoundTrip(r) // A failure is an *apierror.Error that can be shown to the client.
 //
-// None of these retries a request or follows a redirect: one request is one attempt at one address. Code that tries
-// again, with another key or after a pause, belongs above them and sees every failure.
+// None of these follows a redirect or tries again after a failure: one request is one attempt at one address. Only a
+// request that certainly reached nobody is sent once more, see [Transport]. Code that tries again, with another key or
+// after a pause, belongs above them and sees every failure.
 package upstream
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -49,8 +48,8 @@ const (
 // NewTransport returns a transport for providers: HTTP/1.1 and HTTP/2, no proxy, no compression of its own, TLS 1.2 or
 // newer. Nothing in the process's environment changes what it does. The caller closes its idle connections when it is
 // no longer needed.
-func NewTransport(limits Limits) *http.Transport {
-	return &http.Transport{
+func NewTransport(limits Limits) *Transport {
+	return replaying(&http.Transport{
 		Proxy:       nil, // The environment's proxies would see every prompt.
 		DialContext: dialer(or(limits.Dial, 10*time.Second), writeStall),
 
@@ -69,7 +68,7 @@ func NewTransport(limits Limits) *http.Transport {
 
 		ForceAttemptHTTP2: true,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
-	}
+	})
 }
 
 // or returns v, or fallback where v is zero.
@@ -90,75 +89,6 @@ func dialer(limit, stall time.Duration) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		return &stallConn{Conn: conn, limit: stall}, nil
+		return newUpstreamConn(conn, stall), nil
 	}
-}
-
-// stallConn is a connection that writes in pieces, each with a deadline of its own: a slow upstream takes each piece in
-// time, and only one that stops reading meets a deadline.
-type stallConn struct {
-	net.Conn
-	limit time.Duration
-}
-
-// pieceBytes is the most that an upstream has to take within one limit.
-const pieceBytes = 256 << 10
-
-// Write implements [net.Conn].
-func (c *stallConn) Write(p []byte) (written int, err error) {
-	for {
-		piece := p[:min(len(p), pieceBytes)]
-		if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
-			return written, err
-		}
-		n, err := c.Conn.Write(piece)
-		written += n
-		if p = p[n:]; err != nil || len(p) == 0 {
-			return written, err
-		}
-	}
-}
-
-// ReadFrom implements [io.ReaderFrom], through which net/http sends a request's body. A body in memory is written
-// directly, and not through a buffer.
-func (c *stallConn) ReadFrom(r io.Reader) (int64, error) {
-	limited, ok := r.(*io.LimitedReader)
-	if !ok {
-		return io.Copy(writerOnly{c}, r)
-	}
-	body, ok := limited.R.(io.WriterTo)
-	if !ok {
-		return io.Copy(writerOnly{c}, r)
-	}
-	n, err := body.WriteTo(&limitedWriter{c, limited.N})
-	limited.N -= n
-	if errors.Is(err, errLimit) {
-		err = nil
-	}
-	return n, err
-}
-
-// writerOnly hides ReadFrom.
-type writerOnly struct{ io.Writer }
-
-// errLimit says that a body is longer than announced. The rest is not written.
-var errLimit = errors.New("end of the body")
-
-type limitedWriter struct {
-	w    io.Writer
-	left int64
-}
-
-func (l *limitedWriter) Write(p []byte) (int, error) {
-	if int64(len(p)) <= l.left {
-		n, err := l.w.Write(p)
-		l.left -= int64(n)
-		return n, err
-	}
-	n, err := l.w.Write(p[:l.left])
-	l.left -= int64(n)
-	if err == nil {
-		err = errLimit
-	}
-	return n, err
 }

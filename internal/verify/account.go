@@ -143,11 +143,57 @@ func (a *account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 		isCutShort && is == clientClosed:
 		derived.ErrorType = recorded.ErrorType
 	}
-	// The gateway has replaced a key that an upstream repeated by its hint.
-	if hint := a.recorded.CredentialHint; hint != "" && strings.Contains(recorded.ErrorMessage, hint) {
+	a.leaveRedacted(derived, recorded)
+}
+
+// leaveRedacted removes the derived texts in which the gateway has redacted a credential.
+func (a *account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts) {
+	// Of a key that an upstream repeated, as a whole or in part, an end of the hint is left.
+	for end := range strings.SplitSeq(a.recorded.CredentialHint, "...") {
+		if end != "" && (strings.Contains(recorded.ErrorMessage, end+"...") || strings.Contains(recorded.ErrorMessage, "..."+end)) {
+			derived.ErrorMessage = ""
+		}
+	}
+	if strings.Contains(recorded.ErrorMessage, "[redacted]") {
 		derived.ErrorMessage = ""
 	}
+	for name, in := range map[*string]string{
+		&derived.Model: recorded.Model, &derived.ClientSessionID: recorded.ClientSessionID,
+		&derived.CorrelatingToolCallID: recorded.CorrelatingToolCallID,
+	} {
+		if strings.Contains(in, "...") || strings.Contains(in, "[redacted]") {
+			*name = in // It may have been a token, of which the hint is left.
+		}
+	}
+	if derived.Prompt != nil && recorded.Prompt != nil && isRedacted(recorded.Prompt.Metadata) {
+		derived.Prompt = recorded.Prompt
+	}
+	if len(derived.TokenUsages) == len(recorded.TokenUsages) {
+		for i, usage := range recorded.TokenUsages {
+			if isRedacted(usage.Metadata) {
+				derived.TokenUsages[i].Metadata["raw"] = usage.Metadata["raw"]
+				derived.TokenUsages[i].Metadata["credential_redacted"] = true
+			}
+		}
+	}
+	if len(derived.ToolUsages) == len(recorded.ToolUsages) {
+		for i, usage := range recorded.ToolUsages {
+			if isRedacted(usage.Metadata) {
+				derived.ToolUsages[i].Input, derived.ToolUsages[i].Metadata = usage.Input, usage.Metadata
+			}
+		}
+	}
+	if len(derived.Thoughts) == len(recorded.Thoughts) {
+		for i, thought := range recorded.Thoughts {
+			if isRedacted(thought.Metadata) {
+				derived.Thoughts[i] = thought
+			}
+		}
+	}
 }
+
+// isRedacted reports whether a record's text has the hint of a credential in the place of the credential.
+func isRedacted(metadata map[string]any) bool { return metadata["credential_redacted"] == true }
 
 // requestDigest compares the size and the hash of the client's body.
 func (a *account) requestDigest() []Difference {

@@ -118,12 +118,38 @@ func TestErrorMessages(t *testing.T) {
 		"no: sk-a...wxyz":             "", // The gateway has replaced the key.
 		"":                            "",
 		"yes":                         "error_message",
+		"no: sk-a...":                 "", // The upstream had masked the rest.
+		"no: ...wxyz":                 "",
+		"no: Basic [redacted]":        "",
+		"no: sk-b...":                 "error_message",
 	} {
 		recorded := recordedOf("unauthorized", round)
 		recorded.Facts.ErrorMessage = message
 		a := account{recorded: recorded, rounds: []*kept.Exchange{round}}
 		if got := fields(a.differences()); got != want {
 			t.Errorf("%q: differences %q, want %q", message, got, want)
+		}
+	}
+}
+
+// TestRedactedTexts checks records in which the gateway redacted a credential, and says so.
+func TestRedactedTexts(t *testing.T) {
+	const answer = "data: {\"type\":\"message_start\",\"message\":{\"id\":\"a\",\"content\":[]}}\n\n" +
+		"data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\"id\":\"c\",\"name\":\"f\"}}\n\n" +
+		"data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"\\\"a secret\\\"\"}}\n\n" +
+		"data: {\"type\":\"content_block_stop\",\"index\":0}\n\n" +
+		"data: {\"type\":\"message_stop\"}\n\n"
+	round := keptRound(answer, kept.End{Ending: kept.Whole})
+	for redacted, want := range map[bool]string{true: "", false: "tool_usages[0].input"} {
+		recorded := recordedOf("", round)
+		usage := rederive.ToolUsage{MessageID: "a", CallID: "c", Tool: "f", Input: `"a s...t"`, Metadata: map[string]any{}}
+		if redacted {
+			usage.Metadata["credential_redacted"] = true
+		}
+		recorded.Facts.ToolUsages = []rederive.ToolUsage{usage}
+		a := account{recorded: recorded, rounds: []*kept.Exchange{round}}
+		if got := fields(a.differences()); got != want {
+			t.Errorf("redacted: %t: differences %q, want %q", redacted, got, want)
 		}
 	}
 }

@@ -48,3 +48,23 @@ func TestUnreadIsBounded(t *testing.T) {
 		t.Errorf("%d things and %d others", len(counts), more)
 	}
 }
+
+// TestRawWithoutCredential has an upstream that repeats the request's key within its usage object: the record has the
+// hint instead, which is no difference.
+func TestRawWithoutCredential(t *testing.T) {
+	const answer = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":1,\"by\":\"sk-a-very-long-key-wxyz\"}}}\n\n" +
+		"data: {\"type\":\"message_stop\"}\n\n"
+	round := keptRound(answer, kept.End{Ending: kept.Whole})
+	for redacted, want := range map[bool]string{true: "", false: "token_usages[0].metadata[raw]"} {
+		recorded := recordedOf("", round)
+		metadata := map[string]any{"raw": `{"input_tokens":1,"by":"sk-a...wxyz"}`}
+		if redacted {
+			metadata["credential_redacted"] = true
+		}
+		recorded.Facts.TokenUsages = []rederive.TokenUsage{{Input: 1, Metadata: metadata}}
+		a := account{recorded: recorded, rounds: []*kept.Exchange{round}}
+		if got := fields(a.differences()); got != want {
+			t.Errorf("redacted %t: differences %q, want %q", redacted, got, want)
+		}
+	}
+}

@@ -60,19 +60,24 @@ func IsArray(raw []byte) bool { return bytes.HasPrefix(raw, []byte("[")) }
 
 // LastMessage returns the last of a request's messages whose role is neither system nor developer: newer clients put a
 // system message after the user's in their first turn. The result does not exist if there is no such message.
-func LastMessage(messages [][]byte) gjson.Result {
-	for i := len(messages) - 1; i >= 0; i-- {
-		if !isSystem(messages[i]) {
-			return View(messages[i])
+func LastMessage(messages jsonedit.Array) gjson.Result {
+	for i := messages.Len() - 1; i >= 0; i-- {
+		if message := messages.At(i); !isSystem(message) {
+			return View(message)
 		}
 	}
 	return gjson.Result{}
 }
 
+// mostLeading is how many messages are looked through from the first one. Requests have what is looked for among the
+// first few; a body made to waste time has millions.
+const mostLeading = 4096
+
 // LeadingSystem returns the content of the first system or developer message, if no message of another role comes
 // before it. It skips items without a role.
-func LeadingSystem(messages [][]byte) gjson.Result {
-	for _, message := range messages {
+func LeadingSystem(messages jsonedit.Array) gjson.Result {
+	for i := range min(messages.Len(), mostLeading) {
+		message := messages.At(i)
 		switch {
 		case isSystem(message):
 			return View(message).Get("content")
@@ -94,8 +99,9 @@ func (r *Request) ReadPrompt(content gjson.Result) {
 const longestOpening = 1024
 
 // Opening returns the beginning of the user's first message. Of a message with parts, the first text counts.
-func Opening(messages [][]byte) string {
-	for _, message := range messages {
+func Opening(messages jsonedit.Array) string {
+	for i := range min(messages.Len(), mostLeading) {
+		message := messages.At(i)
 		if View(message).Get("role").Str != "user" {
 			continue
 		}

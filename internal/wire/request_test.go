@@ -7,38 +7,41 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/wire"
 )
 
-func messages(texts ...string) [][]byte {
-	all := make([][]byte, len(texts))
-	for i, text := range texts {
-		all[i] = []byte(text)
+func messages(t *testing.T, texts ...string) jsonedit.Array {
+	t.Helper()
+	object, err := jsonedit.Parse([]byte(`{"m":[` + strings.Join(texts, ",") + "]}"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return all
+	return object.Elements("m")
 }
 
 func TestLastMessage(t *testing.T) {
-	last := wire.LastMessage(messages(
+	last := wire.LastMessage(messages(t,
 		`{"role":"user","n":1}`, `{"role":"tool","n":2}`, `{"role":"system"}`, `{"role":"developer"}`,
 	))
 	if n := last.Get("n").Int(); n != 2 {
 		t.Errorf("got message %d", n)
 	}
-	if wire.LastMessage(messages(`{"role":"system"}`)).Exists() || wire.LastMessage(nil).Exists() {
+	if wire.LastMessage(messages(t, `{"role":"system"}`)).Exists() || wire.LastMessage(jsonedit.Array{}).Exists() {
 		t.Error("there is a last message of none")
 	}
 }
 
 func TestLeadingSystem(t *testing.T) {
 	tests := map[string]struct {
-		messages [][]byte
+		messages jsonedit.Array
 		want     string
 	}{
-		"none":          {nil, ""},
-		"first":         {messages(`{"role":"system","content":"a"}`, `{"role":"developer","content":"b"}`), "a"},
-		"behind items":  {messages(`{"type":"tools"}`, `7`, `{"role":"developer","content":"b"}`), "b"},
-		"behind others": {messages(`{"role":"user"}`, `{"role":"system","content":"a"}`), ""},
+		"none":          {jsonedit.Array{}, ""},
+		"first":         {messages(t, `{"role":"system","content":"a"}`, `{"role":"developer","content":"b"}`), "a"},
+		"behind items":  {messages(t, `{"type":"tools"}`, `7`, `{"role":"developer","content":"b"}`), "b"},
+		"far behind":    {messages(t, append(slices.Repeat([]string{"7"}, 5000), `{"role":"system","content":"a"}`)...), ""},
+		"behind others": {messages(t, `{"role":"user"}`, `{"role":"system","content":"a"}`), ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func inspect(body jsonedit.Object) (wire.Request, error) {
 	} else if !wire.IsArray(input) && len(input) > 0 && string(input) != "null" {
 		return wire.Request{}, wire.Invalid("input: a string or an array is required")
 	}
-	if len(items) > 0 {
+	if items.Len() > 0 {
 		request.Opening = wire.Opening(items)
 		readLast(wire.LastMessage(items), &request)
 	}

@@ -1,0 +1,77 @@
+package aibridge
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/memory"
+)
+
+// retryNoMemory is how long a client is told to wait when there is no memory for its request.
+const retryNoMemory = time.Second
+
+// Memory bounds what the bodies of requests and answers take of the process's memory, together and over all providers
+// that share it: the bytes as they came, their decoded copies and the decoders' windows. A request beyond it is answered
+// with 503 and Retry-After, while others are served. The last quarter is only for bodies of up to 1 MiB, so that a few
+// large ones do not keep out the many small. It is safe for concurrent use.
+type Memory struct{ pool *memory.Pool }
+
+// NewMemory returns a Memory of that many bytes. Zero means a quarter of what the process may use: of the limit of its
+// control group, the memory of the machine or GOMEMLIMIT, whichever is least.
+func NewMemory(limit int64) *Memory {
+	if limit <= 0 {
+		limit = memory.Available() / 4
+	}
+	return &Memory{pool: memory.New(limit)}
+}
+
+// Limit returns the bound, in bytes.
+func (m *Memory) Limit() int64 { return m.pool.Limit() }
+
+// Used returns how many bytes the bodies in flight take.
+func (m *Memory) Used() int64 { return m.pool.Used() }
+
+func (m *Memory) poolOrNil() *memory.Pool {
+	if m == nil {
+		return nil
+	}
+	return m.pool
+}
+
+// Share returns the providers; those that were given no Memory share m.
+func (m *Memory) Share(providers []Provider) []Provider {
+	sharing := slices.Clone(providers)
+	for i := range sharing {
+		if sharing[i].memory == nil {
+			sharing[i].memory = m.pool
+		}
+	}
+	return sharing
+}
+
+// noTurn returns the refusal of a request that did not get its turn.
+func noTurn(err error) *apierror.Error {
+	if refusal := noMemory(err); refusal != nil {
+		return refusal
+	}
+	return &apierror.Error{Status: http.StatusBadRequest, Text: "the client left", Cause: err}
+}
+
+// noMemory returns the refusal of a request for whose body there is no memory, or nil if that is not what err says.
+func noMemory(err error) *apierror.Error {
+	switch {
+	case errors.Is(err, memory.ErrNever):
+		return &apierror.Error{
+			Status: http.StatusRequestEntityTooLarge, Text: "request body too large for the memory that the gateway may use", Cause: err,
+		}
+	case !errors.Is(err, memory.ErrExhausted) && !errors.Is(err, memory.ErrNoTurn):
+		return nil
+	}
+	return &apierror.Error{
+		Status: http.StatusServiceUnavailable, Text: "the gateway has no memory for another request of this size at the moment: try again",
+		RetryAfter: retryNoMemory, Cause: err,
+	}
+}
