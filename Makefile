@@ -25,8 +25,14 @@ format:
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 
-vet:
+# The systems that a release is for, beside the one that this runs on.
+SYSTEMS := darwin/arm64 windows/amd64 linux/arm64
+
+vet: ## Also for other systems: what only they compile is seen here alone.
 	$(GO) vet ./...
+	@for system in $(SYSTEMS); do \
+		echo "$(GO) vet ./... for $$system"; CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) vet ./... || exit 1; \
+	done
 
 staticcheck:
 	$(GO) tool staticcheck ./...

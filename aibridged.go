@@ -30,6 +30,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"github.com/coder/aibridged/internal/recording"
+	"github.com/coder/aibridged/internal/strangers"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -83,6 +84,7 @@ type Server struct {
 	loop       sync.WaitGroup
 
 	records   *recording.Queue
+	strangers *strangers.Gate
 	findToken func(text string) (start, end int) // Nil: the form of Coder's API keys.
 
 	mu       sync.Mutex
@@ -141,7 +143,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	}
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
-		findToken: options.FindToken, changed: make(chan struct{}), closed: make(chan struct{}),
+		findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
 	s.dialing, s.stopDial = context.WithCancel(ctx)
@@ -268,11 +270,34 @@ func (s *Server) clientNow() (DRPCClient, error) {
 	return s.client, nil
 }
 
+// Ready returns nil if the server should be given requests, or else the reason why not, in one line: it is shutting down,
+// has no connection to its control plane, or can keep no records. Records are in the way where the queue refuses them,
+// has been more than half full for a minute, or its disk cannot be written, which Ready tries. It is for the checks of a
+// balancer, once every few seconds.
+func (s *Server) Ready() error {
+	s.mu.Lock()
+	closing, away := s.closing, s.client == nil
+	s.mu.Unlock()
+	switch {
+	case closing:
+		return errClosed
+	case away:
+		return ErrConnect
+	}
+	if err := s.records.Ready(); err != nil {
+		return xerrors.Errorf("records: %w", err)
+	}
+	return nil
+}
+
 // Shutdown refuses new requests, waits until those in flight have finished and their records are delivered, shuts the
 // pool down and closes the connection to the control plane. When ctx ends first, it cancels the requests; their ends
 // are recorded all the same. Records that are not delivered by then stay in their directory for the next server.
 // Records in memory get five seconds more; if any are lost then, Shutdown returns an error. A later call waits for the
 // result of the first, but no longer than its own ctx lasts.
+//
+// Where a call to the disk or to a control plane in this process hangs, Shutdown fails some seconds after ctx has ended.
+// The goroutines in those calls end when the calls return.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closing
@@ -298,6 +323,21 @@ func (s *Server) Close() error {
 	return s.Shutdown(ctx)
 }
 
+// stuckGrace is how much longer than its context Shutdown waits for what cannot be cancelled.
+const stuckGrace = time.Second
+
+// endsWithin waits until done is closed, at most for a time, and reports whether it is.
+func endsWithin(done <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
 func (s *Server) drain(ctx context.Context) error {
 	finished := make(chan struct{})
 	go func() {
@@ -310,7 +350,9 @@ func (s *Server) drain(ctx context.Context) error {
 	case <-ctx.Done():
 		cutShort = xerrors.Errorf("requests were cancelled: %w", context.Cause(ctx))
 		s.stopServe(errClosed)
-		<-finished // Cancelled requests end at once.
+		if !endsWithin(finished, stuckGrace) { // Cancelled requests end at once, unless a call to the disk hangs.
+			cutShort = xerrors.Errorf("requests were cancelled and have not ended, the disk may not answer: %w", context.Cause(ctx))
+		}
 	}
 	err := errors.Join(cutShort, s.pool.Shutdown(ctx), s.records.Close(ctx, s.connected))
 	s.stopServe(errClosed)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/controlplane"
 	"github.com/coder/aibridged/internal/rawserver"
@@ -83,15 +85,14 @@ func TestFault039Smuggling(t *testing.T) {
 	head := "POST " + aibridge.RootPath + q.format.path + " HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: " + testkit.Token + "\r\n"
 	smuggled := "POST /smuggled HTTP/1.1\r\nHost: gateway\r\n\r\n"
 	for name, request := range map[string]string{
-		"two lengths":         head + "Content-Length: 3\r\nContent-Length: 5\r\n\r\n" + body,
-		"bad length":          head + "Content-Length: 0x10\r\n\r\n" + body,
-		"bad chunk size":      head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body,
-		"unknown coding":      head + "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n" + smuggled,
-		"space before colon":  head + "Content-Length : 3\r\n\r\n" + body,
-		"no host":             strings.Replace(head, "Host: gateway\r\n", "", 1) + "Content-Length: 0\r\n\r\n",
-		"two hosts":           head + "Host: elsewhere\r\nContent-Length: 0\r\n\r\n",
-		"odd host (fault 37)": strings.Replace(head, "Host: gateway", "Host: a?b", 1) + "Content-Length: 0\r\n\r\n",
-		"control in header":   head + "X-Odd: a\x00b\r\nContent-Length: 0\r\n\r\n",
+		"two lengths":        head + "Content-Length: 3\r\nContent-Length: 5\r\n\r\n" + body,
+		"bad length":         head + "Content-Length: 0x10\r\n\r\n" + body,
+		"bad chunk size":     head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body,
+		"unknown coding":     head + "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n" + smuggled,
+		"space before colon": head + "Content-Length : 3\r\n\r\n" + body,
+		"no host":            strings.Replace(head, "Host: gateway\r\n", "", 1) + "Content-Length: 0\r\n\r\n",
+		"two hosts":          head + "Host: elsewhere\r\nContent-Length: 0\r\n\r\n",
+		"control in header":  head + "X-Odd: a\x00b\r\nContent-Length: 0\r\n\r\n",
 	} {
 		conn, reader := s.dial(t)
 		if _, err := io.WriteString(conn, request); err != nil {
@@ -105,18 +106,111 @@ func TestFault039Smuggling(t *testing.T) {
 			t.Errorf("%s: %d", name, response.StatusCode)
 		}
 	}
-	// Both a length and a transfer coding: the coding counts, by RFC 9112, and the connection carries nothing more.
-	conn, reader := s.dial(t)
-	both := head + "User-Agent: " + s.agent() + "\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(body) + "0\r\n\r\n" + smuggled
-	if _, err := io.WriteString(conn, both); err != nil {
-		t.Fatal(err)
-	}
-	if response, err := http.ReadResponse(reader, nil); err == nil && response.StatusCode != 200 && response.StatusCode != 400 {
-		t.Errorf("both: %d", response.StatusCode)
-	}
 	for _, sent := range up.requests() {
 		if string(sent.Body) != body || !strings.HasSuffix(sent.First, "/v1/messages") {
 			t.Errorf("the upstream got %q with %.200q", sent.First, sent.Body)
+		}
+	}
+}
+
+// TestFault039TransferEncoding is the rest of fault 39: a request with a Transfer-Encoding is answered, with or without a
+// Content-Length beside it, and is the last on its connection: what follows may be what another server took for its
+// body. The same holds for every request over HTTP/1.0, and for requests that are refused.
+func TestFault039TransferEncoding(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{})
+	q := question{messagesFormat(), false}
+	body := q.body(fine)
+	for name, test := range map[string]struct {
+		line, header, body string
+		status             int
+		keeps              bool
+	}{
+		"chunks":               {"POST " + q.format.path + " HTTP/1.1", "Transfer-Encoding: chunked", chunk(body) + "0\r\n\r\n", 200, false},
+		"chunks with trailers": {"POST " + q.format.path + " HTTP/1.1", "Transfer-Encoding: chunked\r\nTrailer: X-A", chunk(body) + "0\r\nX-A: b\r\n\r\n", 200, false},
+		"a length, then coded": {"POST " + q.format.path + " HTTP/1.1", "Content-Length: 5\r\nTransfer-Encoding: chunked", chunk(body) + "0\r\n\r\n", 200, false},
+		"coded, then a length": {"POST " + q.format.path + " HTTP/1.1", "Transfer-Encoding: chunked\r\nContent-Length: 5", chunk(body) + "0\r\n\r\n", 200, false},
+		"kept alive, coded":    {"POST " + q.format.path + " HTTP/1.1", "Connection: keep-alive\r\nTransfer-Encoding: chunked", chunk(body) + "0\r\n\r\n", 200, false},
+		"passed through":       {"POST /anthropic/v1/messages/count_tokens HTTP/1.1", "Transfer-Encoding: chunked", chunk(body) + "0\r\n\r\n", 200, false},
+		"no such provider":     {"POST /nobody/v1/messages HTTP/1.1", "Transfer-Encoding: chunked", chunk(body) + "0\r\n\r\n", 404, false},
+		"an empty body":        {"POST " + q.format.path + " HTTP/1.1", "Transfer-Encoding: chunked", "0\r\n\r\n", 400, false},
+		"HTTP/1.0, coded":      {"POST " + q.format.path + " HTTP/1.0", "Connection: keep-alive\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\nTransfer-Encoding: chunked", body, 200, false},
+		"HTTP/1.0, no length":  {"POST " + q.format.path + " HTTP/1.0", "Connection: keep-alive\r\nTransfer-Encoding: chunked", "", 400, false},
+		"HTTP/1.0":             {"POST " + q.format.path + " HTTP/1.0", "Connection: keep-alive\r\nContent-Length: " + strconv.Itoa(len(body)), body, 200, false},
+		"a length":             {"POST " + q.format.path + " HTTP/1.1", "Content-Length: " + strconv.Itoa(len(body)), body, 200, true},
+	} {
+		conn, reader := s.dial(t)
+		head := test.line + "\r\nHost: gateway\r\nX-Api-Key: " + testkit.Token + "\r\n"
+		before := len(up.requests())
+		if _, err := io.WriteString(conn, head+test.header+"\r\n\r\n"+test.body+s.raw(q, fine)); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		if response.StatusCode != test.status || response.Close == test.keeps {
+			t.Errorf("%s: status %d, want %d; the connection ends: %t", name, response.StatusCode, test.status, response.Close)
+		}
+		_, err = http.ReadResponse(reader, nil)
+		if keeps := err == nil; keeps != test.keeps {
+			t.Errorf("%s: another request was answered: %t", name, keeps)
+		}
+		want := 0
+		if test.status == 200 {
+			want++
+		}
+		if test.keeps {
+			want++
+		}
+		if got := len(up.requests()) - before; got != want {
+			t.Errorf("%s: the upstream was asked %d times, want %d", name, got, want)
+		}
+	}
+}
+
+// TestFault037Hosts is fault 37: a request whose Host is none is refused in the shape of the API, before it is known who
+// asks. All others are served.
+func TestFault037Hosts(t *testing.T) {
+	t.Parallel()
+	s, up := newFine(t, testkit.GatewayOptions{})
+	for _, host := range []string{
+		"a?b", "a#b", "a/b", "", "user@gateway", "a b", "gateway:port", "gateway:99999", "gateway:", "[::1", "a..b", "a%2fb", "gateway,elsewhere", "1.2.3.4.5", "<a>",
+	} {
+		for _, q := range streams() {
+			conn, reader := s.dial(t)
+			request := strings.Replace(s.raw(q, fine), "Host: gateway", "Host: "+host, 1)
+			request = strings.Replace(request, testkit.Token, "wrong", 1)
+			if _, err := io.WriteString(conn, request); err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatalf("%q: %v", host, err)
+			}
+			body, err := io.ReadAll(response.Body)
+			if err != nil || response.StatusCode != 400 {
+				t.Errorf("%q: %d, %v", host, response.StatusCode, err)
+			}
+			if response.Header.Get("Content-Type") != "application/json" {
+				continue // Net/http itself refused it.
+			}
+			if text := shapes()[q.format.path](t, body); !strings.HasPrefix(text, "the request") || host != "" && strings.Contains(text, host) {
+				t.Errorf("%q: %q", host, text)
+			}
+		}
+	}
+	if n := len(up.requests()); n != 0 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+	for _, host := range []string{"gateway", "Gateway.example.:443", "my_gateway:4001", "[::1]:4001", "127.0.0.1", "xn--bcher-kva.example"} {
+		conn, reader := s.dial(t)
+		if _, err := io.WriteString(conn, strings.Replace(s.raw(question{messagesFormat(), true}, fine), "Host: gateway", "Host: "+host, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if response, err := http.ReadResponse(reader, nil); err != nil || response.StatusCode != 200 {
+			t.Errorf("%q: %v, %v", host, response, err)
 		}
 	}
 }
@@ -251,6 +345,56 @@ func TestFault054SlowBody(t *testing.T) {
 	}
 }
 
+// TestFault054BodyRate is fault 54: a client that sends its body by the byte is refused, however often a byte comes,
+// on a bridged route and on one that is passed through. One that sends slowly, 1 KB a second, is served. The test runs
+// on the clock of a synctest bubble.
+func TestFault054BodyRate(t *testing.T) {
+	for path, pieces := range map[string]struct{ drip, slow string }{
+		"/anthropic/v1/messages":              {"x", strings.Repeat(" ", 1000)},
+		"/anthropic/v1/messages/count_tokens": {"x", strings.Repeat(" ", 1000)},
+	} {
+		for want, piece := range map[int]string{408: pieces.drip, 200: pieces.slow} {
+			synctest.Test(t, func(t *testing.T) {
+				upstream := upstreamFunc(func(r *http.Request) (*http.Response, error) {
+					_, err := io.Copy(io.Discard, r.Body)
+					return &http.Response{
+						StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Type": {"application/json"}},
+						Body: io.NopCloser(strings.NewReader("{}")), ContentLength: 2, Request: r,
+					}, err
+				})
+				conn, end := serveInMemory(t, newMemoryServer(t, controlplane.InProcess(&testkit.ControlPlane{}), upstream))
+				defer end()
+				const seconds = 60
+				rest := question{messagesFormat(), false}.body(fine)
+				began := time.Now()
+				sent := make(chan struct{})
+				go func() {
+					defer close(sent)
+					_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: %s\r\nContent-Length: %d\r\n\r\n",
+						path, testkit.Token, seconds*len(piece)+len(rest))
+					for range seconds {
+						if err != nil {
+							return
+						}
+						time.Sleep(time.Second)
+						_, err = io.WriteString(conn, piece)
+					}
+					_, _ = io.WriteString(conn, rest)
+				}()
+				response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || response.StatusCode != want {
+					t.Errorf("%s: %v, %v, want %d", path, response, err, want)
+				}
+				if took := time.Since(began); want == 408 && took > 11*time.Second || want == 200 && took < seconds*time.Second {
+					t.Errorf("%s: %d after %v", path, want, took)
+				}
+				_ = conn.Close()
+				<-sent
+			})
+		}
+	}
+}
+
 // TestFault056Expect is fault 56: Expect: 100-continue is honoured, and any other expectation is refused.
 func TestFault056Expect(t *testing.T) {
 	t.Parallel()
@@ -381,6 +525,24 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error { close(p.closed); return nil }
 func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// serveInMemory serves a gateway without a network, and returns a connection to it. End closes the gateway.
+func serveInMemory(t *testing.T, gateway *aibridged.Server) (client net.Conn, end func()) {
+	t.Helper()
+	listener := &pipes{make(chan net.Conn), make(chan struct{})}
+	server := &http.Server{Handler: gateway, ReadHeaderTimeout: time.Second}
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Serve(listener) }) // Ends with Close.
+	client, conn := net.Pipe()
+	listener.conns <- conn
+	return client, func() {
+		_, _ = client.Close(), server.Close()
+		running.Wait()
+		if err := gateway.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestFault054RefusedBody is the rest of fault 54: a client that is refused before its body was read gets its answer,
 // even if it never sends the body. The test runs on the clock of a synctest bubble.
 func TestFault054RefusedBody(t *testing.T) {
@@ -392,13 +554,8 @@ func TestFault054RefusedBody(t *testing.T) {
 		root + "/anthropic/v1/models/../x HTTP/1.1\r\nX-Api-Key: " + testkit.Token: 400,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			gateway := newMemoryServer(t, controlplane.InProcess(&testkit.ControlPlane{}), nil)
-			listener := &pipes{make(chan net.Conn), make(chan struct{})}
-			server := &http.Server{Handler: gateway, ReadHeaderTimeout: time.Second}
-			var running sync.WaitGroup
-			running.Go(func() { _ = server.Serve(listener) }) // Ends with Close.
-			client, conn := net.Pipe()
-			listener.conns <- conn
+			client, end := serveInMemory(t, newMemoryServer(t, controlplane.InProcess(&testkit.ControlPlane{}), nil))
+			defer end()
 			began := time.Now()
 			if _, err := io.WriteString(client, line+"\r\nHost: gateway\r\nContent-Length: 9\r\n\r\n"); err != nil {
 				t.Fatal(err)
@@ -411,11 +568,6 @@ func TestFault054RefusedBody(t *testing.T) {
 				t.Errorf("%s: answered after %s", line, took)
 			}
 			_ = client.Close()
-			_ = server.Close()
-			running.Wait()
-			if err := gateway.Close(); err != nil {
-				t.Error(err)
-			}
 		})
 	}
 }

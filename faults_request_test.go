@@ -262,8 +262,6 @@ func TestFault047RevokedKey(t *testing.T) {
 	for _, q := range questions() {
 		s.check(t, s.request(t, q, fine), refused(403, "unauthorized"))
 	}
-	revoked.Store(false)
-	s.serves(t)
 }
 
 // TestFault048SimilarTokens is fault 48: tokens with the same beginning are two identities.

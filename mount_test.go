@@ -61,8 +61,8 @@ func TestMountedUnderAnotherRoot(t *testing.T) {
 	} {
 		for _, prefix := range []string{"", root, aibridge.RootPath, "/elsewhere", "/anthropic"} {
 			for path, want := range map[string]string{
-				"/v1/messages?beta=true": "/v1/messages?beta=true",
-				"/v1/models/a%20b":       "/v1/models/a%20b",
+				"/v1/messages?beta=true":   "/v1/messages?beta=true",
+				"/api/event_logging/a%20b": "/api/event_logging/a%20b",
 			} {
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, test.base+path, strings.NewReader(`{"model":"m","messages":[]}`))
 				if err != nil {

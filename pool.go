@@ -211,6 +211,7 @@ func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (befo
 	case len(providers) == 0 && !p.empty:
 		return nil, xerrors.New("no providers given")
 	}
+	set.Succeed(p.providers)
 	before, p.providers, p.empty = p.providers, set, len(providers) == 0
 	return before, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"syscall"
 	"testing"
 	"time"
 
@@ -58,13 +57,13 @@ func BenchmarkRecord(b *testing.B) {
 			recorder := patient{recorderOf(b, aibridged.ServerOptions{Records: options}, controlplane.InProcess(control)), control.took}
 			b.ReportAllocs()
 			b.SetParallelism(16)
-			before := cpuTime(b)
+			before := testkit.CPUTime(b)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					record(b, recorder, startOf(uuid.Must(uuid.NewV7())))
 				}
 			})
-			b.ReportMetric(float64(cpuTime(b)-before)/float64(4*b.N), "cpu-ns/record")
+			b.ReportMetric(float64(testkit.CPUTime(b)-before)/float64(4*b.N), "cpu-ns/record")
 		})
 	}
 }
@@ -103,14 +102,6 @@ func (p patient) Record(ctx context.Context, records ...aibridge.Record) (aibrid
 			return nil, ctx.Err()
 		}
 	}
-}
-
-func cpuTime(tb testing.TB) time.Duration {
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 func startOf(id uuid.UUID) *aibridge.InterceptionStart {

@@ -15,7 +15,9 @@ import (
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/rpcstatus"
+	"github.com/coder/aibridged/internal/strangers"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -29,6 +31,8 @@ const (
 	lossNoticed = time.Second
 	// retryConnect is how long a client is told to wait when there is no control plane.
 	retryConnect = time.Second
+	// retryStranger is how long a client is told to wait whose token is not known, when too many such tokens are tried.
+	retryStranger = time.Second
 	// refusedBody is how long the body of a refused request may take to arrive.
 	refusedBody = 30 * time.Second
 )
@@ -40,10 +44,13 @@ const textUndecided = "the key could not be checked"
 // another root strips that root. No header says where the server is mounted. ServeHTTP finds out who is asking, and hands
 // the request, without the gateway's own credentials, to that user's bridge.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ingress.EndConnection(w, r)
 	ctx, done, ok := s.enter(r.Context())
 	if !ok {
 		w.Header().Set("Connection", "close")
-		s.refuse(w, r, &apierror.Error{Status: http.StatusServiceUnavailable, Text: ErrConnect.Error(), RetryAfter: retryConnect, Cause: errClosed})
+		s.refuse(w, r, &apierror.Error{
+			Status: http.StatusServiceUnavailable, Text: "the gateway is shutting down, try again", RetryAfter: retryConnect, Cause: errClosed,
+		})
 		return
 	}
 	defer done()
@@ -78,11 +85,14 @@ func (s *Server) enter(ctx context.Context) (_ context.Context, done func(), ok 
 // its [aibridge.Caller], below the gateway's root, and without the gateway's own credentials. The request it returns is
 // never nil; the one that it is given stays as it is.
 func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
+	if err := ingress.JudgeHost(r); err != nil {
+		return nil, r, &apierror.Error{Status: http.StatusBadRequest, Text: err.Error()}
+	}
 	presented, keyID, err := presentedBy(r)
 	if err != nil {
 		return nil, r, err
 	}
-	owner, err := s.authorize(r.Context(), &proto.IsAuthorizedRequest{Key: presented.Token, KeyId: keyID})
+	owner, err := s.authorizeCaller(r.Context(), presented.Token, keyID)
 	if err != nil {
 		return nil, r, err
 	}
@@ -170,14 +180,46 @@ type owner struct {
 	Username string
 }
 
-// authorize asks the control plane who a request's token belongs to.
-func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedRequest) (owner, error) {
+// authorizeCaller finds out who a token belongs to, or, for a caller in this process, the key with an id.
+func (s *Server) authorizeCaller(ctx context.Context, token, keyID string) (found owner, err error) {
+	request := &proto.IsAuthorizedRequest{Key: token, KeyId: keyID}
+	if keyID != "" {
+		return s.authorize(ctx, request, strangers.Freely)
+	}
+	err = s.strangers.Ask(ctx, token, func(enter strangers.Enter) error {
+		found, err = s.authorize(ctx, request, enter)
+		return err
+	})
+	if errors.Is(err, strangers.ErrRefused) {
+		return owner{}, unauthorized(err)
+	}
+	if _, isOurs := errors.AsType[*apierror.Error](err); err != nil && !isOurs { // It did not get as far as authorize.
+		return owner{}, unavailable(err)
+	}
+	return found, err
+}
+
+// isUnauthorized reports whether an error of authorize means that the control plane refused the token.
+func isUnauthorized(err error) bool { return errors.Is(err, ErrUnauthorized) }
+
+// authorize asks the control plane who a request's token belongs to, as soon as enter lets it.
+func (s *Server) authorize(ctx context.Context, request *proto.IsAuthorizedRequest, enter strangers.Enter) (owner, error) {
 	client, err := s.clientFor(ctx)
 	if err != nil {
 		return owner{}, unavailable(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, authorizeTimeout)
 	defer cancel()
+	leave, err := enter(ctx)
+	switch {
+	case errors.Is(err, strangers.ErrTooMany):
+		return owner{}, &apierror.Error{
+			Status: http.StatusServiceUnavailable, Text: "too many requests have tokens that are not valid, try again", RetryAfter: retryStranger, Cause: err,
+		}
+	case err != nil:
+		return owner{}, unavailable(err)
+	}
+	defer leave()
 	response, err := s.isAuthorized(ctx, client, request)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -399,6 +399,10 @@ func TestShutdownWaits(t *testing.T) {
 	if second.Code != 503 || second.Header().Get("Connection") != "close" {
 		t.Errorf("while shutting down: %d %v", second.Code, second.Header())
 	}
+	const text = `{"type":"error","error":{"type":"overloaded_error","message":"the gateway is shutting down, try again"}}`
+	if got := second.Body.String(); got != text || second.Header().Get("Retry-After") != "1" {
+		t.Errorf("while shutting down: %s, Retry-After %q", got, second.Header().Get("Retry-After"))
+	}
 	close(release)
 	<-firstEnded
 	if first.Code != 200 || first.Body.String() != "done" {

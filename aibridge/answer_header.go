@@ -7,13 +7,14 @@ import (
 )
 
 // copyAnswerHeader adds the header of an answer to the client's, without the fields that are only for the hop to the
-// upstream, and announces the trailers that the upstream announced.
+// upstream or that the host of the gateway has decided, and announces the trailers that the upstream announced.
 func copyAnswerHeader(client http.Header, answer *http.Response) {
 	for _, value := range answer.Header["Connection"] {
 		for name := range strings.SplitSeq(value, ",") {
 			answer.Header.Del(textproto.TrimString(name))
 		}
 	}
+	withoutOriginsOfUpstream(client, answer.Header)
 	for name, values := range answer.Header {
 		switch name {
 		case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
@@ -28,6 +29,19 @@ func copyAnswerHeader(client http.Header, answer *http.Response) {
 	withoutSniffing(client)
 	for name := range answer.Trailer {
 		client.Add("Trailer", name)
+	}
+}
+
+// withoutOriginsOfUpstream removes what an upstream says to browsers about origins if the host has already said it: a
+// browser refuses an answer that says it twice.
+func withoutOriginsOfUpstream(client, answer http.Header) {
+	if len(client["Access-Control-Allow-Origin"]) == 0 {
+		return
+	}
+	for name := range answer {
+		if strings.HasPrefix(name, "Access-Control-") {
+			delete(answer, name)
+		}
 	}
 }
 

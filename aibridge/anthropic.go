@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/wire/messages"
 )
@@ -16,12 +17,13 @@ func NewAnthropicProvider(name string, options ProviderOptions) (Provider, error
 		name:    "anthropic",
 		baseURL: "https://api.anthropic.com",
 		routes: []route{
-			{path: "/v1/messages", format: &format},
-			{path: "/v1/messages/count_tokens"},
-			{path: "/v1/models"},
-			{path: "/v1/models/"},
-			{path: "/api/event_logging/"},
+			{method: http.MethodPost, path: "/v1/messages", format: &format},
+			{method: http.MethodPost, path: "/v1/messages/count_tokens"},
+			{method: http.MethodGet, path: "/v1/models"},
+			{method: http.MethodGet, path: "/v1/models/"},
+			{method: http.MethodPost, path: "/api/event_logging/"},
 		},
+		shape:     apierror.Anthropic(),
 		setKey:    setAnthropicKey,
 		keyHeader: credential.APIKey,
 	}, name, options)

@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/ingress"
 )
 
 // disabledRetry is how long a client is told to wait before it asks a disabled provider again: an operator takes
@@ -55,6 +57,7 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guarded := newClientWriter(w, r)
 	defer b.contain(guarded, r)
+	ingress.EndConnection(w, r)
 
 	tokens := CallerFromContext(r.Context()).tokens()
 	r = withoutTokens(r, tokens)
@@ -63,9 +66,17 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refusal := refusal(err, tokens)
 		// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
 		_ = guarded.controller.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().RequestBodyIdle))
+		reason := error(refusal)
+		if unsupported, ok := errors.AsType[unsupported](err); ok {
+			reason = unsupported // Without the path.
+		}
 		b.options.Logger.Info(r.Context(), "request refused",
-			slog.F("method", credential.Method(r.Method)), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
-		apierror.ForPath(r.URL.Path).Write(w, r, refusal)
+			slog.F("method", credential.Method(r.Method)), slog.F("status", refusal.Status), slog.Error(logged(reason)))
+		shape := apierror.ForPath(r.URL.Path)
+		if to.provider != nil {
+			shape = to.provider.shape
+		}
+		shape.Write(w, r, refusal)
 		return
 	}
 	guarded.limit = to.provider.limits.Write
@@ -86,6 +97,9 @@ func (b *RequestBridge) destination(r *http.Request, tokens credential.Tokens) (
 	default:
 		return destination{}, &apierror.Error{Status: http.StatusMethodNotAllowed, Text: "method not supported"}
 	}
+	if err := ingress.JudgeHost(r); err != nil {
+		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: err.Error()}
+	}
 	if r.URL.Host != "" {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "send a path, not an absolute URL: this is no forward proxy"}
 	}
@@ -96,16 +110,13 @@ func (b *RequestBridge) destination(r *http.Request, tokens credential.Tokens) (
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "path not accepted: it holds a token of the gateway"}
 	}
 	to, err := b.providers.find(r)
-	if err != nil {
-		return destination{}, err
+	if _, isUnsupported := errors.AsType[unsupported](err); err != nil && !isUnsupported {
+		return to, err
 	}
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return destination{}, &apierror.Error{Status: http.StatusUpgradeRequired, Text: "WebSocket is not served here: use HTTP"}
+	if to.provider != nil && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return to, &apierror.Error{Status: http.StatusUpgradeRequired, Text: "WebSocket is not served here: use HTTP"}
 	}
-	if to.route.format != nil && r.Method != http.MethodPost {
-		return destination{}, notSupported(r, r.URL.EscapedPath())
-	}
-	return to, nil
+	return to, err
 }
 
 // contain keeps a panic within its request: it logs the stack and answers with an error, or breaks the answer off if it

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -209,9 +210,9 @@ func TestUnannouncedLengthWithoutAnEnd(t *testing.T) {
 func TestNoGuessedContentType(t *testing.T) {
 	address, _ := bridgeTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Content-Type"] = nil
-		_, _ = io.WriteString(w, map[string]string{"/v1/messages": whole, "/v1/models": `{"data":[]}`}[r.URL.Path])
+		_, _ = io.WriteString(w, map[string]string{"/v1/messages": whole, "/v1/messages/count_tokens": `{"input_tokens":1}`}[r.URL.Path])
 	}))
-	for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+	for _, path := range []string{"/p/v1/messages", "/p/v1/messages/count_tokens"} {
 		response, err := http.Post(address+path, "application/json", strings.NewReader(askWhole))
 		if err != nil {
 			t.Fatal(err)
@@ -219,6 +220,32 @@ func TestNoGuessedContentType(t *testing.T) {
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK || response.Header["Content-Type"] != nil {
 			t.Errorf("%s: status %d, Content-Type %q", path, response.StatusCode, response.Header["Content-Type"])
+		}
+	}
+}
+
+// TestOriginsAreTheHosts is about what answers say to browsers: if the host has said which origin may read them, what the
+// upstream says does not go on.
+func TestOriginsAreTheHosts(t *testing.T) {
+	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(whole)), Body: io.NopCloser(strings.NewReader(whole)), Request: r,
+			Header: http.Header{"Content-Type": {"application/json"}, "Access-Control-Allow-Origin": {"*"}, "Access-Control-Expose-Headers": {"request-id"}},
+		}, nil
+	})
+	bridge := newBridge(t, transport, &ends{}, aibridge.BridgeOptions{})
+	for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+		for _, said := range []string{"", "https://app.example"} {
+			w := httptest.NewRecorder()
+			want, exposed := []string{"*"}, []string{"request-id"}
+			if said != "" {
+				w.Header().Set("Access-Control-Allow-Origin", said)
+				want, exposed = []string{said}, nil
+			}
+			bridge.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader(askWhole)))
+			if got := w.Header(); w.Code != 200 || !slices.Equal(got["Access-Control-Allow-Origin"], want) || !slices.Equal(got["Access-Control-Expose-Headers"], exposed) {
+				t.Errorf("%s, host says %q: %d %v", path, said, w.Code, got)
+			}
 		}
 	}
 }
@@ -231,7 +258,7 @@ func TestNoInformationalAnswerInHTTP10(t *testing.T) {
 		_, _ = io.WriteString(w, whole)
 	}))
 	for protocol, want := range map[string][]int{"HTTP/1.0": {200}, "HTTP/1.1": {103, 200}} {
-		for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+		for _, path := range []string{"/p/v1/messages", "/p/v1/messages/count_tokens"} {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
 			if err != nil {
 				t.Fatal(err)

@@ -20,6 +20,7 @@ type clientWriter struct {
 	renewed    time.Time     // When the deadline was set last.
 	informs    bool          // The client's protocol has informational answers (1xx): HTTP/1.1 and later, RFC 9110, section 15.2.
 	started    bool
+	status     int   // Of the answer; zero: none has begun, or it began without one, which means 200.
 	stalled    bool  // A write met its deadline.
 	failed     error // Why the client takes no more.
 }
@@ -33,7 +34,9 @@ func (w *clientWriter) WriteHeader(status int) {
 	if status < http.StatusOK && !w.informs {
 		return
 	}
-	w.started = w.started || status >= http.StatusOK
+	if status >= http.StatusOK && !w.started {
+		w.started, w.status = true, status
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 

@@ -38,6 +38,7 @@ type interception struct {
 
 	begun     Commit // Of the start; nil once it has been waited for.
 	rounds    []*round
+	later     bool    // Another request began the answer: only its records are made here.
 	received  bodySum // Of the answers of all rounds.
 	concluded *conclusion
 
@@ -162,7 +163,18 @@ func (i *interception) conclude(ctx context.Context, ending ending) error {
 		i.begun = nil
 	}
 	i.bridge.options.Metrics.recorded(i, records)
+	if c.err == nil {
+		i.rememberBackground()
+	}
 	return c.err
+}
+
+// model returns the model that the request names or, if it names none, the one that answered.
+func (i *interception) model() string {
+	if i.inspected.Model != "" || i.concluded == nil || len(i.rounds) == 0 {
+		return i.inspected.Model
+	}
+	return i.rounds[len(i.rounds)-1].said().Model
 }
 
 // wait waits for a commit, if there is one.
@@ -197,7 +209,7 @@ func (i *interception) log(ctx context.Context, failure *apierror.Error) {
 		slog.F("interception_id", i.id),
 		slog.F("provider", i.provider.name),
 		slog.F("format", i.format.Name),
-		slog.F("model", storable.Cut(storable.Text(i.inspected.Model), 128)),
+		slog.F("model", storable.Cut(storable.Text(i.model()), 128)),
 		slog.F("stream", i.inspected.Stream),
 		slog.F("duration", i.concluded.took),
 		slog.F("first_byte", i.firstByte),

@@ -6,7 +6,8 @@ import "time"
 type Limits struct {
 	// RequestBody is the largest request body, in bytes: 32 MiB. A larger one is refused with 413.
 	RequestBody int64
-	// RequestBodyIdle is how long a client may pause while it sends its body: 30 s.
+	// RequestBodyIdle is how long a client may pause while it sends its body: 30 s. Beside this, after 10 s a body must
+	// have come at 240 bytes a second on average, and what comes faster makes up for one such pause at most.
 	RequestBodyIdle time.Duration
 	// Dial and TLSHandshake bound the making of a connection to the upstream: 10 s each.
 	Dial         time.Duration

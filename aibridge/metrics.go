@@ -92,7 +92,7 @@ func (m *Metrics) ended(i *interception) {
 	if m == nil {
 		return
 	}
-	provider, model := i.provider.name, m.models.label(i.provider.name, i.inspected.Model)
+	provider, model := i.provider.name, m.models.label(i.provider.name, i.model())
 	status := "success"
 	if errorType := i.concluded.outcome.errorType; errorType != "" {
 		status = string(errorType)
@@ -110,7 +110,7 @@ func (m *Metrics) recorded(i *interception, records []Record) {
 	if m == nil {
 		return
 	}
-	provider, model := i.provider.name, m.models.label(i.provider.name, i.inspected.Model)
+	provider, model := i.provider.name, m.models.label(i.provider.name, i.model())
 	for _, record := range records {
 		switch record := record.(type) {
 		case *PromptUsage:

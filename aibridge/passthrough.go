@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"time"
 
 	"cdr.dev/slog/v3"
 
@@ -13,14 +14,20 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// passThrough relays a request without recording it.
-func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to destination) {
+// passThrough relays a request without an interception of its own, and writes one line to the log.
+func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destination) {
 	ctx, span := b.options.Tracer.Start(r.Context(), "Passthrough", to.provider.spans)
 	defer span.End()
 	b.options.Metrics.passedThrough(to)
-
-	shape := apierror.ForPath(r.URL.Path)
 	caller := CallerFromContext(ctx)
+	began := time.Now()
+	defer func() {
+		b.options.Logger.Info(ctx, "request passed through",
+			slog.F("initiator_id", caller.Actor.ID), slog.F("api_key_id", b.options.APIKeyID), slog.F("provider", to.provider.name),
+			slog.F("method", r.Method), slog.F("route", to.route.path), slog.F("status", w.status), slog.F("duration", time.Since(began)))
+	}()
+
+	shape := to.provider.shape
 	with, err := to.provider.credentialFor(r.Header, caller)
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
@@ -41,18 +48,28 @@ func (b *RequestBridge) passThrough(w http.ResponseWriter, r *http.Request, to d
 			pr.Out.URL = to.provider.upstreamURL(to.path, credential.Query(pr.Out.URL.RawQuery, hidden.tokens))
 			pr.Out.Host = ""
 			pr.Out.Header, pr.Out.Trailer = with.forward(r.Header, to.provider), nil
+			if to.route.stored != nil {
+				delete(pr.Out.Header, "Accept-Encoding") // A coded answer would have to be decoded to be read.
+			}
 		},
 		Transport: upstream.BareInformational(to.provider.transport),
+		ModifyResponse: func(answer *http.Response) error {
+			withoutOriginsOfUpstream(w.Header(), answer.Header)
+			return nil
+		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			failure := apierror.From(err)
 			if ctx.Err() == nil {
-				b.options.Logger.Warn(ctx, "upstream failed on a passed-through route",
+				b.options.Logger.Warn(ctx, "a passed-through request failed",
 					slog.F("provider", to.provider.name), slog.F("status", failure.Status), slog.F("cause", hidden.redact(failure.Error())))
 			}
 			shape.Write(w, r, failure)
 		},
 		BufferPool: b.providers.copies,
 		ErrorLog:   log.New(io.Discard, "", 0), // ErrorHandler logs the failures.
+	}
+	if to.route.stored != nil {
+		proxy.ModifyResponse = (&storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden}).follow
 	}
 	withoutSniffing(w.Header())
 	proxy.ServeHTTP(w, r)

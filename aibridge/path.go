@@ -43,6 +43,17 @@ func judgePath(escaped string) error {
 	return nil
 }
 
+// judgeModelPath is judgePath for a path whose last segment is the id of a model. The id may have escaped slashes between
+// its parts, and end in dots. However another server reads it, it stays below the segments in front of it.
+func judgeModelPath(escaped string) error {
+	at := strings.LastIndexByte(escaped, '/') + 1
+	id := strings.ReplaceAll(strings.ReplaceAll(escaped[at:], "%2F", "/"), "%2f", "/")
+	if trimmed := strings.TrimRight(id, "."); trimmed != "" && !strings.HasSuffix(trimmed, "/") {
+		id = trimmed
+	}
+	return judgePath(escaped[:at] + id)
+}
+
 // judgeEscape judges an escape by its two hexadecimal digits.
 func judgeEscape(digits string) error {
 	high, low := unhex(digits[0]), unhex(digits[1])

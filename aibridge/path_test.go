@@ -42,6 +42,32 @@ func TestJudgePath(t *testing.T) {
 	}
 }
 
+// FuzzJudgeModelPath checks that an accepted path stays below the segments in front of its last one, whether or not a
+// server reads escaped slashes as slashes, or drops dots at the end.
+func FuzzJudgeModelPath(f *testing.F) {
+	for _, seed := range []string{"a%2Fb", "..%2f..", "a%2F..", "x.", "...", "%2F", "a%2F", "a%252F..", "a%2F.%2Fb", "%2e%2e%2F"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		const below = "/openai/v1/models/"
+		if strings.Contains(id, "/") || judgeModelPath(below+id) != nil {
+			return
+		}
+		plain, err := url.PathUnescape(below + id)
+		if err != nil {
+			t.Fatalf("accepted %q, which cannot be unescaped", id)
+		}
+		for _, reading := range []string{path.Clean(plain), path.Clean(strings.TrimRight(plain, ".")), path.Clean(below + id)} {
+			if id != "" && !strings.HasPrefix(reading, below) {
+				t.Errorf("accepted %q, which leads to %q", id, reading)
+			}
+		}
+		if again, err := url.PathUnescape(plain); err != nil || again != plain || strings.ContainsAny(plain, ";\\\x00\r\n") {
+			t.Errorf("accepted %q, which is %q", id, plain)
+		}
+	})
+}
+
 // FuzzJudgePath checks that nothing that other servers do to paths changes an accepted one.
 func FuzzJudgePath(f *testing.F) {
 	for _, seed := range []string{"/anthropic/v1/messages", "/a/%2e%2e/b", "/a//b", "/a;x/b", "/a%252e", "/%61/b", "/a/b/"} {

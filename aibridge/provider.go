@@ -9,10 +9,10 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
-	"github.com/coder/aibridged/internal/wire"
 )
 
 // Provider is an upstream that the gateway relays to, as a value: its address, its routes and its key. It is made by
@@ -25,6 +25,7 @@ type Provider struct {
 	base      *url.URL
 	prefix    string // Taken off a route's path, since the base URL has it already.
 	routes    []route
+	shape     apierror.Shape
 	key       string
 	setKey    func(header http.Header, key string)
 	keyHeader string // The header that is preferred for a caller's own credential.
@@ -48,6 +49,10 @@ type ProviderOptions struct {
 	// Digests records the SHA-256 of both bodies beside their sizes, so that records can be compared with kept bytes.
 	// It costs a third of what relaying a large request costs.
 	Digests bool
+	// Passthrough opens routes beyond those that the provider has by itself, for callers with a key of their own and
+	// without. They are passed through and not recorded. Each entry is a method and a path below the provider's name:
+	// "GET /v1/files" opens that path, "GET /v1/files/" everything below it. GET covers HEAD.
+	Passthrough []string
 	// Limits bounds requests to this provider.
 	Limits Limits
 	// Memory bounds what bodies take of the process's memory. Nil means that all providers of a pool, or of a
@@ -64,15 +69,10 @@ type providerKind struct {
 	baseURL string
 	prefix  string
 	routes  []route
+	shape   apierror.Shape // Of the errors on all its paths.
 	setKey  func(header http.Header, key string)
 	// keyHeader is the header that the API prefers for a credential: where a caller brings two, this one goes upstream.
 	keyHeader string
-}
-
-// route is one path of a provider.
-type route struct {
-	path   string       // If it ends in a slash, everything below it too.
-	format *wire.Format // Nil: passed through, not recorded.
 }
 
 var providerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -97,6 +97,10 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	if err != nil {
 		return Provider{}, fmt.Errorf("provider %q: base URL: %w", name, err)
 	}
+	routes, err := kind.routesWith(options.Passthrough)
+	if err != nil {
+		return Provider{}, fmt.Errorf("provider %q: passthrough: %w", name, err)
+	}
 	limits := options.Limits.withDefaults()
 	transport := options.Transport
 	if transport == nil {
@@ -106,7 +110,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	}
 	return Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
-		base: base, prefix: kind.prefix, routes: kind.routes,
+		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
 		key: options.Key, setKey: kind.setKey, keyHeader: kind.keyHeader,
 		digests:   options.Digests,
 		spans:     spanAttributes(kind.name, name),
@@ -147,16 +151,6 @@ func (p Provider) Disabled() bool { return p.disabled }
 
 // HasKey reports whether the provider can serve callers without a key of their own.
 func (p Provider) HasKey() bool { return p.key != "" }
-
-// route returns the route of a path below the provider's name.
-func (p *Provider) route(path string) (route, bool) {
-	for _, route := range p.routes {
-		if route.path == path || strings.HasSuffix(route.path, "/") && strings.HasPrefix(path, route.path) {
-			return route, true
-		}
-	}
-	return route{}, false
-}
 
 // upstreamURL returns the address of an escaped path that one of the provider's routes has matched.
 func (p *Provider) upstreamURL(escapedPath, query string) *url.URL {

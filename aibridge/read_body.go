@@ -26,6 +26,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, pool *memor
 		return newBody(nil, pool), nil
 	}
 	controller := http.NewResponseController(w)
+	rate := newBodyRate(time.Now(), limits.RequestBodyIdle)
 	expected := r.ContentLength + 1 // One byte more, so that Read finds the end without a larger buffer.
 	data, err := pool.Lend(expected)
 	if err != nil {
@@ -40,8 +41,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, pool *memor
 			}
 			data = larger
 		}
-		_ = controller.SetReadDeadline(time.Now().Add(limits.RequestBodyIdle))
+		_ = controller.SetReadDeadline(rate.deadline(time.Now()))
 		n, err := r.Body.Read(data[len(data):cap(data)])
+		rate.add(time.Now(), n)
 		data = data[:len(data)+n]
 		switch {
 		case int64(len(data)) > limits.RequestBody:

@@ -17,7 +17,8 @@ type Recorder interface {
 	// Record takes records in their order: all of them or, if it fails, none that counts. The commit says when they are
 	// safe, which is when they cannot be lost any more; a nil commit says that they are safe already. One goroutine
 	// records one interception, the start in the first call and the end in the last; different interceptions are
-	// recorded concurrently. Each call has at least one record.
+	// recorded concurrently. What a background response did may be recorded later, by any goroutine and more than once,
+	// with the same record ids. Each call has at least one record.
 	Record(ctx context.Context, records ...Record) (Commit, error)
 }
 
@@ -94,6 +95,7 @@ type TokenUsage struct {
 	CacheWriteInputTokens int64
 	Metadata              Metadata // Kinds of tokens without a field of their own, among others.
 	CreatedAt             time.Time
+	BackgroundID          uuid.UUID // See [InterceptionEnd].
 }
 
 // ToolUsage is one call that the model made.
@@ -110,6 +112,7 @@ type ToolUsage struct {
 	InvocationError string // Where injected and failed.
 	Metadata        Metadata
 	CreatedAt       time.Time
+	BackgroundID    uuid.UUID // See [InterceptionEnd].
 }
 
 // ModelThought is one piece of reasoning that the model showed. A redacted one is empty, with metadata to say so.
@@ -119,6 +122,7 @@ type ModelThought struct {
 	Content        string
 	Metadata       Metadata
 	CreatedAt      time.Time
+	BackgroundID   uuid.UUID // See [InterceptionEnd].
 }
 
 // ErrorType says in one word how an interception failed.
@@ -145,6 +149,10 @@ type InterceptionEnd struct {
 	CredentialHint string // Of the credential that went upstream.
 	ErrorType      ErrorType
 	ErrorMessage   string // At most 1,024 bytes, whole characters.
+	Model          string // That answered, if the request named none; else empty.
+	// BackgroundID is the id of the background response that the interception began, or the zero UUID. The records of
+	// what the response did have the same one. They come when its final state is read, which may be after the end.
+	BackgroundID uuid.UUID
 
 	// ResponseBytes and ResponseSHA256 are those of the upstream's answers, one behind the other, up to and with the
 	// read that brought the event that ended the last one. The hash is nil where there was none.

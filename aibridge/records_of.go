@@ -93,7 +93,7 @@ func (i *interception) prompt(client *client) *PromptUsage {
 	if i.inspected.BesideToolResults {
 		metadata["beside_tool_results"] = true
 	}
-	if client.generates(i.inspected, text) {
+	if i.inspected.Generated || client.generates(i.inspected, text) {
 		metadata["client_generated"] = true
 	}
 	prompt := storable.Text(text)
@@ -111,10 +111,7 @@ func (i *interception) prompt(client *client) *PromptUsage {
 // rest returns all records but the start and the prompt: those of each round, and the end.
 func (i *interception) rest(c *conclusion) []Record {
 	var records []Record
-	for _, round := range i.rounds {
-		records = append(records, i.roundRecords(round)...)
-	}
-	return append(records, &InterceptionEnd{
+	end := &InterceptionEnd{
 		RecordID:       newRecordID(),
 		InterceptionID: i.id,
 		EndedAt:        i.started.Add(c.took),
@@ -123,22 +120,41 @@ func (i *interception) rest(c *conclusion) []Record {
 		ErrorMessage:   c.outcome.message,
 		ResponseBytes:  i.received.bytes,
 		ResponseSHA256: i.received.sha256(),
-	})
+	}
+	for _, round := range i.rounds {
+		records = append(records, i.roundRecords(round)...)
+		end.BackgroundID = i.background(round)
+	}
+	if i.inspected.Model == "" {
+		var names naming
+		end.Model = names.name(i.model())
+	}
+	return append(records, end)
 }
 
 // roundRecords returns the records of one round's answer: its usage, then its tool calls in their order, then its
-// thoughts in theirs.
+// thoughts in theirs. An answer that the upstream goes on with has none yet: they come when its final state is read.
 func (i *interception) roundRecords(round *round) []Record {
-	seen := round.said()
+	seen, background := round.said(), i.background(round)
+	if i.goesOn(round) {
+		return nil
+	}
 	now := i.started.Add(time.Since(i.started))
+	recordID := func(kind string, n int) uuid.UUID {
+		if background == uuid.Nil {
+			return newRecordID()
+		}
+		return backgroundRecordID(background, kind, n)
+	}
 	records := make([]Record, 0, 2+len(seen.ToolCalls)+len(seen.Thoughts))
 	if seen.Usage != nil {
 		var names naming
-		metadata := usageMetadata(seen, round, &names, i.secrets)
+		metadata := i.readLater(usageMetadata(seen, round, &names, i.secrets))
 		id := names.name(seen.ID)
 		records = append(records, &TokenUsage{
-			RecordID:              newRecordID(),
+			RecordID:              recordID("token_usage", 0),
 			InterceptionID:        i.id,
+			BackgroundID:          background,
 			MessageID:             id,
 			InputTokens:           seen.Usage.Input,
 			OutputTokens:          seen.Usage.Output,
@@ -148,13 +164,14 @@ func (i *interception) roundRecords(round *round) []Record {
 			CreatedAt:             now,
 		})
 	}
-	for _, call := range seen.ToolCalls {
+	for n, call := range seen.ToolCalls {
 		var names naming
 		input, changed := toolInput(call.Input)
 		input, hid := i.secrets.redactWritten(input)
 		usage := &ToolUsage{
-			RecordID:       newRecordID(),
+			RecordID:       recordID("tool_usage", n),
 			InterceptionID: i.id,
+			BackgroundID:   background,
 			MessageID:      names.name(seen.ID),
 			ToolCallID:     names.name(call.ID),
 			ItemID:         names.name(call.ItemID),
@@ -162,19 +179,20 @@ func (i *interception) roundRecords(round *round) []Record {
 			Input:          input,
 			CreatedAt:      now,
 		}
-		usage.Metadata = names.flag(withoutCredential(flagged(origin(call, &names), changed), hid))
+		usage.Metadata = i.readLater(names.flag(withoutCredential(flagged(origin(call, &names), changed), hid)))
 		records = append(records, usage)
 	}
-	for _, thought := range seen.Thoughts {
+	for n, thought := range seen.Thoughts {
 		content := storable.Text(thought.Content)
 		metadata := flagged(Metadata{"source": thought.Source}, content != thought.Content)
 		content, hid := i.secrets.redactWritten(content)
-		metadata = withoutCredential(metadata, hid)
+		metadata = i.readLater(withoutCredential(metadata, hid))
 		if thought.Redacted {
 			metadata["redacted"] = true
 		}
 		records = append(records, &ModelThought{
-			RecordID: newRecordID(), InterceptionID: i.id, Content: content, Metadata: metadata, CreatedAt: now,
+			RecordID: recordID("model_thought", n), InterceptionID: i.id, BackgroundID: background, Content: content,
+			Metadata: metadata, CreatedAt: now,
 		})
 	}
 	return records
@@ -189,6 +207,34 @@ func origin(call wire.ToolCall, names *naming) Metadata {
 	for name, text := range call.Origin {
 		metadata[name] = names.name(text)
 	}
+	return metadata
+}
+
+// background returns the id of the background response that a round's answer is, or the zero UUID.
+func (i *interception) background(round *round) uuid.UUID {
+	seen := round.said()
+	if seen.ID == "" || !i.inspected.Background && !seen.Background {
+		return uuid.Nil
+	}
+	return backgroundID(i.provider.name, seen.ID)
+}
+
+// goesOn reports whether the upstream goes on with a round's answer in the background.
+func (i *interception) goesOn(round *round) bool {
+	seen := round.said()
+	return (i.inspected.Background || seen.Background) && (seen.Unfinished || !seen.Terminal)
+}
+
+// readLater flags what another request than the one that began the answer has read: the bytes that were kept of the
+// interception do not have it.
+func (i *interception) readLater(metadata Metadata) Metadata {
+	if !i.later {
+		return metadata
+	}
+	if metadata == nil {
+		metadata = Metadata{}
+	}
+	metadata["read_later"] = true
 	return metadata
 }
 

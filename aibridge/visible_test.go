@@ -57,11 +57,11 @@ func TestABreakIsVisible(t *testing.T) {
 		"stream that panics":          {"/p/v1/messages", stream, -1, []string{beginning}, func() error { panic("boom") }, false},
 		"body behind white space":     {"/p/v1/messages", json, -1, []string{"\n", whole[:30]}, ended, false},
 		"body of nothing but blanks":  {"/p/v1/messages", json, -1, []string{"\n"}, ended, false},
-		"passed through":              {"/p/v1/models", json, -1, []string{`{"data":[`}, broke, false},
-		"passed through, of a length": {"/p/v1/models", json, 100, []string{`{"data":[`}, broke, false},
+		"passed through":              {"/p/v1/messages/count_tokens", json, -1, []string{`{"data":[`}, broke, false},
+		"passed through, of a length": {"/p/v1/messages/count_tokens", json, 100, []string{`{"data":[`}, broke, false},
 		"whole stream":                {"/p/v1/messages", stream, -1, []string{beginning, stop}, ended, true},
 		"whole body":                  {"/p/v1/messages", json, -1, []string{"\n", whole}, ended, true},
-		"whole, passed through":       {"/p/v1/models", json, -1, []string{`{"data":[]}`}, ended, true},
+		"whole, passed through":       {"/p/v1/messages/count_tokens", json, -1, []string{`{"data":[]}`}, ended, true},
 	} {
 		bridge := newBridge(t, upstreamFunc(func(r *http.Request) (*http.Response, error) {
 			kind, value, _ := strings.Cut(test.head, ": ")
@@ -85,7 +85,7 @@ func TestABreakIsVisible(t *testing.T) {
 				}
 				// What is passed through is flushed by net/http, or not at all.
 				want := test.texts[0]
-				if !strings.HasPrefix(want, text) || len(text) < len(want)-1 && test.path != "/p/v1/models" {
+				if !strings.HasPrefix(want, text) || len(text) < len(want)-1 && test.path != "/p/v1/messages/count_tokens" {
 					t.Errorf("got %q of %q before the break", text, want)
 				}
 			})

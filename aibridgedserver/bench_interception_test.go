@@ -3,12 +3,13 @@ package aibridgedserver_test
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/coder/aibridged/internal/testkit"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -33,29 +34,21 @@ func fourRecords(tb testing.TB, n int) []*proto.Record {
 	return all
 }
 
-func cpu(tb testing.TB) float64 {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		tb.Fatal(err)
-	}
-	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1000
-}
-
 // BenchmarkInterception stores interceptions of four records. It reports the CPU time of the process.
 func BenchmarkInterception(b *testing.B) {
 	for _, size := range []int{1, 10, 100} {
 		b.Run(fmt.Sprint(4*size), func(b *testing.B) {
 			c := newControlPlane(b)
-			var spent float64
+			var spent time.Duration
 			for b.Loop() {
 				b.StopTimer()
 				batch := fourRecords(b, size)
 				b.StartTimer()
-				before := cpu(b)
+				before := testkit.CPUTime(b)
 				c.mustStore(b, batch...)
-				spent += cpu(b) - before
+				spent += testkit.CPUTime(b) - before
 			}
-			b.ReportMetric(spent/float64(b.N*size), "µs-cpu/interception")
+			b.ReportMetric(spent.Seconds()*1e6/float64(b.N*size), "µs-cpu/interception")
 		})
 	}
 }

@@ -22,6 +22,15 @@ const (
 	selectThoughts = `SELECT interception_id, record_id, content, metadata, created_at FROM model_thoughts`
 )
 
+// The same for outlines, which have no thoughts.
+const (
+	outlinePrompts     = `SELECT interception_id, record_id, msg_id, substr(prompt, 1, 400), '{}', created_at FROM prompt_usages`
+	outlineTokenUsages = `SELECT interception_id, record_id, msg_id, input_tokens, output_tokens, cache_read_input_tokens,
+		cache_write_input_tokens, '{}', created_at FROM token_usages`
+	outlineToolUsages = `SELECT interception_id, record_id, msg_id, tool_call_id, item_id, server_url, tool, '',
+		injected, invocation_error, '{}', created_at FROM tool_usages`
+)
+
 func (c *Prompt) columns() []any {
 	return []any{(*idText)(&c.RecordID), &c.MsgID, &c.Prompt, (*[]byte)(&c.Metadata), (*instant)(&c.CreatedAt)}
 }
@@ -44,30 +53,44 @@ func (c *ModelThought) columns() []any {
 	return []any{(*idText)(&c.RecordID), &c.Content, (*[]byte)(&c.Metadata), (*instant)(&c.CreatedAt)}
 }
 
-// loadChildren adds to the interceptions of a page the records that belong to them.
-func loadChildren(ctx context.Context, tx *sql.Tx, page map[uuid.UUID]*Interception) error {
+// loadChildren adds to interceptions the records that belong to them. Parents holds them by the ids under which their
+// records are: their own, and those of background responses. An outline has the beginnings of prompts, and nothing of what
+// a table does not show.
+func loadChildren(ctx context.Context, tx *sql.Tx, parents map[uuid.UUID][]*Interception, outline bool) error {
+	prompts, tokenUsages, toolUsages := selectPrompts, selectTokenUsages, selectToolUsages
+	if outline {
+		prompts, tokenUsages, toolUsages = outlinePrompts, outlineTokenUsages, outlineToolUsages
+	}
 	var ids []any
-	these := ` WHERE interception_id IN (` + placeholders(&ids, slices.Collect(maps.Keys(page))) + `) ORDER BY created_at, record_id`
-	err := load(ctx, tx, selectPrompts+these, ids, func(id uuid.UUID, c Prompt) {
-		page[id].Prompts = append(page[id].Prompts, c)
+	these := ` WHERE interception_id IN (` + placeholders(&ids, slices.Collect(maps.Keys(parents))) + `) ORDER BY created_at, record_id`
+	err := load(ctx, tx, prompts+these, ids, func(id uuid.UUID, c Prompt) {
+		for _, i := range parents[id] {
+			i.Prompts = append(i.Prompts, c)
+		}
 	})
 	if err != nil {
 		return err
 	}
-	err = load(ctx, tx, selectTokenUsages+these, ids, func(id uuid.UUID, c TokenUsage) {
-		page[id].TokenUsages = append(page[id].TokenUsages, c)
+	err = load(ctx, tx, tokenUsages+these, ids, func(id uuid.UUID, c TokenUsage) {
+		for _, i := range parents[id] {
+			i.TokenUsages = append(i.TokenUsages, c)
+		}
 	})
 	if err != nil {
 		return err
 	}
-	err = load(ctx, tx, selectToolUsages+these, ids, func(id uuid.UUID, c ToolUsage) {
-		page[id].ToolUsages = append(page[id].ToolUsages, c)
+	err = load(ctx, tx, toolUsages+these, ids, func(id uuid.UUID, c ToolUsage) {
+		for _, i := range parents[id] {
+			i.ToolUsages = append(i.ToolUsages, c)
+		}
 	})
-	if err != nil {
+	if err != nil || outline {
 		return err
 	}
 	return load(ctx, tx, selectThoughts+these, ids, func(id uuid.UUID, c ModelThought) {
-		page[id].ModelThoughts = append(page[id].ModelThoughts, c)
+		for _, i := range parents[id] {
+			i.ModelThoughts = append(i.ModelThoughts, c)
+		}
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Database is an open engine that holds the control plane's tables in their latest version. Package sqlite makes one.
-// Only Changes may be nil.
+// Only Changes and Health may be nil.
 type Database struct {
 	// Writer runs one transaction at a time. Each of them may write from its beginning on.
 	Writer *sql.DB
@@ -18,7 +18,23 @@ type Database struct {
 	Fault func(error) Fault
 	// Changes tells when keys have changed. If it is nil, each authorisation asks the Reader.
 	Changes Changes
+	// Health tells whether the engine can keep what it is given. If it is nil, that is taken for granted.
+	Health Health
 }
+
+// Health tells whether an engine can keep what it is given. Its errors are one line, and say nothing that only a
+// machine's owner may know. It is safe for concurrent use, until [Database.Close].
+type Health interface {
+	// Intact returns an error if what was committed up to now may have no lasting place, for example because the file was
+	// deleted. It is quick: records are acknowledged only after it.
+	Intact() error
+	// Writable returns an error if the engine cannot be written to. It tries, which takes some milliseconds, or seconds
+	// while another program writes.
+	Writable(ctx context.Context) error
+}
+
+// errNotIntact is the error of a transaction that was committed to where nothing lasts.
+var errNotIntact = errors.New("the database is not where it was")
 
 // Changes tells whether keys or users have changed.
 type Changes interface {
@@ -50,6 +66,14 @@ func (d Database) Close() error {
 	return errors.Join(err, d.Reader.Close(), d.Writer.Close())
 }
 
+// intact returns errNotIntact if what was committed up to now may have no lasting place.
+func (d Database) intact() error {
+	if d.Health != nil && d.Health.Intact() != nil {
+		return errNotIntact
+	}
+	return nil
+}
+
 // inTx runs do in a transaction, and commits it if do succeeds.
 func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, options)
@@ -71,14 +95,20 @@ func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql
 // inTurn runs do in a transaction of the writer, and commits it if do succeeds. Ctx bounds the wait for a turn, but not
 // the transaction, which is short. The reason is cost: with a context that can end, database/sql starts goroutines for
 // each begin, statement and commit, and these cost as much as the rows. So do gets a context that cannot end.
-func inTurn(ctx context.Context, writer *sql.DB, do func(context.Context, *sql.Tx) error) (err error) {
-	conn, err := writer.Conn(ctx)
+//
+// It fails if the engine is not intact after the commit.
+func inTurn(ctx context.Context, db Database, do func(context.Context, *sql.Tx) error) (err error) {
+	conn, err := db.Writer.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("wait for the writer: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx = context.WithoutCancel(ctx)
-	return inTx(ctx, conn, nil, func(tx *sql.Tx) error { return do(ctx, tx) })
+	err = inTx(ctx, conn, nil, func(tx *sql.Tx) error { return do(ctx, tx) })
+	if err == nil {
+		err = db.intact()
+	}
+	return err
 }
 
 // beginner is a database or a connection to it.

@@ -26,6 +26,10 @@ func (s *Server) ReportQueries(ctx context.Context, filter InterceptionFilter) (
 		queries = append(queries, Query{text + tail, args})
 	}
 	if r.endedSince != 0 {
+		long := r
+		long.longBefore = r.endedSince - longInterception
+		text, args := keyset(`SELECT i.model`, long, after)
+		queries = append(queries, Query{text, args})
 		queries = append(queries, Query{selectFirstLong, []any{r.endedSince}})
 	}
 	id := uuid.Nil
@@ -42,4 +46,17 @@ func PruneQueries() []Query {
 		queries = append(queries, Query{deleteFromOldest(table), []any{1, 0, 10, 10}})
 	}
 	return queries
+}
+
+// ReportStarts returns where the parts of a report begin, in microseconds.
+func (s *Server) ReportStarts(ctx context.Context, filter InterceptionFilter) (starts []int64, err error) {
+	r, _, err := s.resolve(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := s.parts(ctx, filter, r)
+	for _, p := range parts {
+		starts = append(starts, p.after.startedAt)
+	}
+	return starts, err
 }

@@ -85,7 +85,7 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 	}
 	var began time.Time
 	var held time.Duration
-	err = inTurn(ctx, p.server.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
+	err = inTurn(ctx, p.server.db, func(ctx context.Context, tx *sql.Tx) error {
 		began = time.Now() // From here on others cannot write; while this step waited for its turn, they could.
 		defer func() { held = time.Since(began) }()
 		room := int64(p.rows)

@@ -77,15 +77,24 @@ func (s *Server) interceptionEnded(in *proto.RecordInterceptionEndedRequest) *re
 	}
 	size, hash := bodySum(in.GetResponseBytes(), in.GetResponseSha256())
 	at := micros(in.GetEndedAt())
+	var background any
+	if in.BackgroundId != nil {
+		id, err := parseID("background_id", in.GetBackgroundId())
+		if err != nil {
+			return refused(err)
+		}
+		background = id[:]
+	}
 	r := newRecord(insertEnd, id, at, nil)
 	r.values = []any{
-		id[:], r.at, at, in.GetCredentialHint(), nullable(in.ErrorType), nullable(in.ErrorMessage), size, hash,
+		id[:], r.at, at, in.GetCredentialHint(), nullable(in.ErrorType), nullable(in.ErrorMessage), size, hash, in.GetModel(),
+		background,
 	}
 	return r
 }
 
 func (s *Server) tokenUsage(ctx context.Context, in *proto.RecordTokenUsageRequest) *record {
-	id, interception, err := ids(in)
+	id, interception, err := backgroundIDs(in)
 	if err != nil {
 		return refused(err)
 	}
@@ -108,7 +117,7 @@ func (s *Server) promptUsage(ctx context.Context, in *proto.RecordPromptUsageReq
 }
 
 func (s *Server) toolUsage(ctx context.Context, in *proto.RecordToolUsageRequest) *record {
-	id, interception, err := ids(in)
+	id, interception, err := backgroundIDs(in)
 	if err != nil {
 		return refused(err)
 	}
@@ -120,7 +129,7 @@ func (s *Server) toolUsage(ctx context.Context, in *proto.RecordToolUsageRequest
 }
 
 func (s *Server) modelThought(ctx context.Context, in *proto.RecordModelThoughtRequest) *record {
-	id, interception, err := ids(in)
+	id, interception, err := backgroundIDs(in)
 	if err != nil {
 		return refused(err)
 	}
@@ -151,6 +160,21 @@ func ids(in interface {
 		id, err = parseID("record_id", in.GetRecordId())
 	}
 	return id, interception, err
+}
+
+// backgroundIDs is ids for a record that may belong to a background response. Such a record is kept under the id of the
+// response, and is found by the end that has the same one: the interception may not have been known to the client, and
+// its end may come later.
+func backgroundIDs(in interface {
+	GetRecordId() string
+	GetInterceptionId() string
+	GetBackgroundId() string
+}) (id, home uuid.UUID, err error) {
+	id, home, err = ids(in)
+	if err == nil && in.GetBackgroundId() != "" {
+		home, err = parseID("background_id", in.GetBackgroundId())
+	}
+	return id, home, err
 }
 
 // bodySum returns the size and the hash of a body, each nil if the gateway did not send it.

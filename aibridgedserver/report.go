@@ -30,6 +30,8 @@ type InterceptionFilter struct {
 	EndedSince time.Time
 	// Limit, if above zero, keeps only that many of the newest.
 	Limit int
+
+	outline bool // Without what is long.
 }
 
 // Interceptions yields the interceptions that filter keeps, the oldest first, each with all that was recorded of it.
@@ -46,38 +48,82 @@ func (s *Server) Interceptions(ctx context.Context, filter InterceptionFilter) i
 	}
 }
 
+// Outlines is [Server.Interceptions] without what is long: prompts are cut to their beginnings, and there are no inputs
+// of tools, no thoughts, and no metadata of what belongs to an interception. It is for lists.
+func (s *Server) Outlines(ctx context.Context, filter InterceptionFilter) iter.Seq2[*Interception, error] {
+	filter.outline = true
+	return s.Interceptions(ctx, filter)
+}
+
 // report calls yield with the interceptions that filter keeps, for as long as it returns true.
 func (s *Server) report(ctx context.Context, filter InterceptionFilter, yield func(*Interception, error) bool) error {
 	r, possible, err := s.resolve(ctx, filter)
 	if err != nil || !possible {
 		return err
 	}
-	after, err := s.reportStart(ctx, filter, r)
+	parts, err := s.parts(ctx, filter, r)
 	if err != nil {
 		return err
 	}
-	left := math.MaxInt
-	if filter.Limit > 0 {
-		left = filter.Limit
-	}
-	for left > 0 {
-		size := min(left, pageSize)
-		page, last, err := s.page(ctx, r, after, size)
-		if err != nil {
+	for _, part := range parts {
+		more, err := s.reportPart(ctx, part, filter.Limit, yield)
+		if err != nil || !more {
 			return err
+		}
+	}
+	return nil
+}
+
+// part is a stretch of a report that one index finds.
+type part struct {
+	resolved
+
+	after position
+}
+
+// parts returns the stretches of a report, in their order.
+func (s *Server) parts(ctx context.Context, filter InterceptionFilter, r resolved) ([]part, error) {
+	if r.endedSince == 0 || filter.Limit > 0 {
+		after, err := s.reportStart(ctx, filter, r)
+		return []part{{r, after}}, err
+	}
+	// There is no index of all ends, since it would cost time for every interception. One that is not long started at most
+	// longInterception before its end. The long ones from before that have an index of their own, so that a single one
+	// that began long ago does not make this read everything since.
+	first, since := r.endedSince-longInterception, int64(math.MinInt64)
+	if !filter.Since.IsZero() {
+		since = filter.Since.UnixMicro()
+	}
+	long := r
+	long.longBefore = first
+	return []part{{long, position{startedAt: since}}, {r, position{startedAt: max(first, since)}}}, nil
+}
+
+// reportPart calls yield with the interceptions of one part, at most limit unless that is zero. It returns false once
+// yield does.
+func (s *Server) reportPart(ctx context.Context, p part, limit int, yield func(*Interception, error) bool) (more bool, err error) {
+	left := math.MaxInt
+	if limit > 0 {
+		left = limit
+	}
+	for after := p.after; left > 0; {
+		size := min(left, pageSize)
+		page, last, err := s.page(ctx, p.resolved, after, size)
+		if err != nil {
+			return false, err
 		}
 		for _, interception := range page {
 			if !yield(interception, nil) {
-				return nil
+				return false, nil
 			}
 		}
 		if len(page) < size {
-			return nil
+			break
 		}
 		after = last
 		left -= len(page)
 	}
-	return nil
+	return true, nil
 }
 
 // position is a place in the order of interceptions: that of the interception with this start and this id.
@@ -90,6 +136,8 @@ type position struct {
 type resolved struct {
 	id, initiator *uuid.UUID // Nil: any.
 	endedSince    int64      // Zero: any.
+	longBefore    int64      // Only long ones that started before that time. Zero: any.
+	outline       bool
 }
 
 // resolve returns filter with the values of the tables' columns, and whether anything can match it.
@@ -114,6 +162,7 @@ func (s *Server) resolve(ctx context.Context, filter InterceptionFilter) (r reso
 	if !filter.EndedSince.IsZero() {
 		r.endedSince = filter.EndedSince.UnixMicro()
 	}
+	r.outline = filter.outline
 	return r, true, nil
 }
 
@@ -131,8 +180,6 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 		start.startedAt = filter.Since.UnixMicro()
 	}
 	if r.endedSince != 0 {
-		// There is no index of all ends, since it would cost time for every interception. An interception that is not
-		// long started at most longInterception before its end.
 		first := r.endedSince - longInterception
 		var long sql.NullInt64
 		err := s.db.Reader.QueryRowContext(ctx, selectFirstLong, r.endedSince).Scan(&long)
@@ -159,14 +206,17 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 
 // keyset returns a query that selects from the interceptions behind after that match r, and its arguments.
 func keyset(selection string, r resolved, after position) (query string, args []any) {
-	query = selection + ` FROM interceptions i WHERE (i.started_at, i.id) > (` + placeholder(&args, after.startedAt) + `, ` +
+	query = selection + ` FROM interceptions i WHERE (` + r.startColumn() + `, i.id) > (` + placeholder(&args, after.startedAt) + `, ` +
 		placeholder(&args, after.id[:]) + `)`
+	if r.longBefore != 0 {
+		query += ` AND i.ended_at > i.started_at + 600000000 AND ` + r.startColumn() + ` < ` + placeholder(&args, r.longBefore)
+	}
 	if r.initiator != nil {
 		// A row with an initiator has started. With the condition on started as well, SQLite would use the index by
 		// start instead of that by initiator.
 		query += ` AND i.initiator_id = ` + placeholder(&args, r.initiator[:])
 	} else {
-		query += ` AND i.started = 1`
+		query += ` AND ` + r.plus() + `i.started = 1`
 	}
 	if r.id != nil {
 		query += ` AND i.id = ` + placeholder(&args, r.id[:])
@@ -177,16 +227,29 @@ func keyset(selection string, r resolved, after position) (query string, args []
 	return query, args
 }
 
+// plus returns the sign that keeps SQLite from an index by start. It is there for long interceptions, which it should
+// find by the index of their ends and then sort.
+func (r resolved) plus() string {
+	if r.longBefore != 0 {
+		return "+"
+	}
+	return ""
+}
+
+func (r resolved) startColumn() string { return r.plus() + `i.started_at` }
+
 // placeholder adds value to args and returns the placeholder that stands for it.
 func placeholder(args *[]any, value any) string {
 	*args = append(*args, value)
 	return "$" + strconv.Itoa(len(*args))
 }
 
-const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provider, i.provider_name, i.model, i.client,
+const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provider, i.provider_name,
+	COALESCE(NULLIF(i.model, ''), i.answer_model), i.client,
 	i.client_session_id, i.user_agent, i.correlating_tool_call_id, i.credential_kind,
 	COALESCE(NULLIF(i.end_credential_hint, ''), i.credential_hint), i.metadata, i.request_bytes, i.request_sha256,
-	i.started_at, i.ended_at, i.error_type, i.error_message, i.response_bytes, i.response_sha256`
+	i.started_at, i.ended_at, i.error_type, i.error_message, i.response_bytes, i.response_sha256,
+	i.background_id`
 
 // page returns the next size interceptions behind after, or fewer at the end, and the position of the last. It reads
 // all of them in one transaction, so that each interception and its records fit together.
@@ -194,12 +257,15 @@ func (s *Server) page(
 	ctx context.Context, r resolved, after position, size int,
 ) (page []*Interception, last position, err error) {
 	query, args := keyset(selectInterceptions, r, after)
-	query += ` ORDER BY i.started_at, i.id LIMIT ` + placeholder(&args, size)
-	parents := make(map[uuid.UUID]*Interception, size)
+	query += ` ORDER BY ` + r.startColumn() + `, i.id LIMIT ` + placeholder(&args, size)
+	parents := make(map[uuid.UUID][]*Interception, size)
 	err = inTx(ctx, s.db.Reader, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
 		err := each(ctx, tx, query, args, func(rows *sql.Rows) error {
-			id, interception, err := scanInterception(rows)
-			page, parents[id] = append(page, interception), interception
+			id, interception, background, err := scanInterception(rows)
+			page, parents[id] = append(page, interception), append(parents[id], interception)
+			if background.Valid {
+				parents[background.UUID] = append(parents[background.UUID], interception)
+			}
 			last = position{interception.StartedAt.UnixMicro(), id}
 			return err
 		})
@@ -209,26 +275,27 @@ func (s *Server) page(
 		if err := loadInitiators(ctx, tx, page); err != nil {
 			return err
 		}
-		return loadChildren(ctx, tx, parents)
+		return loadChildren(ctx, tx, parents, r.outline)
 	})
 	return page, last, err
 }
 
-func scanInterception(rows *sql.Rows) (uuid.UUID, *Interception, error) {
-	i := &Interception{
+// scanInterception returns the interception of a row, with its id and that of the background response that it began.
+func scanInterception(rows *sql.Rows) (id uuid.UUID, i *Interception, background uuid.NullUUID, err error) {
+	i = &Interception{
 		Prompts: []Prompt{}, TokenUsages: []TokenUsage{}, ToolUsages: []ToolUsage{}, ModelThoughts: []ModelThought{},
 	}
-	var id, initiator uuid.UUID
+	var initiator uuid.UUID
 	var ended sql.NullInt64
 	var request, response []byte
-	err := rows.Scan(&id, &initiator, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model, &i.Client, &i.ClientSessionID,
+	err = rows.Scan(&id, &initiator, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model, &i.Client, &i.ClientSessionID,
 		&i.UserAgent, &i.CorrelatingToolCallID, &i.CredentialKind, &i.CredentialHint, (*[]byte)(&i.Metadata),
 		&i.RequestBytes, &request, (*instant)(&i.StartedAt), &ended, &i.ErrorType, &i.ErrorMessage, &i.ResponseBytes,
-		&response)
+		&response, &background)
 	i.ID, i.InitiatorID = id.String(), initiator.String()
 	i.EndedAt = timeOrNil(ended)
 	i.RequestSHA256, i.ResponseSHA256 = hexOrNil(request), hexOrNil(response)
-	return id, i, err
+	return id, i, background, err
 }
 
 // loadInitiators adds to the interceptions of a page the names of their initiators.

@@ -271,6 +271,9 @@ func TestNothingScansATable(t *testing.T) {
 		}
 		for i, query := range queries {
 			plan := c.plan(t, query)
+			if name == "ended" && i == 2 && !strings.Contains(plan, "interceptions_long") {
+				t.Errorf("the long ones: %s: %s", query.Text, plan)
+			}
 			if strings.Contains(plan, "SCAN") || strings.Contains(plan, "TEMP B-TREE") || i < 2 && !strings.Contains(plan, test.index) {
 				t.Errorf("%s: %s: %s", name, query.Text, plan)
 			}
@@ -304,6 +307,43 @@ func (c controlPlane) plan(t *testing.T, query aibridgedserver.Query) string {
 		t.Fatal(err)
 	}
 	return strings.Join(steps, "; ")
+}
+
+// One interception that began long ago and ended just now does not make a report read all that began since.
+func TestEndedSinceReadsNoMore(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	const day = 24 * 3600
+	old := newID()
+	c.mustStore(t, start(old, newID(), 0), end(old, 10*day))
+	parts, err := c.ReportStarts(t.Context(), aibridgedserver.InterceptionFilter{EndedSince: second(10 * day).AsTime()})
+	if want := second(10*day - 600).AsTime().UnixMicro(); err != nil || len(parts) != 2 || parts[1] != want {
+		t.Errorf("it begins at %v, %v, want the second part to begin at %d", parts, err, want)
+	}
+	if got := c.report(t, aibridgedserver.InterceptionFilter{EndedSince: second(10 * day).AsTime()}); len(got) != 1 || got[0].ID != old {
+		t.Errorf("got %v", got)
+	}
+}
+
+// A list loads no text that it does not show.
+func TestOutlines(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	id := newID()
+	long := strings.Repeat("x", 1<<20)
+	c.mustStore(t, start(id, newID(), 0), prompt(id, "Hello "+long, 1), tokens(id, 7, 2), tool(id, "grep", long, 3), thought(id, long, 4))
+	for i, err := range c.Outlines(t.Context(), aibridgedserver.InterceptionFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(i)
+		if err != nil || len(text) > 4<<10 {
+			t.Errorf("an outline of %d bytes, %v", len(text), err)
+		}
+		if !strings.HasPrefix(i.Prompts[0].Prompt, "Hello ") || i.TokenUsages[0].InputTokens != 7 || i.ToolUsages[0].Tool != "grep" {
+			t.Errorf("%s", text)
+		}
+	}
 }
 
 // A model's parallel tool calls have the same time: they are listed in the order in which they were recorded.

@@ -91,6 +91,9 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 			VALUES ($1, $2, $3, $4, $5)`, key.ID, userID, secretSHA256[:], created, expires)
 		return err
 	})
+	if err == nil {
+		err = s.db.intact()
+	}
 	return userID, err
 }
 
@@ -122,6 +125,9 @@ func (s *Server) RevokeToken(ctx context.Context, id string) error {
 	result, err := s.db.Writer.ExecContext(ctx,
 		`UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`, time.Now().UnixMicro(), id)
 	s.known.forgetAll()
+	if err == nil {
+		err = s.db.intact()
+	}
 	if err != nil {
 		return fmt.Errorf("revoke token %q: %w", id, err)
 	}

@@ -110,7 +110,7 @@ func (w *writer) split(ctx context.Context, records []*record) (duplicates int) 
 // transact stores records in one transaction, and returns how many had been stored before.
 func (w *writer) transact(ctx context.Context, records []*record) (duplicates int, err error) {
 	b := newBatch(records)
-	err = inTurn(ctx, w.db.Writer, func(ctx context.Context, tx *sql.Tx) error {
+	err = inTurn(ctx, w.db, func(ctx context.Context, tx *sql.Tx) error {
 		duplicates, err = b.store(func(into insertion, values []any) (int64, error) {
 			return w.insert(ctx, tx, into, values)
 		})

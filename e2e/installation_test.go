@@ -66,7 +66,7 @@ func install() (_ *installation, err error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, upstream, i.tapped.URL), 0o600); err != nil {
 		return nil, err
 	}
-	serve := exec.Command(i.binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config,
+	serve := exec.Command(i.binary(), "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config,
 		"--keep-exchanges", i.exchanges())
 	serve.Env = append(os.Environ(), "PROVIDER_KEY="+providerKey)
 	i.gateway, i.url, err = start("/readyz", serve)

@@ -254,8 +254,11 @@ type RecordInterceptionEndedRequest struct {
 	// Of the upstream's answer: all rounds in their order, including what is withheld from the client.
 	ResponseBytes  int64  `protobuf:"varint,101,opt,name=response_bytes,json=responseBytes,proto3" json:"response_bytes,omitempty"`
 	ResponseSha256 []byte `protobuf:"bytes,102,opt,name=response_sha256,json=responseSha256,proto3" json:"response_sha256,omitempty"` // Empty: not computed, or no answer.
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	Model          string `protobuf:"bytes,103,opt,name=model,proto3" json:"model,omitempty"`                                         // The model that answered, if the request named none.
+	// UUID of the background response that the interception began. Records with the same one belong to this interception.
+	BackgroundId  *string `protobuf:"bytes,104,opt,name=background_id,json=backgroundId,proto3,oneof" json:"background_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecordInterceptionEndedRequest) Reset() {
@@ -344,6 +347,20 @@ func (x *RecordInterceptionEndedRequest) GetResponseSha256() []byte {
 	return nil
 }
 
+func (x *RecordInterceptionEndedRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *RecordInterceptionEndedRequest) GetBackgroundId() string {
+	if x != nil && x.BackgroundId != nil {
+		return *x.BackgroundId
+	}
+	return ""
+}
+
 type RecordInterceptionEndedResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -391,8 +408,11 @@ type RecordTokenUsageRequest struct {
 	CacheReadInputTokens  int64                  `protobuf:"varint,7,opt,name=cache_read_input_tokens,json=cacheReadInputTokens,proto3" json:"cache_read_input_tokens,omitempty"`
 	CacheWriteInputTokens int64                  `protobuf:"varint,8,opt,name=cache_write_input_tokens,json=cacheWriteInputTokens,proto3" json:"cache_write_input_tokens,omitempty"`
 	RecordId              string                 `protobuf:"bytes,100,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"` // UUID.
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// UUID of a background response. The record belongs to the interception whose end has the same one, even if
+	// interception_id is another: who reads the final state of a response may not know which interception began it.
+	BackgroundId  *string `protobuf:"bytes,101,opt,name=background_id,json=backgroundId,proto3,oneof" json:"background_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecordTokenUsageRequest) Reset() {
@@ -484,6 +504,13 @@ func (x *RecordTokenUsageRequest) GetCacheWriteInputTokens() int64 {
 func (x *RecordTokenUsageRequest) GetRecordId() string {
 	if x != nil {
 		return x.RecordId
+	}
+	return ""
+}
+
+func (x *RecordTokenUsageRequest) GetBackgroundId() string {
+	if x != nil && x.BackgroundId != nil {
+		return *x.BackgroundId
 	}
 	return ""
 }
@@ -658,8 +685,11 @@ type RecordToolUsageRequest struct {
 	ToolCallId      string                 `protobuf:"bytes,10,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
 	ItemId          string                 `protobuf:"bytes,11,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	RecordId        string                 `protobuf:"bytes,100,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"` // UUID.
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// UUID of a background response. The record belongs to the interception whose end has the same one, even if
+	// interception_id is another: who reads the final state of a response may not know which interception began it.
+	BackgroundId  *string `protobuf:"bytes,101,opt,name=background_id,json=backgroundId,proto3,oneof" json:"background_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecordToolUsageRequest) Reset() {
@@ -776,6 +806,13 @@ func (x *RecordToolUsageRequest) GetRecordId() string {
 	return ""
 }
 
+func (x *RecordToolUsageRequest) GetBackgroundId() string {
+	if x != nil && x.BackgroundId != nil {
+		return *x.BackgroundId
+	}
+	return ""
+}
+
 type RecordToolUsageResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -819,8 +856,11 @@ type RecordModelThoughtRequest struct {
 	Metadata       map[string]*anypb.Any  `protobuf:"bytes,3,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	CreatedAt      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	RecordId       string                 `protobuf:"bytes,100,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"` // UUID.
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// UUID of a background response. The record belongs to the interception whose end has the same one, even if
+	// interception_id is another: who reads the final state of a response may not know which interception began it.
+	BackgroundId  *string `protobuf:"bytes,101,opt,name=background_id,json=backgroundId,proto3,oneof" json:"background_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecordModelThoughtRequest) Reset() {
@@ -884,6 +924,13 @@ func (x *RecordModelThoughtRequest) GetCreatedAt() *timestamppb.Timestamp {
 func (x *RecordModelThoughtRequest) GetRecordId() string {
 	if x != nil {
 		return x.RecordId
+	}
+	return ""
+}
+
+func (x *RecordModelThoughtRequest) GetBackgroundId() string {
+	if x != nil && x.BackgroundId != nil {
+		return *x.BackgroundId
 	}
 	return ""
 }
@@ -1646,7 +1693,7 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x12_client_session_idB\x1c\n" +
 	"\x1a_agent_firewall_session_idB!\n" +
 	"\x1f_agent_firewall_sequence_number\"\x1c\n" +
-	"\x1aRecordInterceptionResponse\"\xec\x02\n" +
+	"\x1aRecordInterceptionResponse\"\xbe\x03\n" +
 	"\x1eRecordInterceptionEndedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12'\n" +
@@ -1656,10 +1703,13 @@ const file_aibridged_proto_rawDesc = "" +
 	"\rerror_message\x18\x05 \x01(\tH\x01R\ferrorMessage\x88\x01\x01\x12\x1b\n" +
 	"\trecord_id\x18d \x01(\tR\brecordId\x12%\n" +
 	"\x0eresponse_bytes\x18e \x01(\x03R\rresponseBytes\x12'\n" +
-	"\x0fresponse_sha256\x18f \x01(\fR\x0eresponseSha256B\r\n" +
+	"\x0fresponse_sha256\x18f \x01(\fR\x0eresponseSha256\x12\x14\n" +
+	"\x05model\x18g \x01(\tR\x05model\x12(\n" +
+	"\rbackground_id\x18h \x01(\tH\x02R\fbackgroundId\x88\x01\x01B\r\n" +
 	"\v_error_typeB\x10\n" +
-	"\x0e_error_message\"!\n" +
-	"\x1fRecordInterceptionEndedResponse\"\x86\x04\n" +
+	"\x0e_error_messageB\x10\n" +
+	"\x0e_background_id\"!\n" +
+	"\x1fRecordInterceptionEndedResponse\"\xc2\x04\n" +
 	"\x17RecordTokenUsageRequest\x12'\n" +
 	"\x0finterception_id\x18\x01 \x01(\tR\x0einterceptionId\x12\x15\n" +
 	"\x06msg_id\x18\x02 \x01(\tR\x05msgId\x12!\n" +
@@ -1670,10 +1720,12 @@ const file_aibridged_proto_rawDesc = "" +
 	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x125\n" +
 	"\x17cache_read_input_tokens\x18\a \x01(\x03R\x14cacheReadInputTokens\x127\n" +
 	"\x18cache_write_input_tokens\x18\b \x01(\x03R\x15cacheWriteInputTokens\x12\x1b\n" +
-	"\trecord_id\x18d \x01(\tR\brecordId\x1aQ\n" +
+	"\trecord_id\x18d \x01(\tR\brecordId\x12(\n" +
+	"\rbackground_id\x18e \x01(\tH\x00R\fbackgroundId\x88\x01\x01\x1aQ\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
-	"\x05value\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05value:\x028\x01\"\x1a\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05value:\x028\x01B\x10\n" +
+	"\x0e_background_id\"\x1a\n" +
 	"\x18RecordTokenUsageResponse\"\xe8\x02\n" +
 	"\x18RecordPromptUsageRequest\x12'\n" +
 	"\x0finterception_id\x18\x01 \x01(\tR\x0einterceptionId\x12\x15\n" +
@@ -1686,7 +1738,7 @@ const file_aibridged_proto_rawDesc = "" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
 	"\x05value\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05value:\x028\x01\"\x1b\n" +
-	"\x19RecordPromptUsageResponse\"\xc5\x04\n" +
+	"\x19RecordPromptUsageResponse\"\x81\x05\n" +
 	"\x16RecordToolUsageRequest\x12'\n" +
 	"\x0finterception_id\x18\x01 \x01(\tR\x0einterceptionId\x12\x15\n" +
 	"\x06msg_id\x18\x02 \x01(\tR\x05msgId\x12\"\n" +
@@ -1703,23 +1755,27 @@ const file_aibridged_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"toolCallId\x12\x17\n" +
 	"\aitem_id\x18\v \x01(\tR\x06itemId\x12\x1b\n" +
-	"\trecord_id\x18d \x01(\tR\brecordId\x1aQ\n" +
+	"\trecord_id\x18d \x01(\tR\brecordId\x12(\n" +
+	"\rbackground_id\x18e \x01(\tH\x02R\fbackgroundId\x88\x01\x01\x1aQ\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
 	"\x05value\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05value:\x028\x01B\r\n" +
 	"\v_server_urlB\x13\n" +
-	"\x11_invocation_error\"\x19\n" +
-	"\x17RecordToolUsageResponse\"\xd5\x02\n" +
+	"\x11_invocation_errorB\x10\n" +
+	"\x0e_background_id\"\x19\n" +
+	"\x17RecordToolUsageResponse\"\x91\x03\n" +
 	"\x19RecordModelThoughtRequest\x12'\n" +
 	"\x0finterception_id\x18\x01 \x01(\tR\x0einterceptionId\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12J\n" +
 	"\bmetadata\x18\x03 \x03(\v2..proto.RecordModelThoughtRequest.MetadataEntryR\bmetadata\x129\n" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1b\n" +
-	"\trecord_id\x18d \x01(\tR\brecordId\x1aQ\n" +
+	"\trecord_id\x18d \x01(\tR\brecordId\x12(\n" +
+	"\rbackground_id\x18e \x01(\tH\x00R\fbackgroundId\x88\x01\x01\x1aQ\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
-	"\x05value\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05value:\x028\x01\"\x1c\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05value:\x028\x01B\x10\n" +
+	"\x0e_background_id\"\x1c\n" +
 	"\x1aRecordModelThoughtResponse\"=\n" +
 	"\x12RecordBatchRequest\x12'\n" +
 	"\arecords\x18\x01 \x03(\v2\r.proto.RecordR\arecords\"\xc4\x03\n" +
@@ -1897,7 +1953,9 @@ func file_aibridged_proto_init() {
 	}
 	file_aibridged_proto_msgTypes[0].OneofWrappers = []any{}
 	file_aibridged_proto_msgTypes[2].OneofWrappers = []any{}
+	file_aibridged_proto_msgTypes[4].OneofWrappers = []any{}
 	file_aibridged_proto_msgTypes[8].OneofWrappers = []any{}
+	file_aibridged_proto_msgTypes[10].OneofWrappers = []any{}
 	file_aibridged_proto_msgTypes[13].OneofWrappers = []any{
 		(*Record_Interception)(nil),
 		(*Record_InterceptionEnded)(nil),

@@ -110,6 +110,9 @@ func openVersion2(t *testing.T, path string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := makeFile(path); err != nil {
+		t.Fatal(err)
+	}
 	db, err := connect(path, 1, url.Values{"_journal_mode": {"WAL"}})
 	if err != nil {
 		t.Fatal(err)

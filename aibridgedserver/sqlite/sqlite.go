@@ -101,7 +101,13 @@ func openFile(ctx context.Context, path string, refuse func(version int64) error
 	if err != nil {
 		return db, errors.Join(err, reader.Close(), writer.Close())
 	}
-	return aibridgedserver.Database{Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker}}, nil
+	health, err := newHealth(path)
+	if err != nil {
+		return db, errors.Join(err, looker.Close(), reader.Close(), writer.Close())
+	}
+	return aibridgedserver.Database{
+		Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker}, Health: health,
+	}, nil
 }
 
 // settle syncs the engine's log. A process that was killed between the write and the sync of a transaction leaves that
@@ -135,10 +141,14 @@ func settle(ctx context.Context, writer *sql.DB) error {
 	}
 }
 
-// connect returns a pool of at most size connections. Idle ones stay open.
+// connect returns a pool of at most size connections to a file that exists. Idle ones stay open. None of them makes the
+// file: a pool opens connections when it needs them, and the file may have been deleted by then.
 func connect(path string, size int, options url.Values) (*sql.DB, error) {
-	options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	if !options.Has("_busy_timeout") {
+		options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	}
 	options.Set("_dqs", "false")
+	options.Set("mode", "rw")
 	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
 	connector, err := sqlite.NewConnector(name.String())
 	if err != nil {
@@ -165,7 +175,7 @@ func explain(err error) error {
 	case sqlitelib.SQLITE_READONLY, sqlitelib.SQLITE_CANTOPEN:
 		return fmt.Errorf("%w; let this user write to the file and its directory, or choose another path", err)
 	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:
-		return fmt.Errorf("%w; another process has been writing to it for %v, try again when it is done", err, busyTimeout)
+		return fmt.Errorf("%w; another process has held it locked for %v: stop it, or wait until it is done, and start again", err, busyTimeout)
 	default:
 		return err
 	}

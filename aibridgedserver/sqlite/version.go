@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/pressly/goose/v3"
 )
@@ -52,7 +53,7 @@ func versionOf(ctx context.Context, file string) (version int64, err error) {
 	if _, err := os.Stat(file); err != nil {
 		return 0, nil // It is made next, or that says what is wrong with it.
 	}
-	db, err := connect(file, 1, url.Values{"_query_only": {"on"}, "mode": {"rw"}})
+	db, err := connect(file, 1, url.Values{"_query_only": {"on"}})
 	if err != nil {
 		return 0, err
 	}
@@ -66,4 +67,22 @@ func versionOf(ctx context.Context, file string) (version int64, err error) {
 		return 0, fmt.Errorf("read the version of its tables: %w", explain(err))
 	}
 	return version, nil
+}
+
+// IsEmpty reports whether there is no file at path, or none with the tables of this package. It changes nothing.
+func IsEmpty(ctx context.Context, path string) (bool, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return false, fmt.Errorf("look at database: %w", err)
+	}
+	// The engine would remove the log of a file that is empty.
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return true, nil
+	}
+	version, err := versionOf(ctx, path)
+	if err != nil {
+		return false, fmt.Errorf("open database %q: %w", path, err)
+	}
+	return version == 0, nil
 }

@@ -18,9 +18,13 @@ import (
 
 // config is the content of the configuration file. Without a file, the providers come from the environment.
 type config struct {
-	Listen    string           `yaml:"listen"`
-	Providers []providerConfig `yaml:"providers"`
-	Limits    limitsConfig     `yaml:"limits"`
+	Listen         string           `yaml:"listen"`
+	AdminListen    string           `yaml:"admin_listen"`
+	AdminHosts     []string         `yaml:"admin_hosts"`
+	MaxConnections int              `yaml:"max_connections"`
+	CORSOrigins    []string         `yaml:"cors_origins"`
+	Providers      []providerConfig `yaml:"providers"`
+	Limits         limitsConfig     `yaml:"limits"`
 	// MCPServers is a field only so that the error for it can say why it is refused.
 	MCPServers []any `yaml:"mcp_servers"`
 }
@@ -31,6 +35,8 @@ type providerConfig struct {
 	BaseURL  string   `yaml:"base_url"`
 	Keys     []string `yaml:"keys"`
 	Disabled bool     `yaml:"disabled"`
+	// Passthrough are entries of [aibridge.ProviderOptions.Passthrough].
+	Passthrough []string `yaml:"passthrough"`
 
 	// literalKey is the key of demo, which belongs to no account. No file can set it.
 	literalKey string
@@ -99,6 +105,9 @@ func loadConfig(file string) (config, error) {
 	if err := c.Limits.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: limits.%w", file, err)
 	}
+	if c.MaxConnections < 0 {
+		return config{}, fmt.Errorf("config %s: max_connections is %d: it must not be negative", file, c.MaxConnections)
+	}
 	if len(c.MCPServers) > 0 {
 		return config{}, fmt.Errorf("config %s: mcp_servers: MCP tools cannot be configured yet; remove them", file)
 	}
@@ -129,7 +138,7 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 	if err != nil {
 		return aibridge.Provider{}, fmt.Errorf("provider %q: keys: %w", p.Name, err)
 	}
-	shared.BaseURL, shared.Key, shared.Disabled = p.BaseURL, key, p.Disabled
+	shared.BaseURL, shared.Key, shared.Disabled, shared.Passthrough = p.BaseURL, key, p.Disabled, p.Passthrough
 	return constructor(p.Name, shared)
 }
 

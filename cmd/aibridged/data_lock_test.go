@@ -83,7 +83,7 @@ func checkRefused(t *testing.T, s settings, want string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // A gateway that is not refused would run on.
 	defer cancel()
-	_, _, err := run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", s.dataDir}, args...)...)
+	_, _, err := run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", s.dataDir}, args...)...)
 	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("serve %q: %v, want %q", args, err, want)
 	}
@@ -101,7 +101,7 @@ func TestServeBesideOlder(t *testing.T) {
 	}
 	stop()
 	ctx, cancel := context.WithCancel(t.Context())
-	gateway := lineOf(t, ctx, `listens on (http://\S+)`, "serve", "--listen", "127.0.0.1:0", "--data-dir", s.dataDir)
+	gateway := lineOf(t, ctx, `listens on (http://\S+)`, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", s.dataDir)
 	cancel()
 	if err := <-gateway.ended; err != nil {
 		t.Errorf("serve once the other has stopped: %v", err)
@@ -111,8 +111,8 @@ func TestServeBesideOlder(t *testing.T) {
 // TestSecondGatewayChangesNothing starts a second gateway, without providers, on the directory of each kind of gateway:
 // it is refused, and the database still names the providers of the first.
 func TestSecondGatewayChangesNothing(t *testing.T) {
-	for _, durability := range []string{"sync", "memory"} {
-		for _, second := range []string{"sync", "memory"} {
+	for _, durability := range []string{"sync", "kernel", "memory"} {
+		for _, second := range []string{"sync", "kernel", "memory"} {
 			t.Run(durability+" "+second, func(t *testing.T) {
 				s := serveHere(t, "--durability", durability)
 				checkRefused(t, settings{dataDir: s.data}, "in use by process", "--durability", second)

@@ -105,7 +105,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		return errors.Join(err, g.close(ctx))
 	}
 	base := "http://" + gatewayListener.Addr().String()
-	running.Go(func() { _ = g.serve(ctx, gatewayListener) })
+	running.Go(func() { _ = g.serve(ctx, gatewayListener, nil) })
 	fmt.Fprintf(out, "A scripted upstream on http://%s, a gateway before it on %s.\n", llmListener.Addr(), base)
 
 	if err := converse(ctx, out, base, token); err != nil {

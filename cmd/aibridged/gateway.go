@@ -25,9 +25,12 @@ import (
 type gateway struct {
 	lock      *aibridged.RecordsLock // Nil where the system has no locks.
 	control   *store
+	watch     *databaseWatch
 	retention *retention // Nil where records are kept for ever.
+	ready     *readiness
 	server    *aibridged.Server
 	http      *http.Server
+	admin     *http.Server
 	observers *observers
 	served    []providerState
 
@@ -71,15 +74,21 @@ type gatewayOptions struct {
 	observers   observerOptions
 	records     aibridged.RecordOptions // Without a directory: in the data directory.
 	keepRecords time.Duration           // Zero: for ever.
+	newDatabase bool                    // Make a database also where an earlier gateway had one.
 	memory      int64                   // In bytes; zero: see [aibridge.NewMemory].
-	digests     bool                    // Record digests of bodies. They are also recorded if exchanges are kept.
-	logger      slog.Logger
-	metrics     []prometheus.Collector // Further metrics, registered under the program's prefix.
+	adminListen string                  // Where admin will listen: its host is a name of its own.
+	adminHosts  []string                // Further names of admin.
+	// maxConnections is the limit of connections to the API. Zero: what the descriptors of the process allow.
+	maxConnections int
+	digests        bool // Record digests of bodies. They are also recorded if exchanges are kept.
+	logger         slog.Logger
+	metrics        []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
 
 // newGateway makes a gateway. It does not listen; serve does.
 func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
 	g, logger := &gateway{}, options.logger
+	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close(ctx))
@@ -90,13 +99,30 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			return nil, err
 		}
 	}
+	browsers, err := newBrowsers(c.CORSOrigins)
+	if err != nil {
+		return nil, err
+	}
+	names, err := adminNames(options.adminListen, options.adminHosts)
+	if err != nil {
+		return nil, err
+	}
+	if options.maxConnections == 0 {
+		options.maxConnections = defaultConnections(descriptors())
+	}
 	// The lock comes first: a gateway that may not run must leave the database as it is.
 	if g.lock, err = lockData(s); err != nil {
 		return nil, err
 	}
+	if !options.newDatabase {
+		if err := checkDatabase(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
 		return nil, err
 	}
+	g.watch = watchDatabase(g.control.db.Health, s.database(), logger.Named("control"))
 	if options.keepRecords > 0 {
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
@@ -147,7 +173,11 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
-	g.http = newHTTPServer(g.handler(registry), logger.Named("http"))
+	connections := newConnections(options.maxConnections, logger.Named("http"))
+	own.MustRegister(connections.metrics()...)
+	g.http = newHTTPServer(browsers.handler(g.handler()), connections, logger.Named("http"))
+	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health))
+	g.admin = newHTTPServer(operators, newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))
 	return g, nil
 }
 
@@ -180,42 +210,36 @@ func stateOf(provider aibridge.Provider) providerState {
 	return providerState{provider.Name(), provider.Type(), state}
 }
 
-// newHTTPServer returns a server with limits against clients that hold connections without using them. It does not
-// limit how long an answer takes: the gateway limits each write.
-func newHTTPServer(handler http.Handler, logger slog.Logger) *http.Server {
-	protocols := &http.Protocols{}
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
-		// A web page of another site must not be able to use a gateway on this machine through the browser.
-		Handler:           http.NewCrossOriginProtection().Handler(handler),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    256 << 10,
-		Protocols:         protocols,
-		ErrorLog:          slog.Stdlib(context.Background(), logger, slog.LevelDebug),
-	}
-}
-
-// handler does not use [http.ServeMux], since that redirects paths that the gateway must refuse.
-func (g *gateway) handler(registry *prometheus.Registry) http.Handler {
-	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+// handler serves the API. It does not use [http.ServeMux], since that redirects paths that the gateway must refuse.
+func (g *gateway) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/healthz":
-			writeHealth(w, http.StatusOK, "ok")
-		case "/readyz":
-			if !g.draining.Load() && g.control.db.Reader.PingContext(r.Context()) == nil {
-				writeHealth(w, http.StatusOK, "ready")
-			} else {
-				writeHealth(w, http.StatusServiceUnavailable, "not ready")
-			}
-		case "/metrics":
-			metrics.ServeHTTP(w, r)
+		case "/healthz", "/readyz":
+			g.health(w, r)
 		default:
 			g.server.ServeHTTP(w, r)
 		}
 	})
+}
+
+// health says whether the process runs (/healthz), and whether it can serve (/readyz).
+func (g *gateway) health(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/healthz" {
+		writeHealth(w, http.StatusOK, "ok")
+		return
+	}
+	g.ready.ServeHTTP(w, r)
+}
+
+// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
+func (g *gateway) notReady(ctx context.Context) error {
+	if g.draining.Load() {
+		return errors.New("it is shutting down")
+	}
+	if err := g.control.db.Health.Writable(ctx); err != nil {
+		return err
+	}
+	return g.server.Ready()
 }
 
 func writeHealth(w http.ResponseWriter, status int, text string) {
@@ -227,26 +251,35 @@ func writeHealth(w http.ResponseWriter, status int, text string) {
 // drain is how long requests may still run after the gateway is told to stop.
 const drain = 30 * time.Second
 
-// serve serves until ctx ends. It then gives running requests time to end, at most drain, and closes the gateway.
-func (g *gateway) serve(ctx context.Context, listener net.Listener) error {
-	failed := make(chan error, 1)
-	go func() { failed <- g.http.Serve(listener) }()
+// serve serves until ctx ends: the API on one listener, and operators on the other, which may be nil. It then gives
+// running requests time to end, at most drain, and closes the gateway.
+func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error {
+	failed, running := make(chan error, 2), 1
+	go func() { failed <- g.http.Serve(api) }()
+	if operators != nil {
+		running++
+		go func() { failed <- g.admin.Serve(operators) }()
+	}
+	var errs []error
 	select {
 	case err := <-failed:
-		return errors.Join(err, g.close(ctx))
+		errs, running = append(errs, err), running-1
 	case <-ctx.Done():
 	}
 	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	err := g.close(drainCtx)
-	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
+	errs = append(errs, g.close(drainCtx))
+	for range running {
+		if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // close refuses new requests, waits for running ones and then for their records, closes the database, and lets other
-// gateways use the data directory. Ctx bounds the waiting.
+// gateways use the data directory. Ctx bounds the waiting, also where a call to the disk hangs: close then fails a moment
+// after ctx has ended, and the end of the process does the rest.
 func (g *gateway) close(ctx context.Context) error {
 	g.draining.Store(true)
 	var errs []error
@@ -256,12 +289,43 @@ func (g *gateway) close(ctx context.Context) error {
 	if g.http != nil {
 		errs = append(errs, g.http.Shutdown(ctx))
 	}
+	if g.admin != nil { // Not before: operators watch the end, too. A profile that runs is not waited for.
+		errs = append(errs, g.admin.Close())
+	}
+	released := make(chan error, 1)
+	go func() { released <- g.release() }()
+	select {
+	case err := <-released:
+		return errors.Join(append(errs, err)...)
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(stuckGrace)
+	defer timer.Stop()
+	select {
+	case err := <-released:
+		errs = append(errs, err)
+	case <-timer.C:
+		errs = append(errs, errors.New("the database cannot be closed: the disk does not answer"))
+	}
+	return errors.Join(errs...)
+}
+
+// stuckGrace is how much longer than its context close waits for the disk.
+const stuckGrace = 2 * time.Second
+
+// release closes what writes to the disk.
+func (g *gateway) release() error {
 	if g.observers != nil {
 		g.observers.close()
 	}
 	if g.retention != nil {
 		g.retention.close()
 	}
+	if g.watch != nil {
+		g.watch.close()
+	}
+	g.ready.wait()
+	var errs []error
 	if g.control != nil {
 		errs = append(errs, g.control.Close())
 	}

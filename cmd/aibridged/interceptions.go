@@ -34,12 +34,11 @@ func newInterceptionsCommand(s *settings) *cobra.Command {
 			if since > 0 {
 				filter.Since = time.Now().Add(-since)
 			}
-			write := writeTable
-			if asJSON {
-				write = writeJSON
-			}
 			return withStore(cmd.Context(), *s, func(store *store) error {
-				return write(cmd.OutOrStdout(), store.Interceptions(cmd.Context(), filter))
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), store.Interceptions(cmd.Context(), filter))
+				}
+				return writeTable(cmd.OutOrStdout(), store.Outlines(cmd.Context(), filter))
 			})
 		},
 	}

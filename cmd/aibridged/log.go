@@ -78,7 +78,7 @@ func dropNotice(form func(io.Writer) slog.Sink, dropped uint64) []byte {
 	var line bytes.Buffer
 	form(&line).LogEntry(context.Background(), slog.SinkEntry{
 		Time: time.Now().UTC(), Level: slog.LevelWarn,
-		Message: "log lines were dropped: they came faster than they could be written",
+		Message: "log lines were dropped: they could not be written in time",
 		Fields:  slog.M(slog.F("lines", dropped)),
 	})
 	return line.Bytes()
@@ -102,7 +102,7 @@ func (l *programLog) logger(level slog.Level) slog.Logger { return slog.Make(l).
 // metric counts the lines that are missing from the log.
 func (l *programLog) metric() prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "log_lines_dropped_total", Help: "Log lines that were dropped because they came faster than they could be written.",
+		Name: "log_lines_dropped_total", Help: "Log lines that were dropped because they could not be written, or not in time.",
 	}, func() float64 { return float64(l.lines.droppedTotal()) })
 }
 

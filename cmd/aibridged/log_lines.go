@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -9,10 +10,11 @@ import (
 
 // lineBuffer buffers lines for a file, a pipe or a terminal, each of which can hang or fail for any time. Its Write
 // never waits and never fails. One goroutine writes the lines out, several at a time. Lines that do not fit into the
-// buffer are dropped and counted, and a line says so once writing works again.
+// buffer, and lines that cannot be written for [lineKept], are dropped and counted, and a line says so once writing works
+// again.
 //
-// It writes whole lines, in the order in which they came: after a write that failed half-way it first writes the rest,
-// however long that takes.
+// It writes whole lines, in the order in which they came: after a write that failed half-way it first writes the rest of
+// that line, however long that takes.
 type lineBuffer struct {
 	out     io.Writer
 	options lineBufferOptions
@@ -45,6 +47,8 @@ const (
 	lineGather = 20 * time.Millisecond
 	// lineRetry is the time between attempts to write after a failure.
 	lineRetry = 100 * time.Millisecond
+	// lineKept is how long lines are kept whose writing fails. A disk that is full may have room again by then.
+	lineKept = 2 * time.Second
 	// linePatience is how long close waits until the last lines are written.
 	linePatience = time.Second
 )
@@ -120,11 +124,11 @@ func (b *lineBuffer) close() {
 // writeOut is the goroutine that writes.
 func (b *lineBuffer) writeOut() {
 	defer close(b.done)
-	var batch []byte
+	var lines batch
 	for {
 		isClosing := b.await()
-		batch = b.take(batch)
-		if !b.write(batch) || isClosing {
+		lines = b.take(lines.text)
+		if !b.write(lines) || isClosing {
 			return
 		}
 	}
@@ -147,25 +151,55 @@ func (b *lineBuffer) await() (isClosing bool) {
 	return false
 }
 
+// batch is lines that are written together.
+type batch struct {
+	text     []byte
+	reported uint64 // How many dropped lines its last line reports. Zero: it has no such line.
+}
+
 // take returns the waiting lines. The next lines are buffered in spare.
-func (b *lineBuffer) take(spare []byte) []byte {
+func (b *lineBuffer) take(spare []byte) batch {
 	b.mu.Lock()
-	batch, dropped := b.pending, b.dropped
+	taken, dropped := batch{text: b.pending}, b.dropped
 	b.pending, b.dropped = spare[:0], 0
 	b.mu.Unlock()
 	if dropped > 0 && b.options.notice != nil {
-		batch = append(batch, b.options.notice(dropped)...) // The dropped lines came after those that waited.
+		taken.text, taken.reported = append(taken.text, b.options.notice(dropped)...), dropped // The dropped lines came after those that waited.
 	}
-	return batch
+	return taken
 }
 
-// write writes lines, and repeats that until it succeeds. It reports false if close gave up first.
-func (b *lineBuffer) write(lines []byte) bool {
-	for len(lines) > 0 {
-		n, err := b.out.Write(lines)
-		lines = lines[n:]
+// write writes lines, and repeats that until it succeeds, or until it has failed for lineKept: then it drops what is
+// left, but for the rest of a line that was begun. It reports false if close gave up first.
+func (b *lineBuffer) write(lines batch) bool {
+	var (
+		rest    = lines.text
+		isTorn  bool // A line was begun and not finished.
+		failing time.Time
+	)
+	for len(rest) > 0 {
+		n, err := b.out.Write(rest)
+		if n > 0 {
+			isTorn, failing = rest[n-1] != '\n', time.Time{}
+			rest = rest[n:]
+		}
 		if err == nil {
 			continue
+		}
+		if failing.IsZero() {
+			failing = time.Now()
+		}
+		if time.Since(failing) >= lineKept {
+			kept := 0
+			if isTorn {
+				kept = bytes.IndexByte(rest, '\n') + 1
+			}
+			b.drop(rest[kept:], lines.reported)
+			rest, lines.reported = rest[:kept], 0
+			if kept == 0 {
+				return true
+			}
+			b.dropWaiting()
 		}
 		select {
 		case <-time.After(lineRetry):
@@ -174,4 +208,29 @@ func (b *lineBuffer) write(lines []byte) bool {
 		}
 	}
 	return true
+}
+
+// drop counts lines that could not be written. If the last of them reports others, those are reported again.
+func (b *lineBuffer) drop(lines []byte, reported uint64) {
+	n := uint64(bytes.Count(lines, []byte{'\n'}))
+	if n == 0 {
+		return
+	}
+	if reported > 0 {
+		n-- // The report is no line of the log.
+	}
+	b.mu.Lock()
+	b.dropped += n + reported
+	b.mu.Unlock()
+	b.total.Add(n)
+}
+
+// dropWaiting drops the lines that wait.
+func (b *lineBuffer) dropWaiting() {
+	b.mu.Lock()
+	n := uint64(bytes.Count(b.pending, []byte{'\n'}))
+	b.pending = b.pending[:0]
+	b.dropped += n
+	b.mu.Unlock()
+	b.total.Add(n)
 }

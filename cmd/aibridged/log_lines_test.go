@@ -161,6 +161,63 @@ func TestFault116LinesStayWhole(t *testing.T) {
 	})
 }
 
+// TestFault116RefusedLinesAreCounted has a sink that refuses everything, as a full disk does: lines count as dropped
+// after two seconds, one line says so once the sink works again, and its own loss is not forgotten either.
+func TestFault116RefusedLinesAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{failing: true}
+		b := newLineBuffer(s, lineBufferOptions{notice: noticeOf})
+		put(t, b, "one\n")
+		put(t, b, "two\n")
+		time.Sleep(lineKept - 100*time.Millisecond)
+		if got := b.droppedTotal(); got != 0 {
+			t.Errorf("%d dropped at once", got)
+		}
+		time.Sleep(time.Second)
+		if got := b.droppedTotal(); got != 2 {
+			t.Errorf("%d dropped, want 2", got)
+		}
+		put(t, b, "three\n")
+		time.Sleep(lineKept + time.Second)
+		if got := b.droppedTotal(); got != 3 {
+			t.Errorf("%d dropped, want 3", got)
+		}
+		s.set(func(s *sink) { s.failing = false })
+		put(t, b, "four\n")
+		b.close()
+		if got, want := s.text(), "four\n3 dropped\n"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// TestFault116TornLineIsFinished has a sink that takes half a line and refuses the rest for a minute: the line is
+// finished, those behind it are dropped and counted.
+func TestFault116TornLineIsFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{most: 3}
+		b := newLineBuffer(s, lineBufferOptions{notice: noticeOf})
+		put(t, b, "first line\n")
+		put(t, b, "second line\n")
+		time.Sleep(50 * time.Millisecond)
+		s.set(func(s *sink) { s.failing = true })
+		for range 30 {
+			put(t, b, "another line\n")
+			time.Sleep(2 * time.Second)
+		}
+		if got := b.droppedTotal(); got < 30 {
+			t.Errorf("%d dropped", got)
+		}
+		s.set(func(s *sink) { s.failing, s.most = false, 0 })
+		time.Sleep(time.Second)
+		put(t, b, "last\n")
+		b.close()
+		if got, want := s.text(), fmt.Sprintf("first line\n%d dropped\nlast\n", b.droppedTotal()); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
 // TestFault116CloseIsBounded closes a buffer whose sink hangs, and one whose sink fails.
 func TestFault116CloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

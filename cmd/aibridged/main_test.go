@@ -75,9 +75,18 @@ func TestFault118(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		"busy port":          {"", []string{"serve", "--listen", busy.Addr().String()}, `^address \S+ is in use: .*--listen$`},
+		"busy port":          {"", []string{"serve", "--admin-listen", "off", "--listen", busy.Addr().String()}, `^address \S+ is in use: .*--listen$`},
+		"busy admin port":    {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", busy.Addr().String()}, `^admin address \S+ is in use, perhaps by another gateway: choose another with --admin-listen, or off for none$`},
+		"no admin port":      {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", ""}, `^--admin-listen "": write an address with a port, or off$`},
+		"admin name":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--admin-hosts", "a:4003"}, `^--admin-hosts: "a:4003" is not a host name`},
+		"connections":        {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--max-connections", "-1"}, `^--max-connections is -1: it must not be negative`},
+		"connections, file":  {"max_connections: -1", nil, `max_connections is -1: it must not be negative$`},
+		"any origin":         {"cors_origins: ['*']", nil, `cors_origins: "\*" is not an origin`},
+		"origin with a path": {"cors_origins: ['https://a.example/']", nil, `cors_origins: "https://a.example/" is not an origin`},
+		"half an origin":     {"cors_origins: [a.example]", nil, `cors_origins: "a.example" is not an origin`},
+		"large letters":      {"cors_origins: ['https://A.example']", nil, `cors_origins: "https://A.example" is not an origin`},
 		"bad address":        {"", []string{"serve", "--listen", "nowhere:x"}, `^listen on nowhere:x: `},
-		"data dir is a file": {"", []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, `a file is in its place: remove that, or name another directory$`},
+		"data dir is a file": {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", file}, `a file is in its place: remove that, or name another directory$`},
 		"no config":          {"", []string{"serve", "--config", filepath.Join(file, "none")}, `^config: open `},
 		"unknown key":        {"listen: 127.0.0.1:0\nprovidres: []\n", nil, `\[2:1\] unknown field "providres"`},
 		"not YAML":           {"providers: [" + secret, nil, `config`},
@@ -93,6 +102,11 @@ func TestFault118(t *testing.T) {
 		"same name":          {"providers: [{name: a, type: openai}, {name: a, type: anthropic}]", nil, `two providers are named "a"`},
 		"bad URL":            {"providers: [{name: a, type: openai, base_url: 'ftp://x'}]", nil, `provider "a": base URL: scheme "ftp": use https or http$`},
 		"URL with a user":    {"providers: [{name: a, type: openai, base_url: 'http://u:" + secret + "@x'}]", nil, `provider "a": base URL: it may hold a host and a path`},
+		"entry of no method": {"providers: [{name: a, type: openai, passthrough: [/v1/files]}]", nil, `provider "a": passthrough: entry "/v1/files": write a method, a space and a path, such as "GET /v1/files/"$`},
+		"entry of a pattern": {"providers: [{name: a, type: openai, passthrough: ['GET /v1/files/*']}]", nil, `entry "GET /v1/files/\*": the path has '\*', but is no pattern: end it with a slash`},
+		"recorded entry":     {"providers: [{name: a, type: anthropic, passthrough: ['POST /v1/']}]", nil, `it covers POST /v1/messages, which is recorded and cannot be passed through$`},
+		"relative entry":     {"providers: [{name: a, type: anthropic, passthrough: ['GET v1/files']}]", nil, `the path: it must begin with a slash$`},
+		"entries in a line":  {"providers: [{name: a, type: anthropic, passthrough: 'GET /v1/files'}]", nil, `\[1:\d+\]`},
 		"negative body":      {"limits: {request_body: -1}", nil, `limits\.request_body is -1: it must not be negative$`},
 		"negative idle":      {"limits: {idle: -1s}", nil, `limits\.idle is -1s: it must not be negative$`},
 		"negative write":     {"limits: {write: -1s}", nil, `limits\.write is -1s: it`},
@@ -102,25 +116,25 @@ func TestFault118(t *testing.T) {
 		"two documents":      {"listen: 127.0.0.1:0\n---\nlimits: {}\n", nil, `it has a second YAML document`},
 		"key of two lines":   {"providers: [{name: a, type: openai, keys: ['file:" + twoLines + "']}]", nil, `provider "a": keys: the file \S+ has a line break`},
 		"key of two values":  {"providers: [{name: a, type: openai, keys: ['${TEST_TWO_LINES}']}]", nil, `provider "a": keys: the environment variable TEST_TWO_LINES has a line break`},
-		"no room":            {"", []string{"serve", "--listen", "127.0.0.1:0", "--records-limit", "1000000"}, `^--records-limit is 1000000 bytes: it must be 0, .* or at least 1048576$`},
-		"negative room":      {"", []string{"serve", "--listen", "127.0.0.1:0", "--records-limit", "-1"}, `^--records-limit is -1 bytes`},
+		"no room":            {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--records-limit", "1000000"}, `^--records-limit is 1000000 bytes: it must be 0, .* or at least 1048576$`},
+		"negative room":      {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--records-limit", "-1"}, `^--records-limit is -1 bytes`},
 		"expired before":     {"", []string{"token", "create", "--user", "ada", "--expires", "-1h"}, `cannot expire`},
 		"nameless token":     {"", []string{"token", "create", "--user", ""}, `username is empty`},
 		"no data yet":        {"", []string{"interceptions"}, `no gateway has used the data directory .* yet: start`},
 		"nothing to verify":  {"", []string{"verify", "--exchanges", file}, `no gateway has used the data directory .* yet: start`},
 		"no exchanges":       {"", []string{"verify"}, `required flag\(s\) "exchanges" not set`},
-		"kept in a file":     {"", []string{"serve", "--listen", "127.0.0.1:0", "--keep-exchanges", file}, `^make directory of kept exchanges: .*not a directory$`},
+		"kept in a file":     {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--keep-exchanges", file}, `^make directory of kept exchanges: .*not a directory$`},
 		"kept for no time":   {"", []string{"serve", "--keep-exchanges", "x", "--keep-exchanges-for", "0s"}, `must be above zero$`},
-		"durability":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--durability", "paper"}, `^records: durability "paper": use sync, kernel or memory$`},
-		"log format":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--log-format", "xml"}, `^--log-format "xml": use text or json$`},
-		"when full":          {"", []string{"serve", "--listen", "127.0.0.1:0", "--records-when-full", "x"}, `^records: "x" when full: use refuse or go-on$`},
+		"durability":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--durability", "paper"}, `^records: durability "paper": use sync, kernel or memory$`},
+		"log format":         {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--log-format", "xml"}, `^--log-format "xml": use text or json$`},
+		"when full":          {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--records-when-full", "x"}, `^records: "x" when full: use refuse or go-on$`},
 		"nothing to resend":  {"", []string{"records", "resend"}, `no gateway has used the data directory .* yet: start`},
 		"unknown command":    {"", []string{"srve"}, `unknown command "srve"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := test.args
 			if args == nil {
-				args = []string{"serve", "--listen", "127.0.0.1:0"}
+				args = []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off"}
 			}
 			if test.config != "" {
 				path := filepath.Join(t.TempDir(), "config.yaml")
@@ -156,9 +170,10 @@ func TestFault118(t *testing.T) {
 
 // served is a gateway that runs as `aibridged serve`, with a scripted upstream that runs as `aibridged fakellm`.
 type served struct {
-	base string
-	data string
-	stop func() error
+	base  string
+	admin string // Where operators look.
+	data  string
+	stop  func() error
 }
 
 // serveHere starts both, and stops them at the end of the test. The arguments are added to those of serve.
@@ -176,9 +191,9 @@ func serveHere(t *testing.T, args ...string) *served {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", s.data, "--config", config}, args...)
-	gateway := lineOf(t, ctx, `listens on (http://\S+)`, args...)
-	s.base = gateway.found
+	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", s.data, "--config", config}, args...)
+	gateway := lineOf(t, ctx, `(?s)listens on (http://\S+).*for operators +(http://\S+)`, args...)
+	s.base, s.admin = gateway.groups[1], gateway.groups[2]
 	stopped := false
 	s.stop = func() error {
 		if stopped {
@@ -199,11 +214,12 @@ func serveHere(t *testing.T, args ...string) *served {
 
 // started is a running command and the text that was found in its output.
 type started struct {
-	found string
-	ended chan error
+	found  string   // The first group of the match.
+	groups []string // The match and its groups.
+	ended  chan error
 }
 
-// lineOf starts a command and waits until it has printed a match of pattern. It returns the first group of the match.
+// lineOf starts a command and waits until it has printed a match of pattern.
 func lineOf(t *testing.T, ctx context.Context, pattern string, args ...string) started {
 	t.Helper()
 	reader, writer := io.Pipe()
@@ -221,9 +237,9 @@ func lineOf(t *testing.T, ctx context.Context, pattern string, args ...string) s
 	for buffer := make([]byte, 4096); ; {
 		n, err := reader.Read(buffer)
 		printed = append(printed, buffer[:n]...)
-		if match := regexp.MustCompile(pattern).FindSubmatch(printed); match != nil {
+		if match := regexp.MustCompile(pattern).FindStringSubmatch(string(printed)); match != nil {
 			go func() { _, _ = io.Copy(io.Discard, reader) }() // Ends with the command.
-			return started{string(match[1]), ended}
+			return started{match[1], match, ended}
 		}
 		if err != nil {
 			t.Fatalf("%v printed %s and ended with %v", args, printed, <-ended)
@@ -336,10 +352,11 @@ func TestServe(t *testing.T) {
 func (s *served) checkHealth(t *testing.T) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for path, want := range map[string]string{
-		"/healthz": "ok", "/readyz": "ready", "/metrics": `aibridged_provider_info{provider_name="off",provider_type="openai",status="disabled"} 1`,
+	for url, want := range map[string]string{
+		s.base + "/healthz": "ok", s.base + "/readyz": "ready", s.admin + "/healthz": "ok", s.admin + "/readyz": "ready",
+		s.admin + "/metrics": `aibridged_provider_info{provider_name="off",provider_type="openai",status="disabled"} 1`,
 	} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+path, nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -350,7 +367,7 @@ func (s *served) checkHealth(t *testing.T) {
 		text, err := io.ReadAll(response.Body)
 		_ = response.Body.Close()
 		if err != nil || response.StatusCode != 200 || !strings.Contains(string(text), want) {
-			t.Errorf("%s: %d %s %v", path, response.StatusCode, text, err)
+			t.Errorf("%s: %d %s %v", url, response.StatusCode, text, err)
 		}
 	}
 }

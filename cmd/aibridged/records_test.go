@@ -21,7 +21,7 @@ import (
 // TestSecondGateway is fault 79: two gateways on one data directory would deliver each other's records.
 func TestSecondGateway(t *testing.T) {
 	s := serveHere(t)
-	_, _, err := run(t.Context(), "serve", "--listen", "127.0.0.1:0", "--data-dir", s.data)
+	_, _, err := run(t.Context(), "serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", s.data)
 	if err == nil || !strings.Contains(err.Error(), "in use by process") {
 		t.Errorf("a second gateway on the same directory: %v", err)
 	}
@@ -151,7 +151,7 @@ func TestServeKeepRecords(t *testing.T) {
 		"--keep-records=59m": "at least 1h",
 		"--keep-records=24h --keep-exchanges=x --keep-exchanges-for=25h": "exchanges are kept for longer",
 	} {
-		args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir()}, strings.Fields(options)...)
+		args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", t.TempDir()}, strings.Fields(options)...)
 		if _, _, err := run(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", options, err, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -45,8 +46,9 @@ func newServeCommand(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !cmd.Flags().Changed("listen") && c.Listen != "" {
-				options.listen = c.Listen
+			options.merge(c, cmd.Flags().Changed)
+			if options.maxConnections < 0 {
+				return fmt.Errorf("--max-connections is %d: it must not be negative; 0 means the default", options.maxConnections)
 			}
 			if options.observers.keepFor <= 0 {
 				return fmt.Errorf("--keep-exchanges-for must be above zero")
@@ -77,6 +79,9 @@ func newServeCommand(s *settings) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on")
+	flags.StringVar(&options.adminListen, "admin-listen", defaultAdminListen, "address for operators: /metrics, /debug/pprof/, /healthz and /readyz, without a token; off for none")
+	flags.StringSliceVar(&options.adminHosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
+	flags.IntVar(&options.maxConnections, "max-connections", 0, "how many connections clients may have; 0 means half of the descriptors of the process, 16384 at most")
 	flags.BoolVar(&verbose, "verbose", false, "log debug messages too")
 	flags.StringVar(&logFormat, "log-format", "", "log as text, for people, or as json, one object a line (default: text on a terminal, json elsewhere)")
 	records := &options.records
@@ -88,6 +93,7 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.Int64Var(&options.memory, "memory", 0, "how many `bytes` the bodies of requests and answers may take together; 0 means a quarter of what the process may use")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
+	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response to this directory, credentials redacted")
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")
@@ -98,7 +104,7 @@ func newServeCommand(s *settings) *cobra.Command {
 // limitMemory tells the garbage collector how much memory there is, unless GOMEMLIMIT says so: three quarters of what the
 // process may use. The rest is for what is not the collector's, of which SQLite has the most.
 func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(memory.Available() / 4 * 3)
 	}
 }
@@ -109,37 +115,100 @@ type serveOptions struct {
 	listen string
 }
 
+// merge takes from a configuration what no flag has set.
+func (o *serveOptions) merge(c config, isSet func(flag string) bool) {
+	if !isSet("listen") && c.Listen != "" {
+		o.listen = c.Listen
+	}
+	if !isSet("admin-listen") && c.AdminListen != "" {
+		o.adminListen = c.AdminListen
+	}
+	if !isSet("admin-hosts") {
+		o.adminHosts = c.AdminHosts
+	}
+	if !isSet("max-connections") {
+		o.maxConnections = c.MaxConnections
+	}
+}
+
 func serve(ctx context.Context, out io.Writer, s settings, c config, options serveOptions) error {
 	if os.Getenv("GOGC") == "" {
 		// A gateway's heap is small and nearly all of it soon garbage. Collecting it less often costs some megabytes
 		// and saves a tenth of the CPU time.
 		debug.SetGCPercent(400)
 	}
+	if options.memory == 0 {
+		options.memory = memory.Available() / 4
+	}
 	limitMemory()
-	// The port comes first: a gateway that cannot listen should not open its database.
-	listener, err := net.Listen("tcp", options.listen)
+	// The ports come first: a gateway that cannot listen should not open its database.
+	api, err := listenOn(options.listen, "address %s is in use: stop what listens there, or choose another with --listen")
 	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("address %s is in use: stop what listens there, or choose another with --listen", options.listen)
-		}
-		return fmt.Errorf("listen on %s: %w", options.listen, err)
+		return err
+	}
+	operators, err := listenForOperators(options.adminListen)
+	if err != nil {
+		return errors.Join(err, api.Close())
+	}
+	at := addresses{api: api.Addr().String()}
+	if operators != nil {
+		at.operators = operators.Addr().String()
 	}
 	g, err := newGateway(ctx, s, c, options.gatewayOptions)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		err = errors.Join(err, api.Close())
+		if operators != nil {
+			err = errors.Join(err, operators.Close())
+		}
+		return err
 	}
-	greet(out, listener.Addr().String(), s, g.served)
-	return g.serve(ctx, listener)
+	// A standard output that nobody reads must not keep the gateway from serving.
+	printed := newLineBuffer(out, lineBufferOptions{})
+	defer printed.close()
+	greet(printed, at, s, g.served)
+	return g.serve(ctx, api, operators)
+}
+
+// listenOn listens on an address. InUse says what to do if it is in use.
+func listenOn(address, inUse string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf(inUse, address)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+// listenForOperators returns nil if there is to be no listener for operators.
+func listenForOperators(address string) (net.Listener, error) {
+	if address == adminOff {
+		return nil, nil
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, fmt.Errorf("--admin-listen %q: write an address with a port, or %s", address, adminOff)
+	}
+	return listenOn(address, "admin address %s is in use, perhaps by another gateway: choose another with --admin-listen, or "+adminOff+" for none")
+}
+
+// addresses are where a gateway listens.
+type addresses struct {
+	api       string
+	operators string // Empty: nowhere.
 }
 
 // greet prints what a person needs to use the gateway.
-func greet(out io.Writer, address string, s settings, providers []providerState) {
-	base := "http://" + address
+func greet(out io.Writer, at addresses, s settings, providers []providerState) {
+	base := "http://" + at.api
 	directory := s.dataDir
 	if absolute, err := filepath.Abs(directory); err == nil {
 		directory = absolute
 	}
 	fmt.Fprintf(out, "aibridged listens on %s\n", base)
+	if at.operators != "" {
+		fmt.Fprintf(out, "  for operators   http://%s (/metrics, /debug/pprof/)\n", at.operators)
+	}
 	fmt.Fprintf(out, "  data directory  %s\n", directory)
 	for _, p := range providers {
 		fmt.Fprintf(out, "  provider        %s (%s): %s\n", p.name, p.kind, p.state)

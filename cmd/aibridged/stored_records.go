@@ -37,7 +37,7 @@ func (s storedRecords) Ended(ctx context.Context, since time.Time) iter.Seq2[ver
 
 // Lookup implements [verify.Records].
 func (s storedRecords) Lookup(ctx context.Context, id uuid.UUID) (started, ended bool, err error) {
-	for interception, err := range s.server.Interceptions(ctx, aibridgedserver.InterceptionFilter{ID: id.String()}) {
+	for interception, err := range s.server.Outlines(ctx, aibridgedserver.InterceptionFilter{ID: id.String()}) {
 		if err != nil {
 			return false, false, err
 		}
@@ -80,21 +80,36 @@ func factsOf(i *aibridgedserver.Interception) (rederive.Facts, error) {
 		facts.Prompt = &rederive.Prompt{Text: p.Prompt, Metadata: metadata(p.Metadata)}
 	}
 	for _, u := range i.TokenUsages {
+		metadata := metadata(u.Metadata)
+		if isReadLater(metadata) {
+			continue
+		}
 		facts.TokenUsages = append(facts.TokenUsages, rederive.TokenUsage{
 			MessageID: u.MsgID, Input: u.InputTokens, Output: u.OutputTokens, CacheRead: u.CacheReadInputTokens,
-			CacheWrite: u.CacheWriteInputTokens, Metadata: metadata(u.Metadata),
+			CacheWrite: u.CacheWriteInputTokens, Metadata: metadata,
 		})
 	}
 	for _, u := range i.ToolUsages {
+		metadata := metadata(u.Metadata)
+		if isReadLater(metadata) {
+			continue
+		}
 		facts.ToolUsages = append(facts.ToolUsages, rederive.ToolUsage{
-			MessageID: u.MsgID, CallID: u.ToolCallID, ItemID: u.ItemID, Tool: u.Tool, Input: u.Input, Metadata: metadata(u.Metadata),
+			MessageID: u.MsgID, CallID: u.ToolCallID, ItemID: u.ItemID, Tool: u.Tool, Input: u.Input, Metadata: metadata,
 		})
 	}
 	for _, thought := range i.ModelThoughts {
-		facts.Thoughts = append(facts.Thoughts, rederive.Thought{Content: thought.Content, Metadata: metadata(thought.Metadata)})
+		metadata := metadata(thought.Metadata)
+		if isReadLater(metadata) {
+			continue
+		}
+		facts.Thoughts = append(facts.Thoughts, rederive.Thought{Content: thought.Content, Metadata: metadata})
 	}
 	return facts, unreadable
 }
+
+// isReadLater reports whether a record is of what another request has read: the kept bytes do not have it.
+func isReadLater(metadata map[string]any) bool { return metadata["read_later"] == true }
 
 func orEmpty(text *string) string {
 	if text == nil {

@@ -66,5 +66,8 @@ func openAlone(ctx context.Context, s settings) (db aibridgedserver.Database, er
 	if lock != nil {
 		defer func() { err = errors.Join(err, lock.Release()) }()
 	}
+	if err := checkDatabase(ctx, s); err != nil {
+		return db, err
+	}
 	return sqlite.Open(ctx, s.database())
 }

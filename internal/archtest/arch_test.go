@@ -17,9 +17,9 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
-		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
+		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/mcp", "internal/recording"},
 		{"."},
@@ -79,8 +79,8 @@ func only() map[string][]string {
 		"github.com/pressly/goose/v3":           {"aibridgedserver/sqlite"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
-		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/hashicorp/golang-lru":       {"internal/lease", "aibridgedserver"},
+		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
+		"github.com/hashicorp/golang-lru":       {"internal/lease", "internal/strangers", "aibridgedserver"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
 		"github.com/KimMachineGun/automemlimit": {"internal/memory"},

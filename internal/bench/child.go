@@ -21,6 +21,7 @@ type child struct {
 	name  string
 	cmd   *exec.Cmd
 	said  *os.File      // The file with its standard error.
+	told  []string      // The match of childSpec.serves, and its groups.
 	ended chan struct{} // Closed when it has ended; then err is set.
 	err   error
 }
@@ -37,8 +38,8 @@ type childSpec struct {
 	args    []string
 	env     []string // More variables.
 	stderr  string   // The file that gets its standard error.
-	// serves matches the line that the process prints once it serves; its first group is the address. If it is empty,
-	// start does not wait, and the caller must find out when the process serves.
+	// serves matches what the process has printed once it serves; its first group is the address. If it is empty, start
+	// does not wait, and the caller must find out when the process serves.
 	serves string
 }
 
@@ -63,7 +64,10 @@ func (spec childSpec) start(ctx context.Context) (_ *child, address string, err 
 	if err != nil {
 		return nil, "", errors.Join(fmt.Errorf("start %s: %w", spec.name, err), said.Close())
 	}
-	address, err = awaitLine(stdout, spec.serves)
+	c.told, err = awaitMatch(stdout, spec.serves)
+	if len(c.told) > 1 {
+		address = c.told[1]
+	}
 	go func() {
 		defer close(c.ended)
 		_, _ = io.Copy(io.Discard, stdout) // The rest of its output is not needed.
@@ -84,19 +88,21 @@ func environment() []string {
 	})
 }
 
-// awaitLine reads until a line matches pattern, and returns the first group of the match. An empty pattern returns at
-// once.
-func awaitLine(from io.Reader, pattern string) (string, error) {
+// awaitMatch reads lines until what was read matches pattern, and returns the match and its groups. An empty pattern
+// returns at once.
+func awaitMatch(from io.Reader, pattern string) ([]string, error) {
 	if pattern == "" {
-		return "", nil
+		return nil, nil
 	}
-	wanted, found := regexp.MustCompile(pattern), make(chan string, 1)
+	wanted, found := regexp.MustCompile(pattern), make(chan []string, 1)
 	go func() {
 		defer close(found)
+		var said strings.Builder
 		for lines := bufio.NewReader(from); ; {
 			line, err := lines.ReadString('\n')
-			if match := wanted.FindStringSubmatch(line); match != nil {
-				found <- match[1]
+			said.WriteString(line)
+			if match := wanted.FindStringSubmatch(said.String()); match != nil {
+				found <- match
 				return
 			}
 			if err != nil {
@@ -105,13 +111,13 @@ func awaitLine(from io.Reader, pattern string) (string, error) {
 		}
 	}()
 	select {
-	case address, ok := <-found:
+	case match, ok := <-found:
 		if !ok {
-			return "", errNotServing
+			return nil, errNotServing
 		}
-		return address, nil
+		return match, nil
 	case <-time.After(startPatience):
-		return "", errNotServing
+		return nil, errNotServing
 	}
 }
 

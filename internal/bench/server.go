@@ -151,8 +151,8 @@ func (g *setup) gateway(name string, args ...string) target {
 			return nil, fmt.Errorf("make a token: %w", err)
 		}
 		spec := childSpec{
-			name: name, program: g.program, args: append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", config}, args...),
-			env: []string{keyVariable + "=a-key-of-no-account"}, stderr: g.file("gateway.log"), serves: `listens on http://(\S+)`,
+			name: name, program: g.program, args: append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data, "--config", config}, args...),
+			env: []string{keyVariable + "=a-key-of-no-account"}, stderr: g.file("gateway.log"), serves: `(?s)listens on http://(\S+).*for operators +http://(\S+)`,
 		}
 		child, address, err := spec.start(ctx)
 		if err != nil {
@@ -178,7 +178,7 @@ func (g *setup) role(role string) target {
 
 // gogcOf returns the GOGC that a gateway's metrics show.
 func gogcOf(ctx context.Context, s *server) (_ string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.child.told[2]+"/metrics", nil)
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package inproc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,9 +71,7 @@ func (t *Transport) serverRequest(ctx context.Context, request *http.Request) (*
 	if served.Method == "" {
 		served.Method = http.MethodGet
 	}
-	if served.Host == "" {
-		served.Host = request.URL.Host
-	}
+	served.Host = cmp.Or(served.Host, request.URL.Host, "localhost")
 	return served, setBody(served, request), nil
 }
 

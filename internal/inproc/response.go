@@ -16,6 +16,7 @@ func (w *writer) respond(header http.Header) {
 		w.length = -1 // A body with both framings is framed by the transfer coding, so the declared length does not count.
 	}
 	header.Del("Transfer-Encoding")
+	header.Del("Connection") // There is none to end.
 	if w.length < 0 || !bodyAllowed(w.status) {
 		header.Del("Content-Length")
 	}

@@ -508,6 +508,25 @@ func TestNoHijacking(t *testing.T) {
 	response.Body.Close()
 }
 
+// TestNoConnection checks that what handlers do about a connection does not reach callers, and that a handler sees a Host
+// even if the caller's URL has none.
+func TestNoConnection(t *testing.T) {
+	for url, host := range map[string]string{"http://gateway/path": "gateway", "/path": "localhost"} {
+		transport := inproc.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "close")
+			_, _ = io.WriteString(w, r.Host)
+		}), "")
+		response, err := transport.RoundTrip(newRequest(http.MethodGet, url, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		if err != nil || string(body) != host || response.Header["Connection"] != nil || response.Close {
+			t.Errorf("%s: %q, %v, %v", url, body, err, response.Header)
+		}
+	}
+}
+
 // TestClient uses the transport in net/http's client, which follows redirects.
 func TestClient(t *testing.T) {
 	t.Parallel()

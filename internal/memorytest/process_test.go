@@ -1,3 +1,5 @@
+//go:build linux
+
 package memorytest
 
 import (
@@ -43,7 +45,7 @@ func startConfined(t *testing.T) *confined {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, args := program, []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", config}
+	name, args := program, []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--admin-listen", "off", "--data-dir", data, "--config", config}
 	limit := "GOMEMLIMIT=off"
 	if group := memoryGroup(t); group != "" {
 		name, args = "/bin/sh", append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), program}, args...)

@@ -74,8 +74,11 @@ func (q *Queue) admit(a *addition) error {
 	q.mu.Lock()
 	pending := q.end.position - q.read.position
 	closing, fits, freed := q.closing, pending+a.size <= most, q.freed
-	if fits {
+	switch {
+	case fits:
 		q.freed = false
+	case !a.reserved:
+		q.refused = a.size
 	}
 	q.mu.Unlock()
 	switch {
@@ -168,6 +171,7 @@ func (q *Queue) publish(s *segment, frames []byte, a *addition) Commit {
 		}
 	}
 	q.full = !q.reserve.isWhole()
+	q.noteFill(a.at)
 	q.mu.Unlock()
 
 	if q.options.Durability == Memory { // On a disk, the sync wakes the consumer.

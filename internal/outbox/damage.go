@@ -93,6 +93,12 @@ func (q *Queue) reclaim() {
 	clear(q.segments[len(kept):])
 	q.segments = kept
 	q.mu.Unlock()
+	if len(gone) == 0 {
+		return
+	}
+	if err := q.takeLastingStock(); err != nil { // They are removed all the same: that may be what makes room.
+		q.complain("outbox inventory cannot be written: segments may count as missing that are not", err)
+	}
 	for _, s := range gone {
 		if err := q.discard(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			q.complain("outbox segment delivered but not removed", err)

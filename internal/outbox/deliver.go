@@ -293,6 +293,7 @@ func (q *Queue) countDelivered(entries int) {
 
 // advance notes that everything before a place has been delivered or set aside.
 func (q *Queue) advance(to place) {
+	now := q.now()
 	if q.cursor != nil {
 		q.mu.Lock()
 		at := q.markOf(q.beforeGraves(to))
@@ -303,6 +304,7 @@ func (q *Queue) advance(to place) {
 	}
 	q.mu.Lock()
 	q.read = to
+	q.noteFill(now)
 	q.recent.dropBefore(to.position)
 	empty := to.entry == q.end.entry
 	if empty && q.emptied != nil {

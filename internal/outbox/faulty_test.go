@@ -67,7 +67,7 @@ func (f *faultyFiles) grow(path string, n int, offset int64) int {
 	}
 	if f.room >= 0 {
 		lack := max(0, more-f.room)
-		n, more = n-int(lack), more-lack
+		n, more = max(0, n-int(lack)), more-lack // A file with a hole counts as if it had none.
 		f.room -= more
 	}
 	f.sizes[path] += more

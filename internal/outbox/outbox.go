@@ -23,14 +23,15 @@
 // segment (see [MaxEntryBytes] and frame.go for the format). The last segment may end in zeros, which are written ahead
 // of its frames and cut off when the next segment begins. Nothing is appended to a segment that an earlier Open began.
 // A segment is removed once all its entries have been delivered and a later segment is on the disk with its head. The
-// file "cursor" says where delivery goes on, "lock" belongs to the process that has the queue open, and "reserve" only
+// file "cursor" says where delivery goes on, "segments" which segments there are and how long each must be at least, "lock" belongs to the process that has the queue open, and "reserve" only
 // takes up room that can be given up. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved
 // back, damaged/ the bytes that could not be read as entries.
 //
 // # Damage
 //
 // An incomplete frame at the end of the last segment was never acknowledged, and is ignored: it is zeros, or the first
-// sectors of a frame and then nothing but zeros. Any other damage costs the entries that it hit: it is logged, counted
+// sectors of a frame and then nothing but zeros. A segment that is missing, or ends before what was synced of it, is
+// damaged like one whose bytes have changed. Any damage costs the entries that it hit: it is logged, counted
 // and set aside, and the rest is delivered. A segment of a newer version is left alone, and [Open] fails.
 package outbox
 
@@ -125,14 +126,15 @@ type Options struct {
 
 // Queue is a queue of entries. It is safe for concurrent use. The caller of Open closes it.
 type Queue struct {
-	dir     string
-	options Options
-	files   fileSystem
-	logger  slog.Logger
-	lock    io.Closer       // Nil in Memory, and where Options.Lock is given.
-	cursor  *cursor         // Of the consumer; nil in Memory.
-	taken   map[string]bool // Of the consumer: files in retry/ that were appended, and whether they are to be removed.
-	opened  time.Time       // With the monotonic clock, which all times are counted by: see now.
+	dir       string
+	options   Options
+	files     fileSystem
+	logger    slog.Logger
+	lock      io.Closer       // Nil in Memory, and where Options.Lock is given.
+	cursor    *cursor         // Of the consumer; nil in Memory.
+	inventory *inventory      // Nil in Memory.
+	taken     map[string]bool // Of the consumer: files in retry/ that were appended, and whether they are to be removed.
+	opened    time.Time       // With the monotonic clock, which all times are counted by: see now.
 
 	wake   chan struct{} // More may be handed out: see deliverable. Has room for one.
 	hurry  chan struct{} // Somebody waits until all is delivered. Has room for one.
@@ -160,6 +162,9 @@ type Queue struct {
 	oldest     int64 // When the first entry after read was appended, as far as known.
 	emptied    chan struct{}
 	flushing   int                  // How many wait in Flushed.
+	refused    int64                // How large the last entries were that MaxBytes had no room for.
+	halfFull   int64                // Since when more than half of MaxBytes is pending; zero: it is not.
+	unsafe     bool                 // The last sync failed.
 	full       bool                 // The disk had no room at the last try, or not for all of the reserve.
 	freed      bool                 // A segment was removed since the reserve was last looked at: see admit.
 	complained map[string]time.Time // When a failure was logged last, by the message.
@@ -260,6 +265,7 @@ func (q *Queue) start() (err error) {
 	if q.reserve, err = openReserve(q.files, q.dir, q.options.ReserveBytes); err != nil {
 		return err
 	}
+	q.noteFill(q.now())
 	q.appending.Lock()
 	defer q.appending.Unlock()
 	// The first segment is made now and not by the first Append, so that a disk on which no file can be made is noticed
@@ -272,6 +278,12 @@ func (q *Queue) start() (err error) {
 	}
 	q.unnamed = false
 	q.settle(q.end, slices.Clone(q.unsynced), true)
+	for _, s := range q.segments {
+		s.lasting, s.synced = true, s.end() // Those that were there have been synced when they were read.
+	}
+	if err := q.beginStock(); err != nil {
+		return err
+	}
 	if err := q.cursor.write(q.markOf(q.read)); err != nil {
 		return err
 	}
@@ -364,6 +376,9 @@ func (q *Queue) release() {
 	}
 	if q.cursor != nil {
 		_ = q.cursor.file.Close()
+	}
+	if q.inventory != nil {
+		_ = q.inventory.file.Close()
 	}
 	if q.reserve != nil {
 		_ = q.reserve.file.Close()

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"cdr.dev/slog/v3"
 )
 
 // business is what the appenders know about the things that they start and end. It is safe for concurrent use.
@@ -141,7 +143,11 @@ func openAfterEnd(t *testing.T, durability Durability, machine bool, rng *rand.R
 	appenders.Wait()
 
 	var owner ledger
-	q = mustOpen(t, after, owner.options(Options{ReserveBytes: 1}))
+	log := &logLines{}
+	q = mustOpen(t, after, owner.options(Options{ReserveBytes: 1, Logger: slog.Make(log)}))
+	if n := log.count("missing") + log.count("inventory"); n > 0 {
+		t.Errorf("taken for damage: %q", log.lines)
+	}
 	b.check(t, &owner, started, ended)
 	mustClose(t, q)
 }
@@ -167,7 +173,11 @@ func TestFault076OpenAtEachStep(t *testing.T) {
 				after, taken := stopAtStep(t, dir, step, rng)
 				steps = max(steps, taken)
 				var next ledger
-				q := mustOpen(t, after, next.options(Options{files: quick{}, ReserveBytes: 1}))
+				log := &logLines{}
+				q := mustOpen(t, after, next.options(Options{files: quick{}, ReserveBytes: 1, Logger: slog.Make(log)}))
+				if n := log.count("missing") + log.count("inventory"); n > 0 {
+					t.Errorf("before step %d: taken for damage: %q", step, log.lines)
+				}
 				if !slices.Equal(next.names(), owner.names()) {
 					t.Errorf("before step %d: open are %q, want %q", step, next.names(), owner.names())
 				}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"cdr.dev/slog/v3"
 )
 
 // volatileFiles is a disk with a machine that can stop: what was not synced may be lost then. It is safe for concurrent
@@ -197,7 +199,11 @@ func powerLoss(t *testing.T, durability Durability, segmentBytes int64, rng *ran
 	mustClose(t, q)
 	appenders.Wait()
 
-	q = mustOpen(t, after, Options{})
+	log := &logLines{}
+	q = mustOpen(t, after, Options{Logger: slog.Make(log)})
+	if n := log.count("missing") + log.count("inventory"); n > 0 {
+		t.Errorf("taken for damage: %q", log.lines)
+	}
 	got := drain(t, q)
 	if durability == Sync && !containsAll(got, known...) {
 		t.Errorf("of %d durable entries some are not among the %d delivered", len(known), len(got))

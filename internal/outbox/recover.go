@@ -3,11 +3,13 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"cdr.dev/slog/v3"
 )
@@ -27,6 +29,24 @@ func (q *Queue) recover() error {
 	if !known && (!fresh || len(segments) > 0) {
 		q.stats.Damaged++
 		q.logger.Warn(context.Background(), "outbox cursor lost: all entries on disk are delivered again", slog.F("dir", q.dir))
+	}
+	i, list, spoilt, err := openInventory(q.files, filepath.Join(q.dir, "segments"))
+	if err != nil {
+		return err
+	}
+	q.inventory = i
+	if spoilt {
+		q.stats.Damaged++
+		q.logger.Warn(context.Background(), "outbox inventory lost: if segments are missing, it is not known", slog.F("dir", q.dir))
+	}
+	q.compare(segments, list, at)
+	for _, l := range list {
+		q.lastNumber = max(q.lastNumber, l.number)
+	}
+	if len(segments)+len(list) == 0 {
+		if err := q.checkEmpty(known && at.segment > 0); err != nil {
+			return err
+		}
 	}
 	for n, s := range segments {
 		q.lastNumber = max(q.lastNumber, s.number)
@@ -56,7 +76,13 @@ func (q *Queue) findSegments() ([]*segment, error) {
 		if s == nil {
 			continue
 		}
-		if err := q.checkVersion(s); err != nil {
+		switch err := q.checkVersion(s); {
+		case errors.Is(err, errDirectory):
+			if err := q.moveDirectory(s); err != nil {
+				return nil, err
+			}
+			continue
+		case err != nil:
 			return nil, err
 		}
 		segments = append(segments, s)
@@ -72,10 +98,45 @@ func (q *Queue) checkVersion(s *segment) error {
 	}
 	defer opened.Close()
 	header := make([]byte, segmentHeaderBytes)
-	n, _ := opened.ReadAt(header, 0) // A header that cannot be read is damage: see readSegment.
+	n, err := opened.ReadAt(header, 0) // A header that cannot be read is damage: see readSegment.
+	if errors.Is(err, syscall.EISDIR) {
+		return errDirectory
+	}
 	if version, ok := segmentVersion(header[:n]); ok && version > formatVersion {
 		return fmt.Errorf("%s has format %d and this program knows %d at most: start the newer program that wrote it",
 			s.fileName(), version, formatVersion)
+	}
+	return nil
+}
+
+// moveDirectory takes a directory that has the name of a segment out of the log.
+func (q *Queue) moveDirectory(s *segment) error {
+	q.stats.Damaged++
+	q.logger.Error(context.Background(), "outbox segment damaged: a directory is in its place, it is moved to damaged/",
+		slog.F("segment", q.segmentPath(s)))
+	err := q.files.Rename(q.segmentPath(s), filepath.Join(q.damagedDir(), s.fileName()))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDirectory, err)
+	}
+	return nil
+}
+
+// checkEmpty counts it as damage if there is no segment, though an earlier process must have left one. A queue that was
+// opened once has one, and the cursor, or the room in reserve, tells that it was.
+func (q *Queue) checkEmpty(opened bool) error {
+	if !opened {
+		reserve, err := openReserve(q.files, q.dir, 0)
+		if err != nil {
+			return err
+		}
+		opened = reserve.size > 0
+		if err := reserve.file.Close(); err != nil {
+			return err
+		}
+	}
+	if opened {
+		q.stats.Damaged++
+		q.logger.Error(context.Background(), "outbox segments missing: there is none, and what was in them is lost", slog.F("dir", q.dir))
 	}
 	return nil
 }
@@ -122,13 +183,19 @@ func (q *Queue) readOpened(s *segment, opened file, begin int64, last bool) erro
 	if err != nil {
 		return err
 	}
+	limit = max(limit, s.known)
 	scan := &scanner{file: opened, salt: s.salt}
-	if last && scan.zeros(0, limit) && !scan.unreadable {
+	if last && s.known == 0 && scan.zeros(0, limit) && !scan.unreadable {
 		limit = 0 // The machine stopped before anything of this was on its disk.
 	}
 	header := scan.window(0, segmentHeaderBytes, limit)
+	if s.known > 0 && len(header) < segmentHeaderBytes {
+		q.setAside(s, scan, 0, s.known)
+		return opened.Truncate(0)
+	}
 	cut := last && len(header) < segmentHeaderBytes
-	if _, ok := segmentVersion(header); !ok && !cut && len(header) > 0 {
+	_, whole := segmentVersion(header)
+	if !whole && !cut && len(header) > 0 {
 		q.setAside(s, scan, 0, int64(len(header)))
 	}
 	scan.offset = segmentHeaderBytes
@@ -138,11 +205,17 @@ func (q *Queue) readOpened(s *segment, opened file, begin int64, last bool) erro
 		switch {
 		case !found:
 			torn, end := scan.torn(expected, limit)
+			if !last || expected < s.known {
+				torn, end = false, max(end, s.known)
+			}
 			if !last {
-				torn, end = false, limit
+				end = limit
 			}
 			if !torn || scan.unreadable {
 				q.setAsideFrom(s, scan, begin, expected, end)
+			}
+			if expected == segmentHeaderBytes && !whole {
+				expected = 0 // There is nothing in it.
 			}
 			if !s.keep && opened.Truncate(expected) == nil {
 				// If one of the two fails, the next Open may find these bytes again, and take them for damage.

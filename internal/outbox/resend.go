@@ -68,6 +68,7 @@ func resend(files fileSystem, dir string) (moved int, err error) {
 // lookAround does what is due every second.
 func (q *Queue) lookAround(ctx context.Context) {
 	if q.options.Durability != Memory {
+		q.checkNames()
 		q.buryAgain()
 		q.takeBack(ctx)
 	}

@@ -30,9 +30,12 @@ type segment struct {
 
 	size    int64 // Of the frames of entries that are written, or that recovery found.
 	entries uint64
-	lasting bool // It has been synced, with its name and head, since it was begun: the segments before it can be removed.
+	lasting bool  // It has been synced, with its name and head, since it was begun: the segments before it can be removed.
+	synced  int64 // The position up to where it has been synced.
+	known   int64 // Of recovery: the offset in the file up to where it must have been synced. Zero: nothing is known.
 
 	file    file               // To write to; nil once it is sealed and synced.
+	unnamed bool               // Its file was found missing while the queue was open.
 	ahead   ahead              // Of the active one. Guarded by appending.
 	damaged map[int64]struct{} // Where stretches begin that have been set aside.
 	keep    bool               // It has bytes that could not be read or copied: it is set aside whole, not removed.

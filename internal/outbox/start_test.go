@@ -82,7 +82,7 @@ func TestFault079Modes(t *testing.T) {
 		files++
 		return nil
 	})
-	if err != nil || files != 10 {
+	if err != nil || files != 11 {
 		t.Errorf("%d files, %v", files, err)
 	}
 }

@@ -95,16 +95,27 @@ func (q *Queue) requestSync() Commit {
 func (q *Queue) syncLoop() {
 	defer close(q.synced)
 	defer q.timer.Stop()
-	for {
+	stock := stoppedTimer()
+	defer stock.Stop()
+	for behind := false; ; {
 		select {
 		case <-q.asked:
 			runtime.Gosched() // The goroutines that the last sync released can append their next entries first, and share this sync.
 		case <-q.timer.C:
+		case <-stock.C:
+			behind = false
+			q.noteStock()
+			continue
 		case <-q.closed:
 			q.sync()
+			q.noteStock()
 			return
 		}
 		q.sync()
+		if !behind {
+			behind = true
+			stock.Reset(stockDelay)
+		}
 	}
 }
 
@@ -120,7 +131,11 @@ func (q *Queue) sync() {
 	err := q.syncFiles(unsynced, unnamed)
 	if err == nil {
 		q.settle(end, unsynced, true)
+		q.noteSafe(true)
 		q.reach(end)
+		if unnamed {
+			q.noteStock()
+		}
 	} else {
 		err = q.abandon(err)
 	}
@@ -147,6 +162,13 @@ func (q *Queue) syncFiles(segments []*segment, unnamed bool) error {
 	return nil
 }
 
+// noteSafe notes whether the last sync succeeded, or else what was written in its place.
+func (q *Queue) noteSafe(safe bool) {
+	q.mu.Lock()
+	q.unsafe = !safe
+	q.mu.Unlock()
+}
+
 // settle notes that everything before end, in these segments, needs no sync any more, and whether the disk made it
 // durable. It closes the files that are no longer written to.
 func (q *Queue) settle(end place, segments []*segment, synced bool) {
@@ -154,6 +176,9 @@ func (q *Queue) settle(end place, segments []*segment, synced bool) {
 	q.mu.Lock()
 	for _, s := range segments {
 		s.lasting = s.lasting || synced
+		if synced {
+			s.synced = min(s.end(), end.position)
+		}
 	}
 	q.unsynced = slices.DeleteFunc(q.unsynced, func(s *segment) bool {
 		if s.end() > end.position || !slices.Contains(segments, s) {
@@ -202,6 +227,7 @@ func (q *Queue) abandon(cause error) error {
 		q.replace(begin, again)
 	}
 	q.reach(end) // Not earlier: entries in a segment that is given up may not be there any more.
+	q.noteSafe(err == nil)
 	if err != nil {
 		err = fmt.Errorf("%w: sync: %w; then: %w", ErrFailed, cause, err)
 		q.complain("records may not outlive this machine", err)
@@ -230,7 +256,7 @@ func (q *Queue) rewrite(begin, end place) (*segment, error) {
 		_ = q.files.Remove(q.segmentPath(s))
 		return nil, err
 	}
-	s.lasting = true
+	s.lasting, s.synced = true, end.position
 	if missing > 0 {
 		return s, fmt.Errorf("%d bytes could not be read again", missing)
 	}
@@ -276,6 +302,9 @@ func (q *Queue) replace(begin place, s *segment) {
 	q.segments = append(q.segments, s)
 	q.active = s
 	q.mu.Unlock()
+	if err := q.takeLastingStock(); err != nil {
+		q.complain("outbox inventory cannot be written: segments may count as missing that are not", err)
+	}
 	for _, old := range gone {
 		_ = q.files.Remove(q.segmentPath(old))
 	}

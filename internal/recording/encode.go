@@ -112,6 +112,8 @@ func (e *encoder) record(record aibridge.Record) {
 		e.id(100, r.RecordID)
 		e.number(101, r.ResponseBytes)
 		e.bytes(102, r.ResponseSHA256)
+		e.text(103, r.Model)
+		e.optionalID(104, r.BackgroundID)
 		e.end(begin)
 	case *aibridge.TokenUsage:
 		e.head(entryWithin, r.InterceptionID, r.RecordID)
@@ -125,6 +127,7 @@ func (e *encoder) record(record aibridge.Record) {
 		e.number(7, r.CacheReadInputTokens)
 		e.number(8, r.CacheWriteInputTokens)
 		e.id(100, r.RecordID)
+		e.optionalID(101, r.BackgroundID)
 		e.end(begin)
 	case *aibridge.PromptUsage:
 		e.head(entryWithin, r.InterceptionID, r.RecordID)
@@ -151,6 +154,7 @@ func (e *encoder) record(record aibridge.Record) {
 		e.text(10, r.ToolCallID)
 		e.text(11, r.ItemID)
 		e.id(100, r.RecordID)
+		e.optionalID(101, r.BackgroundID)
 		e.end(begin)
 	case *aibridge.ModelThought:
 		e.head(entryWithin, r.InterceptionID, r.RecordID)
@@ -160,6 +164,7 @@ func (e *encoder) record(record aibridge.Record) {
 		e.metadata(3, r.Metadata)
 		e.time(4, r.CreatedAt)
 		e.id(100, r.RecordID)
+		e.optionalID(101, r.BackgroundID)
 		e.end(begin)
 	}
 }
@@ -223,6 +228,13 @@ func (e *encoder) id(number protowire.Number, id uuid.UUID) {
 	e.b = append(hex.AppendEncode(e.b, id[6:8]), '-')
 	e.b = append(hex.AppendEncode(e.b, id[8:10]), '-')
 	e.b = hex.AppendEncode(e.b, id[10:])
+}
+
+// optionalID appends a UUID that is not zero.
+func (e *encoder) optionalID(number protowire.Number, id uuid.UUID) {
+	if id != uuid.Nil {
+		e.id(number, id)
+	}
 }
 
 // time appends a google.protobuf.Timestamp.

@@ -59,6 +59,13 @@ func (s seeded) id() (id uuid.UUID) {
 	return id
 }
 
+func (s seeded) optionalID() uuid.UUID {
+	if s.IntN(2) == 0 {
+		return uuid.Nil
+	}
+	return s.id()
+}
+
 func (s seeded) time() time.Time {
 	if s.IntN(4) == 0 {
 		return time.Time{}
@@ -121,17 +128,20 @@ func (s seeded) records(client string) []aibridge.Record {
 		},
 		&aibridge.TokenUsage{
 			RecordID: s.id(), InterceptionID: s.id(), MessageID: s.text(40), InputTokens: s.number(), OutputTokens: s.number(),
-			CacheReadInputTokens: s.number(), CacheWriteInputTokens: s.number(), Metadata: s.metadata(), CreatedAt: s.time(),
+			CacheReadInputTokens: s.number(), CacheWriteInputTokens: s.number(), Metadata: s.metadata(), CreatedAt: s.time(), BackgroundID: s.optionalID(),
 		},
 		&aibridge.ToolUsage{
 			RecordID: s.id(), InterceptionID: s.id(), MessageID: s.text(40), ToolCallID: s.text(40), ItemID: s.text(40), Tool: s.text(300),
 			Input: client, Injected: s.IntN(2) == 0, ServerURL: s.text(100), InvocationError: s.text(100), Metadata: s.metadata(),
-			CreatedAt: s.time(),
+			CreatedAt: s.time(), BackgroundID: s.optionalID(),
 		},
-		&aibridge.ModelThought{RecordID: s.id(), InterceptionID: s.id(), Content: client, Metadata: s.metadata(), CreatedAt: s.time()},
+		&aibridge.ModelThought{
+			RecordID: s.id(), InterceptionID: s.id(), Content: client, Metadata: s.metadata(), CreatedAt: s.time(),
+			BackgroundID: s.optionalID(),
+		},
 		&aibridge.InterceptionEnd{
 			RecordID: s.id(), InterceptionID: s.id(), EndedAt: s.time(), CredentialHint: hint, ErrorType: aibridge.ErrorType(s.text(20)),
-			ErrorMessage: s.text(1000), ResponseBytes: s.number(), ResponseSHA256: s.hash(),
+			ErrorMessage: s.text(1000), ResponseBytes: s.number(), ResponseSHA256: s.hash(), Model: s.text(200), BackgroundID: s.optionalID(),
 		},
 	}
 }

@@ -3,6 +3,7 @@ package recording
 import (
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	protobuf "google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -35,25 +36,27 @@ func plainRecord(record aibridge.Record) *proto.Record {
 			RecordId: r.RecordID.String(), InterceptionId: r.InterceptionID.String(), MsgId: r.MessageID,
 			InputTokens: r.InputTokens, OutputTokens: r.OutputTokens,
 			CacheReadInputTokens: r.CacheReadInputTokens, CacheWriteInputTokens: r.CacheWriteInputTokens,
-			Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
+			Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt), BackgroundId: optionalID(r.BackgroundID),
 		}}}
 	case *aibridge.ToolUsage:
 		return &proto.Record{Record: &proto.Record_ToolUsage{ToolUsage: &proto.RecordToolUsageRequest{
 			RecordId: r.RecordID.String(), InterceptionId: r.InterceptionID.String(), MsgId: r.MessageID,
 			ToolCallId: r.ToolCallID, ItemId: r.ItemID, Tool: r.Tool, Input: r.Input, Injected: r.Injected,
 			ServerUrl: optional(r.ServerURL), InvocationError: optional(r.InvocationError),
-			Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
+			Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt), BackgroundId: optionalID(r.BackgroundID),
 		}}}
 	case *aibridge.ModelThought:
 		return &proto.Record{Record: &proto.Record_ModelThought{ModelThought: &proto.RecordModelThoughtRequest{
 			RecordId: r.RecordID.String(), InterceptionId: r.InterceptionID.String(),
 			Content: r.Content, Metadata: plainMetadata(r.Metadata), CreatedAt: timestamppb.New(r.CreatedAt),
+			BackgroundId: optionalID(r.BackgroundID),
 		}}}
 	case *aibridge.InterceptionEnd:
 		return &proto.Record{Record: &proto.Record_InterceptionEnded{InterceptionEnded: &proto.RecordInterceptionEndedRequest{
 			RecordId: r.RecordID.String(), Id: r.InterceptionID.String(), EndedAt: timestamppb.New(r.EndedAt),
 			CredentialHint: r.CredentialHint, ErrorType: optional(string(r.ErrorType)), ErrorMessage: optional(r.ErrorMessage),
 			ResponseBytes: r.ResponseBytes, ResponseSha256: r.ResponseSHA256,
+			Model: r.Model, BackgroundId: optionalID(r.BackgroundID),
 		}}}
 	}
 	return &proto.Record{}
@@ -64,6 +67,13 @@ func optional(text string) *string {
 		return nil
 	}
 	return &text
+}
+
+func optionalID(id uuid.UUID) *string {
+	if id == uuid.Nil {
+		return nil
+	}
+	return optional(id.String())
 }
 
 // plainMetadata packs each value into an Any, and leaves out what cannot be packed.

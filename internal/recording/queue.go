@@ -38,6 +38,9 @@ const (
 	deliveryBatch = 1000
 )
 
+// stuckGrace is how much longer than its context Close waits for a disk and a control plane that do not answer.
+const stuckGrace = time.Second
+
 // flushGrace is how long Close goes on delivering records in memory once its context has ended, since they end with the
 // process.
 const flushGrace = 5 * time.Second
@@ -170,6 +173,15 @@ func (q *Queue) Stats() Stats {
 	return Stats{Stats: q.queue.Stats(), Dropped: q.dropped.Load(), Duplicates: q.duplicates.Load()}
 }
 
+// Ready returns an error of one line if the queue should not be given more: see [outbox.Queue.Ready]. If requests go on
+// without records, it is always ready.
+func (q *Queue) Ready() error {
+	if q.goOn {
+		return nil
+	}
+	return q.queue.Ready()
+}
+
 func (q *Queue) drop(ctx context.Context, records int, err error) {
 	q.dropped.Add(int64(records))
 	q.logger.Error(ctx, "records dropped, as configured", slog.F("records", records), slog.Error(err))
@@ -215,7 +227,33 @@ func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient
 // Close delivers what is pending until ctx ends, and records in memory for flushGrace longer, and then closes the
 // queue. Records on disk that were not delivered stay there. connected ends when there will be no control plane any
 // more; nothing is delivered after that.
+//
+// A call to the disk, or to a control plane in this process, can hang for ever. Close then fails soon after ctx has
+// ended; what it has begun goes on, and keeps the directory's lock, until those calls return or the process ends.
 func (q *Queue) Close(ctx, connected context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- q.close(ctx, connected) }()
+	grace := stuckGrace
+	if q.memory {
+		grace += flushGrace
+	}
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("records: the disk or the control plane does not answer: %d records are not delivered, and those of the last moments may not be on the disk",
+			q.queue.Stats().Pending)
+	}
+}
+
+func (q *Queue) close(ctx, connected context.Context) error {
 	patience, cancel := context.WithCancel(connected)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {

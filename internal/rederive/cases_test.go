@@ -2,6 +2,7 @@ package rederive_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"path/filepath"
 	"strconv"
@@ -59,6 +60,10 @@ func formatOf(path string) string {
 		return rederive.FormatChat
 	case strings.HasSuffix(path, "/responses"):
 		return rederive.FormatResponses
+	case strings.HasSuffix(path, "/compact"):
+		return rederive.FormatCompact
+	case strings.HasSuffix(path, "/embeddings"):
+		return rederive.FormatEmbeddings
 	}
 	return ""
 }
@@ -106,6 +111,7 @@ func readRecords(t *testing.T, lines string) rederive.Facts {
 		case "model_thought":
 			facts.Thoughts = append(facts.Thoughts, rederive.Thought{Content: text("content"), Metadata: metadata})
 		case "interception_ended":
+			facts.Model = cmp.Or(facts.Model, text("model"))
 			facts.ErrorType, facts.ErrorMessage = text("error_type"), text("error_message")
 		}
 	}

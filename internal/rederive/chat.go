@@ -9,6 +9,9 @@ import (
 
 // chatRequest reads a request of the Chat Completions API.
 func chatRequest(fields object) request {
+	if text, ok := asText(fields["prompt"]); ok && !fields.has("messages") {
+		return request{opening: text, typed: texts{parts: []string{text}, single: true}}
+	}
 	messages := fields.objects("messages")
 	asked := request{system: leadingSystem(messages), opening: opening(messages)}
 	last := lastNotSystem(messages)

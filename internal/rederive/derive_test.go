@@ -257,3 +257,30 @@ func TestDiff(t *testing.T) {
 		t.Errorf("got %q", differences)
 	}
 }
+
+// TestBackground is about answers that the upstream goes on with: what they do is recorded later, with other bytes.
+func TestBackground(t *testing.T) {
+	const (
+		asked   = `{"model":"m","background":true,"stream":true}`
+		created = "data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"status\":\"in_progress\",\"background\":true}}\n\n"
+		call    = "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"n\",\"arguments\":\"{}\"}}\n\n"
+		done    = "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"usage\":{\"input_tokens\":1}}}\n\n"
+		body    = `{"id":"r","object":"response","background":true,"status":"queued","output":[{"type":"function_call","call_id":"c","name":"n","arguments":"{}"}]}`
+	)
+	for name, test := range map[string]struct {
+		request, contentType, response string
+		calls                          int
+	}{
+		"asked for, cut":     {asked, stream, created + call, 0},
+		"asked for, whole":   {asked, stream, created + call + done, 1},
+		"not asked for, cut": {`{"model":"m","stream":true}`, stream, created + call, 0},
+		"no background, cut": {`{"model":"m","stream":true}`, stream, call, 1},
+		"queued":             {`{"model":"m"}`, "application/json", body, 0},
+		"failed":             {asked, "application/json", strings.Replace(body, "queued", "failed", 1), 1},
+	} {
+		facts, err := rederive.Derive(exchange(rederive.FormatResponses, test.request, test.contentType, test.response))
+		if err != nil || len(facts.ToolUsages) != test.calls {
+			t.Errorf("%s: %d calls, want %d, %v", name, len(facts.ToolUsages), test.calls, err)
+		}
+	}
+}

@@ -108,7 +108,7 @@ func (o object) count(name string) (int64, bool) {
 }
 
 // readRequest reads the object of a request, or says why there is none.
-func readRequest(body []byte) (object, error) {
+func readRequest(body []byte, insteadOfModel []string) (object, error) {
 	var fields object
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, err
@@ -116,10 +116,15 @@ func readRequest(body []byte) (object, error) {
 	if err := uniqueNames(body); err != nil {
 		return nil, err
 	}
-	if fields.text("model") == "" {
-		return nil, errors.New("it names no model")
+	if fields.text("model") != "" {
+		return fields, nil
 	}
-	return fields, nil
+	for _, name := range insteadOfModel {
+		if fields.has(name) && !fields.has("model") {
+			return fields, nil
+		}
+	}
+	return nil, errors.New("it names no model")
 }
 
 // uniqueNames fails if an object has two members with the same name in any case: readers differ in which one they take.

@@ -25,6 +25,9 @@ func (c client) prompt(asked request) *Prompt {
 	if asked.besideResults {
 		metadata["beside_tool_results"] = true
 	}
+	if asked.generated {
+		metadata["client_generated"] = true
+	}
 	for _, beginning := range c.Own {
 		if strings.HasPrefix(asked.opening, beginning) || strings.HasPrefix(text, beginning) {
 			metadata["client_generated"] = true

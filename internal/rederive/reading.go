@@ -17,7 +17,9 @@ type reading struct {
 	thoughts    []*thought
 	failure     *failure // Nil: it reported none.
 
-	unread Unread
+	unread     Unread
+	background bool   // The upstream calls it the answer to a background request.
+	status     string // The response's, as it was reported last.
 
 	streamed   bool
 	terminated bool // The event that ends a stream came.
@@ -29,6 +31,12 @@ type reading struct {
 
 // ended reports whether the answer has ended as it should: later bytes do not belong to it.
 func (a reading) ended() bool { return a.terminated && a.failure == nil }
+
+// goesOn reports whether the upstream goes on with the answer in the background, if the request asked for that.
+func (a reading) goesOn(asked bool) bool {
+	isOpen := a.streamed && !a.terminated || !a.streamed && (a.status == "queued" || a.status == "in_progress")
+	return (asked || a.background) && isOpen
+}
 
 // call is a model's call, as far as it came.
 type call struct {

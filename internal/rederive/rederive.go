@@ -16,6 +16,7 @@ package rederive
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,9 +30,11 @@ import (
 
 // The formats that an exchange can have.
 const (
-	FormatMessages  = "messages"
-	FormatChat      = "chat"
-	FormatResponses = "responses"
+	FormatMessages   = "messages"
+	FormatChat       = "chat"
+	FormatResponses  = "responses"
+	FormatCompact    = "compact"
+	FormatEmbeddings = "embeddings"
 )
 
 const (
@@ -132,7 +135,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
-	fields, err := readRequest(body)
+	fields, err := readRequest(body, format.insteadOfModel)
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
@@ -141,7 +144,7 @@ func Derive(exchange Exchange) (Facts, error) {
 	answer := readAnswer(exchange, format, string(fields["stream"]) == "true")
 
 	facts := Facts{
-		Model:                 name(fields.text("model")),
+		Model:                 name(cmp.Or(fields.text("model"), answer.model)),
 		Client:                client.Name,
 		ClientSessionID:       name(client.session(exchange.RequestHeader, fields)),
 		UserAgent:             name(exchange.RequestHeader.Get("User-Agent")),
@@ -152,6 +155,10 @@ func Derive(exchange Exchange) (Facts, error) {
 		Thoughts:              answer.thoughtRecords(),
 		Ended:                 answer.ended(),
 		Unread:                answer.unread,
+	}
+	if answer.goesOn(exchange.Format == FormatResponses && string(fields["background"]) == "true") {
+		// What it does is recorded when its final state is read.
+		facts.TokenUsages, facts.ToolUsages, facts.Thoughts = nil, nil, nil
 	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
 	return facts, nil
@@ -164,13 +171,34 @@ type format struct {
 	body    func(object) reading
 	// eventKind returns the type of an event, and whether it is read.
 	eventKind func(event) (kind string, known bool)
+	// insteadOfModel are the members that can have the model in the place of the member model.
+	insteadOfModel []string
 }
 
 func formats() map[string]format {
 	return map[string]format{
-		FormatMessages:  {request: messagesRequest, stream: messagesStream, body: messagesBody, eventKind: messagesEvent},
-		FormatChat:      {request: chatRequest, stream: chatStream, body: chatBody, eventKind: chatEvent},
-		FormatResponses: {request: responsesRequest, stream: responsesStream, body: responsesBody, eventKind: responsesEvent},
+		FormatMessages: {
+			request: messagesRequest, stream: messagesStream, body: messagesBody, eventKind: messagesEvent,
+			insteadOfModel: []string{"thread", "models", "preset"},
+		},
+		FormatChat: {
+			request: chatRequest, stream: chatStream, body: chatBody, eventKind: chatEvent,
+			insteadOfModel: []string{"thread", "models", "preset"},
+		},
+		FormatResponses: {
+			request: responsesRequest, stream: responsesStream, body: responsesBody, eventKind: responsesEvent,
+			insteadOfModel: []string{
+				"prompt", "previous_response_id", "conversation", "agent", "agent_reference", "models", "preset",
+			},
+		},
+		FormatCompact: {
+			request: compactRequest, stream: responsesStream, body: compactBody, eventKind: responsesEvent,
+			insteadOfModel: []string{"input", "previous_response_id"},
+		},
+		FormatEmbeddings: {
+			request: embeddingsRequest, stream: embeddingsStream, body: embeddingsBody, eventKind: embeddingsEvent,
+			insteadOfModel: []string{"input"},
+		},
 	}
 }
 

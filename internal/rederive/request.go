@@ -9,6 +9,7 @@ type request struct {
 	typed         texts  // The last message that is not the system's, if it is the user's.
 	besideResults bool   // That message also has tool results.
 	toolResultID  string // The call id of its last tool result.
+	generated     bool   // Clients make such requests for themselves.
 }
 
 // texts are the texts of a message.

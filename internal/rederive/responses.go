@@ -93,6 +93,8 @@ func responsesStream(events []event) reading {
 			}
 			if data.text("object") == "response" {
 				a.response(data, &items)
+			} else if data.text("object") == "response.compaction" {
+				a.response(withoutOutput(data), &items)
 			} else if told := readFailure(data, kind); told != nil && !strings.HasPrefix(kind, "response.") {
 				a.fail(told)
 				a.terminated = true
@@ -114,9 +116,41 @@ func responsesBody(body object) reading {
 	return a
 }
 
+// compactRequest reads a request to compact a conversation.
+func compactRequest(fields object) request {
+	asked := responsesRequest(fields)
+	asked.generated = true
+	return asked
+}
+
+// compactBody reads a compacted conversation. Its items were made before.
+func compactBody(body object) reading {
+	if body.text("object") != "response.compaction" {
+		return responsesBody(body)
+	}
+	a := reading{figureNames: responsesFigures()}
+	a.response(withoutOutput(body), &responsesItems{})
+	return a
+}
+
+// withoutOutput returns a response without its items.
+func withoutOutput(body object) object {
+	kept := object{}
+	for name, value := range body {
+		if name != "output" {
+			kept[name] = value
+		}
+	}
+	return kept
+}
+
 // response notes the contents of a response object, which holds the answer so far.
 func (a *reading) response(response object, items *responsesItems) {
 	a.id, a.model = cmp.Or(response.text("id"), a.id), cmp.Or(response.text("model"), a.model)
+	a.status = cmp.Or(response.text("status"), a.status)
+	if response["background"] != nil {
+		a.background = string(response["background"]) == "true"
+	}
 	a.usage.label("service_tier", response.text("service_tier"))
 	a.usage.add(response["usage"])
 	if response.object("tool_usage") != nil {

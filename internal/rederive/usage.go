@@ -36,6 +36,8 @@ type figureNames struct {
 	input, output, total, read, write, uncached, reasoning []string
 	// cacheApart says that the input does not include the tokens read from and written to a cache.
 	cacheApart bool
+	// totalIsInput says that the total is the input where nothing else tells that.
+	totalIsInput bool
 	// growing says that figures only grow within an answer. Otherwise the last one counts, unless it is 0.
 	growing bool
 	extras  map[string][]string // By their names in records.
@@ -141,6 +143,9 @@ func (names figureNames) record(u usageReports) TokenUsage {
 		if !hasInput {
 			input, hasInput = uncached+read, true
 		}
+	}
+	if total, ok := told.largest(names.total); ok && names.totalIsInput && !hasInput {
+		input, hasInput = total, true
 	}
 	whole := input
 	cacheInInput := !names.cacheApart

@@ -36,7 +36,7 @@ const (
 
 // Request is what a format reads of a request's body.
 type Request struct {
-	Model  string
+	Model  string // Empty: the request names another thing that has one, such as a saved prompt.
 	Stream bool
 
 	// Prompt holds the texts of the last message that is not the system's, in their order, if that message is the
@@ -49,6 +49,8 @@ type Request struct {
 	Opening string
 	// BesideToolResults says that the message with the prompt carries tool results too.
 	BesideToolResults bool
+	// Generated says that clients make such requests for themselves, so nobody typed the prompt for it.
+	Generated bool
 	// ToolResultID is the call id of the last tool result in the last message, or empty.
 	ToolResultID string
 
@@ -58,6 +60,9 @@ type Request struct {
 	UserID string
 	// CacheKey is the body's prompt_cache_key, or empty.
 	CacheKey string
+
+	// Background says that the upstream goes on with the answer even if the client leaves.
+	Background bool
 
 	// Edits are the changes to the body that make the answer report its usage. Most requests need none.
 	Edits []jsonedit.Edit
@@ -97,6 +102,10 @@ type Answer struct {
 	// Complete says that the answer can be whole without that event, if the connection ended in good order. In a format
 	// whose errors are not followed by that event, an answer with a Failure is complete.
 	Complete bool
+	// Background says that the upstream calls this the answer to a background request: it can be read later, too.
+	Background bool
+	// Unfinished says that the upstream goes on with this answer, though what was read ended in good order.
+	Unfinished bool
 	// Failure is the error that the upstream reported within the answer, or empty.
 	Failure Failure
 	// Unread counts the events of which something could not be understood, or could not be kept in full. Events with

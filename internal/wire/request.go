@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -16,11 +17,12 @@ import (
 const headLimit = 256
 
 // ReadRequest reads the members that the requests of all formats share: the model, whether to stream, metadata.user_id
-// and prompt_cache_key. It fails with an [*apierror.Error] of status 400 where there is no model or stream is no
+// and prompt_cache_key. StandIns are the members in whose presence the API finds the model elsewhere: the request then
+// need not have one. ReadRequest fails with an [*apierror.Error] of status 400 where there is no model or stream is no
 // boolean.
-func ReadRequest(body jsonedit.Object) (Request, error) {
+func ReadRequest(body jsonedit.Object, standIns ...string) (Request, error) {
 	model := member(body, "model")
-	if model == "" {
+	if model == "" && (Has(body, "model") || !slices.ContainsFunc(standIns, func(name string) bool { return Has(body, name) })) {
 		return Request{}, Invalid("model: a non-empty string is required")
 	}
 	request := Request{
@@ -43,6 +45,12 @@ func ReadRequest(body jsonedit.Object) (Request, error) {
 // Invalid returns the error of status 400 for a request that its route cannot serve. The client gets text.
 func Invalid(text string) error {
 	return &apierror.Error{Status: http.StatusBadRequest, Text: text}
+}
+
+// Has reports whether body has a member that is not null.
+func Has(body jsonedit.Object, name string) bool {
+	raw, ok := body.Get(name)
+	return ok && string(raw) != "null"
 }
 
 // member returns a member of body that is a string, or "".

@@ -40,6 +40,8 @@ type Table struct {
 	Rows []Row
 	// Labels are the members of a usage object whose texts say at which price the answer is billed.
 	Labels []string
+	// TotalIsInput says that Total is the input where no other figure tells that: the answers are not counted in tokens.
+	TotalIsInput bool
 	// CacheApart says that Input does not include what was read from and written to a cache.
 	CacheApart bool
 	// Cumulative says that the format documents its figures as those so far: they never go down within an answer.
@@ -236,6 +238,10 @@ func (m *Meter) Usage() *Usage {
 		} else if all != input.value {
 			usage.Inconsistent = true
 		}
+	}
+
+	if !input.told && m.table.TotalIsInput {
+		input = m.of(Total)
 	}
 
 	// What the total has beyond input and output is told beside them. What is told nowhere is noted.

@@ -64,6 +64,13 @@ func BenchmarkWithhold(b *testing.B) {
 
 func TestInspect(t *testing.T) {
 	wiretest.Requests(t, chat.Format(), []wiretest.RequestCase{
+		{
+			Name: "text in the place of messages", Body: `{"models":["a"],"prompt":"hi"}`,
+			Want: wire.Request{Prompt: []string{"hi"}, PromptIsString: true, Opening: "hi"},
+		},
+		{Name: "prompt of null", Body: `{"model":"m","prompt":null}`, Refused: true},
+		{Name: "prompt and an object for messages", Body: `{"model":"m","prompt":"hi","messages":{}}`, Refused: true},
+		{Name: "messages and no model", Body: `{"messages":[],"prompt":"hi"}`, Refused: true},
 		{Name: "no messages", Body: `{"model":"m"}`, Refused: true},
 		{Name: "messages null", Body: `{"model":"m","messages":null}`, Refused: true},
 		{Name: "messages an object", Body: `{"model":"m","messages":{}}`, Refused: true},

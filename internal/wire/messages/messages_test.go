@@ -52,6 +52,11 @@ func inputDelta() sse.Event {
 
 func TestInspect(t *testing.T) {
 	wiretest.Requests(t, messages.Format(), []wiretest.RequestCase{
+		{Name: "thread without messages", Body: `{"thread":{"id":"t"}}`},
+		{Name: "thread and messages of null", Body: `{"model":"m","thread":"t","messages":null}`, Want: wire.Request{Model: "m"}},
+		{Name: "thread of null", Body: `{"model":"m","thread":null}`, Refused: true},
+		{Name: "thread and an object for messages", Body: `{"thread":"t","messages":{}}`, Refused: true},
+		{Name: "messages and no model", Body: `{"messages":[]}`, Refused: true},
 		{Name: "no messages", Body: `{"model":"m"}`, Refused: true},
 		{Name: "messages null", Body: `{"model":"m","messages":null}`, Refused: true},
 		{Name: "messages an object", Body: `{"model":"m","messages":{}}`, Refused: true},

@@ -7,12 +7,15 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
+// thread is the member that names a conversation which the upstream keeps: it has the model and earlier messages.
+const thread = "thread"
+
 func inspect(body jsonedit.Object) (wire.Request, error) {
-	request, err := wire.ReadRequest(body)
+	request, err := wire.ReadRequest(body, thread, "models", "preset")
 	if err != nil {
 		return wire.Request{}, err
 	}
-	if messages, _ := body.Get("messages"); !wire.IsArray(messages) {
+	if messages, _ := body.Get("messages"); !wire.IsArray(messages) && (wire.Has(body, "messages") || !wire.Has(body, thread)) {
 		return wire.Request{}, wire.Invalid("messages: an array is required")
 	}
 	if system, ok := body.Get("system"); ok {

@@ -10,11 +10,30 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
+// inspect reads a request for a response. A saved prompt, an agent, a conversation and an earlier response can have the
+// model; some upstreams take a list of models or the name of a preset.
 func inspect(body jsonedit.Object) (wire.Request, error) {
-	request, err := wire.ReadRequest(body)
+	request, err := wire.ReadRequest(body, "prompt", "agent", "agent_reference", "conversation", "previous_response_id", "models", "preset")
 	if err != nil {
 		return wire.Request{}, err
 	}
+	background, _ := body.Get("background")
+	request.Background = string(background) == "true"
+	return readInput(body, request)
+}
+
+// inspectCompact reads a request to compact a conversation. Its model may be null.
+func inspectCompact(body jsonedit.Object) (wire.Request, error) {
+	request, err := wire.ReadRequest(body, "input", "previous_response_id")
+	if err != nil {
+		return wire.Request{}, err
+	}
+	request.Generated = true
+	return readInput(body, request)
+}
+
+// readInput adds to a request what its input and its instructions say.
+func readInput(body jsonedit.Object, request wire.Request) (wire.Request, error) {
 	input, _ := body.Get("input")
 	items := body.Elements("input")
 	if text := wire.View(input); text.Type == gjson.String {

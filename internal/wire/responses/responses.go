@@ -15,15 +15,22 @@ package responses
 
 import (
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/wire"
 )
 
 // Format returns the format. https://platform.openai.com/docs/api-reference/responses
-func Format() wire.Format {
+func Format() wire.Format { return format("responses", inspect) }
+
+// Compact returns the format of requests to compact a conversation.
+// https://platform.openai.com/docs/api-reference/responses/compact
+func Compact() wire.Format { return format("compact", inspectCompact) }
+
+func format(name string, inspect func(jsonedit.Object) (wire.Request, error)) wire.Format {
 	table := figures()
 	meter := table.Meters()
 	return wire.Format{
-		Name:    "responses",
+		Name:    name,
 		Inspect: inspect,
 		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
 		Figures: table,

@@ -64,6 +64,17 @@ func completed() sse.Event {
 
 func TestInspect(t *testing.T) {
 	wiretest.Requests(t, responses.Format(), []wiretest.RequestCase{
+		{Name: "no model and nothing that has one", Body: `{"input":"hi"}`, Refused: true},
+		{Name: "prompt null", Body: `{"prompt":null,"input":"hi"}`, Refused: true},
+		{Name: "prompt beside an empty model", Body: `{"model":"","prompt":{"id":"p"}}`, Refused: true},
+		{Name: "prompt beside a model that is no string", Body: `{"model":7,"prompt":{"id":"p"}}`, Refused: true},
+		{Name: "saved prompt", Body: `{"prompt":{"id":"p"},"stream":true}`, Want: wire.Request{Stream: true}},
+		{Name: "saved prompt beside a model of null", Body: `{"prompt":{"id":"p"},"model":null}`},
+		{Name: "saved prompt and model", Body: `{"prompt":{"id":"p"},"model":"m"}`, Want: wire.Request{Model: "m"}},
+		{Name: "conversation without a model", Body: `{"conversation":"conv_1"}`},
+		{Name: "earlier response without a model", Body: `{"previous_response_id":"resp_1"}`},
+		{Name: "agent without a model", Body: `{"agent":{"type":"agent_reference","name":"a"}}`},
+		{Name: "list of models", Body: `{"models":["a","b"]}`},
 		{Name: "input a number", Body: `{"model":"m","input":7}`, Refused: true},
 		{Name: "input an object", Body: `{"model":"m","input":{}}`, Refused: true},
 		{Name: "input a boolean", Body: `{"model":"m","input":true}`, Refused: true},
@@ -144,5 +155,22 @@ func TestInspect(t *testing.T) {
 			Body: `{"model":"m","input":[{"role":"system","content":"You are"}]}`,
 			Want: wire.Request{Model: "m", System: "You are"},
 		},
+	})
+}
+
+func TestInspectCompact(t *testing.T) {
+	wiretest.Requests(t, responses.Compact(), []wiretest.RequestCase{
+		{Name: "nothing", Body: `{}`, Refused: true},
+		{Name: "model of null and no input", Body: `{"model":null}`, Refused: true},
+		{Name: "model an array", Body: `{"model":[],"input":[]}`, Refused: true},
+		{
+			Name: "items", Body: `{"model":"m","input":[{"role":"user","content":"hi"},{"role":"assistant","content":"hello"}]}`,
+			Want: wire.Request{Model: "m", Opening: "hi", Generated: true},
+		},
+		{
+			Name: "model of null", Body: `{"model":null,"input":"hi"}`,
+			Want: wire.Request{Prompt: []string{"hi"}, PromptIsString: true, Opening: "hi", Generated: true},
+		},
+		{Name: "earlier response", Body: `{"previous_response_id":"resp_1"}`, Want: wire.Request{Generated: true}},
 	})
 }

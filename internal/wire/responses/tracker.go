@@ -17,8 +17,11 @@ type tracker struct {
 	payloads wire.Payloads
 	answer   wire.Answer // Without the parts that have a field below.
 	ended    bool        // response.completed or .incomplete came.
-	usage    wire.Meter
-	items    *items
+	// compaction says that the answer is a compacted conversation, whose items were made before.
+	compaction bool
+	status     string // The response's, as it was reported last.
+	usage      wire.Meter
+	items      *items
 }
 
 func newTracker(form wire.Form, usage wire.Meter) *tracker {
@@ -144,9 +147,14 @@ func (t *tracker) readOther(kind string, object gjson.Result) bool {
 	if saysNothing(kind) {
 		return true
 	}
-	if object.Get("object").Str == "response" {
-		t.answer.Terminal = t.answer.Terminal || t.form == wire.Body
-		return t.readResponse(object)
+	if name := object.Get("object").Str; name == "response" || name == "response.compaction" {
+		t.compaction = name != "response"
+		understood := t.readResponse(object)
+		if t.form == wire.Body {
+			t.answer.Terminal = true
+			t.answer.Unfinished = t.status == "queued" || t.status == "in_progress"
+		}
+		return understood
 	}
 	if strings.HasPrefix(kind, "response.") {
 		return false
@@ -175,6 +183,8 @@ func (t *tracker) readResponse(response gjson.Result) bool {
 			keepLast(&t.answer.Model, value)
 		case "service_tier":
 			t.usage.Label("service_tier", value)
+		case "background":
+			t.answer.Background = value.Type == gjson.True
 		case "usage":
 			understood = t.usage.Read(value) && understood
 		case "tool_usage":
@@ -188,6 +198,7 @@ func (t *tracker) readResponse(response gjson.Result) bool {
 			}
 		case "status":
 			status = value
+			keepLast(&t.status, value)
 		case "output":
 			output = value
 		}
@@ -195,6 +206,9 @@ func (t *tracker) readResponse(response gjson.Result) bool {
 	})
 	if status.Str == "failed" {
 		t.fail(wire.Failure{Type: "failed"})
+	}
+	if t.compaction {
+		return understood
 	}
 	return t.readOutput(output) && understood
 }

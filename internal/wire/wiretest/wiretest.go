@@ -41,7 +41,8 @@ type Suite struct {
 	// Conversation holds the members that a request must have besides its model.
 	Conversation string
 
-	// Call returns the data of an event that makes the i-th call of a tool, whole, with input, a JSON object.
+	// Call returns the data of an event that makes the i-th call of a tool, whole, with input, a JSON object. Nil: the
+	// format has no calls.
 	Call func(i int, input string) string
 }
 
@@ -51,7 +52,9 @@ func Run(t *testing.T, suite Suite) {
 		t.Run(exchange.name, func(t *testing.T) { runExchange(t, suite.Format, exchange) })
 	}
 	t.Run("unread", func(t *testing.T) { testUnread(t, suite.Format) })
-	t.Run("bounds", func(t *testing.T) { testBounds(t, suite) })
+	if suite.Call != nil {
+		t.Run("bounds", func(t *testing.T) { testBounds(t, suite) })
+	}
 	t.Run("request", func(t *testing.T) { testRequests(t, suite) })
 }
 

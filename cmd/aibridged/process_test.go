@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// running is the program in a process of its own.
+type running struct {
+	served
+
+	cmd *exec.Cmd
+}
+
+// startProcess starts serve, prepared by a test, and waits until it has printed where it listens.
+func startProcess(t *testing.T, cmd *exec.Cmd) *running {
+	t.Helper()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines, address := bufio.NewReader(stdout), regexp.MustCompile(`http://\S+`)
+	first, _ := lines.ReadString('\n')
+	second, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &running{served: served{base: address.FindString(first), admin: address.FindString(second)}, cmd: cmd}
+}
+
+// end sends a signal and checks that the process ends in good order.
+func (r *running) end(t *testing.T, with os.Signal) {
+	t.Helper()
+	if err := r.cmd.Process.Signal(with); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.cmd.Wait(); err != nil {
+		t.Errorf("after %v: %v", with, err)
+	}
+}
+
+// TestHangUp checks that the gateway ends in good order when its terminal goes away, and goes on under nohup, which lets
+// a program start with that signal ignored.
+func TestHangUp(t *testing.T) {
+	data := t.TempDir()
+	token, _, err := run(t.Context(), "token", "create", "--user", "ada", "--data-dir", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ANTHROPIC_API_KEY", "a-key-of-no-account") // So that there is a provider; it is not asked.
+	arguments := func() []string {
+		return []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data}
+	}
+	r := startProcess(t, programHere(t, nil, arguments()...))
+	// A request that is not over yet keeps the process from ending at once.
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	head := "POST /anthropic/v1/messages HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: " + strings.TrimSpace(token) + "\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+	if _, err := io.WriteString(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(conn)
+	if response, err := http.ReadResponse(answers, nil); err != nil || response.StatusCode != 100 { // Now its body is being read.
+		t.Fatalf("the request: %v, %v", response, err)
+	}
+	if err := r.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for status := 0; status != http.StatusServiceUnavailable; {
+		response, _ := send(t, http.MethodGet, r.admin+"/readyz", "", nil)
+		status = response.StatusCode
+	}
+	// The shell and the system may both tell it, so a second one changes nothing.
+	if err := r.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if response, _ := send(t, http.MethodGet, r.admin+"/healthz", "", nil); response.StatusCode != 200 {
+		t.Errorf("after the second signal: %d", response.StatusCode)
+	}
+	if _, err := io.WriteString(conn, "{x"); err != nil {
+		t.Fatal(err)
+	}
+	if response, err := http.ReadResponse(answers, nil); err != nil || response.StatusCode != 400 {
+		t.Errorf("the request: %v, %v", response, err)
+	}
+	if err := r.cmd.Wait(); err != nil {
+		t.Errorf("after two SIGHUP: %v", err)
+	}
+
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell here")
+	}
+	cmd := programHere(t, nil, arguments()...)
+	cmd.Path, cmd.Args = shell, append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	r = startProcess(t, cmd)
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if response, _ := send(t, http.MethodGet, r.base+"/readyz", "", nil); response.StatusCode != 200 {
+			t.Errorf("under nohup: %d", response.StatusCode)
+		}
+	}
+	r.end(t, syscall.SIGTERM)
+}
+
+// TestFault116FullOutput is fault 116 for standard output: a gateway whose greeting nobody reads serves all the same, and
+// ends in time.
+func TestFault116FullOutput(t *testing.T) {
+	_, writer := fullPipe(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := programHere(t, nil, "serve", "--listen", address, "--admin-listen", "off", "--data-dir", t.TempDir())
+	cmd.Stdout = writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		response, err := client.Get("http://" + address + "/readyz")
+		if err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == 200 {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not serve: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	began := time.Now()
+	(&running{cmd: cmd}).end(t, syscall.SIGTERM)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it ended after %v", took)
+	}
+}
+
+// TestFault116FullDevice is fault 116 with a log on a device without space: what it refuses is counted, though it would
+// all fit into the buffer.
+func TestFault116FullDevice(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no device here is always full")
+	}
+	defer full.Close()
+	r := startProcess(t, programHere(t, full, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir()))
+	if response, _ := send(t, http.MethodPost, r.base+"/anthropic/v1/messages", "", nil); response.StatusCode != 400 { // Writes a line.
+		t.Errorf("%d", response.StatusCode)
+	}
+	for deadline := time.Now().Add(20 * time.Second); strings.Contains(r.metrics(t), "\naibridged_log_lines_dropped_total 0\n"); {
+		if time.Now().After(deadline) {
+			t.Fatal("no line was counted")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	r.end(t, syscall.SIGTERM)
+}
