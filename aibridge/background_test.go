@@ -30,15 +30,15 @@ func (a storedUpstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// refusing is a recorder that refuses while it has errors. Before it takes records, it calls taken.
-type refusing struct {
+// refuses is a recorder that refuses while it has errors. Before it takes records, it calls taken.
+type refuses struct {
 	mu     sync.Mutex
 	errs   []error  // Guarded by mu; for the next calls.
 	took   []Record // Guarded by mu.
 	before func()
 }
 
-func (r *refusing) Record(_ context.Context, records ...Record) (Commit, error) {
+func (r *refuses) Record(_ context.Context, records ...Record) (Commit, error) {
 	if r.before != nil {
 		r.before()
 	}
@@ -85,7 +85,7 @@ func TestStoredIsRecordedFirst(t *testing.T) {
 		"body in place of a stream": {storedUpstream{"application/json; charset=utf-8", storedFinal}, "/openai/v1/responses/resp_1?stream=true"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			recorder := &refusing{errs: []error{errors.New("no disk"), ErrNoRoom}}
+			recorder := &refuses{errs: []error{errors.New("no disk"), ErrNoRoom}}
 			bridge := storedBridge(t, test.storedUpstream, recorder)
 			ask := func() (w *httptest.ResponseRecorder, aborted bool) {
 				w = httptest.NewRecorder()
@@ -139,7 +139,7 @@ func TestStoredIsPassedOn(t *testing.T) {
 		"cut stream":    {"text/event-stream", "event: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"response\":{\"id\":\"resp_1\",\"background\":true}}\n\n"},
 		"stream error":  {"text/event-stream", "event: error\ndata: {\"type\":\"error\",\"message\":\"no\"}\n\n"},
 	} {
-		recorder := &refusing{}
+		recorder := &refuses{}
 		w := httptest.NewRecorder()
 		storedBridge(t, answer, recorder).ServeHTTP(w, asAda(httptest.NewRequest(http.MethodGet, "/openai/v1/responses/resp_1", nil)))
 		if w.Code != http.StatusOK || w.Body.String() != answer.body || len(recorder.took) > 0 {
@@ -196,7 +196,7 @@ func TestStoredGivesMemoryBack(t *testing.T) {
 		"stream": {storedUpstream{"text/event-stream", storedStreamed}, 2},
 		"large":  {storedUpstream{"application/json", large}, 0},
 	} {
-		memory, recorder := NewMemory(2<<20), &refusing{}
+		memory, recorder := NewMemory(2<<20), &refuses{}
 		provider, err := NewOpenAIProvider("openai", ProviderOptions{Key: "key", Transport: test.upstream, Memory: memory})
 		if err != nil {
 			t.Fatal(err)

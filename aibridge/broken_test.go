@@ -65,6 +65,13 @@ func bridgeTo(t *testing.T, upstream http.Handler) (string, *ends) {
 // bridgeAt returns a bridge to an upstream at an address, and the ends that it records.
 func bridgeAt(t *testing.T, upstream string) (http.Handler, *ends) {
 	t.Helper()
+	recorder := new(ends)
+	return bridgeInto(t, upstream, recorder), recorder
+}
+
+// bridgeInto returns a bridge to an upstream at an address, which records into recorder.
+func bridgeInto(t *testing.T, upstream string, recorder aibridge.Recorder) http.Handler {
+	t.Helper()
 	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{BaseURL: upstream, Key: "key"})
 	if err != nil {
 		t.Fatal(err)
@@ -78,8 +85,7 @@ func bridgeAt(t *testing.T, upstream string) (http.Handler, *ends) {
 		t.Fatal(err)
 	}
 	t.Cleanup(providers.CloseIdleConnections)
-	recorder := new(ends)
-	return acting(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{})), recorder
+	return acting(aibridge.NewRequestBridge(providers, recorder, aibridge.BridgeOptions{}))
 }
 
 // ask sends a request whose coding nobody undoes, and returns the answer, its body, and why the body ended early.
@@ -234,7 +240,7 @@ func TestOriginsAreTheHosts(t *testing.T) {
 		}, nil
 	})
 	bridge := newBridge(t, transport, &ends{}, aibridge.BridgeOptions{})
-	for _, path := range []string{"/p/v1/messages", "/p/v1/models"} {
+	for _, path := range []string{"/p/v1/messages", "/p/v1/messages/count_tokens"} {
 		for _, said := range []string{"", "https://app.example"} {
 			w := httptest.NewRecorder()
 			want, exposed := []string{"*"}, []string{"request-id"}

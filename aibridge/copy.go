@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"sync"
 
@@ -36,22 +35,6 @@ func (b *copyBuffers) Get() []byte {
 // Put implements [net/http/httputil.BufferPool].
 func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)) }
 
-// isStream reports whether an answer is a stream of events. If the upstream does not say, the answer is one if the
-// request asked for a stream and the status is no error.
-func (x *relay) isStream(answer *http.Response) bool {
-	contentType := answer.Header.Get("Content-Type")
-	switch contentType {
-	case "":
-		return x.inspected.Stream && answer.StatusCode < http.StatusBadRequest
-	case "text/event-stream":
-		return true
-	case "application/json":
-		return false
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && media == "text/event-stream"
-}
-
 // copyStream copies a stream as it comes: each piece is noted, then written and flushed. The records are safe before the
 // piece that ends the answer goes out, and before the stream ends.
 func (x *relay) copyStream(answer *http.Response, round *round) error {
@@ -59,18 +42,10 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 	if !isCoded(round.coding) {
 		pass.withhold = x.inspected.Withhold
 	}
+	if err := x.writeStreamHead(answer); err != nil {
+		return err
+	}
 	left := answer.ContentLength // How much of the announced length has not come; negative: the client is told none.
-	// A stream of no bytes is broken off, which its client could not see if it had been told to expect none.
-	if pass.withhold != nil || left == 0 && answer.StatusCode < http.StatusMultipleChoices {
-		answer.Header.Del("Content-Length")
-		left = -1
-	}
-	if err := x.writeHead(answer); err != nil {
-		return err
-	}
-	if err := x.client.FlushError(); err != nil {
-		return err
-	}
 	buffer := x.bridge.providers.copies.Get()
 	defer x.bridge.providers.copies.Put(buffer)
 	var held []byte // Bytes that may be the last of the answer.
@@ -83,9 +58,11 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 			return x.client.failed
 		}
 		x.arrived(buffer[:n])
-		pass.add(buffer[:n], round.follow(buffer[:n]))
+		pass.add(buffer[:n])
+		round.follow(buffer[:n])
 		if err != nil {
-			pass.add(nil, round.rest(isEnd(err)))
+			pass.finish()
+			round.rest(isEnd(err))
 			err = round.finish(err)
 		}
 		left -= int64(n)
@@ -119,6 +96,23 @@ func (x *relay) copyStream(answer *http.Response, round *round) error {
 			return err
 		}
 	}
+}
+
+// writeStreamHead writes the head of an answer that may be a stream, unless it has been written.
+func (x *relay) writeStreamHead(answer *http.Response) error {
+	if x.client.started {
+		return nil
+	}
+	// A stream of which an event is withheld becomes shorter. And a stream of no bytes is broken off, which its client
+	// could not see if it had been told to expect none.
+	if x.inspected.Withhold != nil || answer.ContentLength == 0 && answer.StatusCode == http.StatusOK {
+		answer.Header.Del("Content-Length")
+		answer.ContentLength = -1
+	}
+	if err := x.writeHead(answer); err != nil {
+		return err
+	}
+	return x.client.FlushError()
 }
 
 // withoutLast takes the last byte from the last bytes of an answer. A client whose HTTP version ends an answer at its

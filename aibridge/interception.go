@@ -115,7 +115,7 @@ func (i *interception) awaitStart(ctx context.Context) error {
 
 // answered adds a round, whose answer has begun.
 func (i *interception) answered(of answerHead) *round {
-	round := newRound(of, i.format.Track(of.form()), i.provider.memory)
+	round := newRound(of, i.format.Track, i.provider.memory)
 	i.rounds = append(i.rounds, round)
 	return round
 }

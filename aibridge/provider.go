@@ -36,6 +36,9 @@ type Provider struct {
 	idle      func() // Closes the transport's idle connections.
 	limits    Limits
 	memory    *memory.Pool
+
+	usageInStreams UsageInStreams
+	refusing       *refusing
 }
 
 // ProviderOptions is what a provider needs beyond its name. Its zero value is the vendor's own address without a key.
@@ -46,6 +49,8 @@ type ProviderOptions struct {
 	Key string
 	// Disabled keeps the name known: every request is answered with 503 and the reason.
 	Disabled bool
+	// UsageInStreams says whether to ask for the usage of streams whose clients do not. Empty means [UsageAsk].
+	UsageInStreams UsageInStreams
 	// Digests records the SHA-256 of both bodies beside their sizes, so that records can be compared with kept bytes.
 	// It costs a third of what relaying a large request costs.
 	Digests bool
@@ -101,6 +106,11 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	if err != nil {
 		return Provider{}, fmt.Errorf("provider %q: passthrough: %w", name, err)
 	}
+	switch options.UsageInStreams {
+	case "", UsageAsk, UsageNever:
+	default:
+		return Provider{}, fmt.Errorf("provider %q: usage in streams is %q: use ask or never", name, options.UsageInStreams)
+	}
 	limits := options.Limits.withDefaults()
 	transport := options.Transport
 	if transport == nil {
@@ -119,6 +129,9 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		idle:      idleCloser(transport),
 		limits:    limits,
 		memory:    options.Memory.poolOrNil(),
+
+		usageInStreams: options.UsageInStreams,
+		refusing:       &refusing{},
 	}, nil
 }
 

@@ -69,6 +69,13 @@ func (x *relay) serve() error {
 	if err != nil {
 		return err
 	}
+	if x.refusedUsage(answer) {
+		x.withdrawUsage()
+		if answer, err = x.send(); err != nil {
+			return err
+		}
+	}
+	x.letGo() // Nothing is sent again, so a stream that lasts for minutes need not hold its request.
 	return x.answer(answer)
 }
 
@@ -128,6 +135,9 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		return err
 	}
 	x.secrets.key = x.credential.key
+	if x.provider.usageInStreams == UsageNever || x.provider.refusing.has(x.inspected.Model) {
+		x.inspected.Edits, x.inspected.Withhold = nil, nil
+	}
 	if len(x.inspected.Edits) == 0 {
 		x.clientBody.hold()
 		x.upstreamBody = x.clientBody
@@ -176,10 +186,7 @@ func (x *relay) send() (*http.Response, error) {
 		span.End()
 		return nil, err
 	}
-	x.letGo() // There is only one round, so a stream that lasts for minutes need not hold its request.
-	x.answered(answerHead{
-		status: response.StatusCode, coding: codingOf(response.Header), isStream: x.isStream(response), span: span,
-	})
+	x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
 	return response, nil
 }
 
@@ -231,8 +238,11 @@ func (x *relay) forgo() {
 
 // answer copies an answer to the client and notes what it says.
 func (x *relay) answer(answer *http.Response) error {
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // It may have been replaced by then.
 	round := x.rounds[len(x.rounds)-1]
+	if err := x.open(answer, round); err != nil {
+		return err
+	}
 	if round.isStream {
 		return x.copyStream(answer, round)
 	}

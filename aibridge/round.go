@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"iter"
@@ -23,28 +24,24 @@ var (
 
 // answerHead is what is known of an answer before its first byte.
 type answerHead struct {
-	status   int
-	coding   string // Its Content-Encoding.
-	isStream bool
-	span     trace.Span // Ends with the answer's last byte.
-}
-
-// form returns the form in which the tracker reads the answer.
-func (h answerHead) form() wire.Form {
-	if h.isStream {
-		return wire.Stream
-	}
-	return wire.Body
+	status int
+	coding string     // Its Content-Encoding.
+	span   trace.Span // Ends with the answer's last byte.
 }
 
 // round is what one upstream answer has said so far. It sends nothing to the client.
 type round struct {
 	answerHead
 
-	tracker wire.Tracker
-	pool    *memory.Pool
-	events  sse.Splitter
-	decoder *contentcoding.Stream // For a coded stream.
+	track    func(wire.Form) wire.Tracker
+	pool     *memory.Pool
+	isStream bool
+	tracker  wire.Tracker // Nil: the form of the answer is not known yet.
+	events   sse.Splitter
+	decoder  *contentcoding.Stream // For a coded stream.
+
+	bytes  int64 // How many have come of a stream.
+	spoken int   // How many of its events have data.
 
 	unread bool  // It was too large or coded in an unknown way, and only relayed.
 	large  *skim // Of an answer that is too large to be kept.
@@ -54,21 +51,33 @@ type round struct {
 	seen   *wire.Answer // What it said; nil: nothing has asked for that yet.
 }
 
-func newRound(head answerHead, tracker wire.Tracker, pool *memory.Pool) *round {
-	r := &round{answerHead: head, tracker: tracker, pool: pool, events: sse.Splitter{Pool: pool}}
-	if head.isStream && isCoded(head.coding) {
+func newRound(head answerHead, track func(wire.Form) wire.Tracker, pool *memory.Pool) *round {
+	return &round{answerHead: head, track: track, pool: pool, events: sse.Splitter{Pool: pool}}
+}
+
+// begin notes the form of the answer. It is called once, before anything of the answer is noted.
+func (r *round) begin(isStream bool) {
+	r.isStream = isStream
+	form := wire.Body
+	if isStream {
+		form = wire.Stream
+	}
+	r.tracker = r.track(form)
+	if isStream && isCoded(r.coding) {
 		var err error
-		if r.decoder, err = contentcoding.NewStream(head.coding, mostRead, pool); err != nil {
+		if r.decoder, err = contentcoding.NewStream(r.coding, mostRead, r.pool); err != nil {
 			r.unread = true
 		}
 	}
-	return r
 }
 
 func isCoded(coding string) bool { return contentcoding.IsCoded(coding) }
 
 // said returns what the answer has said. It is called only when nothing more will be read.
 func (r *round) said() wire.Answer {
+	if r.tracker == nil {
+		return wire.Answer{}
+	}
 	if r.seen == nil {
 		seen := r.tracker.Answer()
 		if r.unread && r.decoder != nil && !seen.Terminal {
@@ -85,56 +94,55 @@ func (r *round) isOver() bool { return r.tracker.Ended() }
 // mayEnd reports whether the bytes that came last may be the last ones.
 func (r *round) mayEnd() bool { return r.tracker.MayEnd() }
 
-// follow notes the next bytes of a stream, and yields the events that they complete. It yields no events of a coded
-// stream, which the client gets as it is.
-func (r *round) follow(p []byte) iter.Seq[sse.Event] {
-	return func(yield func(sse.Event) bool) {
-		switch {
-		case !isCoded(r.coding):
-			r.note(r.events.Feed(p), yield)
-			return
-		case r.decoder == nil:
-			return // The coding is unknown.
-		}
+// follow notes the next bytes of a stream.
+func (r *round) follow(p []byte) {
+	r.bytes += int64(len(p))
+	switch {
+	case !isCoded(r.coding):
+		r.note(r.events.Feed(p))
+	case r.decoder != nil: // Else the coding is unknown.
 		for plain := range r.decoder.Feed(p) {
-			r.note(r.events.Feed(plain), nothing)
+			r.note(r.events.Feed(plain))
 		}
 	}
 }
 
-// rest is follow at the end of the stream: it yields the event that no blank line ended. clean says that the upstream
-// ended the answer without an error.
-func (r *round) rest(clean bool) iter.Seq[sse.Event] {
-	return func(yield func(sse.Event) bool) {
-		switch {
-		case !isCoded(r.coding):
-			r.note(r.events.Flush(), yield)
-			return
-		case r.decoder == nil:
-			return
-		}
+// rest notes the end of a stream, and the event that no blank line ended. clean says that the upstream ended the answer
+// without an error.
+func (r *round) rest(clean bool) {
+	if r.decoder != nil {
 		for plain := range r.decoder.End() {
-			r.note(r.events.Feed(plain), nothing)
+			r.note(r.events.Feed(plain))
 		}
-		r.note(r.events.Flush(), nothing)
 		if clean {
 			r.undecoded(r.decoder.Err())
 		}
 	}
+	r.note(r.events.Flush())
 }
 
-func nothing(sse.Event) bool { return true }
-
-// note shows events to the tracker, up to the one that ends the answer, and passes all of them on.
-func (r *round) note(events iter.Seq[sse.Event], pass func(sse.Event) bool) {
+// note shows events to the tracker, up to the one that ends the answer. Where a server leaves out the blank lines, many
+// events come as one, with a line of data for each.
+func (r *round) note(events iter.Seq[sse.Event]) {
 	for event := range events {
-		if !r.tracker.Ended() {
-			r.tracker.Observe(event)
+		if event.Data == nil || bytes.IndexByte(event.Data, '\n') < 0 || wire.IsSound(event.Data) {
+			r.observe(event)
+			continue
 		}
-		if !pass(event) {
-			return
+		for line := range bytes.SplitSeq(event.Data, []byte("\n")) {
+			r.observe(sse.Event{Data: line})
 		}
 	}
+}
+
+func (r *round) observe(event sse.Event) {
+	if r.tracker.Ended() {
+		return
+	}
+	if event.Data != nil {
+		r.spoken++
+	}
+	r.tracker.Observe(event)
 }
 
 // read notes an answer that is no stream, from its whole body.
@@ -217,14 +225,20 @@ func (r *round) finish(err error) error {
 	case r.cut:
 		r.err = errTruncated
 	case !r.isStream || r.unread || r.status >= http.StatusMultipleChoices:
-	case r.status == http.StatusNoContent: // It is whole, whatever was asked for: it cannot have a body.
-	case !seen.Complete:
+	case !seen.Complete && (r.understood(seen) || r.bytes == 0 && r.status == http.StatusOK):
 		r.err = errTruncated
 	}
 	if r.err != nil {
 		return r.err
 	}
 	return io.EOF
+}
+
+// understood reports whether an event of a stream was one of its format. Else the answer may be anything, and ends as its
+// upstream ended it.
+func (r *round) understood(seen wire.Answer) bool {
+	saysSomething := seen.ID != "" || seen.Usage != nil || len(seen.ToolCalls)+len(seen.Thoughts) > 0
+	return r.spoken > seen.Unread || saysSomething
 }
 
 // abandon notes that the answer will not be read to its end, unless it has been. It decodes what has come of a coded
@@ -234,7 +248,7 @@ func (r *round) abandon() {
 		return
 	}
 	for plain := range r.decoder.End() {
-		r.note(r.events.Feed(plain), nothing)
+		r.note(r.events.Feed(plain))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"mime"
 	"net/http"
 	"time"
 
@@ -34,11 +33,19 @@ func (s *storedResponse) follow(answer *http.Response) error {
 	if answer.StatusCode != http.StatusOK || answer.Request.Method == http.MethodHead {
 		return nil
 	}
-	head := answerHead{
-		status: answer.StatusCode, coding: codingOf(answer.Header), isStream: showsStream(answer),
+	round := newRound(answerHead{
+		status: answer.StatusCode, coding: codingOf(answer.Header),
 		span: trace.SpanFromContext(context.Background()), // The request has a span of its own.
+	}, s.to.route.stored.Track, s.to.provider.memory)
+	isStream := showsStream(answer)
+	if isStream {
+		form, err := peek(answer, round, s.bridge.providers.copies, nil)
+		if err != nil {
+			return err
+		}
+		isStream = form != aValue
 	}
-	round := newRound(head, s.to.route.stored.Track(head.form()), s.to.provider.memory)
+	round.begin(isStream)
 	if round.isStream {
 		answer.Body = &storedStream{ReadCloser: answer.Body, response: s, round: round}
 		return nil
@@ -118,11 +125,10 @@ func (b *storedBody) Close() error {
 	return b.rest.Close()
 }
 
-// showsStream reports whether an answer is a stream: it says so, or was asked for as one and does not say that it is
-// JSON.
+// showsStream reports whether an answer is a stream if it does not begin with a JSON value: it says so, or was asked for as
+// one.
 func showsStream(answer *http.Response) bool {
-	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-	return media == "text/event-stream" || answer.Request.URL.Query().Get("stream") == "true" && media != "application/json"
+	return mediaType(answer) == "text/event-stream" || answer.Request.URL.Query().Get("stream") == "true"
 }
 
 // storedStream is the body of an answer that is a stream.
@@ -140,11 +146,9 @@ func (s *storedStream) Read(p []byte) (int, error) {
 	if s.over {
 		return n, err
 	}
-	for range s.round.follow(p[:n]) {
-	}
+	s.round.follow(p[:n])
 	if err != nil {
-		for range s.round.rest(isEnd(err)) {
-		}
+		s.round.rest(isEnd(err))
 	}
 	if !s.round.mayEnd() {
 		return n, err

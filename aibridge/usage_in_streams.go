@@ -1,0 +1,90 @@
+package aibridge
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/coder/aibridged/internal/contentcoding"
+)
+
+// UsageInStreams says whether the gateway asks for the usage of a stream for which the client has not asked. In Chat
+// Completions, streams tell their usage only to those who ask.
+type UsageInStreams string
+
+const (
+	// UsageAsk asks, and keeps from the client what comes only because of that. If an upstream refuses to be asked, the
+	// request is sent once more as it came, and further requests for the same model are sent as they come.
+	UsageAsk UsageInStreams = "ask"
+	// UsageNever sends requests as they come. The tokens of a stream are then recorded only if the client asks for them.
+	UsageNever UsageInStreams = "never"
+)
+
+// mostRefusal is how many bytes of an error are searched for the member that it refuses.
+const mostRefusal = 64 << 10
+
+// refusedUsage reports whether an answer refuses the member by which the gateway asked for the usage. It then has read
+// the answer, as a round of its own. Otherwise, the answer can be read from its beginning.
+func (x *relay) refusedUsage(answer *http.Response) bool {
+	if len(x.inspected.Edits) == 0 || answer.StatusCode != http.StatusBadRequest && answer.StatusCode != http.StatusUnprocessableEntity {
+		return false
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, mostRefusal))
+	if plain := text; err == nil {
+		if coding := codingOf(answer.Header); isCoded(coding) {
+			plain, _ = contentcoding.Decode(coding, text, mostRefusal, nil) // What could be decoded may name the member.
+		}
+		if bytes.Contains(plain, []byte("stream_options")) || bytes.Contains(plain, []byte("include_usage")) {
+			defer answer.Body.Close()
+			round := x.rounds[len(x.rounds)-1]
+			round.begin(false)
+			x.arrived(text)
+			round.read(text)
+			_ = round.finish(io.EOF)
+			return true
+		}
+	}
+	answer.Body = &replayed{before: text, err: err, ReadCloser: answer.Body}
+	return false
+}
+
+// withdrawUsage makes the request that goes upstream the client's own, and notes that it must be for this model.
+func (x *relay) withdrawUsage() {
+	x.provider.refusing.add(x.inspected.Model)
+	x.inspected.Edits, x.inspected.Withhold, x.plain = nil, nil, false
+	x.forgo()
+	x.upstreamBody.release()
+	x.clientBody.hold()
+	x.upstreamBody = x.clientBody
+}
+
+// mostRefusing and longestRefusing bound what is remembered of a provider. A model beyond that costs a second request
+// each time.
+const (
+	mostRefusing    = 1024
+	longestRefusing = 256
+)
+
+// refusing is the models for which an upstream refuses to be asked for the usage. It is safe for concurrent use.
+type refusing struct {
+	mu     sync.Mutex
+	models map[string]bool // Guarded by mu.
+}
+
+func (r *refusing) add(model string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.models) < mostRefusing && len(model) <= longestRefusing {
+		if r.models == nil {
+			r.models = map[string]bool{}
+		}
+		r.models[model] = true
+	}
+}
+
+func (r *refusing) has(model string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.models[model]
+}
