@@ -202,6 +202,7 @@ func tokenPlaces() []tokenPlace {
 		"Origin", "Proxy-Authorization", "X-Request-Id", "Idempotency-Key", "Session_id", "Session-Id", "X-Claude-Code-Session-Id",
 		"Originator", "Traceparent", "Accept", "Accept-Encoding", "Accept-Language", "If-None-Match", "Forwarded", "Via", "From",
 		"X-Forwarded-For", "Openai-Organization", "Openai-Project", "Chatgpt-Account-Id", "Anthropic-Version", "X-Stainless-Lang",
+		"X-Claude-Code-Agent-Id", "X-Parent-Agent-Id", "X-Parent-Session-Id", "X-Openai-Subagent", "Thread-Id",
 		"X-Coder-Session-Token", "Coder-Session-Token", "Upgrade", "Dpop", "Mcp-Session-Id", "X-Title", "Range", "X_api_key", "Baggage",
 	} {
 		places = append(places, inHeader(name, "", ""))

@@ -53,6 +53,7 @@ type beginning struct {
 	client    *client
 	session   string // The client's own id of the session.
 	userAgent string
+	agent     map[string]string // What the client says of the sub-agent that asks; nil: none does.
 	body      bodySum
 }
 

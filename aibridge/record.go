@@ -60,7 +60,7 @@ type InterceptionStart struct {
 	Provider     string // The provider's type.
 	ProviderName string
 	Model        string
-	Metadata     Metadata // The actor's.
+	Metadata     Metadata // The actor's, and what the client says of the sub-agent that asks.
 	StartedAt    time.Time
 
 	Client                string

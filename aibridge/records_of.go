@@ -64,8 +64,22 @@ func (i *interception) start(of beginning) *InterceptionStart {
 		RequestBytes:          of.body.bytes,
 		RequestSHA256:         of.body.sha256(),
 	}
-	start.Metadata = names.flag(start.Metadata)
+	start.Metadata = names.flag(withAgent(start.Metadata, of.agent, &names))
 	return start
+}
+
+// withAgent returns an actor's metadata with what a client says of its sub-agent. What the host says of the actor counts
+// more than what a client says. withAgent does not change the metadata that it is given.
+func withAgent(actor Metadata, agent map[string]string, names *naming) Metadata {
+	if len(agent) == 0 {
+		return actor
+	}
+	metadata := make(Metadata, len(actor)+len(agent))
+	for name, text := range agent {
+		metadata[name] = names.name(text)
+	}
+	maps.Copy(metadata, actor)
+	return metadata
 }
 
 // prompt returns the record of what a person typed, or nil if nobody typed anything. The text is kept whole.
@@ -135,7 +149,7 @@ func (i *interception) roundRecords(round *round) []Record {
 	records := make([]Record, 0, 2+len(seen.ToolCalls)+len(seen.Thoughts))
 	if seen.Usage != nil {
 		var names naming
-		metadata := i.readLater(usageMetadata(seen, round, &names))
+		metadata := i.readLater(usageMetadata(seen, round, &names, i.secrets))
 		id := names.name(seen.ID)
 		records = append(records, &TokenUsage{
 			RecordID:              recordID("token_usage", 0),
@@ -165,7 +179,7 @@ func (i *interception) roundRecords(round *round) []Record {
 			Input:          input,
 			CreatedAt:      now,
 		}
-		usage.Metadata = i.readLater(names.flag(withoutCredential(flagged(nil, changed), hid)))
+		usage.Metadata = i.readLater(names.flag(withoutCredential(flagged(origin(call, &names), changed), hid)))
 		records = append(records, usage)
 	}
 	for n, thought := range seen.Thoughts {
@@ -182,6 +196,18 @@ func (i *interception) roundRecords(round *round) []Record {
 		})
 	}
 	return records
+}
+
+// origin returns where the tool of a call comes from, or nil.
+func origin(call wire.ToolCall, names *naming) Metadata {
+	if len(call.Origin) == 0 {
+		return nil
+	}
+	metadata := make(Metadata, len(call.Origin))
+	for name, text := range call.Origin {
+		metadata[name] = names.name(text)
+	}
+	return metadata
 }
 
 // background returns the id of the background response that a round's answer is, or the zero UUID.
@@ -213,13 +239,21 @@ func (i *interception) readLater(metadata Metadata) Metadata {
 }
 
 // usageMetadata returns what a usage says that has no field of its own.
-func usageMetadata(seen wire.Answer, round *round, names *naming) Metadata {
-	metadata := make(Metadata, len(seen.Usage.Extra)+3)
+func usageMetadata(seen wire.Answer, round *round, names *naming, hide secrets) Metadata {
+	metadata := make(Metadata, len(seen.Usage.Extra)+len(seen.Usage.Labels)+3)
 	for kind, count := range seen.Usage.Extra {
 		metadata[kind] = count
 	}
-	if seen.Usage.ServiceTier != "" {
-		metadata["service_tier"] = names.name(seen.Usage.ServiceTier)
+	for label, text := range seen.Usage.Labels {
+		metadata[label] = names.name(text)
+	}
+	if seen.Usage.RawOmitted {
+		metadata["raw_omitted"] = true
+	} else if raw := storable.Text(seen.Usage.Raw); raw != "" {
+		flagged(metadata, raw != seen.Usage.Raw)
+		raw, hid := hide.redactWritten(raw)
+		metadata["raw"] = raw
+		withoutCredential(metadata, hid)
 	}
 	if seen.Model != "" {
 		metadata["model"] = names.name(seen.Model)

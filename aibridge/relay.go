@@ -157,7 +157,8 @@ func (x *relay) beginning(caller Caller) beginning {
 	sum.add(x.clientBody.bytes)
 	x.received = newBodySum(x.provider.digests)
 	return beginning{
-		caller: caller, client: client, session: x.secrets.tokens.Redact(client.session(x.request.Header, x.inspected)), userAgent: x.request.UserAgent(), body: sum,
+		caller: caller, client: client, session: x.secrets.tokens.Redact(client.session(x.request.Header, x.inspected)),
+		userAgent: x.request.UserAgent(), agent: subAgent(x.request.Header, x.secrets.tokens), body: sum,
 	}
 }
 

@@ -33,7 +33,7 @@ type answerHead struct {
 type round struct {
 	answerHead
 
-	track    func() wire.Tracker
+	track    func(wire.Form) wire.Tracker
 	pool     *memory.Pool
 	isStream bool
 	tracker  wire.Tracker // Nil: the form of the answer is not known yet.
@@ -51,14 +51,18 @@ type round struct {
 	seen   *wire.Answer // What it said; nil: nothing has asked for that yet.
 }
 
-func newRound(head answerHead, track func() wire.Tracker, pool *memory.Pool) *round {
+func newRound(head answerHead, track func(wire.Form) wire.Tracker, pool *memory.Pool) *round {
 	return &round{answerHead: head, track: track, pool: pool, events: sse.Splitter{Pool: pool}}
 }
 
 // begin notes the form of the answer. It is called once, before anything of the answer is noted.
 func (r *round) begin(isStream bool) {
 	r.isStream = isStream
-	r.tracker = r.track()
+	form := wire.Body
+	if isStream {
+		form = wire.Stream
+	}
+	r.tracker = r.track(form)
 	if isStream && isCoded(r.coding) {
 		var err error
 		if r.decoder, err = contentcoding.NewStream(r.coding, mostRead, r.pool); err != nil {
@@ -232,7 +236,10 @@ func (r *round) finish(err error) error {
 
 // understood reports whether an event of a stream was one of its format. Else the answer may be anything, and ends as its
 // upstream ended it.
-func (r *round) understood(seen wire.Answer) bool { return r.spoken > seen.Unread }
+func (r *round) understood(seen wire.Answer) bool {
+	saysSomething := seen.ID != "" || seen.Usage != nil || len(seen.ToolCalls)+len(seen.Thoughts) > 0
+	return r.spoken > seen.Unread || saysSomething
+}
 
 // abandon notes that the answer will not be read to its end, unless it has been. It decodes what has come of a coded
 // stream, and notes the events in that. It does not note an incomplete event, since more of it could have come.

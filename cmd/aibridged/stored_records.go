@@ -53,7 +53,7 @@ func recordedOf(i *aibridgedserver.Interception) (verify.Recorded, error) {
 		return verify.Recorded{}, fmt.Errorf("interception %s: %w", i.ID, err)
 	}
 	recorded := verify.Recorded{
-		ID: id, EndedAt: *i.EndedAt, Prompts: len(i.Prompts), CredentialHint: i.CredentialHint,
+		ID: id, EndedAt: *i.EndedAt, ProviderName: i.ProviderName, Prompts: len(i.Prompts), CredentialHint: i.CredentialHint,
 		Request:  verify.Body{Bytes: i.RequestBytes, SHA256: i.RequestSHA256},
 		Response: verify.Body{Bytes: i.ResponseBytes, SHA256: i.ResponseSHA256},
 	}

@@ -12,10 +12,12 @@ import (
 // verdictWriter writes the verdicts on interceptions and their sums.
 type verdictWriter interface {
 	verdict(verify.Verdict) error
+	unread(counts []verify.UnreadCount, more int) error
 	sums(verify.Sums) error
 }
 
-// verdictText writes one line for each difference, and at the end one with the sums.
+// verdictText writes one line for each difference, then one for each thing that no decoder reads, and at the end one with
+// the sums.
 type verdictText struct{ out io.Writer }
 
 func newVerdictText(out io.Writer) verdictWriter { return verdictText{out} }
@@ -32,6 +34,20 @@ func (w verdictText) verdict(v verify.Verdict) error {
 		}
 	}
 	return nil
+}
+
+func (w verdictText) unread(counts []verify.UnreadCount, more int) error {
+	for _, c := range counts {
+		if _, err := fmt.Fprintf(w.out, "not read: %s %q, provider %s, model %q, %s\n",
+			c.Kind, c.Name, c.ProviderName, c.Model, counted(c.Count, "time")); err != nil {
+			return err
+		}
+	}
+	if more == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w.out, "not read: others, %s\n", counted(more, "time"))
+	return err
 }
 
 func (w verdictText) sums(s verify.Sums) error {
@@ -51,7 +67,7 @@ func counted(n int, thing string) string {
 	return fmt.Sprintf("%d %s", n, thing)
 }
 
-// verdictJSON writes an object for each interception, and at the end one with the sums.
+// verdictJSON writes an object for each interception, then one for what no decoder reads, and at the end one with the sums.
 type verdictJSON struct{ encoder *json.Encoder }
 
 func newVerdictJSON(out io.Writer) verdictWriter {
@@ -61,6 +77,13 @@ func newVerdictJSON(out io.Writer) verdictWriter {
 }
 
 func (w verdictJSON) verdict(v verify.Verdict) error { return w.encoder.Encode(v) }
+
+func (w verdictJSON) unread(counts []verify.UnreadCount, more int) error {
+	if counts == nil {
+		counts = []verify.UnreadCount{}
+	}
+	return w.encoder.Encode(map[string]any{"unread": counts, "unread_others": more})
+}
 
 func (w verdictJSON) sums(s verify.Sums) error { return w.encoder.Encode(map[string]any{"sums": s}) }
 

@@ -22,6 +22,9 @@ verify also reports an interception whose kept bytes are damaged, and kept bytes
 end was recorded. It only counts interceptions without kept bytes: serve did not keep any at that time,
 has deleted them because of their age, or could not write them fast enough, which it logs.
 
+verify also counts, by provider and model, the members of usage objects and the types of events that
+neither the gateway nor verify reads: what a provider has added. They are no differences.
+
 The bytes of a client's request and an upstream's answer cannot tell:
   - who asked, when, with which credential, and of which provider;
   - why the gateway left an answer before its end: its client stopped reading, or it was shut down;
@@ -69,7 +72,7 @@ func newVerifyCommand(s *settings) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "exchanges", "", "the directory that serve has for --keep-exchanges")
 	cmd.Flags().DurationVar(&since, "since", 0, "only interceptions that ended within this time, for example 24h")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line: one for each interception, and one with the sums")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line: one for each interception, one with what is not read, and one with the sums")
 	_ = cmd.MarkFlagRequired("exchanges") // The flag is defined above.
 	return cmd
 }
@@ -78,14 +81,19 @@ func newVerifyCommand(s *settings) *cobra.Command {
 // if there is a difference.
 func runVerify(ctx context.Context, records verify.Records, dir string, since time.Time, report verdictWriter) error {
 	var sums verify.Sums
+	var unread verify.Unread
 	for verdict, err := range verify.Interceptions(ctx, records, dir, since) {
 		if err != nil {
 			return err
 		}
 		sums.Add(verdict)
+		unread.Add(verdict)
 		if err := report.verdict(verdict); err != nil {
 			return err
 		}
+	}
+	if err := report.unread(unread.Counts()); err != nil {
+		return err
 	}
 	if err := report.sums(sums); err != nil {
 		return err

@@ -22,6 +22,8 @@ import (
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/internal/fakellm"
 	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/rederive"
+	"github.com/coder/aibridged/internal/verify"
 )
 
 // spoken is a request to a gateway, and how its client behaves.
@@ -410,6 +412,7 @@ func checkChangedRecords(t *testing.T, data, exchanges, id string) {
 		changed := copyDatabase(t, data, id, `UPDATE interceptions SET model = 'gpt-other'`+start)
 		out, err := verified(t, changed, exchanges, "--json")
 		want := `{"interception_id":"` + id + `","kept":"whole","differences":[{"field":"model","recorded":"gpt-other","bytes":"fake-messages"}]}` + "\n" +
+			`{"unread":[],"unread_others":0}` + "\n" +
 			`{"sums":{"verified":1,"verified_in_part":0,"differ":1,"without_kept_bytes":0}}` + "\n"
 		if err == nil || out != want {
 			t.Errorf("printed %s with %v", out, err)
@@ -456,14 +459,16 @@ func checkChangedFiles(t *testing.T, data, exchanges, id string) {
 		lines   []string // Regular expressions, without the id.
 		sums    string
 	}{
-		"unchanged":               {file, finished, nil, same},
-		"removed":                 {nil, finished, nil, notKept},
-		"cut":                     {file[:len(file)-9], finished, []string{`kept exchange: round 0: kept exchange is damaged: .*EOF`}, differs},
-		"emptied":                 {[]byte{}, finished, []string{`kept exchange: round 0: kept exchange is damaged: it is empty`}, differs},
-		"flipped":                 {flipped(file), finished, []string{`kept exchange: round 0: kept exchange is damaged: .*`}, differs},
-		"unfinished":              {file[:len(file)-9], until, nil, inPart},
-		"begun":                   {[]byte{}, until, nil, notKept},
-		"other answer":            {rewritten(t, exchange, moreTokens), finished, []string{`response_sha256: .*`, `token_usages\[0\].output_tokens: recorded 34, the bytes say 35`}, differs},
+		"unchanged":  {file, finished, nil, same},
+		"removed":    {nil, finished, nil, notKept},
+		"cut":        {file[:len(file)-9], finished, []string{`kept exchange: round 0: kept exchange is damaged: .*EOF`}, differs},
+		"emptied":    {[]byte{}, finished, []string{`kept exchange: round 0: kept exchange is damaged: it is empty`}, differs},
+		"flipped":    {flipped(file), finished, []string{`kept exchange: round 0: kept exchange is damaged: .*`}, differs},
+		"unfinished": {file[:len(file)-9], until, nil, inPart},
+		"begun":      {[]byte{}, until, nil, notKept},
+		"other answer": {rewritten(t, exchange, moreTokens), finished, []string{
+			`response_sha256: .*`, `token_usages\[0\].output_tokens: recorded 34, the bytes say 35`, `token_usages\[0\].metadata\[raw\]: .*`,
+		}, differs},
 		"shorter answer":          {rewritten(t, exchange, exchange.Response[:len(exchange.Response)-1]), finished, []string{`response_bytes: .*`, `response_sha256: .*`}, differs},
 		"more behind its own end": {rewritten(t, exchange, behindEnd), finished, nil, same},
 	} {
@@ -543,5 +548,27 @@ func TestVerifyHelp(t *testing.T) {
 	out, _, err := run(t.Context(), "verify", "--help")
 	if err != nil || !strings.Contains(out, "cannot tell") || !strings.Contains(out, "--since") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestVerdictUnread prints what no decoder reads.
+func TestVerdictUnread(t *testing.T) {
+	var unread verify.Unread
+	unread.Add(verify.Verdict{ProviderName: "one", Model: "m\x1b", Unread: rederive.Unread{
+		Members: map[string]int{"dreams": 1}, Events: map[string]int{"response.dream": 3},
+	}})
+	for name, test := range map[string]struct {
+		writer func(io.Writer) verdictWriter
+		want   string
+	}{
+		"text": {newVerdictText, `not read: event type "response.dream", provider one, model "m\x1b", 3 times` + "\n" +
+			`not read: usage member "dreams", provider one, model "m\x1b", 1 time` + "\n"},
+		"JSON": {newVerdictJSON, `{"unread":[{"provider_name":"one","model":"m\u001b","kind":"event type","name":"response.dream","count":3},` +
+			`{"provider_name":"one","model":"m\u001b","kind":"usage member","name":"dreams","count":1}],"unread_others":0}` + "\n"},
+	} {
+		var out bytes.Buffer
+		if err := test.writer(&out).unread(unread.Counts()); err != nil || out.String() != test.want {
+			t.Errorf("%s: printed %s with %v", name, out.String(), err)
+		}
 	}
 }

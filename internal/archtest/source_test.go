@@ -100,8 +100,9 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 func constants() []string {
 	return []string{
 		"internal/memory.sizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
-		"internal/credential.rows", "internal/credential.known", "internal/credential.looks", "internal/credential.beginnings",
-		"aibridgedserver/sqlite.migrations",
+		"internal/clients.SubAgents", "internal/credential.rows", "internal/credential.known", "internal/credential.looks",
+		"internal/credential.beginnings", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
+		"internal/wire/chat.hiddenNames", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
 	}
 }
 

@@ -75,6 +75,10 @@ func TestUsage(t *testing.T) {
 					t.Errorf("no %s in %v", name, usage.Metadata)
 				}
 			}
+			if raw, _ := usage.Metadata["raw"].(string); !strings.HasPrefix(raw, "{") {
+				t.Errorf("no raw usage in %v", usage.Metadata)
+			}
+			delete(usage.Metadata, "raw")
 			if len(usage.Metadata) != len(extras) {
 				t.Errorf("got %v, want %v", usage.Metadata, extras)
 			}

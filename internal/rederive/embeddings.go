@@ -11,9 +11,9 @@ func embeddingsStream([]event) reading { return reading{foreign: true} }
 // embeddingsBody reads an answer of the Embeddings API.
 func embeddingsBody(body object) reading {
 	a := reading{figureNames: figureNames{
-		input: "prompt_tokens", output: "completion_tokens", inputHasCached: true, read: "prompt_tokens_details.cached_tokens",
-		extras: map[string]string{"total_tokens": "total_tokens"},
-		parts:  [][]string{{"prompt_tokens", "prompt_tokens_details.cached_tokens"}},
+		input: []string{"prompt_tokens", "input_tokens"}, output: []string{"completion_tokens"}, total: []string{"total_tokens"},
+		read: []string{"prompt_tokens_details.cached_tokens"}, totalIsInput: true,
+		extras: map[string][]string{"total_tokens": {"total_tokens"}},
 	}}
 	var list []json.RawMessage
 	if json.Unmarshal(body["data"], &list) != nil || list == nil {
@@ -22,11 +22,12 @@ func embeddingsBody(body object) reading {
 		return a
 	}
 	a.id, a.model = body.text("id"), body.text("model")
-	a.figures.add(body.object("usage"))
-	if total, ok := a.figures["total_tokens"]; ok {
-		if _, told := a.figures["prompt_tokens"]; !told {
-			a.figures["prompt_tokens"] = total
-		}
-	}
+	a.usage.add(body["usage"])
 	return a
+}
+
+// embeddingsEvent knows no event: the API has no streams.
+func embeddingsEvent(e event) (kind string, known bool) {
+	_, kind = e.object()
+	return kind, false
 }

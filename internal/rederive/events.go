@@ -40,8 +40,11 @@ func events(stream []byte, ended bool) []event {
 }
 
 // object returns the object in an event's data, and its kind: the object's type, or else the event's name. Data that is
-// not a whole object has no kind.
+// not a whole object has no kind. That of a ping means nothing.
 func (e event) object() (data object, kind string) {
+	if e.name == "ping" {
+		return nil, e.name
+	}
 	data = asObject([]byte(e.data))
 	if data == nil {
 		return nil, ""

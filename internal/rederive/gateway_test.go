@@ -92,6 +92,19 @@ func (g *gateway) play(t testing.TB, d dice, format string, request ask, answer 
 	if request.refused && p.coding != "" && d.oneIn(2) {
 		p.sent = append([]byte("x"), p.sent...)
 	}
+	g.exchange(t, p, format)
+	return p
+}
+
+// playPlain is play for a request without a content coding.
+func (g *gateway) playPlain(t testing.TB, format string, request ask, answer upstream) *played {
+	p := &played{request: request, sent: []byte(request.body), upstream: answer}
+	g.exchange(t, p, format)
+	return p
+}
+
+// exchange sends the request of an exchange, and notes what the client gets.
+func (g *gateway) exchange(t testing.TB, p *played, format string) {
 	path := map[string]string{
 		rederive.FormatMessages:  "/anthropic/v1/messages?beta=true",
 		rederive.FormatChat:      "/openai/v1/chat/completions",
@@ -102,7 +115,7 @@ func (g *gateway) play(t testing.TB, d dice, format string, request ask, answer 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(p.sent))
-	maps.Copy(r.Header, request.header)
+	maps.Copy(r.Header, p.request.header)
 	if p.coding != "" {
 		r.Header.Set("Content-Encoding", p.coding)
 	}
@@ -119,7 +132,6 @@ func (g *gateway) play(t testing.TB, d dice, format string, request ask, answer 
 		g.bridge.ServeHTTP(w, r)
 	}()
 	p.status, p.header, p.body = w.Code, w.Result().Header, w.Body.Bytes()
-	return p
 }
 
 // answering is the body of an answer, which returns it in pieces.

@@ -1,6 +1,9 @@
 package rederive
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+)
 
 // messagesRequest reads a request of the Messages API.
 func messagesRequest(fields object) request {
@@ -22,20 +25,33 @@ func messagesRequest(fields object) request {
 }
 
 func messagesFigures() figureNames {
-	return figureNames{
-		input: "input_tokens", output: "output_tokens", read: "cache_read_input_tokens", write: "cache_creation_input_tokens",
-		extras: map[string]string{
-			"cache_creation.ephemeral_5m_input_tokens": "cache_ephemeral_5m_input",
-			"cache_creation.ephemeral_1h_input_tokens": "cache_ephemeral_1h_input",
-			"server_tool_use.web_search_requests":      "web_search_requests",
-			"server_tool_use.web_fetch_requests":       "web_fetch_requests",
-			"output_tokens_details.thinking_tokens":    "output_thinking",
+	names := figureNames{
+		input: []string{"input_tokens"}, output: []string{"output_tokens"}, cacheApart: true, growing: true,
+		read: []string{"cache_read_input_tokens"}, write: []string{"cache_creation_input_tokens"},
+		extras: map[string][]string{
+			"cache_ephemeral_5m_input": {"cache_creation.ephemeral_5m_input_tokens"},
+			"cache_ephemeral_1h_input": {"cache_creation.ephemeral_1h_input_tokens"},
+			"web_search_requests":      {"server_tool_use.web_search_requests"},
+			"web_fetch_requests":       {"server_tool_use.web_fetch_requests"},
+			"code_execution_requests":  {"server_tool_use.code_execution_requests"},
+			"tool_search_requests":     {"server_tool_use.tool_search_requests"},
+			"output_thinking":          {"output_tokens_details.thinking_tokens"},
 		},
-		parts: [][]string{
-			{"cache_creation_input_tokens", "cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens"},
-			{"output_tokens", "output_tokens_details.thinking_tokens"},
-		},
+		labels:   []string{"service_tier", "speed", "inference_geo"},
+		included: map[string][]string{"output": {"output_tokens_details.thinking_tokens"}},
+		written:  []string{"cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens"},
+		lists:    map[string][]string{"iterations": {"message", "compaction", "advisor_message"}},
 	}
+	// What was done besides the message is billed, and is not in the figures above.
+	for kind, as := range map[string]string{"compaction": "compaction", "advisor_message": "advisor", "*": "other_iterations"} {
+		for figure, what := range map[string]string{
+			"input_tokens": "input", "output_tokens": "output",
+			"cache_read_input_tokens": "cache_read", "cache_creation_input_tokens": "cache_write",
+		} {
+			names.extras[as+"_"+what] = []string{"iterations." + kind + "." + figure}
+		}
+	}
+	return names
 }
 
 // messagesStream reads a stream of the Messages API.
@@ -51,16 +67,21 @@ func messagesStream(events []event) reading {
 		switch kind {
 		case "message_start":
 			a.message(data.object("message"))
+		case "message":
+			a.message(data)
+			a.preliminary = false
 		case "content_block_start":
-			open[index] = a.block(data.object("content_block"))
+			open[index] = a.block(data.object("content_block"), open[index])
 		case "content_block_delta":
 			open[index].add(data.object("delta"))
 		case "message_delta":
-			a.messagesUsage(data.object("usage"))
+			a.usage.add(data["usage"])
 			a.preliminary = false
 		case "message_stop":
+			a.usage.add(data["usage"])
 			a.preliminary = false
 			a.terminated = true
+		case "content_block_stop", "ping":
 		default:
 			if told := readFailure(data, kind); told != nil {
 				a.fail(told)
@@ -80,20 +101,75 @@ func messagesBody(body object) reading {
 		return a
 	}
 	a.message(body)
-	for _, content := range body.objects("content") {
-		a.block(content)
-	}
 	return a
 }
 
+// message notes a message, which may repeat blocks that other events of its stream have brought.
 func (a *reading) message(message object) {
 	a.id, a.model = cmp.Or(a.id, message.text("id")), cmp.Or(a.model, message.text("model"))
-	a.messagesUsage(message.object("usage"))
+	a.usage.add(message["usage"])
+	calls, thoughts := a.calls, a.thoughts
+	n, m := 0, 0
+	for _, content := range message.objects("content") {
+		switch kind := content.text("type"); {
+		case isMessagesCall(kind):
+			a.wholeCall(calls, n, content)
+			n++
+		case isMessagesThought(kind):
+			var t *thought
+			if m < len(thoughts) {
+				t = thoughts[m]
+			} else {
+				t = a.thought("thinking")
+				t.whole = true
+			}
+			m++
+			t.complete(content.text("thinking"))
+			t.redacted = t.redacted || isHidden(content)
+		}
+	}
 }
 
-func (a *reading) messagesUsage(usage object) {
-	a.figures.add(usage)
-	a.tier = cmp.Or(usage.text("service_tier"), a.tier)
+// wholeCall notes the n-th call of a message. Known are the calls before the message.
+func (a *reading) wholeCall(known []*call, n int, content object) {
+	id, tool := content.text("id"), content.text("name")
+	var made *call
+	for _, c := range known {
+		if id != "" && c.id == id {
+			made = c
+		}
+	}
+	if n < len(known) {
+		if c := known[n]; c.id == id && id != "" || c.id == "" && c.tool == tool {
+			made = c
+		}
+	}
+	if made == nil {
+		made = a.call(call{id: id, tool: tool, withoutInput: "{}", whole: true})
+	}
+	made.describe(content)
+	if made.input.content != "" {
+		made.input.complete(string(content["input"]))
+	}
+}
+
+// describe notes what a block says of its call beside its id and name.
+func (c *call) describe(content object) {
+	c.from(content)
+	if content.has("input") && string(content["input"]) != `""` && c.withoutInput == "{}" {
+		c.withoutInput = string(content["input"])
+	}
+}
+
+func isMessagesCall(kind string) bool {
+	return kind == "tool_use" || strings.HasSuffix(kind, "_tool_use")
+}
+
+func isMessagesThought(kind string) bool { return kind == "thinking" || kind == "redacted_thinking" }
+
+// isHidden reports whether a thought is there, but not its text.
+func isHidden(content object) bool {
+	return content.text("type") == "redacted_thinking" || content.text("signature") != ""
 }
 
 // messagesBlock is the call or the thought that the pieces of a content block add to; a block can be neither.
@@ -102,19 +178,41 @@ type messagesBlock struct {
 	thought *thought
 }
 
-// block notes a content block, at its start or whole.
-func (a *reading) block(content object) messagesBlock {
-	switch content.text("type") {
-	case "tool_use", "server_tool_use", "mcp_tool_use":
-		made := call{id: content.text("id"), tool: content.text("name"), withoutInput: "{}"}
-		if content.has("input") {
-			made.withoutInput = string(content["input"])
+// block notes a content block that begins. A message may have brought it already, or it begins a second time at its place,
+// where before is.
+func (a *reading) block(content object, before messagesBlock) messagesBlock {
+	switch kind := content.text("type"); {
+	case isMessagesCall(kind):
+		id, tool := content.text("id"), content.text("name")
+		var made *call
+		for _, c := range a.calls {
+			if made == nil && c.whole && c.id == id && (id != "" || c.tool == tool) {
+				made = c
+			}
 		}
-		return messagesBlock{call: a.call(made)}
-	case "thinking", "redacted_thinking":
-		t := a.thought("thinking")
-		t.content = content.text("thinking")
-		t.redacted = content.text("type") == "redacted_thinking"
+		if c := before.call; made == nil && c != nil && id != "" && c.id == id && c.tool == tool {
+			made = c
+			made.input.knows("", 0)
+		}
+		if made == nil {
+			made = a.call(call{id: id, tool: tool, withoutInput: "{}"})
+		}
+		made.whole = false
+		made.describe(content)
+		return messagesBlock{call: made}
+	case isMessagesThought(kind):
+		var t *thought
+		for _, known := range a.thoughts {
+			if t == nil && known.whole {
+				t = known
+			}
+		}
+		if t == nil {
+			t = a.thought("thinking")
+		}
+		t.whole = false
+		t.hear("", content.text("thinking"))
+		t.redacted = t.redacted || isHidden(content)
 		return messagesBlock{thought: t}
 	}
 	return messagesBlock{}
@@ -123,8 +221,10 @@ func (a *reading) block(content object) messagesBlock {
 func (b messagesBlock) add(delta object) {
 	switch kind := delta.text("type"); {
 	case kind == "input_json_delta" && b.call != nil:
-		b.call.input += delta.text("partial_json")
+		b.call.input.hear("", delta.text("partial_json"))
 	case kind == "thinking_delta" && b.thought != nil:
-		b.thought.content += delta.text("thinking")
+		b.thought.hear("", delta.text("thinking"))
+	case kind == "signature_delta" && b.thought != nil:
+		b.thought.redacted = b.thought.redacted || delta.text("signature") != ""
 	}
 }

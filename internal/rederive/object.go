@@ -68,6 +68,12 @@ func (o object) text(name string) string {
 
 func (o object) object(name string) object { return asObject(o[name]) }
 
+// present reports whether there is a member of that name, whatever its value.
+func (o object) present(name string) bool {
+	_, ok := o[name]
+	return ok
+}
+
 // has reports whether there is a member of that name with a value other than null.
 func (o object) has(name string) bool { return len(o[name]) > 0 && string(o[name]) != "null" }
 
@@ -92,7 +98,7 @@ func (o object) objects(name string) []object {
 func (o object) count(name string) (int64, bool) {
 	raw := string(o[name])
 	if n, err := strconv.ParseInt(raw, 10, 64); err == nil {
-		return n, n >= 0
+		return max(n, 0), n >= 0
 	}
 	n, err := strconv.ParseFloat(raw, 64) // ParseFloat accepts more than JSON does, but raw is JSON.
 	if err != nil || n < 0 || n > 1<<53 || n != float64(int64(n)) {

@@ -1,20 +1,23 @@
 package rederive
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+)
 
 // reading is what an upstream answered, in terms that the formats share.
 type reading struct {
 	id    string
 	model string
-	tier  string // The service tier.
 
-	figures     figures
+	usage       usageReports
 	figureNames figureNames
 	preliminary bool // Later figures would have followed.
 	calls       []*call
 	thoughts    []*thought
 	failure     *failure // Nil: it reported none.
 
+	unread     Unread
 	background bool   // The upstream calls it the answer to a background request.
 	status     string // The response's, as it was reported last.
 
@@ -37,14 +40,76 @@ func (a reading) goesOn(asked bool) bool {
 
 // call is a model's call, as far as it came.
 type call struct {
-	id, item, tool, input string
-	withoutInput          string // The input of a call without input.
+	id, item, tool string
+	input          text
+	withoutInput   string            // The input of a call without input.
+	origin         map[string]string // Where the tool comes from.
+	// whole says that an object which calls itself whole brought the call: the events that make it may follow.
+	whole bool
+}
+
+// from notes where the tool of a call comes from, as far as an object says it.
+func (c *call) from(said object) {
+	for _, name := range []string{"namespace", "server_label", "server_name"} {
+		if text := said.text(name); text != "" && c.origin[name] == "" {
+			if c.origin == nil {
+				c.origin = map[string]string{}
+			}
+			c.origin[name] = text
+		}
+	}
+}
+
+// text is a text that grows. It may be told more than once, under several names or once more as a whole.
+type text struct {
+	content string
+	told    map[string]int // How much of it came under each name.
+}
+
+// hear notes the next piece under a name. A name that is behind may repeat what others said, and then go on.
+func (t *text) hear(name, piece string) {
+	rest := t.content[t.told[name]:]
+	if strings.HasPrefix(rest, piece) {
+		t.knows(name, t.told[name]+len(piece))
+		return
+	}
+	t.content += strings.TrimPrefix(piece, rest)
+	t.knows(name, len(t.content))
+}
+
+func (t *text) knows(name string, length int) {
+	if t.told == nil {
+		t.told = map[string]int{}
+	}
+	t.told[name] = length
+}
+
+// complete notes the whole text, of which the beginning may be known.
+func (t *text) complete(whole string) {
+	if strings.HasPrefix(whole, t.content) {
+		t.content = whole
+	}
+}
+
+// replace notes the final text, unless it is empty.
+func (t *text) replace(final string) {
+	if final == "" || final == t.content {
+		return
+	}
+	t.content = final
+	for name := range t.told {
+		t.told[name] = len(final)
+	}
+	t.knows("", len(final))
 }
 
 // thought is a piece of reasoning, as far as it came.
 type thought struct {
-	source, content string
-	redacted        bool
+	source string
+	text
+	redacted bool
+	whole    bool     // Like that of a call.
+	echoes   *thought // The same content as there counts once.
 }
 
 func (a *reading) call(made call) *call {
@@ -64,14 +129,19 @@ func (a *reading) fail(told *failure) { a.failure = cmp.Or(a.failure, told) }
 func (a *reading) toolUsages() []ToolUsage {
 	var usages []ToolUsage
 	for _, made := range a.calls {
-		input := cmp.Or(made.input, made.withoutInput)
+		input := cmp.Or(made.input.content, made.withoutInput)
+		metadata := map[string]any{}
+		for at, text := range made.origin {
+			flagShortened(metadata, text)
+			metadata[at] = name(text)
+		}
 		usages = append(usages, ToolUsage{
 			MessageID: name(a.id),
 			CallID:    name(made.id),
 			ItemID:    name(made.item),
 			Tool:      name(made.tool),
 			Input:     asInput(input),
-			Metadata:  flagShortened(sanitized(map[string]any{}, input), a.id, made.id, made.item, made.tool),
+			Metadata:  flagShortened(sanitized(metadata, input), a.id, made.id, made.item, made.tool),
 		})
 	}
 	return usages
@@ -82,7 +152,7 @@ func (a *reading) thoughtRecords() []Thought {
 	for _, t := range a.thoughts {
 		metadata := sanitized(map[string]any{"source": t.source}, t.content)
 		switch {
-		case t.content == "" && !t.redacted:
+		case t.content == "" && !t.redacted, t.echoes != nil && t.content == t.echoes.content:
 			continue
 		case t.content == "":
 			metadata["redacted"] = true
@@ -93,18 +163,15 @@ func (a *reading) thoughtRecords() []Thought {
 }
 
 func (a *reading) tokenUsages() []TokenUsage {
-	if a.figures == nil {
+	if len(a.usage.objects) == 0 && !a.figureNames.billsBeside(a.usage) {
 		return nil
 	}
-	usage := a.figureNames.record(a.figures)
+	usage := a.figureNames.record(a.usage)
 	usage.MessageID = name(a.id)
 	if a.model != "" {
 		usage.Metadata["model"] = name(a.model)
 	}
-	if a.tier != "" {
-		usage.Metadata["service_tier"] = name(a.tier)
-	}
-	usage.Metadata = flagShortened(usage.Metadata, a.id, a.model, a.tier)
+	usage.Metadata = flagShortened(usage.Metadata, a.id, a.model)
 	if a.broken || a.preliminary {
 		usage.Metadata["partial"] = true
 	}

@@ -68,6 +68,9 @@ func checkTwins(t *testing.T, gateway *gateway, format string, seed uint64) {
 		if (err != nil) != request.refused {
 			t.Fatal(err)
 		}
+		for _, usage := range derived.TokenUsages {
+			delete(usage.Metadata, "raw") // The generator writes the usage object of each twin in another way.
+		}
 		facts = append(facts, derived)
 	}
 	for _, difference := range facts[0].Diff(facts[1]) {

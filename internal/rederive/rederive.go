@@ -88,6 +88,8 @@ type Facts struct {
 	// Ended says that the event came which ends a stream as it should. Bytes after it do not belong to the answer. It
 	// is not recorded, and never a difference.
 	Ended bool `json:"-"`
+	// Unread is what of the answer is not read. It is not recorded, and never a difference.
+	Unread Unread `json:"-"`
 }
 
 // Prompt is the text that a person typed.
@@ -152,6 +154,7 @@ func Derive(exchange Exchange) (Facts, error) {
 		ToolUsages:            answer.toolUsages(),
 		Thoughts:              answer.thoughtRecords(),
 		Ended:                 answer.ended(),
+		Unread:                answer.unread,
 	}
 	if answer.goesOn(exchange.Format == FormatResponses && string(fields["background"]) == "true") {
 		// What it does is recorded when its final state is read.
@@ -166,19 +169,36 @@ type format struct {
 	request func(object) request
 	stream  func([]event) reading
 	body    func(object) reading
+	// eventKind returns the type of an event, and whether it is read.
+	eventKind func(event) (kind string, known bool)
 	// insteadOfModel are the members that can have the model in the place of the member model.
 	insteadOfModel []string
 }
 
 func formats() map[string]format {
 	return map[string]format{
-		FormatMessages: {messagesRequest, messagesStream, messagesBody, []string{"thread", "models", "preset"}},
-		FormatChat:     {chatRequest, chatStream, chatBody, []string{"thread", "models", "preset"}},
-		FormatResponses: {responsesRequest, responsesStream, responsesBody, []string{
-			"prompt", "previous_response_id", "conversation", "agent", "agent_reference", "models", "preset",
-		}},
-		FormatCompact:    {compactRequest, responsesStream, compactBody, []string{"input", "previous_response_id"}},
-		FormatEmbeddings: {embeddingsRequest, embeddingsStream, embeddingsBody, []string{"input"}},
+		FormatMessages: {
+			request: messagesRequest, stream: messagesStream, body: messagesBody, eventKind: messagesEvent,
+			insteadOfModel: []string{"thread", "models", "preset"},
+		},
+		FormatChat: {
+			request: chatRequest, stream: chatStream, body: chatBody, eventKind: chatEvent,
+			insteadOfModel: []string{"thread", "models", "preset"},
+		},
+		FormatResponses: {
+			request: responsesRequest, stream: responsesStream, body: responsesBody, eventKind: responsesEvent,
+			insteadOfModel: []string{
+				"prompt", "previous_response_id", "conversation", "agent", "agent_reference", "models", "preset",
+			},
+		},
+		FormatCompact: {
+			request: compactRequest, stream: responsesStream, body: compactBody, eventKind: responsesEvent,
+			insteadOfModel: []string{"input", "previous_response_id"},
+		},
+		FormatEmbeddings: {
+			request: embeddingsRequest, stream: embeddingsStream, body: embeddingsBody, eventKind: embeddingsEvent,
+			insteadOfModel: []string{"input"},
+		},
 	}
 }
 
@@ -193,18 +213,24 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 		return unreadable()
 	}
 	if stream {
-		answer := format.stream(events(body, !exchange.Abandoned))
+		found := events(body, !exchange.Abandoned)
+		answer := format.stream(found)
 		answer.streamed = true
+		answer.unread = format.unreadIn(answer, found)
 		if isUnreadable && !answer.terminated { // Bytes after the end do not belong to the answer and may be anything.
 			return unreadable()
 		}
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole || isCut)
+		if exchange.Status == http.StatusNoContent && exchange.Whole { // It cannot have a body, and is no answer of any API.
+			answer.broken, answer.foreign = false, true
+		}
 		return answer
 	}
 	if !exchange.Whole || isCut {
 		return reading{broken: true}
 	}
 	answer := format.body(asObject(body))
+	answer.unread = format.unreadIn(answer, nil)
 	if answer.foreign && (exchange.Status < 300 && isHalf(body) || exchange.Status == 200 && isBlank(body)) {
 		return reading{broken: true}
 	}

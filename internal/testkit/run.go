@@ -204,7 +204,7 @@ func (c *Case) runLeaving(t *testing.T, n int) {
 func isTerminal(event []byte) bool {
 	for _, mark := range []string{
 		`"type":"message_stop"`, `"type":"error"`, `"finish_reason":"`, "[DONE]",
-		`"type":"response.completed"`, `"type":"response.failed"`, `"type":"response.incomplete"`,
+		`"type":"response.completed"`, "event: response.completed\n", `"type":"response.failed"`, `"type":"response.incomplete"`,
 	} {
 		if bytes.Contains(event, []byte(mark)) {
 			return true

@@ -24,17 +24,18 @@ const (
 type account struct {
 	recorded Recorded
 	rounds   []*kept.Exchange
+	unread   rederive.Unread // What no decoder reads, once differences has been called.
 }
 
-func (a account) last() *kept.Exchange { return a.rounds[len(a.rounds)-1] }
+func (a *account) last() *kept.Exchange { return a.rounds[len(a.rounds)-1] }
 
 // hasRequest reports whether the client's request was kept to its last byte.
-func (a account) hasRequest() bool {
+func (a *account) hasRequest() bool {
 	return int64(len(a.rounds[0].Request)) == a.rounds[0].Head.RequestBytes
 }
 
 // state says how much was kept.
-func (a account) state() Kept {
+func (a *account) state() Kept {
 	goesOn := func(e *kept.Exchange) bool { return e.End == nil }
 	if slices.ContainsFunc(a.rounds, goesOn) || a.answerIsLost() {
 		return KeptInPart
@@ -44,12 +45,12 @@ func (a account) state() Kept {
 
 // answerIsLost reports whether the gateway was killed before the records of the answer were safe. The gateway's next
 // start then recorded an end that has no answer.
-func (a account) answerIsLost() bool {
+func (a *account) answerIsLost() bool {
 	return a.keptLength() > 0 && a.recorded.Response.Bytes == nil && a.recorded.Facts.ErrorType == truncated
 }
 
 // differences returns the recorded fields that differ from the kept bytes.
-func (a account) differences() []Difference {
+func (a *account) differences() []Difference {
 	if err := a.recorded.Unreadable; err != nil {
 		return []Difference{{Field: "metadata", Problem: err.Error()}}
 	}
@@ -58,6 +59,7 @@ func (a account) differences() []Difference {
 	isWhole := a.state() == KeptWhole
 	limit := a.answerLength()
 	derived, err := a.derive(limit)
+	a.unread = derived.Unread
 	if err != nil {
 		return append(differences, Difference{Field: "kept exchange", Problem: err.Error()})
 	}
@@ -79,14 +81,14 @@ func (a account) differences() []Difference {
 
 // answerLength returns how many bytes of all answers are compared: as many as were recorded. Bytes that an upstream
 // sends after the event that ends a stream are kept, but the records do not wait for them.
-func (a account) answerLength() int64 {
+func (a *account) answerLength() int64 {
 	if a.recorded.Response.Bytes == nil {
 		return a.keptLength()
 	}
 	return min(*a.recorded.Response.Bytes, a.keptLength())
 }
 
-func (a account) keptLength() (length int64) {
+func (a *account) keptLength() (length int64) {
 	for _, exchange := range a.rounds {
 		length += int64(len(exchange.Response))
 	}
@@ -94,7 +96,7 @@ func (a account) keptLength() (length int64) {
 }
 
 // derive returns the facts in the first limit bytes of the answers.
-func (a account) derive(limit int64) (facts rederive.Facts, err error) {
+func (a *account) derive(limit int64) (facts rederive.Facts, err error) {
 	for i, exchange := range a.rounds {
 		response := exchange.Response[:max(0, min(limit, int64(len(exchange.Response))))]
 		limit -= int64(len(response))
@@ -105,6 +107,7 @@ func (a account) derive(limit int64) (facts rederive.Facts, err error) {
 		round.TokenUsages = append(facts.TokenUsages, round.TokenUsages...)
 		round.ToolUsages = append(facts.ToolUsages, round.ToolUsages...)
 		round.Thoughts = append(facts.Thoughts, round.Thoughts...)
+		round.Unread.Add(facts.Unread)
 		facts = round
 	}
 	normalise(&facts)
@@ -129,7 +132,7 @@ func exchangeOf(e *kept.Exchange, response []byte) rederive.Exchange {
 }
 
 // leaveOpen removes derived facts that the bytes cannot decide.
-func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
+func (a *account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 	end, is := a.last().End, recorded.ErrorType
 	isCutShort := derived.ErrorType == truncated || derived.ErrorType == clientClosed
 	gatewaysReasons := []string{clientClosed, truncated, serverError, overloaded}
@@ -144,7 +147,7 @@ func (a account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 }
 
 // leaveRedacted removes the derived texts in which the gateway has redacted a credential.
-func (a account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts) {
+func (a *account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts) {
 	// Of a key that an upstream repeated, as a whole or in part, an end of the hint is left.
 	for end := range strings.SplitSeq(a.recorded.CredentialHint, "...") {
 		if end != "" && (strings.Contains(recorded.ErrorMessage, end+"...") || strings.Contains(recorded.ErrorMessage, "..."+end)) {
@@ -164,6 +167,14 @@ func (a account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts)
 	}
 	if derived.Prompt != nil && recorded.Prompt != nil && isRedacted(recorded.Prompt.Metadata) {
 		derived.Prompt = recorded.Prompt
+	}
+	if len(derived.TokenUsages) == len(recorded.TokenUsages) {
+		for i, usage := range recorded.TokenUsages {
+			if isRedacted(usage.Metadata) {
+				derived.TokenUsages[i].Metadata["raw"] = usage.Metadata["raw"]
+				derived.TokenUsages[i].Metadata["credential_redacted"] = true
+			}
+		}
 	}
 	if len(derived.ToolUsages) == len(recorded.ToolUsages) {
 		for i, usage := range recorded.ToolUsages {
@@ -185,7 +196,7 @@ func (a account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts)
 func isRedacted(metadata map[string]any) bool { return metadata["credential_redacted"] == true }
 
 // requestDigest compares the size and the hash of the client's body.
-func (a account) requestDigest() []Difference {
+func (a *account) requestDigest() []Difference {
 	request := a.rounds[0].Request
 	sum := sha256.Sum256(request)
 	return a.bodyDifferences("request", a.recorded.Request, bodyOf(int64(len(request)), sum[:]))
@@ -193,7 +204,7 @@ func (a account) requestDigest() []Difference {
 
 // responseDigest compares the size and the hash of the first limit bytes of the answers. Only after the event that ends
 // a stream may there be more bytes.
-func (a account) responseDigest(limit int64, ended bool) []Difference {
+func (a *account) responseDigest(limit int64, ended bool) []Difference {
 	if a.recorded.Response.Bytes == nil && a.keptLength() == 0 {
 		return nil // There was no answer.
 	}
@@ -217,7 +228,7 @@ func bodyOf(bytes int64, sum []byte) Body {
 
 // bodyDifferences compares a body's size. It compares the hash too, if the gateway was asked for hashes and recorded
 // one for either body.
-func (a account) bodyDifferences(body string, recorded, derived Body) (differences []Difference) {
+func (a *account) bodyDifferences(body string, recorded, derived Body) (differences []Difference) {
 	if recorded.Bytes == nil || *recorded.Bytes != *derived.Bytes {
 		differences = append(differences, Difference{Field: body + "_bytes", Recorded: recorded.Bytes, Bytes: derived.Bytes})
 	}

@@ -168,7 +168,8 @@ func TestRounds(t *testing.T) {
 		i := recordedOf("", rounds...)
 		none := map[string]any{}
 		i.Facts.TokenUsages = []rederive.TokenUsage{
-			{MessageID: "a", Input: 1, Output: 2, Metadata: none}, {MessageID: "b", Input: 3, Output: 4, Metadata: none},
+			{MessageID: "a", Input: 1, Output: 2, Metadata: map[string]any{"raw": `{"input_tokens":1,"output_tokens":2}`}},
+			{MessageID: "b", Input: 3, Output: 4, Metadata: map[string]any{"raw": `{"input_tokens":3,"output_tokens":4}`}},
 		}
 		i.Facts.ToolUsages = []rederive.ToolUsage{{MessageID: "a", CallID: "c", Tool: "f", Input: "{}", Metadata: none}}
 		return i
@@ -192,7 +193,7 @@ func TestRounds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i := recorded()
 			test.change(&i)
-			if got := fields(account{recorded: i, rounds: test.rounds}.differences()); got != test.want {
+			if got := fields((&account{recorded: i, rounds: test.rounds}).differences()); got != test.want {
 				t.Errorf("differences %q, want %q", got, test.want)
 			}
 		})
@@ -200,7 +201,7 @@ func TestRounds(t *testing.T) {
 
 	rounds[0].Request = []byte("{}")
 	rounds[0].Head.RequestBytes = 2
-	if got := fields(account{recorded: recorded(), rounds: rounds}.differences()); got != "kept exchange" {
+	if got := fields((&account{recorded: recorded(), rounds: rounds}).differences()); got != "kept exchange" {
 		t.Errorf("no request: differences %q", got)
 	}
 }

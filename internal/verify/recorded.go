@@ -23,6 +23,8 @@ type Records interface {
 type Recorded struct {
 	ID      uuid.UUID
 	EndedAt time.Time
+	// ProviderName is the name of the provider that was asked.
+	ProviderName string
 	// Facts has the numbers in metadata as float64. Of several prompts it has only one.
 	Facts rederive.Facts
 	// Prompts is how many prompts are recorded. More than one is a difference.

@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/rederive"
 )
 
 // Verdict is the result for one interception.
@@ -26,6 +27,11 @@ type Verdict struct {
 	InterceptionID uuid.UUID    `json:"interception_id"`
 	Kept           Kept         `json:"kept"`
 	Differences    []Difference `json:"differences"` // Never nil.
+
+	// ProviderName and Model are those of the records, and Unread is what no decoder reads of the kept answers.
+	ProviderName string          `json:"-"`
+	Model        string          `json:"-"`
+	Unread       rederive.Unread `json:"-"`
 }
 
 // Kept says how much of an interception was kept.
@@ -124,7 +130,10 @@ func (r *run) recorded(ctx context.Context, yield func(Verdict, error) bool) (mo
 // verdict compares one interception with its bytes.
 func (r *run) verdict(ctx context.Context, recorded Recorded) Verdict {
 	rounds, err := r.rounds(ctx, recorded.ID, recorded.EndedAt)
-	verdict := Verdict{InterceptionID: recorded.ID, Kept: NotKept, Differences: []Difference{}}
+	verdict := Verdict{
+		InterceptionID: recorded.ID, Kept: NotKept, Differences: []Difference{},
+		ProviderName: recorded.ProviderName, Model: recorded.Facts.Model,
+	}
 	switch {
 	case err != nil:
 		verdict.Kept, verdict.Differences = KeptDamaged, []Difference{{Field: "kept exchange", Problem: err.Error()}}
@@ -133,6 +142,7 @@ func (r *run) verdict(ctx context.Context, recorded Recorded) Verdict {
 		if account.hasRequest() {
 			verdict.Kept = account.state()
 			verdict.Differences = append(verdict.Differences, account.differences()...)
+			verdict.Unread = account.unread
 		}
 	}
 	return verdict

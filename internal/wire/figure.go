@@ -7,21 +7,38 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Figure is one number of an answer's usage. An upstream may report it many times, each time as the total so far: the
-// last report counts, and reports are never added up. The zero Figure was not reported.
+// Figure is one number of an answer's usage. An upstream may report it many times, each time as the total so far: reports
+// are never added up. The zero Figure was not reported.
 type Figure struct {
 	value int64
 	told  bool
 }
 
-// Read sets the figure to value, unless value is absent, null, or anything but a number from 0 that an int64 holds.
+// Read sets the figure to value, unless value is absent, null, or anything but a number from 0 that an int64 holds. A 0
+// does not replace an earlier value: it stands for a figure that a report leaves out.
 func (f *Figure) Read(value gjson.Result) {
-	if value.Type != gjson.Number {
-		return
-	}
-	if n, ok := count(value.Raw); ok {
+	if n, ok := Whole(value); ok && (n > 0 || !f.told) {
 		*f = Figure{n, true}
 	}
+}
+
+// Raise is Read for figures that only grow: a smaller value does not replace a larger one.
+func (f *Figure) Raise(value gjson.Result) {
+	if n, ok := Whole(value); ok && (n > f.value || !f.told) {
+		*f = Figure{n, true}
+	}
+}
+
+// Whole returns a value that is a whole number from 0, as counts and indexes are. It returns false for any other value.
+func Whole(value gjson.Result) (int64, bool) {
+	if value.Type != gjson.Number {
+		return 0, false
+	}
+	n, ok := count(value.Raw)
+	if !ok {
+		return 0, false
+	}
+	return n, true
 }
 
 // count reads a whole number from 0, also one written with a fraction or an exponent.
@@ -57,19 +74,4 @@ func (f Figure) Less(parts ...Figure) (rest int64, ok bool) {
 		rest -= part.value
 	}
 	return rest, true
-}
-
-// Extras returns the reported figures under their names, or nil if none was reported.
-func Extras(figures map[string]Figure) map[string]int64 {
-	var extras map[string]int64
-	for name, figure := range figures {
-		if !figure.told {
-			continue
-		}
-		if extras == nil {
-			extras = make(map[string]int64, len(figures))
-		}
-		extras[name] = figure.value
-	}
-	return extras
 }

@@ -1,7 +1,6 @@
 package wire_test
 
 import (
-	"maps"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -25,7 +24,8 @@ func TestFigureKeepsTheLastThatWasTold(t *testing.T) {
 		"nothing":          {nil, 0},
 		"one":              {[]string{"7"}, 7},
 		"last":             {[]string{"7", "9", "8"}, 8},
-		"zero":             {[]string{"7", "0"}, 0},
+		"zero":             {[]string{"7", "0"}, 7},
+		"only zero":        {[]string{"0"}, 0},
 		"null":             {[]string{"7", "null"}, 7},
 		"absent":           {[]string{"7", ""}, 7},
 		"text":             {[]string{"7", `"9"`}, 7},
@@ -35,7 +35,7 @@ func TestFigureKeepsTheLastThatWasTold(t *testing.T) {
 		"fraction":         {[]string{"7", "1.5"}, 7},
 		"whole fraction":   {[]string{"7", "12.0"}, 12},
 		"exponent":         {[]string{"7", "3e2"}, 300},
-		"negative zero":    {[]string{"7", "-0"}, 0},
+		"negative zero":    {[]string{"7", "-0"}, 7},
 		"largest":          {[]string{"7", "9223372036854775807"}, 9223372036854775807},
 		"too large":        {[]string{"7", "9223372036854775808"}, 7},
 		"inexact exponent": {[]string{"7", "1e18"}, 7},
@@ -93,12 +93,15 @@ func TestFigureExceeds(t *testing.T) {
 	}
 }
 
-func TestExtras(t *testing.T) {
-	if extras := wire.Extras(map[string]wire.Figure{"a": figure()}); extras != nil {
-		t.Errorf("got %v of figures that were not told", extras)
-	}
-	got := wire.Extras(map[string]wire.Figure{"a": figure(), "b": figure("0"), "c": figure("3")})
-	if want := map[string]int64{"b": 0, "c": 3}; !maps.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+func TestFigureRaise(t *testing.T) {
+	var f wire.Figure
+	for _, step := range []struct {
+		value string
+		want  int64
+	}{{"0", 0}, {"7", 7}, {"3", 7}, {"0", 7}, {"null", 7}, {"8", 8}} {
+		f.Raise(gjson.Parse(step.value))
+		if f.Value() != step.want {
+			t.Errorf("after %s: %d, want %d", step.value, f.Value(), step.want)
+		}
 	}
 }

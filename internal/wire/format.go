@@ -16,11 +16,23 @@ type Format struct {
 	// Inspect reads a request's body. It fails with an [*apierror.Error] of status 400 where the body cannot be a
 	// request of this format; it ignores members that it does not know.
 	Inspect func(body jsonedit.Object) (Request, error)
-	// Track returns a tracker for one upstream answer.
-	Track func() Tracker
+	// Track returns a tracker for one upstream answer, which has that form.
+	Track func(Form) Tracker
+	// Figures is the table by which usage objects are read.
+	Figures Table
 	// Shape writes our errors in the form of this API's own errors.
 	Shape apierror.Shape
 }
+
+// Form is the form of an answer. The same object can mean different things in each: within a stream, one that calls itself
+// whole repeats what other events bring, and does not end the answer.
+type Form int
+
+// The forms.
+const (
+	Stream Form = iota // Events.
+	Body               // One JSON value.
+)
 
 // Request is what a format reads of a request's body.
 type Request struct {
@@ -96,7 +108,7 @@ type Answer struct {
 	Unfinished bool
 	// Failure is the error that the upstream reported within the answer, or empty.
 	Failure Failure
-	// Unread counts the events that could not be understood, and those that could not be kept in full. Events with
+	// Unread counts the events of which something could not be understood, or could not be kept in full. Events with
 	// nothing but text are not checked closely.
 	Unread int
 }
@@ -115,11 +127,17 @@ type Usage struct {
 	CacheRead  int64
 	CacheWrite int64
 	// Extra holds kinds of tokens and of calls that have no field above, under the names of the records' metadata. Each
-	// is included in a field above or counted apart. Only figures that the upstream reported are in it.
+	// is included in a field above or counted apart. Only figures that the upstream reported are in it, and what
+	// follows from them.
 	Extra map[string]int64
-	// ServiceTier is the tier that served the request, or empty.
-	ServiceTier string
-	// Inconsistent says that the upstream's figures contradict each other: a part was larger than its whole.
+	// Labels are texts that say at which price the answer is billed, for example service_tier, by their names.
+	Labels map[string]string
+	// Raw is the upstream's own usage object. Of several reports it has all members, each with the last value that is not
+	// null. It is empty where that is more than 4 KiB, and then RawOmitted is set.
+	Raw        string
+	RawOmitted bool
+	// Inconsistent says that the upstream's figures contradict each other: a part was larger than its whole, or the total
+	// is not the sum.
 	Inconsistent bool
 	// Preliminary says that the figures are those of an answer that had not ended: later ones would have followed.
 	Preliminary bool
@@ -131,6 +149,8 @@ type ToolCall struct {
 	ItemID string // The item's id, where the format has items.
 	Name   string
 	Input  string // The arguments' bytes as the model wrote them.
+	// Origin says where the tool comes from, by the API's names: namespace, server_label, server_name. Nil: it does not say.
+	Origin map[string]string
 }
 
 // Thought is one piece of reasoning that the model showed.

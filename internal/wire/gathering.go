@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"maps"
 	"strings"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/coder/aibridged/internal/storable"
 )
@@ -28,14 +31,19 @@ type Call struct {
 	Name   string
 	// Default is the input of a call without input.
 	Default string
+	// Origin says where the tool comes from.
+	Origin map[string]string
 	// Input is the input so far.
 	Input Text
 }
 
 // Thinking is a thought whose pieces are being collected.
 type Thinking struct {
-	// Redacted says that the upstream does not show the thought.
+	// Redacted says that the upstream shows the thought only in a form that nobody can read. It counts only where there is
+	// no content.
 	Redacted bool
+	// Echoes is the thought that may have the same content under another name, or nil: the same content counts once.
+	Echoes *Thinking
 	// Content is the content so far.
 	Content Text
 	source  string
@@ -85,24 +93,72 @@ func (g *Gathering) AddTo(answer *Answer) {
 		if input == "" {
 			input = call.Default
 		}
-		answer.ToolCalls = append(answer.ToolCalls, ToolCall{call.ID, call.ItemID, call.Name, input})
+		answer.ToolCalls = append(answer.ToolCalls, ToolCall{call.ID, call.ItemID, call.Name, input, maps.Clone(call.Origin)})
 	}
 	for _, thought := range g.thoughts {
 		content := thought.Content.String()
+		if thought.Echoes != nil && content == thought.Echoes.Content.String() {
+			continue
+		}
 		if content != "" || thought.Redacted {
 			answer.Thoughts = append(answer.Thoughts, Thought{thought.source, content, content == ""})
 		}
 	}
 }
 
-// Text grows piece by piece, as long as its gathering has room.
+// ReadOrigin notes where the tool of a call comes from, as far as the object says it.
+func (g *Gathering) ReadOrigin(call *Call, object gjson.Result) {
+	for _, name := range [...]string{"namespace", "server_label", "server_name"} {
+		if text := String(object.Get(name)); text != "" && call.Origin[name] == "" {
+			if call.Origin == nil {
+				call.Origin = make(map[string]string, 1)
+			}
+			call.Origin[name] = g.Keep(text)
+		}
+	}
+}
+
+// Tellers is how many tellers a [Text] tells apart.
+const Tellers = 8
+
+// Text grows piece by piece, as long as its gathering has room. The same text may be told by several tellers, for example
+// under two names or once more as a whole: it counts once.
 type Text struct {
 	written strings.Builder
 	room    *room
+	heard   [Tellers]int // How much of the text each teller has told.
 }
 
-// Add appends piece.
-func (t *Text) Add(piece string) { t.written.WriteString(t.room.take(piece)) }
+// Add appends a piece of the first teller's.
+func (t *Text) Add(piece string) { t.AddFrom(0, piece) }
+
+// AddFrom appends a teller's next piece, or as much of it as continues the text: a teller that lags behind may repeat what
+// others have told.
+func (t *Text) AddFrom(teller int, piece string) {
+	if rest := t.written.String()[t.heard[teller]:]; rest != "" {
+		if strings.HasPrefix(rest, piece) {
+			t.heard[teller] += len(piece)
+			return
+		}
+		piece = strings.TrimPrefix(piece, rest)
+	}
+	t.append(piece)
+	t.heard[teller] = t.written.Len()
+}
+
+// Heard notes that a teller has told all of the text so far.
+func (t *Text) Heard(teller int) { t.heard[teller] = t.written.Len() }
+
+// Again notes that the first teller begins anew, and may repeat all.
+func (t *Text) Again() { t.heard[0] = 0 }
+
+// Complete adds what whole, the text from its beginning, has beyond the text so far. A whole that begins otherwise adds
+// nothing.
+func (t *Text) Complete(whole string) {
+	if rest, ok := strings.CutPrefix(whole, t.written.String()); ok {
+		t.append(rest)
+	}
+}
 
 // Replace replaces the pieces by whole: the last report counts. An empty whole replaces nothing.
 func (t *Text) Replace(whole string) {
@@ -115,8 +171,13 @@ func (t *Text) Replace(whole string) {
 	}
 	t.room.used -= t.written.Len()
 	t.written.Reset()
-	t.Add(whole)
+	t.append(whole)
+	for teller := range t.heard {
+		t.Heard(teller)
+	}
 }
+
+func (t *Text) append(piece string) { t.written.WriteString(t.room.take(piece)) }
 
 // String returns the text so far.
 func (t *Text) String() string { return t.written.String() }

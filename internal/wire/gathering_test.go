@@ -138,3 +138,52 @@ func TestPartsAreBounded(t *testing.T) {
 		t.Error("there is room for another thought")
 	}
 }
+
+// TestTextTellers has a text that several tellers tell, each in its own pieces.
+func TestTextTellers(t *testing.T) {
+	type step struct {
+		teller int // -1: it is told as a whole.
+		piece  string
+	}
+	for name, test := range map[string]struct {
+		steps []step
+		want  string
+	}{
+		"one":                         {[]step{{0, "ab"}, {0, ""}, {0, "ab"}}, "abab"},
+		"another repeats it":          {[]step{{0, "ab"}, {0, "cd"}, {1, "a"}, {1, "bc"}, {1, "d"}}, "abcd"},
+		"another repeats and goes on": {[]step{{0, "ab"}, {1, "abc"}, {0, "c"}, {0, "d"}}, "abcd"},
+		"they take turns":             {[]step{{0, "ab"}, {1, "cd"}, {0, "ef"}}, "abcdef"},
+		"whole at the end":            {[]step{{0, "ab"}, {-1, "ab"}}, "ab"},
+		"whole goes on":               {[]step{{0, "ab"}, {-1, "abc"}}, "abc"},
+		"whole first":                 {[]step{{-1, "abc"}, {0, "a"}, {0, "bc"}, {0, "d"}}, "abcd"},
+		"whole is another":            {[]step{{0, "ab"}, {-1, "xyz"}}, "ab"},
+		"whole is shorter":            {[]step{{0, "ab"}, {-1, "a"}, {0, "c"}}, "abc"},
+		"so far, again and again":     {[]step{{-1, "a"}, {-1, "ab"}, {-1, "abc"}}, "abc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var gathering wire.Gathering
+			text := &gathering.Thought("thinking").Content
+			for _, step := range test.steps {
+				if step.teller < 0 {
+					text.Complete(step.piece)
+				} else {
+					text.AddFrom(step.teller, step.piece)
+				}
+			}
+			if got := text.String(); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+
+	var gathering wire.Gathering
+	text := &gathering.Thought("thinking").Content
+	text.AddFrom(0, "much longer")
+	text.Replace("short")
+	text.AddFrom(0, "er")
+	text.Heard(1)
+	text.AddFrom(1, "!")
+	if got := text.String(); got != "shorter!" {
+		t.Errorf("got %q", got)
+	}
+}

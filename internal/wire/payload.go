@@ -41,9 +41,21 @@ func IsSound(data []byte) bool { return jsonedit.CheckDepth(data) == nil && gjso
 func IsDone(event sse.Event) bool { return string(bytes.TrimSpace(event.Data)) == "[DONE]" }
 
 // Kind returns the type of an event whose data is an object, which need not be sound. Where the object and the event
-// line differ, the object counts, as it does in SDKs.
-func Kind(event sse.Event, object []byte) string {
-	if kind := View(object).Get("type"); kind.Type == gjson.String {
+// line differ, the object counts, and of two types in the object the last one, as in SDKs.
+func Kind(event sse.Event, object gjson.Result) string {
+	kind := gjson.Result{}
+	object.ForEach(func(name, value gjson.Result) bool {
+		if name.Str == "type" {
+			kind = value
+		}
+		return true
+	})
+	return KindOf(event, kind)
+}
+
+// KindOf is Kind where the last type in the object is known. It does not exist where the object has none.
+func KindOf(event sse.Event, kind gjson.Result) string {
+	if kind.Type == gjson.String {
 		return kind.Str
 	}
 	return string(event.Type)

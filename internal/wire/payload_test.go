@@ -80,7 +80,7 @@ func TestKind(t *testing.T) {
 		{sse.Event{}, `{"x":1,"type":"object"}`, "object"},
 		{sse.Event{}, `{}`, ""},
 	} {
-		if got := wire.Kind(test.event, []byte(test.object)); got != test.want {
+		if got := wire.Kind(test.event, wire.View([]byte(test.object))); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.object, got, test.want)
 		}
 	}

@@ -89,7 +89,7 @@ func LeadingSystem(messages jsonedit.Array) gjson.Result {
 		switch {
 		case isSystem(message):
 			return View(message).Get("content")
-		case View(message).Get("role").Exists():
+		case View(message).Get("role").Type != gjson.Null:
 			return gjson.Result{}
 		}
 	}

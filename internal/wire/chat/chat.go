@@ -4,7 +4,7 @@
 //	format := chat.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track()
+//	tracker := format.Track(wire.Stream)
 //	for event := range splitter.Feed(chunk) {
 //		tracker.Observe(event)
 //		if request.Withhold == nil || !request.Withhold(event) {
@@ -24,12 +24,13 @@ import (
 
 // Format returns the format. https://platform.openai.com/docs/api-reference/chat
 func Format() wire.Format {
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    "chat",
 		Inspect: inspect,
-		Track: func() wire.Tracker {
-			return &tracker{calls: map[callKey]*wire.Call{}, thoughts: map[int64]*wire.Thinking{}}
-		},
-		Shape: apierror.OpenAI(),
+		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Figures: table,
+		Shape:   apierror.OpenAI(),
 	}
 }

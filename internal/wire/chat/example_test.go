@@ -5,6 +5,7 @@ import (
 
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
 	"github.com/coder/aibridged/internal/wire/chat"
 )
 
@@ -28,7 +29,7 @@ func ExampleFormat() {
 	}
 	fmt.Println(string(body))
 
-	tracker := format.Track()
+	tracker := format.Track(wire.Stream)
 	for _, data := range []string{
 		`{"id":"c1","model":"m","choices":[{"index":0,"delta":{"content":"hello"}}],"usage":null}`,
 		`{"id":"c1","model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5}}`,

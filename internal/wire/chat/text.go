@@ -54,7 +54,7 @@ func (t *tracker) isText(event sse.Event, data []byte) bool {
 	for i, c := range data[:len(data)-1] {
 		switch rest := data[i+1:]; {
 		case c == '\\' && rest[0] == 'u', c == '"' && tells(rest),
-			c == '"' && rest[0] == 's' && t.tier == "" && hasValue(rest, `service_tier"`):
+			c == '"' && rest[0] == 's' && !t.usage.Labelled("service_tier") && hasValue(rest, `service_tier"`):
 			return false
 		case c == '"' && rest[0] == 'c' && bytes.HasPrefix(rest, []byte(`choices"`)):
 			isChunk = true
@@ -70,17 +70,17 @@ func (t *tracker) isText(event sse.Event, data []byte) bool {
 func tells(text []byte) bool {
 	switch text[0] {
 	case 'c':
-		return bytes.HasPrefix(text, []byte(`chat.completion"`)) // The chunk is a whole answer.
+		return hasParts(text, `content"`)
 	case 'e':
-		return bytes.HasPrefix(text, []byte(`error"`))
+		return bytes.HasPrefix(text, []byte(`error"`)) || bytes.HasPrefix(text, []byte(`encrypted_content"`))
 	case 'f':
 		return bytes.HasPrefix(text, []byte(`function_call"`)) || hasValue(text, `finish_reason"`)
 	case 'm':
 		return bytes.HasPrefix(text, []byte(`message"`))
 	case 'r':
-		return bytes.HasPrefix(text, []byte(`reasoning`))
+		return bytes.HasPrefix(text, []byte(`reasoning`)) || bytes.HasPrefix(text, []byte(`redacted_thinking`))
 	case 't':
-		return bytes.HasPrefix(text, []byte(`tool_calls"`))
+		return bytes.HasPrefix(text, []byte(`tool_calls"`)) || bytes.HasPrefix(text, []byte(`thinking`))
 	case 'u':
 		return hasValue(text, `usage"`)
 	}
@@ -95,6 +95,18 @@ func hasValue(text []byte, name string) bool {
 	}
 	value, isMember := bytes.CutPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte(":"))
 	return !isMember || !bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("null"))
+}
+
+// hasParts reports whether text begins with a name and its closing quote, and the value has parts: it is a list or an
+// object.
+func hasParts(text []byte, name string) bool {
+	text, found := bytes.CutPrefix(text, []byte(name))
+	if !found {
+		return false
+	}
+	value, isMember := bytes.CutPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte(":"))
+	value = bytes.TrimLeft(value, " \t\r\n")
+	return isMember && len(value) > 0 && (value[0] == '[' || value[0] == '{')
 }
 
 // mentionsUsage reports whether usage with a value is anywhere in data.

@@ -19,6 +19,10 @@ func FuzzText(f *testing.F) {
 		`{"choices":[],"usage":{"prompt_tokens":1}}`,
 		`{"choices":[],"object":"chat.completion"}`,
 		`{"choices":[],"error":{"message":"m"}}`,
+		`{"choices":[{"delta":{"content" : [{"type":"thinking","thinking":"a"}]}}]}`,
+		`{"choices":[{"delta":{"encrypted_content":"a"}}]}`,
+		`{"choices":[{"delta":{"thinking":"a"}}]}`,
+		`{"choices":[{"finish_reason":null,"error":"a"}]}`,
 		`{"choices":[{"message":{}}],"service_tier":"flex"}`,
 		`{"choices":[{"delta":{"function_call":{"name":"a"}}}],"type":"error"}`,
 		"{\"choices\":[{\"delta\":{\"content\":\"\\\\u\"},\"finish_reason\"\n:\tnull}]}",
@@ -26,7 +30,7 @@ func FuzzText(f *testing.F) {
 		f.Add([]byte(chunk))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tracker := Format().Track().(*tracker)
+		tracker := Format().Track(wire.Stream).(*tracker)
 		tracker.answer.ID, tracker.answer.Model = "id", "model"
 		if !wire.IsSound(data) || len(data) == 0 || data[0] != '{' || !tracker.isText(sse.Event{}, data) {
 			return

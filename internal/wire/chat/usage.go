@@ -1,63 +1,53 @@
 package chat
 
-import (
-	"github.com/tidwall/gjson"
+import "github.com/coder/aibridged/internal/wire"
 
-	"github.com/coder/aibridged/internal/wire"
-)
+// figures returns the table of the API's usage figures. The first row of a kind is OpenAI's own name. The others are those
+// of servers that copy the API: DeepSeek's hit and miss, Anthropic's names, which gateways hand on, and what gateways
+// have added themselves. A chain of gateways sends several of them.
+//
+// Servers report usage once, after the last choice; or beside or within the last choice; or in every chunk, as the figures
+// so far.
+func figures() wire.Table {
+	return wire.Table{
+		Rows: []wire.Row{
+			{Path: "prompt_tokens", Is: wire.Input},
+			{Path: "input_tokens", Is: wire.Input},
+			{Path: "completion_tokens", Is: wire.Output},
+			{Path: "output_tokens", Is: wire.Output},
+			{Path: "total_tokens", Is: wire.Total, Name: "total_tokens"},
 
-// usage is the usage of an answer. Some servers report it once, after the last choice; others beside the last choice;
-// others in every chunk, as the figures so far.
-type usage struct {
-	told bool
+			{Path: "prompt_tokens_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "prompt_tokens_details.cache_read_tokens", Is: wire.CacheRead},
+			{Path: "prompt_tokens_details.cache_read_input_tokens", Is: wire.CacheRead},
+			{Path: "input_tokens_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "prompt_cache_hit_tokens", Is: wire.CacheRead},
+			{Path: "cache_read_input_tokens", Is: wire.CacheRead},
+			{Path: "cache_read_tokens", Is: wire.CacheRead},
+			{Path: "cached_tokens", Is: wire.CacheRead},
+			{Path: "prompt_cache_miss_tokens", Is: wire.Uncached},
 
-	prompt, completion wire.Figure
+			{Path: "prompt_tokens_details.cache_write_tokens", Is: wire.CacheWrite},
+			{Path: "prompt_tokens_details.cache_creation_tokens", Is: wire.CacheWrite},
+			{Path: "prompt_tokens_details.cached_creation_tokens", Is: wire.CacheWrite},
+			{Path: "prompt_tokens_details.cache_creation_input_tokens", Is: wire.CacheWrite},
+			{Path: "cache_creation_input_tokens", Is: wire.CacheWrite},
+			{Path: "cache_creation_tokens", Is: wire.CacheWrite},
+			{Path: "cache_write_tokens", Is: wire.CacheWrite},
 
-	cached, cacheWrite, promptAudio      wire.Figure // Part of prompt.
-	reasoning, audio, accepted, rejected wire.Figure // Part of completion.
-}
+			{Path: "completion_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
+			{Path: "output_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
+			{Path: "completion_tokens_details.thinking_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
+			{Path: "reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
 
-// read reads a usage object. It ignores any other value.
-func (u *usage) read(object gjson.Result) {
-	if !object.IsObject() {
-		return
-	}
-	u.told = true
-	u.prompt.Read(object.Get("prompt_tokens"))
-	u.completion.Read(object.Get("completion_tokens"))
-
-	prompt := object.Get("prompt_tokens_details")
-	u.cached.Read(prompt.Get("cached_tokens"))
-	u.cacheWrite.Read(prompt.Get("cache_write_tokens"))
-	u.promptAudio.Read(prompt.Get("audio_tokens"))
-
-	completion := object.Get("completion_tokens_details")
-	u.reasoning.Read(completion.Get("reasoning_tokens"))
-	u.audio.Read(completion.Get("audio_tokens"))
-	u.accepted.Read(completion.Get("accepted_prediction_tokens"))
-	u.rejected.Read(completion.Get("rejected_prediction_tokens"))
-}
-
-// total returns the usage so far, or nil if none was reported.
-func (u *usage) total(tier string) *wire.Usage {
-	if !u.told {
-		return nil
-	}
-	input, consistent := u.prompt.Less(u.cached, u.cacheWrite)
-	return &wire.Usage{
-		Input:      input,
-		Output:     u.completion.Value(),
-		CacheRead:  u.cached.Value(),
-		CacheWrite: u.cacheWrite.Value(),
-		Extra: wire.Extras(map[string]wire.Figure{
-			"prompt_audio":                   u.promptAudio,
-			"completion_audio":               u.audio,
-			"completion_reasoning":           u.reasoning,
-			"completion_accepted_prediction": u.accepted,
-			"completion_rejected_prediction": u.rejected,
-		}),
-		ServiceTier: tier,
-		Inconsistent: !consistent || u.promptAudio.Exceeds(u.prompt) || u.audio.Exceeds(u.completion) ||
-			u.reasoning.Exceeds(u.completion) || u.accepted.Exceeds(u.completion) || u.rejected.Exceeds(u.completion),
+			{Path: "prompt_tokens_details.audio_tokens", Name: "prompt_audio", PartOf: wire.Input},
+			{Path: "completion_tokens_details.audio_tokens", Name: "completion_audio", PartOf: wire.Output},
+			{
+				Path: "completion_tokens_details.accepted_prediction_tokens", Name: "completion_accepted_prediction", PartOf: wire.Output,
+			},
+			{
+				Path: "completion_tokens_details.rejected_prediction_tokens", Name: "completion_rejected_prediction", PartOf: wire.Output,
+			},
+		},
 	}
 }

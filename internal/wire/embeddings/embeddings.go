@@ -4,7 +4,7 @@
 //	format := embeddings.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track()
+//	tracker := format.Track(wire.Body)
 //	tracker.Observe(sse.Event{Data: answer})
 //	usage := tracker.Answer().Usage
 package embeddings
@@ -17,11 +17,28 @@ import (
 
 // Format returns the format. https://platform.openai.com/docs/api-reference/embeddings
 func Format() wire.Format {
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    "embeddings",
 		Inspect: inspect,
-		Track:   func() wire.Tracker { return &tracker{} },
+		Track:   func(wire.Form) wire.Tracker { return &tracker{usage: meter()} },
+		Figures: table,
 		Shape:   apierror.OpenAI(),
+	}
+}
+
+// figures returns the table of the API's usage figures. Some upstreams tell only the total.
+func figures() wire.Table {
+	return wire.Table{
+		Rows: []wire.Row{
+			{Path: "prompt_tokens", Is: wire.Input},
+			{Path: "input_tokens", Is: wire.Input},
+			{Path: "completion_tokens", Is: wire.Output},
+			{Path: "total_tokens", Is: wire.Total, Name: "total_tokens"},
+			{Path: "prompt_tokens_details.cached_tokens", Is: wire.CacheRead},
+		},
+		TotalIsInput: true,
 	}
 }
 

@@ -1,6 +1,8 @@
 package embeddings
 
 import (
+	"github.com/tidwall/gjson"
+
 	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -9,16 +11,14 @@ import (
 type tracker struct {
 	payloads wire.Payloads
 	answer   wire.Answer
-
-	told           bool // There was a usage.
-	prompt, sum    wire.Figure
-	output, cached wire.Figure
+	usage    wire.Meter
 }
 
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
 	if data != nil {
-		unread = !wire.IsSound(data) || !t.read(wire.Kind(event, data), data)
+		body := wire.View(data)
+		unread = !wire.IsSound(data) || !t.read(wire.Kind(event, body), body)
 	}
 	if unread {
 		t.answer.Unread++
@@ -26,11 +26,10 @@ func (t *tracker) Observe(event sse.Event) {
 }
 
 // read reports whether it understood the body: a list of embeddings, or an error.
-func (t *tracker) read(kind string, data []byte) bool {
+func (t *tracker) read(kind string, body gjson.Result) bool {
 	if kind == "ping" {
 		return true
 	}
-	body := wire.View(data)
 	if !body.Get("data").IsArray() {
 		failure, failed := wire.ReadFailure(kind, body)
 		if failed {
@@ -42,14 +41,7 @@ func (t *tracker) read(kind string, data []byte) bool {
 	t.answer.Terminal = true
 	t.answer.ID = wire.Kept(body.Get("id"))
 	t.answer.Model = wire.Kept(body.Get("model"))
-	if usage := body.Get("usage"); usage.IsObject() {
-		t.told = true
-		t.prompt.Read(usage.Get("prompt_tokens"))
-		t.sum.Read(usage.Get("total_tokens"))
-		t.output.Read(usage.Get("completion_tokens"))
-		t.cached.Read(usage.Get("prompt_tokens_details.cached_tokens"))
-	}
-	return true
+	return t.usage.Read(body.Get("usage"))
 }
 
 func (t *tracker) Ended() bool { return false }
@@ -58,18 +50,6 @@ func (t *tracker) MayEnd() bool { return t.answer.Terminal }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer
-	if !t.told {
-		return answer
-	}
-	whole := t.prompt
-	if whole == (wire.Figure{}) {
-		whole = t.sum // Some upstreams only tell the sum, which is the input: embeddings are not counted in tokens.
-	}
-	input, consistent := whole.Less(t.cached)
-	answer.Usage = &wire.Usage{
-		Input: input, Output: t.output.Value(), CacheRead: t.cached.Value(),
-		Extra:        wire.Extras(map[string]wire.Figure{"total_tokens": t.sum}),
-		Inconsistent: !consistent,
-	}
+	answer.Usage = t.usage.Usage()
 	return answer
 }

@@ -3,7 +3,7 @@
 //	format := messages.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track()
+//	tracker := format.Track(wire.Stream)
 //	for event := range splitter.Feed(chunk) {
 //		tracker.Observe(event)
 //	}
@@ -19,10 +19,13 @@ import (
 
 // Format returns the format. https://docs.anthropic.com/en/api/messages
 func Format() wire.Format {
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    "messages",
 		Inspect: inspect,
-		Track:   func() wire.Tracker { return &tracker{open: map[int64]block{}} },
+		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Figures: table,
 		Shape:   apierror.Anthropic(),
 	}
 }

@@ -24,17 +24,23 @@ func suite() wiretest.Suite {
 	}
 }
 
-func TestFormat(t *testing.T)     { wiretest.Run(t, suite()) }
-func FuzzTrack(f *testing.F)      { wiretest.FuzzTrack(f, suite()) }
-func FuzzInspect(f *testing.F)    { wiretest.FuzzInspect(f, suite()) }
-func BenchmarkText(b *testing.B)  { wiretest.BenchmarkObserve(b, messages.Format(), textDelta()) }
-func BenchmarkInput(b *testing.B) { wiretest.BenchmarkObserve(b, messages.Format(), inputDelta()) }
+func TestFormat(t *testing.T)    { wiretest.Run(t, suite()) }
+func FuzzTrack(f *testing.F)     { wiretest.FuzzTrack(f, suite()) }
+func FuzzInspect(f *testing.F)   { wiretest.FuzzInspect(f, suite()) }
+func BenchmarkText(b *testing.B) { wiretest.BenchmarkObserve(b, messages.Format(), textDelta()) }
+func BenchmarkInput(b *testing.B) {
+	wiretest.BenchmarkObserve(b, messages.Format(), inputDelta(), callStart())
+}
 
 func textDelta() sse.Event {
 	return sse.Event{
 		Type: []byte("content_block_delta"),
 		Data: []byte(`{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"some more of the text"}}`),
 	}
+}
+
+func callStart() sse.Event {
+	return sse.Event{Data: []byte(`{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"A"}}`)}
 }
 
 func inputDelta() sse.Event {

@@ -3,7 +3,6 @@ package messages
 import (
 	"bytes"
 	"cmp"
-	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -13,67 +12,98 @@ import (
 
 // tracker reads along one answer. It reads a JSON body as the event that begins an answer, with all blocks in it.
 type tracker struct {
-	payloads  wire.Payloads
-	answer    wire.Answer // Without the parts that have a field below.
-	ended     bool        // message_stop came.
-	usage     usage
-	gathering wire.Gathering
-	// open holds the blocks that further events can add to, by their index.
-	open map[int64]block
+	form     wire.Form
+	payloads wire.Payloads
+	answer   wire.Answer // Without the parts that have a field below.
+	ended    bool        // message_stop came.
+	final    bool        // Usage came after that of message_start.
+	usage    wire.Meter
+	blocks   blocks
 }
 
-// block is a content block that is a call or a thought; the other is nil.
-type block struct {
-	call    *wire.Call
-	thought *wire.Thinking
+func newTracker(form wire.Form, usage wire.Meter) *tracker {
+	return &tracker{form: form, usage: usage, blocks: blocks{open: map[int64]*block{}}}
 }
 
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
 	if data != nil && !isUsualText(data) {
-		kind := wire.Kind(event, data)
-		unread = !isText(kind, data) && !(wire.IsSound(data) && t.read(kind, data))
+		var members members
+		members.read(event, wire.View(data))
+		unread = !members.isText() && !(wire.IsSound(data) && t.read(&members))
 	}
-	if t.gathering.Lost() || unread {
+	if t.blocks.gathering.Lost() || unread {
 		t.answer.Unread++
 	}
 }
 
-// isUsualText is isText for an event in Anthropic's own spelling. It looks only at the first bytes: a stream has
-// thousands of text events.
+// isUsualText reports whether an event is text in Anthropic's own spelling. It looks only at the first bytes: a stream
+// has thousands of text events.
 func isUsualText(data []byte) bool {
 	rest, ok := bytes.CutPrefix(data, []byte(`{"type":"content_block_delta","index":`))
 	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, "0123456789"), []byte(`,"delta":{"type":"text_delta",`))
 }
 
-// isText reports whether an event holds text, as most events do; text is not recorded.
-func isText(kind string, data []byte) bool {
-	return kind == "content_block_delta" && wire.View(data).Get("delta.type").Str == "text_delta"
+// members are the members of an event, of which most events have only some.
+type members struct {
+	object                              gjson.Result
+	kind                                string
+	index, message, block, delta, usage gjson.Result
 }
 
-// read reports whether it understood the event.
-func (t *tracker) read(kind string, data []byte) bool {
-	switch kind {
+// read reads the members of an event's object, which it walks only once: a stream has thousands of events. Of two
+// members with the same name the last one counts, as in SDKs.
+func (m *members) read(event sse.Event, object gjson.Result) {
+	m.object = object
+	var kind gjson.Result
+	object.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "type":
+			kind = value
+		case "index":
+			m.index = value
+		case "message":
+			m.message = value
+		case "content_block":
+			m.block = value
+		case "delta":
+			m.delta = value
+		case "usage":
+			m.usage = value
+		}
+		return true
+	})
+	m.kind = wire.KindOf(event, kind)
+}
+
+// isText reports whether an event holds text, as most events do; text is not recorded.
+func (m *members) isText() bool {
+	return m.kind == "content_block_delta" && m.delta.Get("type").Str == "text_delta"
+}
+
+// read reports whether it understood all of the event.
+func (t *tracker) read(event *members) bool {
+	switch event.kind {
 	case "content_block_delta":
-		t.extend(wire.View(data))
+		return t.blocks.extend(place(event.index), event.delta)
 	case "ping", "content_block_stop":
 	case "message_start":
-		t.begin(wire.View(data).Get("message"))
+		return t.readMessage(event.message)
 	case "message":
-		t.begin(wire.View(data))
-		t.usage.final = true
-		t.answer.Terminal = true
+		t.final = true
+		t.answer.Terminal = t.answer.Terminal || t.form == wire.Body
+		return t.readMessage(event.object)
 	case "content_block_start":
-		start := wire.View(data)
-		t.beginBlock(start.Get("index").Int(), start.Get("content_block"))
+		return t.blocks.begin(place(event.index), event.block)
 	case "message_delta":
-		t.usage.read(wire.View(data).Get("usage"))
-		t.usage.final = true
+		t.final = true
+		return t.usage.Read(event.usage)
 	case "message_stop":
-		t.usage.final = true
+		t.final = true
 		t.ended, t.answer.Terminal = true, true
+		return t.usage.Read(event.usage)
 	default:
-		failure, ok := wire.ReadFailure(kind, wire.View(data))
+		failure, ok := wire.ReadFailure(event.kind, event.object)
 		if !ok {
 			return false
 		}
@@ -83,72 +113,30 @@ func (t *tracker) read(kind string, data []byte) bool {
 	return true
 }
 
-// begin reads a message: that of message_start has no content yet, that of a JSON body is whole.
-func (t *tracker) begin(message gjson.Result) {
+// place returns the place of a block. One that has none, or one that is no whole number, is the first.
+func place(index gjson.Result) int64 {
+	at, _ := wire.Whole(index)
+	return at
+}
+
+// readMessage reads a message: that of message_start mostly has no content yet, that of a JSON body is whole. Within a
+// stream a message brings only what the other events have not brought.
+func (t *tracker) readMessage(message gjson.Result) bool {
+	understood := true
 	message.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "id":
-			t.answer.ID = cmp.Or(t.answer.ID, strings.Clone(value.Str))
+			t.answer.ID = cmp.Or(t.answer.ID, wire.Kept(value))
 		case "model":
-			t.answer.Model = cmp.Or(t.answer.Model, strings.Clone(value.Str))
+			t.answer.Model = cmp.Or(t.answer.Model, wire.Kept(value))
 		case "usage":
-			t.usage.read(value)
+			understood = t.usage.Read(value) && understood
 		case "content":
-			t.beginBlocks(value)
+			understood = t.blocks.readContent(value) && understood
 		}
 		return true
 	})
-}
-
-func (t *tracker) beginBlocks(content gjson.Result) {
-	var index int64
-	content.ForEach(func(_, block gjson.Result) bool {
-		t.beginBlock(index, block)
-		index++
-		return true
-	})
-}
-
-func (t *tracker) beginBlock(index int64, content gjson.Result) {
-	delete(t.open, index) // Later pieces belong to this block, not to an earlier one with its index.
-	switch content.Get("type").Str {
-	case "tool_use", "server_tool_use", "mcp_tool_use":
-		call := t.gathering.Call()
-		if call == nil {
-			return
-		}
-		call.ID = t.gathering.Keep(content.Get("id").Str)
-		call.Name = t.gathering.Keep(content.Get("name").Str)
-		call.Default = "{}"
-		if input := content.Get("input"); input.Type != gjson.Null && input.Raw != `""` {
-			call.Default = t.gathering.Keep(input.Raw)
-		}
-		t.open[index] = block{call: call}
-	case "thinking", "redacted_thinking":
-		thought := t.gathering.Thought("thinking")
-		if thought == nil {
-			return
-		}
-		thought.Redacted = content.Get("type").Str == "redacted_thinking"
-		thought.Content.Add(wire.String(content.Get("thinking")))
-		t.open[index] = block{thought: thought}
-	}
-}
-
-// extend adds a piece to an open block. It ignores pieces of other blocks.
-func (t *tracker) extend(event gjson.Result) {
-	open := t.open[event.Get("index").Int()]
-	delta := event.Get("delta")
-	switch delta.Get("type").Str {
-	case "input_json_delta":
-		if open.call != nil {
-			open.call.Input.Add(wire.String(delta.Get("partial_json")))
-		}
-	case "thinking_delta":
-		if open.thought != nil {
-			open.thought.Content.Add(wire.String(delta.Get("thinking")))
-		}
-	}
+	return understood
 }
 
 func (t *tracker) Ended() bool { return t.ended && t.answer.Failure == (wire.Failure{}) }
@@ -157,7 +145,9 @@ func (t *tracker) MayEnd() bool { return t.answer.Terminal }
 
 func (t *tracker) Answer() wire.Answer {
 	answer := t.answer
-	answer.Usage = t.usage.total()
-	t.gathering.AddTo(&answer)
+	if answer.Usage = t.usage.Usage(); answer.Usage != nil {
+		answer.Usage.Preliminary = !t.final
+	}
+	t.blocks.gathering.AddTo(&answer)
 	return answer
 }

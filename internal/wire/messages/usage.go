@@ -1,80 +1,41 @@
 package messages
 
-import (
-	"strings"
+import "github.com/coder/aibridged/internal/wire"
 
-	"github.com/tidwall/gjson"
-
-	"github.com/coder/aibridged/internal/wire"
-)
-
-// usage is the usage of an answer. The figures of message_start are preliminary, those of message_delta cumulative.
-type usage struct {
-	told  bool
-	final bool // Figures came after those of message_start.
-	tier  string
-
-	input, output         wire.Figure
-	cacheRead, cacheWrite wire.Figure
-
-	write5m, write1h  wire.Figure // Part of cacheWrite.
-	thinking          wire.Figure // Part of output.
-	searches, fetches wire.Figure
-}
-
-// read reads a usage object. It ignores any other value.
-func (u *usage) read(object gjson.Result) {
-	if !object.IsObject() {
-		return
+// figures returns the table of the API's usage figures. The figures of message_start are preliminary, those of
+// message_delta cumulative.
+//
+// The figures at the top are those of the message that the client gets. What the API did besides on the client's behalf
+// is billed too and is only in the list of iterations: a compaction, or the advice of another model. That list has the
+// message itself too, as the sum of its own iterations, which adds nothing.
+func figures() wire.Table {
+	table := wire.Table{
+		Rows: []wire.Row{
+			{Path: "input_tokens", Is: wire.Input},
+			{Path: "output_tokens", Is: wire.Output},
+			{Path: "cache_read_input_tokens", Is: wire.CacheRead},
+			{Path: "cache_creation_input_tokens", Is: wire.CacheWrite},
+			{Path: "cache_creation.ephemeral_5m_input_tokens", Name: "cache_ephemeral_5m_input", PartOf: wire.CacheWrite},
+			{Path: "cache_creation.ephemeral_1h_input_tokens", Name: "cache_ephemeral_1h_input", PartOf: wire.CacheWrite},
+			{Path: "output_tokens_details.thinking_tokens", Is: wire.Reasoning, Name: "output_thinking", PartOf: wire.Output},
+			{Path: "server_tool_use.web_search_requests", Name: "web_search_requests"},
+			{Path: "server_tool_use.web_fetch_requests", Name: "web_fetch_requests"},
+			{Path: "server_tool_use.code_execution_requests", Name: "code_execution_requests"},
+			{Path: "server_tool_use.tool_search_requests", Name: "tool_search_requests"},
+			{Path: "iterations.message.input_tokens"},
+		},
+		Labels:     []string{"service_tier", "speed", "inference_geo"},
+		CacheApart: true,
+		Cumulative: true,
 	}
-	u.told = true
-	object.ForEach(func(name, value gjson.Result) bool {
-		switch name.Str {
-		case "input_tokens":
-			u.input.Read(value)
-		case "output_tokens":
-			u.output.Read(value)
-		case "cache_read_input_tokens":
-			u.cacheRead.Read(value)
-		case "cache_creation_input_tokens":
-			u.cacheWrite.Read(value)
-		case "cache_creation":
-			u.write5m.Read(value.Get("ephemeral_5m_input_tokens"))
-			u.write1h.Read(value.Get("ephemeral_1h_input_tokens"))
-		case "output_tokens_details":
-			u.thinking.Read(value.Get("thinking_tokens"))
-		case "server_tool_use":
-			u.searches.Read(value.Get("web_search_requests"))
-			u.fetches.Read(value.Get("web_fetch_requests"))
-		case "service_tier":
-			if value.Type == gjson.String {
-				u.tier = strings.Clone(value.Str)
-			}
-		}
-		return true
-	})
-}
-
-// total returns the usage so far, or nil if none was reported.
-func (u *usage) total() *wire.Usage {
-	if !u.told {
-		return nil
+	for _, of := range [][2]string{{"compaction", "compaction"}, {"advisor_message", "advisor"}, {"*", "other_iterations"}} {
+		kind, name := of[0], of[1]
+		table.Rows = append(table.Rows,
+			wire.Row{Path: "iterations." + kind + ".input_tokens", Name: name + "_input"},
+			wire.Row{Path: "iterations." + kind + ".output_tokens", Name: name + "_output"},
+			wire.Row{Path: "iterations." + kind + ".cache_read_input_tokens", Name: name + "_cache_read"},
+			wire.Row{Path: "iterations." + kind + ".cache_creation_input_tokens", Name: name + "_cache_write"},
+		)
 	}
-	_, consistent := u.cacheWrite.Less(u.write5m, u.write1h)
-	return &wire.Usage{
-		Input:      u.input.Value(),
-		Output:     u.output.Value(),
-		CacheRead:  u.cacheRead.Value(),
-		CacheWrite: u.cacheWrite.Value(),
-		Extra: wire.Extras(map[string]wire.Figure{
-			"cache_ephemeral_5m_input": u.write5m,
-			"cache_ephemeral_1h_input": u.write1h,
-			"web_search_requests":      u.searches,
-			"web_fetch_requests":       u.fetches,
-			"output_thinking":          u.thinking,
-		}),
-		ServiceTier:  u.tier,
-		Preliminary:  !u.final,
-		Inconsistent: !consistent || u.thinking.Exceeds(u.output),
-	}
+	return table
 }

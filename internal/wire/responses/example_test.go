@@ -5,6 +5,7 @@ import (
 
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
 	"github.com/coder/aibridged/internal/wire/responses"
 )
 
@@ -18,7 +19,7 @@ func ExampleFormat() {
 	request, err := format.Inspect(body)
 	fmt.Println(request.Model, request.Prompt, err)
 
-	tracker := format.Track()
+	tracker := format.Track(wire.Body)
 	for _, data := range []string{
 		`{"type":"response.output_text.delta","delta":"hello"}`,
 		`{"type":"response.completed","response":{"id":"resp_1","usage":{"input_tokens":3,"output_tokens":5}}}`,

@@ -3,7 +3,7 @@
 //	format := responses.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track()
+//	tracker := format.Track(wire.Stream)
 //	for event := range splitter.Feed(chunk) {
 //		tracker.Observe(event)
 //	}
@@ -27,12 +27,13 @@ func Format() wire.Format { return format("responses", inspect) }
 func Compact() wire.Format { return format("compact", inspectCompact) }
 
 func format(name string, inspect func(jsonedit.Object) (wire.Request, error)) wire.Format {
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    name,
 		Inspect: inspect,
-		Track: func() wire.Tracker {
-			return &tracker{items: newItems()}
-		},
-		Shape: apierror.OpenAI(),
+		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Figures: table,
+		Shape:   apierror.OpenAI(),
 	}
 }

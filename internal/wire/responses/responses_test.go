@@ -30,7 +30,7 @@ func FuzzTrack(f *testing.F)     { wiretest.FuzzTrack(f, suite()) }
 func FuzzInspect(f *testing.F)   { wiretest.FuzzInspect(f, suite()) }
 func BenchmarkText(b *testing.B) { wiretest.BenchmarkObserve(b, responses.Format(), textDelta()) }
 func BenchmarkArguments(b *testing.B) {
-	wiretest.BenchmarkObserve(b, responses.Format(), argumentsDelta())
+	wiretest.BenchmarkObserve(b, responses.Format(), argumentsDelta(), callAdded())
 }
 func BenchmarkCompleted(b *testing.B) { wiretest.BenchmarkObserve(b, responses.Format(), completed()) }
 
@@ -40,6 +40,11 @@ func textDelta() sse.Event {
 		Data: []byte(`{"type":"response.output_text.delta","sequence_number":42,"item_id":"msg_0123456789abcdef",` +
 			`"output_index":0,"content_index":0,"delta":" more","logprobs":[],"obfuscation":"0123456789a"}`),
 	}
+}
+
+func callAdded() sse.Event {
+	return sse.Event{Data: []byte(`{"type":"response.output_item.added","output_index":1,"item":{"id":"fc_0123456789abcdef",` +
+		`"type":"function_call","call_id":"a","name":"A"}}`)}
 }
 
 func argumentsDelta() sse.Event {

@@ -12,10 +12,13 @@ import (
 // Stored returns the format of the answers that show a stored response: as a JSON body, or as the rest of its stream.
 // Such a request has no body.
 func Stored() wire.Format {
+	table := figures()
+	meter := table.Meters()
 	return wire.Format{
 		Name:    "stored",
 		Inspect: func(jsonedit.Object) (wire.Request, error) { return wire.Request{}, nil },
-		Track:   func() wire.Tracker { return &storedTracker{tracker{items: newItems()}} },
+		Track:   func(form wire.Form) wire.Tracker { return &storedTracker{*newTracker(form, meter())} },
+		Figures: table,
 		Shape:   apierror.OpenAI(),
 	}
 }
@@ -30,7 +33,7 @@ func (t *storedTracker) Observe(event sse.Event) {
 	if data == nil {
 		return
 	}
-	switch kind := wire.Kind(event, data); {
+	switch kind := wire.Kind(event, wire.View(data)); {
 	case kind == "response.completed", kind == "response.incomplete", kind == "response.failed", !strings.HasPrefix(kind, "response."):
 		t.tracker.Observe(event)
 	}

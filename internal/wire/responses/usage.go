@@ -1,51 +1,44 @@
 package responses
 
-import (
-	"github.com/tidwall/gjson"
+import "github.com/coder/aibridged/internal/wire"
 
-	"github.com/coder/aibridged/internal/wire"
-)
+// figures returns the table of the API's usage figures. The first row of a kind is OpenAI's own name, the others are those
+// of gateways that translate from another API. Usage comes with the event that ends an answer, in whatever way it ends.
+//
+// What hosted tools used is in tool_usage, beside usage.
+func figures() wire.Table {
+	return wire.Table{
+		Rows: []wire.Row{
+			{Path: "input_tokens", Is: wire.Input},
+			{Path: "prompt_tokens", Is: wire.Input},
+			{Path: "output_tokens", Is: wire.Output},
+			{Path: "completion_tokens", Is: wire.Output},
+			{Path: "total_tokens", Is: wire.Total, Name: "total_tokens"},
 
-// usage is the usage of an answer. It comes with the event that ends the answer, in whatever way the answer ends.
-type usage struct {
-	told bool
+			{Path: "input_tokens_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "prompt_tokens_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "input_tokens_details.cache_read_input_tokens", Is: wire.CacheRead},
+			{Path: "prompt_cache_hit_tokens", Is: wire.CacheRead},
+			{Path: "cache_read_input_tokens", Is: wire.CacheRead},
+			{Path: "cached_tokens", Is: wire.CacheRead},
+			{Path: "prompt_cache_miss_tokens", Is: wire.Uncached},
 
-	input, output, sum wire.Figure
+			{Path: "input_tokens_details.cache_write_tokens", Is: wire.CacheWrite},
+			{Path: "input_tokens_details.cache_creation_tokens", Is: wire.CacheWrite},
+			{Path: "cache_creation_input_tokens", Is: wire.CacheWrite},
+			{Path: "cache_creation_tokens", Is: wire.CacheWrite},
+			{Path: "input_tokens_details.cache_write_tokens_details.ttl_30m_tokens", Name: "cache_ttl_30m_input", PartOf: wire.CacheWrite},
+			{Path: "input_tokens_details.cache_write_tokens_details.ttl_12h_tokens", Name: "cache_ttl_12h_input", PartOf: wire.CacheWrite},
 
-	cached, cacheWrite wire.Figure // Part of input.
-	reasoning          wire.Figure // Part of output.
-}
+			{Path: "output_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
+			{Path: "completion_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
+			{Path: "reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
 
-// read reads a usage object. It ignores any other value.
-func (u *usage) read(object gjson.Result) {
-	if !object.IsObject() {
-		return
-	}
-	u.told = true
-	u.input.Read(object.Get("input_tokens"))
-	u.output.Read(object.Get("output_tokens"))
-	u.sum.Read(object.Get("total_tokens"))
-	u.cached.Read(object.Get("input_tokens_details.cached_tokens"))
-	u.cacheWrite.Read(object.Get("input_tokens_details.cache_write_tokens"))
-	u.reasoning.Read(object.Get("output_tokens_details.reasoning_tokens"))
-}
-
-// total returns the usage so far, or nil if none was reported.
-func (u *usage) total(tier string) *wire.Usage {
-	if !u.told {
-		return nil
-	}
-	input, consistent := u.input.Less(u.cached, u.cacheWrite)
-	return &wire.Usage{
-		Input:      input,
-		Output:     u.output.Value(),
-		CacheRead:  u.cached.Value(),
-		CacheWrite: u.cacheWrite.Value(),
-		Extra: wire.Extras(map[string]wire.Figure{
-			"output_reasoning": u.reasoning,
-			"total_tokens":     u.sum,
-		}),
-		ServiceTier:  tier,
-		Inconsistent: !consistent || u.reasoning.Exceeds(u.output),
+			{Path: "tool_usage.web_search.num_requests", Name: "web_search_requests"},
+			{Path: "tool_usage.file_search.num_requests", Name: "file_search_requests"},
+			{Path: "tool_usage.code_interpreter.num_requests", Name: "code_interpreter_requests"},
+			{Path: "tool_usage.image_gen.input_tokens", Name: "image_gen_input"},
+			{Path: "tool_usage.image_gen.output_tokens", Name: "image_gen_output"},
+		},
 	}
 }

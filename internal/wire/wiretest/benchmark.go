@@ -7,9 +7,13 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// BenchmarkObserve measures the cost of observing event, of a kind that an answer has thousands of.
-func BenchmarkObserve(b *testing.B, format wire.Format, event sse.Event) {
-	tracker := format.Track()
+// BenchmarkObserve measures the cost of observing event, of a kind that an answer has thousands of, after the events
+// that come first.
+func BenchmarkObserve(b *testing.B, format wire.Format, event sse.Event, first ...sse.Event) {
+	tracker := format.Track(wire.Stream)
+	for _, event := range first {
+		tracker.Observe(event)
+	}
 	b.SetBytes(int64(len(event.Data)))
 	b.ReportAllocs()
 	for b.Loop() {

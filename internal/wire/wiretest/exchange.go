@@ -18,7 +18,7 @@ func runExchange(t *testing.T, format wire.Format, x exchange) {
 	}
 	if x.body != nil {
 		t.Run("body", func(t *testing.T) {
-			sameAnswer(t, track(format, []sse.Event{{Data: bytes.TrimSpace(x.body)}}), x.answer)
+			sameAnswer(t, trackBody(format, bytes.TrimSpace(x.body)), x.answer)
 		})
 	}
 	if x.stream == nil {
@@ -52,7 +52,15 @@ func split(chunks ...[]byte) []sse.Event {
 }
 
 func track(format wire.Format, events []sse.Event) wire.Answer {
-	tracker := format.Track()
+	return answerOf(format.Track(wire.Stream), events)
+}
+
+// trackBody returns what a format sees in a JSON body.
+func trackBody(format wire.Format, body []byte) wire.Answer {
+	return answerOf(format.Track(wire.Body), []sse.Event{{Data: body}})
+}
+
+func answerOf(tracker wire.Tracker, events []sse.Event) wire.Answer {
 	for _, event := range events {
 		tracker.Observe(event)
 	}
@@ -62,7 +70,7 @@ func track(format wire.Format, events []sse.Event) wire.Answer {
 // testCut asks for the answer after every event. Asking changes nothing, no answer has ended before its last event, and
 // what was seen stays.
 func testCut(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
-	tracker := format.Track()
+	tracker := format.Track(wire.Stream)
 	var before wire.Answer
 	for i, event := range events {
 		tracker.Observe(event)
@@ -133,7 +141,7 @@ func quiet() []sse.Event {
 // testOwned overwrites each event after it was observed, and each answer after it was compared: the tracker must use
 // neither.
 func testOwned(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
-	tracker := format.Track()
+	tracker := format.Track(wire.Stream)
 	for _, event := range events {
 		shared := sse.Event{Type: bytes.Clone(event.Type), Data: bytes.Clone(event.Data)}
 		tracker.Observe(shared)

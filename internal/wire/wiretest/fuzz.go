@@ -9,7 +9,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
-	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
 )
 
 // FuzzTrack fuzzes the events of a format's tracker. A stream gives the same answer in whole and cut in two, its bytes
@@ -26,7 +26,7 @@ func FuzzTrack(f *testing.F, suite Suite) {
 		want := track(suite.Format, whole)
 		sameAnswer(t, track(suite.Format, parts), want)
 
-		tracker := suite.Format.Track()
+		tracker := suite.Format.Track(wire.Stream)
 		ended := false
 		for _, event := range whole {
 			tracker.Observe(event)
@@ -39,7 +39,7 @@ func FuzzTrack(f *testing.F, suite Suite) {
 		sameAnswer(t, tracker.Answer(), want)
 
 		body := bytes.Clone(stream)
-		track(suite.Format, []sse.Event{{Data: body}})
+		trackBody(suite.Format, body)
 		if !bytes.Equal(stream, original) || !bytes.Equal(body, original) {
 			t.Fatal("the bytes were changed")
 		}

@@ -1,0 +1,219 @@
+package chat
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// parts are the calls and thoughts of one answer.
+type parts struct {
+	gathering wire.Gathering
+	calls     map[callKey]*call // The last call at each place.
+	ids       map[callID]*call
+	choices   map[int64]*choiceParts
+}
+
+type choiceParts struct {
+	thought *wire.Thinking // A choice has at most one.
+	calls   []*call
+}
+
+// call is a call whose pieces are being collected.
+type call struct {
+	*wire.Call
+	// told says that a whole message brought the call. The deltas that make it, if they follow, bring it once more.
+	told bool
+}
+
+// callKey is the place of a call within an answer. Some servers do not count from zero.
+type callKey struct{ choice, call int64 }
+
+type callID struct {
+	choice int64
+	id     string
+}
+
+// functionCall is the index of a choice's function_call, the older form of tool_calls, of which there is only one.
+const functionCall = -1
+
+// said is what a piece says of its call.
+type said struct {
+	key      callKey
+	hasIndex bool
+	id, name string
+	input    gjson.Result
+}
+
+func (p *parts) of(choice int64) *choiceParts {
+	if p.choices[choice] == nil {
+		p.choices[choice] = &choiceParts{}
+	}
+	return p.choices[choice]
+}
+
+// readCalls reads the calls of a message, or pieces of them. It reports whether it understood them.
+func (p *parts) readCalls(choice int64, calls gjson.Result, as role) bool {
+	if !calls.IsArray() {
+		return calls.Type == gjson.Null
+	}
+	understood := true
+	var position int64
+	calls.ForEach(func(_, value gjson.Result) bool {
+		key := callKey{choice, position}
+		position++
+		if !value.IsObject() {
+			understood = false
+			return true
+		}
+		index, hasIndex := wire.Whole(value.Get("index"))
+		if hasIndex {
+			key.call = index
+		}
+		function, input := value.Get("function"), "arguments"
+		if custom := value.Get("custom"); custom.IsObject() {
+			function, input = custom, "input"
+		}
+		understood = (function.IsObject() || function.Type == gjson.Null) && understood
+		made := p.add(said{
+			key: key, hasIndex: hasIndex,
+			id: wire.String(value.Get("id")), name: wire.String(function.Get("name")), input: function.Get(input),
+		}, position-1, as)
+		if made != nil {
+			p.gathering.ReadOrigin(made.Call, value)
+			p.gathering.ReadOrigin(made.Call, function)
+		}
+		return true
+	})
+	return understood
+}
+
+func (p *parts) readFunctionCall(choice int64, function gjson.Result, as role) {
+	p.add(said{
+		key: callKey{choice, functionCall}, hasIndex: true,
+		name: wire.String(function.Get("name")), input: function.Get("arguments"),
+	}, 0, as)
+}
+
+// add adds a piece to its call, which it returns, or nil if there are too many. n is the piece's place in its message.
+func (p *parts) add(s said, n int64, as role) *call {
+	text := inputText(s.input)
+	var of *call
+	switch as {
+	case piece:
+		if of = p.known(s, n, text); of != nil && strings.HasPrefix(text, of.Input.String()) {
+			as = whole // It is the call so far.
+			break
+		}
+		of = p.continued(s)
+	case whole:
+		of = p.known(s, n, text)
+	case delta:
+		of = p.continued(s)
+	case onlyOnce: // Each is a call of its own.
+	}
+	if of == nil {
+		begun := p.gathering.Call()
+		if begun == nil {
+			return nil
+		}
+		of = &call{Call: begun, told: as == whole}
+		choice := p.of(s.key.choice)
+		choice.calls = append(choice.calls, of)
+	}
+	p.calls[s.key] = of
+	if of.ID == "" && s.id != "" {
+		of.ID = p.gathering.Keep(s.id)
+		p.ids[callID{s.key.choice, of.ID}] = of
+	}
+	if of.Name == "" {
+		of.Name = p.gathering.Keep(s.name)
+	}
+	if as == whole {
+		of.Input.Complete(text)
+	} else {
+		of.told = false
+		of.Input.Add(text)
+	}
+	return of
+}
+
+// continued returns the call that a piece continues, or nil if it begins one.
+func (p *parts) continued(s said) *call {
+	at := p.calls[s.key]
+	if of := p.ids[callID{s.key.choice, s.id}]; s.id != "" && of != nil && of != at {
+		isNext := s.name == "" || s.name == of.Name && !isComplete(of)
+		if of.told || !s.hasIndex && isNext { // Without an index, pieces are told apart by their ids.
+			return of
+		}
+	}
+	switch {
+	case at == nil:
+		return p.toldAs(s)
+	case begins(at, s.id, s.name):
+		return nil
+	}
+	return at
+}
+
+// toldAs returns a call without an id that a whole message brought, and that has the name of a piece without an id.
+func (p *parts) toldAs(s said) *call {
+	if s.id != "" || s.name == "" {
+		return nil
+	}
+	for _, of := range p.of(s.key.choice).calls {
+		if of.told && of.ID == "" && of.Name == s.name {
+			return of
+		}
+	}
+	return nil
+}
+
+// isComplete reports whether all of a call's input seems to have come.
+func isComplete(of *call) bool { return gjson.Valid(of.Input.String()) }
+
+// begins reports whether a piece at the place of a call begins another one: some servers give the same index to all
+// calls, or none, and no ids. A piece without a name never does: some servers make up another id for each piece. One
+// with the call's own name does only if the call is whole: some servers repeat the name in each piece.
+func begins(at *call, id, name string) bool {
+	switch {
+	case name == "":
+		return false
+	case id != "" && at.ID != "":
+		return id != at.ID
+	case at.Name == "":
+		return false
+	case name != at.Name:
+		return true
+	}
+	return !at.told && at.ID == "" && isComplete(at)
+}
+
+// known returns the call that a whole message repeats, or nil: the one with its id; or the n-th of its choice, if it has
+// the same name, and one of them has no id or both have the same input: some servers make up other ids.
+func (p *parts) known(s said, n int64, input string) *call {
+	if of := p.ids[callID{s.key.choice, s.id}]; of != nil && s.id != "" {
+		return of
+	}
+	if s.key.call == functionCall {
+		return p.calls[s.key]
+	}
+	calls := p.of(s.key.choice).calls
+	if n >= int64(len(calls)) || calls[n].Name != s.name {
+		return nil
+	}
+	if of := calls[n]; s.id == "" || of.ID == "" || input != "" && of.Input.String() == input {
+		return of
+	}
+	return nil
+}
+
+// inputText returns a piece of input. Some servers write it as an object instead of a string.
+func inputText(piece gjson.Result) string {
+	if piece.IsObject() {
+		return piece.Raw
+	}
+	return wire.String(piece)
+}
