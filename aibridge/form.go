@@ -55,7 +55,7 @@ func (x *relay) open(answer *http.Response, round *round) error {
 		}
 		return x.write(blank)
 	})
-	round.begin(form == aStream || form == unknown && !isJSON)
+	round.begin(form == aStream || form != aValue && !isJSON)
 	return err
 }
 
@@ -102,7 +102,8 @@ type form int
 const (
 	unknown form = iota // Nothing but white space has come.
 	aStream
-	aValue // A JSON value.
+	aValue     // A JSON value.
+	unreadable // It is not in the coding that it claims.
 )
 
 // look looks at the beginning of an answer.
@@ -135,7 +136,7 @@ func (l *look) at(p []byte, last bool) form {
 		}
 	}
 	if l.decoder.Err() != nil {
-		return aValue // Bytes that are not in their coding are relayed as a body.
+		return unreadable
 	}
 	return unknown
 }

@@ -3,6 +3,7 @@ package aibridge
 import (
 	"bytes"
 
+	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/sse"
 )
 
@@ -20,7 +21,8 @@ type passing struct {
 	ready []byte // For the client.
 	room  []byte // The buffer of ready.
 	line  []byte // The beginning of a line that has not ended.
-	event []byte // The lines of an event whose data has not come.
+	event []byte // The lines of an event whose data has not come, or not all of it.
+	data  []byte // The beginning of data that has several lines.
 
 	begun    bool
 	long     bool // The current line is too long to be withheld: it is passed on as it comes.
@@ -123,22 +125,36 @@ func (p *passing) judge(line []byte) fate {
 	data, isData := dataOf(text)
 	switch {
 	case isData:
-		if p.withheld = p.withhold(sse.Event{Data: data}); p.withheld {
-			p.event = p.event[:0]
-			return dropped
+		goesOn := isBegun(data)
+		if len(p.data) > 0 {
+			p.data = append(append(p.data, '\n'), data...)
+			data = p.data
+			var json jsonedit.Prefix
+			json.Feed(data)
+			goesOn = json.Cut()
 		}
+		p.withheld = p.withhold(sse.Event{Data: data})
+		switch {
+		case p.withheld:
+			p.event, p.data = p.event[:0], p.data[:0]
+			return dropped
+		case goesOn && len(p.event) <= mostLine:
+			p.data = append(p.data[:0], data...)
+			return held
+		}
+		p.data = p.data[:0]
 		return passed
 	case len(text) == 0: // The end of an event.
 		wasWithheld := p.withheld
-		p.withheld = false
+		p.withheld, p.data = false, p.data[:0]
 		if wasWithheld {
 			return dropped
 		}
 		return passed
-	case !isField(text) && len(p.event) == 0: // A comment, or no stream of events at all.
-		return passed
 	case p.withheld:
 		return dropped
+	case !isField(text) && len(p.event) == 0: // A comment, or no stream of events at all.
+		return passed
 	case len(p.event) > mostLine:
 		return passed
 	}
@@ -159,6 +175,12 @@ func isField(line []byte) bool {
 func (p *passing) release() {
 	p.ready = append(p.ready, p.event...)
 	p.event = p.event[:0]
+}
+
+// isBegun reports whether a line of data seems to be the beginning of an object that goes on in the next line. It looks
+// only at its ends, since a stream has thousands of lines.
+func isBegun(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("{")) && !bytes.HasSuffix(bytes.TrimRight(data, " \t"), []byte("}"))
 }
 
 // dataOf returns the value of a data field.

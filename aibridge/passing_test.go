@@ -9,7 +9,9 @@ import (
 )
 
 // isOurs withholds the events that say "ours".
-func isOurs(event sse.Event) bool { return string(event.Data) == "ours" }
+func isOurs(event sse.Event) bool {
+	return string(event.Data) == "ours" || string(event.Data) == "{our\ns}"
+}
 
 // through passes a stream in pieces of a size, and returns what the client gets, and what it has got after each piece.
 func through(stream string, size int) (whole string, after []string) {
@@ -50,6 +52,9 @@ func TestPassing(t *testing.T) {
 		"\n\n\ndata: ours\n\n\n\n":                                               "\n\n\n\n\n",
 		long + "\n\ndata: ours\n\n" + long + "\n\n":                              long + "\n\n" + long + "\n\n",
 		"id: 1\n" + long + "\r\n\r\ndata: ours\r\n\r\n":                          "id: 1\n" + long + "\r\n\r\n",
+		"data: {\ndata: ours\n\n":                                                "data: {\ndata: ours\n\n",
+		"id: 1\ndata: {our\ndata: s}\n\ndata: a\n\n":                             "data: a\n\n",
+		"data: {our\n\ndata: s}\n\n":                                             "data: {our\n\ndata: s}\n\n",
 		"no stream at all":                                                       "no stream at all",
 		"<html>\n<body>\n\n</html>\n":                                            "<html>\n<body>\n\n</html>\n",
 		"dataours\ndatum: ours\n\n":                                              "dataours\ndatum: ours\n\n",

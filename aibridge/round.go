@@ -40,8 +40,8 @@ type round struct {
 	events   sse.Splitter
 	decoder  *contentcoding.Stream // For a coded stream.
 
-	bytes  int64 // How many have come of a stream.
-	spoken int   // How many of its events have data.
+	bytes int64 // How many have come of a stream.
+	half  bool  // Its last event ends in the middle of its JSON.
 
 	unread bool  // It was too large or coded in an unknown way, and only relayed.
 	large  *skim // Of an answer that is too large to be kept.
@@ -118,7 +118,14 @@ func (r *round) rest(clean bool) {
 			r.undecoded(r.decoder.Err())
 		}
 	}
-	r.note(r.events.Flush())
+	r.note(func(yield func(sse.Event) bool) {
+		for event := range r.events.Flush() { // At most one.
+			var json jsonedit.Prefix
+			json.Feed(event.Data[bytes.LastIndexByte(event.Data, '\n')+1:])
+			r.half = json.Cut()
+			yield(event)
+		}
+	})
 }
 
 // note shows events to the tracker, up to the one that ends the answer. Where a server leaves out the blank lines, many
@@ -138,9 +145,6 @@ func (r *round) note(events iter.Seq[sse.Event]) {
 func (r *round) observe(event sse.Event) {
 	if r.tracker.Ended() {
 		return
-	}
-	if event.Data != nil {
-		r.spoken++
 	}
 	r.tracker.Observe(event)
 }
@@ -225,20 +229,13 @@ func (r *round) finish(err error) error {
 	case r.cut:
 		r.err = errTruncated
 	case !r.isStream || r.unread || r.status >= http.StatusMultipleChoices:
-	case !seen.Complete && (r.understood(seen) || r.bytes == 0 && r.status == http.StatusOK):
-		r.err = errTruncated
+	case !seen.Complete && (seen.Known || r.half || r.bytes == 0 && r.status == http.StatusOK):
+		r.err = errTruncated // Else the answer may be anything, and ends as its upstream ended it.
 	}
 	if r.err != nil {
 		return r.err
 	}
 	return io.EOF
-}
-
-// understood reports whether an event of a stream was one of its format. Else the answer may be anything, and ends as its
-// upstream ended it.
-func (r *round) understood(seen wire.Answer) bool {
-	saysSomething := seen.ID != "" || seen.Usage != nil || len(seen.ToolCalls)+len(seen.Thoughts) > 0
-	return r.spoken > seen.Unread || saysSomething
 }
 
 // abandon notes that the answer will not be read to its end, unless it has been. It decodes what has come of a coded

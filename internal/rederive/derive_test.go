@@ -112,14 +112,17 @@ func TestFailures(t *testing.T) {
 		change func(*rederive.Exchange)
 		want   string
 	}{
-		"no answer":                  {func(e *rederive.Exchange) { e.Status, e.Failure = 0, 502 }, "server_error"},
-		"no answer in time":          {func(e *rederive.Exchange) { e.Status, e.Failure = 0, 504 }, "timeout"},
-		"left before an answer":      {func(e *rederive.Exchange) { e.Status, e.Failure, e.ClientLeft = 0, 502, true }, "client_closed"},
-		"broken body":                {func(e *rederive.Exchange) { e.Failure = 502 }, "truncated"},
-		"silent body":                {func(e *rederive.Exchange) { e.Failure = 504 }, "timeout"},
-		"left within a body":         {func(e *rederive.Exchange) { e.Failure, e.ClientLeft = 502, true }, "client_closed"},
-		"given up within a body":     {func(e *rederive.Exchange) { e.Abandoned = true }, "truncated"},
-		"silent stream":              {func(e *rederive.Exchange) { e.ResponseHeader.Set("Content-Type", stream); e.Failure = 504 }, "truncated"},
+		"no answer":              {func(e *rederive.Exchange) { e.Status, e.Failure = 0, 502 }, "server_error"},
+		"no answer in time":      {func(e *rederive.Exchange) { e.Status, e.Failure = 0, 504 }, "timeout"},
+		"left before an answer":  {func(e *rederive.Exchange) { e.Status, e.Failure, e.ClientLeft = 0, 502, true }, "client_closed"},
+		"broken body":            {func(e *rederive.Exchange) { e.Failure = 502 }, "truncated"},
+		"silent body":            {func(e *rederive.Exchange) { e.Failure = 504 }, "timeout"},
+		"left within a body":     {func(e *rederive.Exchange) { e.Failure, e.ClientLeft = 502, true }, "client_closed"},
+		"given up within a body": {func(e *rederive.Exchange) { e.Abandoned = true }, "truncated"},
+		"silent stream": {func(e *rederive.Exchange) {
+			e.ResponseHeader.Set("Content-Type", stream)
+			e.Response, e.Failure = []byte("data: "+half+"\n\n"), 504
+		}, "truncated"},
 		"redirect":                   {func(e *rederive.Exchange) { e.Status = 307 }, "server_error"},
 		"no status":                  {func(e *rederive.Exchange) { e.Status = 999 }, "server_error"},
 		"control characters":         {func(e *rederive.Exchange) { e.ResponseHeader["X"] = []string{"\t", "a\x1b[2J"} }, "server_error"},

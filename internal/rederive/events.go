@@ -21,9 +21,7 @@ func events(stream []byte, ended bool) []event {
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
 		if line == "" {
-			if data != nil {
-				found = append(found, event{name, strings.Join(data, "\n")})
-			}
+			found = append(found, eventsOf(name, data)...)
 			name, data = "", nil
 			continue
 		}
@@ -35,6 +33,20 @@ func events(stream []byte, ended bool) []event {
 		case "data":
 			data = append(data, value)
 		}
+	}
+	return found
+}
+
+// eventsOf returns the event that these lines of data make, none without data. Where a server writes no blank lines, each
+// line is an event.
+func eventsOf(name string, data []string) []event {
+	whole := event{name, strings.Join(data, "\n")}
+	if data == nil || len(data) == 1 || asObject([]byte(whole.data)) != nil {
+		return []event{whole}[:min(len(data), 1)]
+	}
+	found := make([]event, 0, len(data))
+	for _, line := range data {
+		found = append(found, event{"", line})
 	}
 	return found
 }

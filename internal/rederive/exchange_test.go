@@ -165,11 +165,24 @@ func (u *upstream) kept(n int) []byte {
 	for _, block := range u.blocks {
 		block = block[:min(n, len(block))]
 		n -= len(block)
-		if !isUsageOnly(string(block)) {
-			kept = append(kept, block...)
+		if isUsageOnly(string(block)) {
+			block = commentsBefore(block)
 		}
+		kept = append(kept, block...)
 	}
 	return kept
+}
+
+// commentsBefore returns the comments at the beginning of a block: they pass at once, before it is known what follows.
+func commentsBefore(block []byte) []byte {
+	n := 0
+	for n < len(block) && block[n] == ':' {
+		end := bytes.IndexAny(block[n:], "\r\n")
+		if n += end + 1; block[n-1] == '\r' && n < len(block) && block[n] == '\n' {
+			n++
+		}
+	}
+	return block[:n]
 }
 
 func isUsageOnly(block string) bool {
@@ -184,8 +197,12 @@ func isUsageOnly(block string) bool {
 	if json.Unmarshal([]byte(data), &chunk) != nil || !strings.HasPrefix(string(chunk["usage"]), "{") {
 		return false
 	}
-	var choices []json.RawMessage
-	return json.Unmarshal(chunk["choices"], &choices) == nil && choices != nil && len(choices) == 0
+	for _, name := range []string{"choices", "error", "message", "delta", "content", "text", "output", "data"} {
+		if !slices.Contains([]string{"", "null", "[]", "{}", `""`}, strings.Join(strings.Fields(string(chunk[name])), "")) {
+			return false
+		}
+	}
+	return true
 }
 
 func isJSON(text string) bool { return json.Valid([]byte(text)) }

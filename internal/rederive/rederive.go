@@ -23,6 +23,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/coder/aibridged/internal/contentcoding"
@@ -171,6 +172,8 @@ type format struct {
 	body    func(object) reading
 	// eventKind returns the type of an event, and whether it is read.
 	eventKind func(event) (kind string, known bool)
+	// isOwn reports whether an event is one of this API, read or not.
+	isOwn func(event) bool
 	// insteadOfModel are the members that can have the model in the place of the member model.
 	insteadOfModel []string
 }
@@ -178,25 +181,25 @@ type format struct {
 func formats() map[string]format {
 	return map[string]format{
 		FormatMessages: {
-			request: messagesRequest, stream: messagesStream, body: messagesBody, eventKind: messagesEvent,
+			request: messagesRequest, stream: messagesStream, body: messagesBody, eventKind: messagesEvent, isOwn: isMessagesEvent,
 			insteadOfModel: []string{"thread", "models", "preset"},
 		},
 		FormatChat: {
-			request: chatRequest, stream: chatStream, body: chatBody, eventKind: chatEvent,
+			request: chatRequest, stream: chatStream, body: chatBody, eventKind: chatEvent, isOwn: isChatEvent,
 			insteadOfModel: []string{"thread", "models", "preset"},
 		},
 		FormatResponses: {
-			request: responsesRequest, stream: responsesStream, body: responsesBody, eventKind: responsesEvent,
+			request: responsesRequest, stream: responsesStream, body: responsesBody, eventKind: responsesEvent, isOwn: isResponsesEvent,
 			insteadOfModel: []string{
 				"prompt", "previous_response_id", "conversation", "agent", "agent_reference", "models", "preset",
 			},
 		},
 		FormatCompact: {
-			request: compactRequest, stream: responsesStream, body: compactBody, eventKind: responsesEvent,
+			request: compactRequest, stream: responsesStream, body: compactBody, eventKind: responsesEvent, isOwn: isResponsesEvent,
 			insteadOfModel: []string{"input", "previous_response_id"},
 		},
 		FormatEmbeddings: {
-			request: embeddingsRequest, stream: embeddingsStream, body: embeddingsBody, eventKind: embeddingsEvent,
+			request: embeddingsRequest, stream: embeddingsStream, body: embeddingsBody, eventKind: embeddingsEvent, isOwn: isNoEvent,
 			insteadOfModel: []string{"input"},
 		},
 	}
@@ -204,8 +207,9 @@ func formats() map[string]format {
 
 // readAnswer reads the upstream's answer, as far as it came.
 func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
-	coding, stream := codingOf(exchange.ResponseHeader), isStream(exchange, askedForStream)
+	coding := codingOf(exchange.ResponseHeader)
 	body, err := contentcoding.Decode(coding, exchange.Response, largestAnswer, nil)
+	stream := isStream(exchange, askedForStream, body)
 	tooLarge := len(exchange.Response) > largestAnswer && !(stream && len(body) == len(exchange.Response))
 	isCut := errors.Is(err, io.ErrUnexpectedEOF) && exchange.Status < 300 // The coding ends later than the answer does.
 	isUnreadable := exchange.Whole && (err != nil && !isCut || tooLarge)
@@ -221,8 +225,9 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 			return unreadable()
 		}
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole || isCut)
-		if exchange.Status == http.StatusNoContent && exchange.Whole { // It cannot have a body, and is no answer of any API.
-			answer.broken, answer.foreign = false, true
+		if exchange.Whole && !isCut && answer.broken && !format.speaks(found) && !endsInHalf(body) {
+			// It is no answer of this API, and its end may be right. But a model's answer is never empty.
+			answer.broken, answer.foreign = len(exchange.Response) == 0 && exchange.Status == http.StatusOK, true
 		}
 		return answer
 	}
@@ -264,12 +269,45 @@ func codingOf(header http.Header) string {
 	return strings.Join(header.Values("Content-Encoding"), ", ")
 }
 
-// isStream reports whether an answer is a stream of events. Without a Content-Type, the request decides.
-func isStream(exchange Exchange, asked bool) bool {
-	contentType := exchange.ResponseHeader.Get("Content-Type")
-	if contentType == "" {
-		return asked && exchange.Status < 400
+// isStream reports whether an answer, of which body has been decoded, is a stream of events. It can be one if the request
+// asked for a stream or the answer says that it is one, and is none if it begins with a JSON value. Where it has no
+// beginning, the type counts.
+func isStream(exchange Exchange, asked bool, body []byte) bool {
+	mediaType, _, _ := mime.ParseMediaType(exchange.ResponseHeader.Get("Content-Type"))
+	if mediaType != "text/event-stream" && !(asked && exchange.Status < 400) {
+		return false
 	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && mediaType == "text/event-stream"
+	switch mediaType {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/stream+json":
+		return true // Values in lines, which are passed on like events.
+	}
+	saysJSON := mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
+	begins := strings.TrimLeft(strings.TrimPrefix(strings.TrimLeft(string(body[:min(len(body), 4096)]), " \t\r\n"), "\ufeff"), " \t\r\n")
+	if begins != "" {
+		return !strings.ContainsAny(begins[:1], `{["`)
+	}
+	return !saysJSON
+}
+
+// speaks reports whether one of the events is of the format. A ping is of any.
+func (f format) speaks(events []event) bool {
+	return slices.ContainsFunc(events, func(e event) bool { return f.isOwn(e) })
+}
+
+// endsInHalf reports whether the last event of a stream ends in the middle of a JSON value.
+func endsInHalf(body []byte) bool {
+	text := strings.ReplaceAll(strings.ReplaceAll(string(body), "\r\n", "\n"), "\r", "\n")
+	if strings.HasSuffix(text, "\n\n") || text == "\n" {
+		return false
+	}
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for _, line := range slices.Backward(lines) {
+		if line == "" {
+			return false
+		}
+		if data, ok := strings.CutPrefix(line, "data"); ok && (data == "" || data[0] == ':') {
+			return isHalf([]byte(strings.TrimPrefix(strings.TrimPrefix(data, ":"), " ")))
+		}
+	}
+	return false
 }

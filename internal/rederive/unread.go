@@ -140,3 +140,21 @@ func responsesEvent(e event) (kind string, known bool) {
 	}
 	return kind, known || readFailure(data, kind) != nil
 }
+
+func isMessagesEvent(e event) bool {
+	kind, known := messagesEvent(e)
+	return known && kind != "ping"
+}
+
+func isChatEvent(e event) bool {
+	kind, known := chatEvent(e)
+	return known && kind != "ping"
+}
+
+func isResponsesEvent(e event) bool {
+	data, kind := e.object()
+	return strings.HasPrefix(kind, "response.") || data.text("object") == "response" || readFailure(data, kind) != nil
+}
+
+// isNoEvent is for an API without streams.
+func isNoEvent(event) bool { return false }

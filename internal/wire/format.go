@@ -106,6 +106,9 @@ type Answer struct {
 	Background bool
 	// Unfinished says that the upstream goes on with this answer, though what was read ended in good order.
 	Unfinished bool
+	// Known says that an event, or the body, was one of this format, whether all of it was understood or not. A ping says
+	// nothing of the format.
+	Known bool
 	// Failure is the error that the upstream reported within the answer, or empty.
 	Failure Failure
 	// Unread counts the events of which something could not be understood, or could not be kept in full. Events with

@@ -32,12 +32,16 @@ func newTracker(form wire.Form, usage wire.Meter) *tracker {
 
 func (t *tracker) Observe(event sse.Event) {
 	if wire.IsDone(event) {
-		t.ended, t.answer.Terminal = true, true
+		t.ended, t.answer.Terminal, t.answer.Known = true, true, true
 		return
 	}
 	data, unread := t.payloads.Object(event)
 	if data != nil {
-		unread = !t.isText(event, data) && !(wire.IsSound(data) && t.read(event, data))
+		if t.isText(event, data) {
+			t.answer.Known = true
+		} else {
+			unread = !wire.IsSound(data) || !t.read(event, data)
+		}
 	}
 	if t.parts.gathering.Lost() || unread {
 		t.answer.Unread++
@@ -90,6 +94,7 @@ func (t *tracker) read(event sse.Event, data []byte) bool {
 		t.answer.Terminal = true // Some servers do not give the kind of an object.
 	}
 	t.cut = t.cut && !t.metered
+	t.answer.Known = t.answer.Known || isChunk || t.answer.Failure != (wire.Failure{})
 	return (isChunk || other) && understood
 }
 

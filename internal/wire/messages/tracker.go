@@ -27,10 +27,18 @@ func newTracker(form wire.Form, usage wire.Meter) *tracker {
 
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
-	if data != nil && !isUsualText(data) {
+	switch {
+	case data == nil:
+	case isUsualText(data):
+		t.answer.Known = true
+	default:
 		var members members
 		members.read(event, wire.View(data))
-		unread = !members.isText() && !(wire.IsSound(data) && t.read(&members))
+		if members.isText() {
+			t.answer.Known = true
+		} else {
+			unread = !wire.IsSound(data) || !t.read(&members)
+		}
 	}
 	if t.blocks.gathering.Lost() || unread {
 		t.answer.Unread++
@@ -83,10 +91,14 @@ func (m *members) isText() bool {
 
 // read reports whether it understood all of the event.
 func (t *tracker) read(event *members) bool {
+	known := t.answer.Known
+	t.answer.Known = true
 	switch event.kind {
 	case "content_block_delta":
 		return t.blocks.extend(place(event.index), event.delta)
-	case "ping", "content_block_stop":
+	case "content_block_stop":
+	case "ping":
+		t.answer.Known = known
 	case "message_start":
 		return t.readMessage(event.message)
 	case "message":
@@ -105,6 +117,7 @@ func (t *tracker) read(event *members) bool {
 	default:
 		failure, ok := wire.ReadFailure(event.kind, event.object)
 		if !ok {
+			t.answer.Known = known
 			return false
 		}
 		t.answer.Failure = cmp.Or(t.answer.Failure, failure) // The first failure is the cause.

@@ -30,10 +30,17 @@ func newTracker(form wire.Form, usage wire.Meter) *tracker {
 
 func (t *tracker) Observe(event sse.Event) {
 	data, unread := t.payloads.Object(event)
-	if data != nil && !t.isUsualText(data) {
+	switch {
+	case data == nil:
+	case t.isUsualText(data):
+		t.answer.Known = true
+	default:
 		var members members
 		members.read(event, wire.View(data))
-		unread = !t.isText(members.kind) && !(wire.IsSound(data) && t.read(&members))
+		if !t.isText(members.kind) {
+			unread = !wire.IsSound(data) || !t.read(&members)
+		}
+		t.answer.Known = t.answer.Known || strings.HasPrefix(members.kind, "response.")
 	}
 	if t.items.gathering.Lost() || unread {
 		t.answer.Unread++
@@ -148,7 +155,7 @@ func (t *tracker) readOther(kind string, object gjson.Result) bool {
 		return true
 	}
 	if name := object.Get("object").Str; name == "response" || name == "response.compaction" {
-		t.compaction = name != "response"
+		t.compaction, t.answer.Known = name != "response", true
 		understood := t.readResponse(object)
 		if t.form == wire.Body {
 			t.answer.Terminal = true
@@ -162,7 +169,7 @@ func (t *tracker) readOther(kind string, object gjson.Result) bool {
 	failure, failed := wire.ReadFailure(kind, object)
 	if failed {
 		t.fail(failure)
-		t.answer.Terminal = true
+		t.answer.Terminal, t.answer.Known = true, true
 	}
 	return failed
 }
