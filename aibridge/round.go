@@ -33,8 +33,9 @@ type answerHead struct {
 type round struct {
 	answerHead
 
-	track    func(wire.Form) wire.Tracker
+	track    func(wire.Form, *memory.Share) wire.Tracker
 	pool     *memory.Pool
+	share    *memory.Share // For what the tracker keeps.
 	isStream bool
 	tracker  wire.Tracker // Nil: the form of the answer is not known yet.
 	events   sse.Splitter
@@ -51,8 +52,8 @@ type round struct {
 	seen   *wire.Answer // What it said; nil: nothing has asked for that yet.
 }
 
-func newRound(head answerHead, track func(wire.Form) wire.Tracker, pool *memory.Pool) *round {
-	return &round{answerHead: head, track: track, pool: pool, events: sse.Splitter{Pool: pool}}
+func newRound(head answerHead, track func(wire.Form, *memory.Share) wire.Tracker, pool *memory.Pool) *round {
+	return &round{answerHead: head, track: track, pool: pool, share: pool.Share(), events: sse.Splitter{Pool: pool}}
 }
 
 // begin notes the form of the answer. It is called once, before anything of the answer is noted.
@@ -62,7 +63,7 @@ func (r *round) begin(isStream bool) {
 	if isStream {
 		form = wire.Stream
 	}
-	r.tracker = r.track(form)
+	r.tracker = r.track(form, r.share)
 	if isStream && isCoded(r.coding) {
 		var err error
 		if r.decoder, err = contentcoding.NewStream(r.coding, mostRead, r.pool); err != nil {
@@ -253,6 +254,7 @@ func (r *round) abandon() {
 func (r *round) close() {
 	r.span.End()
 	r.events.Close()
+	r.share.Close()
 	if r.decoder != nil {
 		r.decoder.Close()
 	}

@@ -37,6 +37,8 @@ type providerConfig struct {
 	Disabled bool     `yaml:"disabled"`
 	// Passthrough are entries of [aibridge.ProviderOptions.Passthrough].
 	Passthrough []string `yaml:"passthrough"`
+	// UsageInStreams is [aibridge.ProviderOptions.UsageInStreams].
+	UsageInStreams aibridge.UsageInStreams `yaml:"usage_in_streams"`
 
 	// literalKey is the key of demo, which belongs to no account. No file can set it.
 	literalKey string
@@ -138,7 +140,8 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 	if err != nil {
 		return aibridge.Provider{}, fmt.Errorf("provider %q: keys: %w", p.Name, err)
 	}
-	shared.BaseURL, shared.Key, shared.Disabled, shared.Passthrough = p.BaseURL, key, p.Disabled, p.Passthrough
+	shared.BaseURL, shared.Key, shared.Disabled = p.BaseURL, key, p.Disabled
+	shared.Passthrough, shared.UsageInStreams = p.Passthrough, p.UsageInStreams
 	return constructor(p.Name, shared)
 }
 

@@ -100,7 +100,7 @@ func TestBothDecodersReadTheSame(t *testing.T) {
 		for _, kind := range eventTypes() {
 			data := fmt.Sprintf(`{"type":%q}`, kind)
 			facts, err := rederive.Derive(exchange(name, anyRequest, stream, "data: "+data+"\n\n"))
-			tracker := test.format.Track(wire.Stream)
+			tracker := test.format.Track(wire.Stream, nil)
 			tracker.Observe(sse.Event{Data: []byte(data)})
 			if reads := tracker.Answer().Unread == 0; err != nil || reads != (len(facts.Unread.Events) == 0) {
 				t.Errorf("%s: the gateway reads %s: %t, and here %v, %v", name, kind, reads, facts.Unread, err)

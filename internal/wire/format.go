@@ -6,6 +6,7 @@ package wire
 import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
 )
 
@@ -16,8 +17,9 @@ type Format struct {
 	// Inspect reads a request's body. It fails with an [*apierror.Error] of status 400 where the body cannot be a
 	// request of this format; it ignores members that it does not know.
 	Inspect func(body jsonedit.Object) (Request, error)
-	// Track returns a tracker for one upstream answer, which has that form.
-	Track func(Form) Tracker
+	// Track returns a tracker for one upstream answer, which has that form. What the tracker keeps of the answer's text
+	// takes its memory from the share.
+	Track func(Form, *memory.Share) Tracker
 	// Figures is the table by which usage objects are read.
 	Figures Table
 	// Shape writes our errors in the form of this API's own errors.

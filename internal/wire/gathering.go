@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/storable"
 )
 
@@ -19,6 +20,8 @@ const (
 // Gathering collects an answer's tool calls and thoughts from the pieces of a stream, in the order in which they began.
 // It keeps at most 32 MiB of text, 4,096 calls and 4,096 thoughts. The zero Gathering is empty and ready to use.
 type Gathering struct {
+	// Memory is what the text takes its memory from. Nil has no limit.
+	Memory   *memory.Share
 	calls    []*Call
 	thoughts []*Thinking
 	room     room
@@ -55,7 +58,7 @@ func (g *Gathering) Call() *Call {
 		g.room.lost = true
 		return nil
 	}
-	call := &Call{Input: Text{room: &g.room}}
+	call := &Call{Input: Text{room: g.withMemory()}}
 	g.calls = append(g.calls, call)
 	return call
 }
@@ -66,17 +69,22 @@ func (g *Gathering) Thought(source string) *Thinking {
 		g.room.lost = true
 		return nil
 	}
-	thought := &Thinking{source: source, Content: Text{room: &g.room}}
+	thought := &Thinking{source: source, Content: Text{room: g.withMemory()}}
 	g.thoughts = append(g.thoughts, thought)
 	return thought
 }
 
 // Keep returns a copy of s, which counts as text, or "" where there is no room for it.
 func (g *Gathering) Keep(s string) string {
-	if g.room.take(s) != s {
+	if g.withMemory().take(s) != s {
 		return ""
 	}
 	return strings.Clone(s)
+}
+
+func (g *Gathering) withMemory() *room {
+	g.room.memory = g.Memory
+	return &g.room
 }
 
 // Lost reports whether anything did not fit since the last call of Lost.
@@ -184,7 +192,9 @@ func (t *Text) String() string { return t.written.String() }
 
 // room counts what is kept.
 type room struct {
-	used int
+	memory *memory.Share
+	taken  int // How much memory has been taken for text.
+	used   int
 	// full says that a text did not fit. From then on none does: a text with a gap would be taken for the model's own.
 	full bool
 	lost bool // Something was left out since the last call of Lost.
@@ -193,7 +203,7 @@ type room struct {
 // take returns as much of the beginning of s as there is room for, in whole characters.
 func (r *room) take(s string) string {
 	if !r.full {
-		fits := storable.Cut(s, textLimit-r.used)
+		fits := storable.Cut(s, r.left(len(s)))
 		r.used += len(fits)
 		r.full = len(fits) < len(s)
 		r.lost = r.lost || r.full
@@ -201,4 +211,23 @@ func (r *room) take(s string) string {
 	}
 	r.lost = r.lost || s != ""
 	return ""
+}
+
+const (
+	// uncounted is how much text is kept without taking memory for it: most answers have no more.
+	uncounted = 8 << 10
+	// memoryStep is how much memory is taken at a time.
+	memoryStep = 64 << 10
+)
+
+// left returns how many bytes there is room for, once memory has been taken for n more.
+func (r *room) left(n int) int {
+	if want := min(r.used+n, textLimit); want > uncounted+r.taken {
+		more := (want - uncounted - r.taken + memoryStep - 1) / memoryStep * memoryStep
+		if r.memory.Take(int64(more)) != nil {
+			return uncounted + r.taken - r.used
+		}
+		r.taken += more
+	}
+	return textLimit - r.used
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-func messages(t *testing.T, texts ...string) jsonedit.Array {
+func arrayOf(t *testing.T, texts ...string) jsonedit.Array {
 	t.Helper()
 	object, err := jsonedit.Parse([]byte(`{"m":[` + strings.Join(texts, ",") + "]}"))
 	if err != nil {
@@ -21,13 +21,13 @@ func messages(t *testing.T, texts ...string) jsonedit.Array {
 }
 
 func TestLastMessage(t *testing.T) {
-	last := wire.LastMessage(messages(t,
+	last := wire.LastMessage(arrayOf(t,
 		`{"role":"user","n":1}`, `{"role":"tool","n":2}`, `{"role":"system"}`, `{"role":"developer"}`,
 	))
 	if n := last.Get("n").Int(); n != 2 {
 		t.Errorf("got message %d", n)
 	}
-	if wire.LastMessage(messages(t, `{"role":"system"}`)).Exists() || wire.LastMessage(jsonedit.Array{}).Exists() {
+	if wire.LastMessage(arrayOf(t, `{"role":"system"}`)).Exists() || wire.LastMessage(jsonedit.Array{}).Exists() {
 		t.Error("there is a last message of none")
 	}
 }
@@ -38,10 +38,10 @@ func TestLeadingSystem(t *testing.T) {
 		want     string
 	}{
 		"none":          {jsonedit.Array{}, ""},
-		"first":         {messages(t, `{"role":"system","content":"a"}`, `{"role":"developer","content":"b"}`), "a"},
-		"behind items":  {messages(t, `{"type":"tools"}`, `7`, `{"role":"developer","content":"b"}`), "b"},
-		"far behind":    {messages(t, append(slices.Repeat([]string{"7"}, 5000), `{"role":"system","content":"a"}`)...), ""},
-		"behind others": {messages(t, `{"role":"user"}`, `{"role":"system","content":"a"}`), ""},
+		"first":         {arrayOf(t, `{"role":"system","content":"a"}`, `{"role":"developer","content":"b"}`), "a"},
+		"behind items":  {arrayOf(t, `{"type":"tools"}`, `7`, `{"role":"developer","content":"b"}`), "b"},
+		"far behind":    {arrayOf(t, append(slices.Repeat([]string{"7"}, 5000), `{"role":"system","content":"a"}`)...), ""},
+		"behind others": {arrayOf(t, `{"role":"user"}`, `{"role":"system","content":"a"}`), ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

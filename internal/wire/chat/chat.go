@@ -4,7 +4,7 @@
 //	format := chat.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track(wire.Stream)
+//	tracker := format.Track(wire.Stream, nil)
 //	for event := range splitter.Feed(chunk) {
 //		tracker.Observe(event)
 //		if request.Withhold == nil || !request.Withhold(event) {
@@ -19,6 +19,7 @@ package chat
 
 import (
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -29,7 +30,7 @@ func Format() wire.Format {
 	return wire.Format{
 		Name:    "chat",
 		Inspect: inspect,
-		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
 		Shape:   apierror.OpenAI(),
 	}

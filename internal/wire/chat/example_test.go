@@ -29,7 +29,7 @@ func ExampleFormat() {
 	}
 	fmt.Println(string(body))
 
-	tracker := format.Track(wire.Stream)
+	tracker := format.Track(wire.Stream, nil)
 	for _, data := range []string{
 		`{"id":"c1","model":"m","choices":[{"index":0,"delta":{"content":"hello"}}],"usage":null}`,
 		`{"id":"c1","model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5}}`,

@@ -30,7 +30,7 @@ func FuzzText(f *testing.F) {
 		f.Add([]byte(chunk))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tracker := Format().Track(wire.Stream).(*tracker)
+		tracker := Format().Track(wire.Stream, nil).(*tracker)
 		tracker.answer.ID, tracker.answer.Model = "id", "model"
 		if !wire.IsSound(data) || len(data) == 0 || data[0] != '{' || !tracker.isText(sse.Event{}, data) {
 			return

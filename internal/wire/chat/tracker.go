@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -24,9 +25,10 @@ type tracker struct {
 	text     textChunk
 }
 
-func newTracker(form wire.Form, usage wire.Meter) *tracker {
+func newTracker(form wire.Form, usage wire.Meter, memory *memory.Share) *tracker {
 	return &tracker{form: form, usage: usage, parts: parts{
-		calls: map[callKey]*call{}, ids: map[callID]*call{}, choices: map[int64]*choiceParts{},
+		gathering: wire.Gathering{Memory: memory},
+		calls:     map[callKey]*call{}, ids: map[callID]*call{}, choices: map[int64]*choiceParts{},
 	}}
 }
 

@@ -4,7 +4,7 @@
 //	format := embeddings.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track(wire.Body)
+//	tracker := format.Track(wire.Body, nil)
 //	tracker.Observe(sse.Event{Data: answer})
 //	usage := tracker.Answer().Usage
 package embeddings
@@ -12,6 +12,7 @@ package embeddings
 import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -22,7 +23,7 @@ func Format() wire.Format {
 	return wire.Format{
 		Name:    "embeddings",
 		Inspect: inspect,
-		Track:   func(wire.Form) wire.Tracker { return &tracker{usage: meter()} },
+		Track:   func(wire.Form, *memory.Share) wire.Tracker { return &tracker{usage: meter()} },
 		Figures: table,
 		Shape:   apierror.OpenAI(),
 	}

@@ -19,7 +19,7 @@ func ExampleFormat() {
 	request, err := format.Inspect(body)
 	fmt.Println(request.Model, request.Prompt, err)
 
-	tracker := format.Track(wire.Body)
+	tracker := format.Track(wire.Body, nil)
 	answered := []byte(`{"type":"message","id":"msg_1","usage":{"input_tokens":3,"output_tokens":5}}`)
 	tracker.Observe(sse.Event{Data: answered})
 	answer := tracker.Answer()

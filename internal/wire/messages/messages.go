@@ -3,7 +3,7 @@
 //	format := messages.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track(wire.Stream)
+//	tracker := format.Track(wire.Stream, nil)
 //	for event := range splitter.Feed(chunk) {
 //		tracker.Observe(event)
 //	}
@@ -14,6 +14,7 @@ package messages
 
 import (
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -24,7 +25,7 @@ func Format() wire.Format {
 	return wire.Format{
 		Name:    "messages",
 		Inspect: inspect,
-		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
 		Shape:   apierror.Anthropic(),
 	}

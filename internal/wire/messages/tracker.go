@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -21,8 +22,8 @@ type tracker struct {
 	blocks   blocks
 }
 
-func newTracker(form wire.Form, usage wire.Meter) *tracker {
-	return &tracker{form: form, usage: usage, blocks: blocks{open: map[int64]*block{}}}
+func newTracker(form wire.Form, usage wire.Meter, memory *memory.Share) *tracker {
+	return &tracker{form: form, usage: usage, blocks: blocks{gathering: wire.Gathering{Memory: memory}, open: map[int64]*block{}}}
 }
 
 func (t *tracker) Observe(event sse.Event) {

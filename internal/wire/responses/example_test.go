@@ -19,7 +19,7 @@ func ExampleFormat() {
 	request, err := format.Inspect(body)
 	fmt.Println(request.Model, request.Prompt, err)
 
-	tracker := format.Track(wire.Body)
+	tracker := format.Track(wire.Body, nil)
 	for _, data := range []string{
 		`{"type":"response.output_text.delta","delta":"hello"}`,
 		`{"type":"response.completed","response":{"id":"resp_1","usage":{"input_tokens":3,"output_tokens":5}}}`,

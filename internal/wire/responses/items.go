@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -43,8 +44,8 @@ type partKey struct {
 // messageText is the place of a message's text: its parts are one thought.
 func messageText() partKey { return partKey{inContent: true} }
 
-func newItems() *items {
-	return &items{byID: map[string]*item{}, byCallID: map[string]*item{}, byPosition: map[int64]*item{}}
+func newItems(memory *memory.Share) *items {
+	return &items{gathering: wire.Gathering{Memory: memory}, byID: map[string]*item{}, byCallID: map[string]*item{}, byPosition: map[int64]*item{}}
 }
 
 // begin notes an item that begins, with its content so far. It reports whether it knows the kind of item.

@@ -3,7 +3,7 @@
 //	format := responses.Format()
 //	request, err := format.Inspect(body)
 //	…
-//	tracker := format.Track(wire.Stream)
+//	tracker := format.Track(wire.Stream, nil)
 //	for event := range splitter.Feed(chunk) {
 //		tracker.Observe(event)
 //	}
@@ -16,6 +16,7 @@ package responses
 import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -32,7 +33,7 @@ func format(name string, inspect func(jsonedit.Object) (wire.Request, error)) wi
 	return wire.Format{
 		Name:    name,
 		Inspect: inspect,
-		Track:   func(form wire.Form) wire.Tracker { return newTracker(form, meter()) },
+		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
 		Shape:   apierror.OpenAI(),
 	}

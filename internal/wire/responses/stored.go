@@ -5,6 +5,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -17,7 +18,9 @@ func Stored() wire.Format {
 	return wire.Format{
 		Name:    "stored",
 		Inspect: func(jsonedit.Object) (wire.Request, error) { return wire.Request{}, nil },
-		Track:   func(form wire.Form) wire.Tracker { return &storedTracker{*newTracker(form, meter())} },
+		Track: func(form wire.Form, memory *memory.Share) wire.Tracker {
+			return &storedTracker{*newTracker(form, meter(), memory)}
+		},
 		Figures: table,
 		Shape:   apierror.OpenAI(),
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
@@ -24,8 +25,8 @@ type tracker struct {
 	items      *items
 }
 
-func newTracker(form wire.Form, usage wire.Meter) *tracker {
-	return &tracker{form: form, usage: usage, items: newItems()}
+func newTracker(form wire.Form, usage wire.Meter, memory *memory.Share) *tracker {
+	return &tracker{form: form, usage: usage, items: newItems(memory)}
 }
 
 func (t *tracker) Observe(event sse.Event) {

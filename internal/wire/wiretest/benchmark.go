@@ -10,7 +10,7 @@ import (
 // BenchmarkObserve measures the cost of observing event, of a kind that an answer has thousands of, after the events
 // that come first.
 func BenchmarkObserve(b *testing.B, format wire.Format, event sse.Event, first ...sse.Event) {
-	tracker := format.Track(wire.Stream)
+	tracker := format.Track(wire.Stream, nil)
 	for _, event := range first {
 		tracker.Observe(event)
 	}

@@ -52,12 +52,12 @@ func split(chunks ...[]byte) []sse.Event {
 }
 
 func track(format wire.Format, events []sse.Event) wire.Answer {
-	return answerOf(format.Track(wire.Stream), events)
+	return answerOf(format.Track(wire.Stream, nil), events)
 }
 
 // trackBody returns what a format sees in a JSON body.
 func trackBody(format wire.Format, body []byte) wire.Answer {
-	return answerOf(format.Track(wire.Body), []sse.Event{{Data: body}})
+	return answerOf(format.Track(wire.Body, nil), []sse.Event{{Data: body}})
 }
 
 func answerOf(tracker wire.Tracker, events []sse.Event) wire.Answer {
@@ -70,7 +70,7 @@ func answerOf(tracker wire.Tracker, events []sse.Event) wire.Answer {
 // testCut asks for the answer after every event. Asking changes nothing, no answer has ended before its last event, and
 // what was seen stays.
 func testCut(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
-	tracker := format.Track(wire.Stream)
+	tracker := format.Track(wire.Stream, nil)
 	var before wire.Answer
 	for i, event := range events {
 		tracker.Observe(event)
@@ -141,7 +141,7 @@ func quiet() []sse.Event {
 // testOwned overwrites each event after it was observed, and each answer after it was compared: the tracker must use
 // neither.
 func testOwned(t *testing.T, format wire.Format, events []sse.Event, want wire.Answer) {
-	tracker := format.Track(wire.Stream)
+	tracker := format.Track(wire.Stream, nil)
 	for _, event := range events {
 		shared := sse.Event{Type: bytes.Clone(event.Type), Data: bytes.Clone(event.Data)}
 		tracker.Observe(shared)

