@@ -6,8 +6,9 @@ import "fmt"
 // returns they have been written, perhaps only to the operating system's cache; the commit says when they are as
 // durable as the queue makes them. If the process ends during the call, the first of them may be in the queue.
 //
-// It fails with [ErrFull], [ErrFailed] or [ErrClosed], or because an entry has more than [MaxEntryBytes]. It leaves the
-// room in reserve to AppendReserved, and fails as long as part of that room is used. The slices are not kept.
+// It fails with [ErrFull], [ErrFailed] or [ErrClosed], or because an entry has more than [MaxEntryBytes]. If more than half
+// of the room is used, it refuses to add more than a megabyte at once, so that a few large entries do not keep out many small
+// ones. It leaves the room in reserve to AppendReserved, and fails as long as part of that room is used. The slices are not kept.
 func (q *Queue) Append(entries ...[]byte) (Commit, error) {
 	return q.add(addition{entries: entries, kind: Entry})
 }
@@ -17,6 +18,9 @@ func (q *Queue) Append(entries ...[]byte) (Commit, error) {
 func (q *Queue) AppendReserved(entries ...[]byte) (Commit, error) {
 	return q.add(addition{entries: entries, kind: Entry, reserved: true})
 }
+
+// largeBytes is how much may be added at once while more than half of the room is used.
+const largeBytes = 1 << 20
 
 // addition is what is appended together.
 type addition struct {
@@ -74,10 +78,11 @@ func (q *Queue) admit(a *addition) error {
 	q.mu.Lock()
 	pending := q.end.position - q.read.position
 	closing, fits, freed := q.closing, pending+a.size <= most, q.freed
+	crowds := !a.reserved && a.size > largeBytes && pending > most/2
 	switch {
-	case fits:
+	case fits && !crowds:
 		q.freed = false
-	case !a.reserved:
+	case !a.reserved && !fits:
 		q.refused = a.size
 	}
 	q.mu.Unlock()
@@ -86,6 +91,8 @@ func (q *Queue) admit(a *addition) error {
 		return ErrClosed
 	case !fits:
 		return fmt.Errorf("%w: %d bytes are pending and %d more would be over %d", ErrFull, pending, a.size, most)
+	case crowds:
+		return fmt.Errorf("%w: %d bytes are pending, more than half of what fits, and %d more are many", ErrFull, pending, a.size)
 	case !a.reserved:
 		return q.reserve.refill(freed)
 	case freed:

@@ -171,3 +171,34 @@ func TestFault078WriteFails(t *testing.T) {
 		})
 	}
 }
+
+// TestLargeEntriesLeaveRoom fills a queue with large entries: beyond half of it only small ones are taken.
+func TestLargeEntriesLeaveRoom(t *testing.T) {
+	for name, durability := range map[string]Durability{"sync": Sync, "memory": Memory} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if durability == Memory {
+				dir = ""
+			}
+			q := mustOpen(t, dir, Options{Durability: durability, MaxBytes: 16 << 20})
+			large := make([]byte, 2<<20)
+			taken := 0
+			for ; taken < 16; taken++ {
+				if _, err := q.Append(large); errors.Is(err, ErrFull) {
+					break
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if taken < 3 || taken > 5 {
+				t.Errorf("%d large entries of 2 MiB fit into 16 MiB", taken)
+			}
+			for range 100 {
+				mustAppend(t, q, strings.Repeat("x", 10<<10))
+			}
+			if _, err := q.AppendReserved(large); err != nil {
+				t.Errorf("an entry that ends something: %v", err)
+			}
+		})
+	}
+}

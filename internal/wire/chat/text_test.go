@@ -31,12 +31,12 @@ func FuzzText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tracker := Format().Track(wire.Stream, nil).(*tracker)
-		tracker.answer.ID, tracker.answer.Model = "id", "model"
+		tracker.answer.ID, tracker.answer.Model, tracker.answer.Known = "id", "model", true
 		if !wire.IsSound(data) || len(data) == 0 || data[0] != '{' || !tracker.isText(sse.Event{}, data) {
 			return
 		}
 		tracker.read(sse.Event{}, data)
-		if got, want := tracker.Answer(), (wire.Answer{ID: "id", Model: "model"}); !reflect.DeepEqual(got, want) {
+		if got, want := tracker.Answer(), (wire.Answer{ID: "id", Model: "model", Known: true}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is passed over as text, but makes %+v", data, got)
 		}
 	})
