@@ -58,7 +58,7 @@ func fields(differences []Difference) string {
 // with the bytes, and all others must differ.
 func TestErrorTypes(t *testing.T) {
 	const (
-		some = "data: {\"type\":\"ping\"}\n\n"
+		some = "data: {\"type\":\"message_start\",\"message\":{}}\n\n"
 		stop = some + "data: {\"type\":\"message_stop\"}\n\n"
 	)
 	silent := keptRound(some, kept.End{Ending: kept.Broken, FailureStatus: 504})
