@@ -28,14 +28,11 @@ func duration(name string) time.Duration {
 	return flag.Lookup(name).Value.(flag.Getter).Get().(time.Duration)
 }
 
-// processMemory is how much memory the program gets in these tests.
-const processMemory = 1 << 30
-
 // TestMemoryIsBounded is about a gateway that may use 1 GiB and gets many times that: 200 bodies of 20 MiB at once, and
 // small coded bodies that become large ones. Small requests are served meanwhile as if nothing were the matter, every
 // large one is answered, with 200 or 503, and the process lives.
 func TestMemoryIsBounded(t *testing.T) {
-	g := startConfined(t)
+	g := startConfined(t, 1<<30)
 	for _, load := range []struct {
 		name    string
 		clients int
@@ -63,9 +60,67 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 		})
 	}
-	if peak := g.peak(t); peak > processMemory {
-		t.Errorf("%d MiB resident, of %d", peak>>20, processMemory>>20)
+	g.checkPeak(t)
+}
+
+// TestFault114StreamsAndBodies is about a gateway that may use 256 MiB, has 1,000 slow streams, and gets bodies of 10 MB: the
+// streams go on to their end.
+func TestFault114StreamsAndBodies(t *testing.T) {
+	g := startConfined(t, 256<<20)
+	streams := make([]*http.Response, 1000)
+	var opening sync.WaitGroup
+	for at := range 50 {
+		opening.Go(func() {
+			for i := at; i < len(streams); i += 50 {
+				streams[i] = g.stream(t)
+			}
+		})
 	}
+	opening.Wait()
+	statuses := g.besideOthers(t, func(ctx context.Context) map[int]int { return g.load(ctx, 50, pictures(10<<20), "") })
+	t.Logf("statuses %v, %d MiB resident at most", statuses, g.peak(t)>>20)
+	if statuses[http.StatusOK] == 0 {
+		t.Error("no body of 10 MB was served")
+	}
+	g.endStreams()
+	for i, stream := range streams {
+		if stream == nil {
+			t.Fatalf("stream %d did not begin", i)
+		}
+		text, err := io.ReadAll(stream.Body)
+		stream.Body.Close()
+		if err != nil || !strings.Contains(string(text), "message_stop") {
+			t.Fatalf("stream %d: %v after %d bytes", i, err, len(text))
+		}
+	}
+	g.checkPeak(t)
+}
+
+// checkPeak checks that the process has lived within its memory.
+func (g *confined) checkPeak(t *testing.T) {
+	t.Helper()
+	if peak := g.peak(t); peak > g.memory {
+		t.Errorf("%d MiB resident, of %d", peak>>20, g.memory>>20)
+	}
+}
+
+// stream begins a stream, and returns it after its first event.
+func (g *confined) stream(t *testing.T) *http.Response {
+	const body = `{"model":"m","max_tokens":1,"stream":true,"messages":[{"role":"user","content":"hello"}]}`
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url, strings.NewReader(body))
+	if err != nil {
+		return nil
+	}
+	r.Header.Set("Authorization", "Bearer "+g.token)
+	answer, err := g.client.Do(r)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("a stream: %v, %v", answer, err)
+		return nil
+	}
+	if _, err := answer.Body.Read(make([]byte, 1)); err != nil {
+		t.Errorf("a stream: %v", err)
+	}
+	return answer
 }
 
 // send sends one request, and returns the status of its answer, or 0 if there was none.

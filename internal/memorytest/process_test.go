@@ -3,6 +3,7 @@
 package memorytest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,26 +14,39 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
-// confined is the program in a process of its own that may use processMemory.
+// confined is the program in a process of its own that may use little memory.
 type confined struct {
+	memory     int64 // In bytes.
 	url, token string
 	pid        int
 	ended      chan struct{}
 	client     *http.Client
+	endStreams func() // Lets the upstream end its streams.
 }
 
 // startConfined builds and starts the program, since a program with the race detector takes several times as much.
-func startConfined(t *testing.T) *confined {
+func startConfined(t *testing.T, memory int64) *confined {
 	t.Helper()
+	over := make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		head := make([]byte, 512)
+		n, _ := io.ReadAtLeast(r.Body, head, len(head))
 		_, _ = io.Copy(io.Discard, r.Body)
+		if bytes.Contains(head[:n], []byte(`"stream":true`)) {
+			streamSlowly(w, r, over)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"type":"message","role":"assistant","content":[],"model":"m","stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}`)
 	}))
 	t.Cleanup(upstream.Close)
+	endStreams := sync.OnceFunc(func() { close(over) })
+	t.Cleanup(endStreams)
 	dir := t.TempDir()
 	program, data, config := filepath.Join(dir, "aibridged"), filepath.Join(dir, "data"), filepath.Join(dir, "config.yaml")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/coder/aibridged/cmd/aibridged").CombinedOutput(); err != nil {
@@ -45,14 +59,14 @@ func startConfined(t *testing.T) *confined {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, args := program, []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--admin-listen", "off", "--data-dir", data, "--config", config}
+	name, args := program, []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", data, "--config", config}
 	limit := "GOMEMLIMIT=off"
-	if group := memoryGroup(t); group != "" {
+	if group := memoryGroup(t, memory); group != "" {
 		name, args = "/bin/sh", append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), program}, args...)
 		limit = "GOMEMLIMIT=" // As unset.
 	} else {
 		t.Log("no control group can be made here: the resident memory is watched")
-		limit = "GOMEMLIMIT=" + strconv.Itoa(processMemory/10*9)
+		limit = "GOMEMLIMIT=" + strconv.FormatInt(memory/10*9, 10)
 	}
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Env = append(os.Environ(), "KEY=a-key", limit)
@@ -68,7 +82,7 @@ func startConfined(t *testing.T) *confined {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	g := &confined{token: strings.TrimSpace(string(token)), pid: cmd.Process.Pid, ended: make(chan struct{}), client: &http.Client{Transport: &http.Transport{}}}
+	g := &confined{memory: memory, endStreams: endStreams, token: strings.TrimSpace(string(token)), pid: cmd.Process.Pid, ended: make(chan struct{}), client: &http.Client{Transport: &http.Transport{}}}
 	head := make([]byte, 4096)
 	n, _ := out.Read(head)
 	address := regexp.MustCompile(`listens on (\S+)`).FindSubmatch(head[:n])
@@ -94,9 +108,29 @@ func startConfined(t *testing.T) *confined {
 	return g
 }
 
-// memoryGroup makes a control group with processMemory, and returns its directory, or "" if that cannot be done here.
-func memoryGroup(t *testing.T) string {
-	name := fmt.Sprintf("aibridged-test-%d", os.Getpid())
+// streamSlowly sends an event each second until over.
+func streamSlowly(w http.ResponseWriter, r *http.Request, over <-chan struct{}) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = io.WriteString(w, "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n")
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-tick.C:
+			_, _ = io.WriteString(w, "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"word \"}}\n\n")
+		case <-over:
+			_, _ = io.WriteString(w, "data: {\"type\":\"message_stop\"}\n\n")
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// memoryGroup makes a control group with that much memory, and returns its directory, or "" if that cannot be done here.
+func memoryGroup(t *testing.T, memory int64) string {
+	name := fmt.Sprintf("aibridged-test-%d-%d", os.Getpid(), memory>>20)
 	for _, at := range []struct{ parent, limit string }{
 		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"},
 	} {
@@ -105,7 +139,7 @@ func memoryGroup(t *testing.T) string {
 			continue
 		}
 		t.Cleanup(func() { _ = os.Remove(group) })
-		if os.WriteFile(filepath.Join(group, at.limit), []byte(strconv.Itoa(processMemory)), 0o600) == nil {
+		if os.WriteFile(filepath.Join(group, at.limit), strconv.AppendInt(nil, memory, 10), 0o600) == nil {
 			return group
 		}
 	}
