@@ -35,11 +35,11 @@ func (b *copyBuffers) Get() []byte {
 // Put implements [net/http/httputil.BufferPool].
 func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)) }
 
-// copyStream copies a stream as it comes: each piece is noted, then written and flushed. The records are safe before the
+// copyAsItComes copies a stream, or a value that came in the place of one, as it comes: each piece is noted, then written and flushed. The records are safe before the
 // piece that ends the answer goes out, and before the stream ends.
-func (x *relay) copyStream(answer *http.Response, round *round) error {
+func (x *relay) copyAsItComes(answer *http.Response, round *round) error {
 	var pass passing
-	if !isCoded(round.coding) {
+	if round.isStream && !isCoded(round.coding) {
 		pass.withhold = x.inspected.Withhold
 	}
 	if err := x.writeStreamHead(answer); err != nil {

@@ -31,21 +31,22 @@ func mediaType(answer *http.Response) string {
 // open finds out which form an answer has. Servers name the type of a stream in many ways, and answer with one JSON
 // value where a stream was asked for. So an answer is a stream if it was asked for as one or says so, and does not begin
 // with a JSON value. Until that has come, the head of the answer and white space go to the client at once, but for an
-// answer that says that it is JSON.
-func (x *relay) open(answer *http.Response, round *round) error {
+// answer that says that it is JSON. Open reports whether the rest goes on as it comes, too: as a stream does, and a value of
+// which nothing said that it would be one.
+func (x *relay) open(answer *http.Response, round *round) (asItComes bool, err error) {
 	media := mediaType(answer)
 	switch {
 	case media != "text/event-stream" && !x.isAsked(answer):
 		round.begin(false)
-		return nil
+		return false, nil
 	case isLines(media): // Each line is a JSON value, and goes on at once.
 		round.begin(true)
-		return nil
+		return true, nil
 	}
 	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
 	if !isJSON {
 		if err := x.writeStreamHead(answer); err != nil {
-			return err
+			return true, err
 		}
 	}
 	form, err := peek(answer, round, x.bridge.providers.copies, func(blank []byte) error {
@@ -56,7 +57,7 @@ func (x *relay) open(answer *http.Response, round *round) error {
 		return x.write(blank)
 	})
 	round.begin(form == aStream || form != aValue && !isJSON)
-	return err
+	return round.isStream || !isJSON, err
 }
 
 // peek reads the beginning of an answer until it shows its form, and makes the answer's body begin with it once more, but

@@ -116,7 +116,7 @@ func TestBodyByAnotherName(t *testing.T) {
 		for _, kind := range []string{"application/json", "text/event-stream", "text/plain", "application/problem+json", ""} {
 			for _, asked := range []string{askStream, askWhole} {
 				for _, before := range []string{"", "\n \r\n", "\ufeff"} {
-					for _, behind := range []string{"", "\n\n"} {
+					for _, behind := range []string{"", "\n\n", "\n\ndata: [DONE]\n\n", "\n[DONE]"} {
 						for _, coded := range []bool{false, true} {
 							whole := before + body + behind
 							address, recorder := recordsTo(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -146,12 +146,55 @@ func TestBodyByAnotherName(t *testing.T) {
 								t.Errorf("%s, %q, %q: %q, %v", path, kind, whole, got, err)
 							}
 							usage, ended := recorder.take()
-							if before != "\ufeff" && (usage != "21/4" || ended != "") {
-								t.Errorf("%s, %q, asked %s, coded %t, %q: usage %s, ended as %q", path, kind, asked, coded, before, usage, ended)
+							if usage != "21/4" || ended != "" {
+								t.Errorf("%s, %q, asked %s, coded %t, %q: usage %s, ended as %q", path, kind, asked, coded, whole, usage, ended)
 							}
 						}
 					}
 				}
+			}
+		}
+	}
+}
+
+// TestValueInTime is about a JSON value that comes in pieces in the place of a stream, under a type that does not say JSON:
+// each piece goes on before the next is sent. If the value breaks off, so does the answer.
+func TestValueInTime(t *testing.T) {
+	t.Parallel()
+	for path, body := range bodies() {
+		for _, cut := range []bool{false, true} {
+			seen := make(chan struct{})
+			first, rest := body[:30], body[30:]
+			if cut {
+				rest = rest[:10]
+			}
+			address, recorder := recordsTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, first)
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-seen:
+				case <-r.Context().Done():
+				}
+				_, _ = io.WriteString(w, rest)
+			}))
+			response, err := http.Post(address+path, "application/json", strings.NewReader(askStream))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len(first))
+			if _, err := io.ReadFull(response.Body, got); err != nil || string(got) != first {
+				t.Errorf("%s: %q, %v", path, got, err)
+			}
+			close(seen)
+			end, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if string(end) != rest || (err != nil) != cut {
+				t.Errorf("%s, cut %t: then %q, %v", path, cut, end, err)
+			}
+			usage, ended := recorder.take()
+			if want := map[bool]string{false: "21/4", true: " truncated"}[cut]; strings.TrimSuffix(usage+" "+ended, " ") != want {
+				t.Errorf("%s, cut %t: usage %s, ended as %q", path, cut, usage, ended)
 			}
 		}
 	}
@@ -239,6 +282,10 @@ func TestUpstreamThatRefusesToBeAsked(t *testing.T) {
 		"422":                 {422, `{"error":{"message":"unknown field in body: stream_options","param":"stream_options"}}`, false, true},
 		"400":                 {400, `{"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}`, false, true},
 		"the option":          {400, `include_usage is not supported`, false, true},
+		"camel case":          {400, `property streamOptions is not allowed`, false, true},
+		"in words":            {400, `Stream options can only be defined when streaming`, false, true},
+		"escaped":             {422, `{"message":"stream\u005foptions"}`, false, true},
+		"late":                {400, strings.Repeat(" ", 200<<10) + "stream_options", false, true},
 		"coded":               {400, `{"error":{"message":"stream_options?"}}`, true, true},
 		"another member":      {400, `{"error":{"message":"unknown field: tools"}}`, false, false},
 		"another status":      {403, `{"error":{"message":"stream_options"}}`, false, false},
@@ -299,6 +346,33 @@ func TestUpstreamThatRefusesToBeAsked(t *testing.T) {
 				t.Errorf("a client that asks itself: %d requests, want 6", len(bodies))
 			}
 		})
+	}
+}
+
+// TestRefusalOfSomethingElse is about an upstream that refuses a request for another reason, in words that name the member
+// by which the gateway asks: the client gets that refusal, and the usage of other requests for the model is asked for.
+func TestRefusalOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	address, recorder := recordsTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch {
+		case bytes.Contains(body, []byte("x_stream_options")):
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write(body)
+		case bytes.Contains(body, []byte("include_usage")):
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":21,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n")
+		}
+	}))
+	const bad = `{"model":"m","stream":true,"messages":[],"x_stream_options":1}`
+	response, got, _ := ask(t, address, "/o/v1/chat/completions", bad)
+	if response.StatusCode != http.StatusBadRequest || got != bad {
+		t.Errorf("status %d, %q", response.StatusCode, got)
+	}
+	recorder.take()
+	_, _, _ = ask(t, address, "/o/v1/chat/completions", askStream)
+	if usage, ended := recorder.take(); usage != "21/4" || ended != "" {
+		t.Errorf("usage %s, ended as %q", usage, ended)
 	}
 }
 

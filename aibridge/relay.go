@@ -74,6 +74,9 @@ func (x *relay) serve() error {
 		if answer, err = x.send(); err != nil {
 			return err
 		}
+		if answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
+			x.provider.refusing.add(x.inspected.Model)
+		}
 	}
 	x.letGo() // Nothing is sent again, so a stream that lasts for minutes need not hold its request.
 	return x.answer(answer)
@@ -240,11 +243,12 @@ func (x *relay) forgo() {
 func (x *relay) answer(answer *http.Response) error {
 	defer func() { _ = answer.Body.Close() }() // It may have been replaced by then.
 	round := x.rounds[len(x.rounds)-1]
-	if err := x.open(answer, round); err != nil {
+	asItComes, err := x.open(answer, round)
+	if err != nil {
 		return err
 	}
-	if round.isStream {
-		return x.copyStream(answer, round)
+	if asItComes {
+		return x.copyAsItComes(answer, round)
 	}
 	return x.copyWhole(answer, round)
 }

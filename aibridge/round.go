@@ -41,8 +41,10 @@ type round struct {
 	events   sse.Splitter
 	decoder  *contentcoding.Stream // For a coded stream.
 
-	bytes int64 // How many have come of a stream.
-	half  bool  // Its last event ends in the middle of its JSON.
+	whole []byte          // The pool's: what has come of a value that goes on as it comes.
+	value jsonedit.Prefix // The same, uncoded, as far as it shows whether the value goes on.
+	bytes int64           // How many have come of a stream.
+	half  bool            // Its last event ends in the middle of its JSON.
 
 	unread bool  // It was too large or coded in an unknown way, and only relayed.
 	large  *skim // Of an answer that is too large to be kept.
@@ -93,12 +95,19 @@ func (r *round) said() wire.Answer {
 func (r *round) isOver() bool { return r.tracker.Ended() }
 
 // mayEnd reports whether the bytes that came last may be the last ones.
-func (r *round) mayEnd() bool { return r.tracker.MayEnd() }
+func (r *round) mayEnd() bool {
+	if !r.isStream {
+		return isCoded(r.coding) || !r.value.Cut()
+	}
+	return r.tracker.MayEnd()
+}
 
-// follow notes the next bytes of a stream.
+// follow notes the next bytes of an answer that goes on as it comes.
 func (r *round) follow(p []byte) {
 	r.bytes += int64(len(p))
 	switch {
+	case !r.isStream:
+		r.collect(p)
 	case !isCoded(r.coding):
 		r.note(r.events.Feed(p))
 	case r.decoder != nil: // Else the coding is unknown.
@@ -108,9 +117,13 @@ func (r *round) follow(p []byte) {
 	}
 }
 
-// rest notes the end of a stream, and the event that no blank line ended. clean says that the upstream ended the answer
-// without an error.
+// rest notes the end of an answer that goes on as it comes; of a stream, also the event that no blank line ended. clean says
+// that the upstream ended the answer without an error.
 func (r *round) rest(clean bool) {
+	if !r.isStream {
+		r.readCollected(clean)
+		return
+	}
 	if r.decoder != nil {
 		for plain := range r.decoder.End() {
 			r.note(r.events.Feed(plain))
@@ -166,12 +179,22 @@ func (r *round) read(body []byte) {
 			return
 		}
 	}
-	r.tracker.Observe(sse.Event{Data: plain})
+	r.tracker.Observe(sse.Event{Data: valueIn(plain)})
 	if seen := r.said(); !seen.Terminal && !seen.Complete {
 		var json jsonedit.Prefix
 		json.Feed(plain)
 		r.judge(&json)
 	}
+}
+
+// valueIn returns the JSON value in a body. Some servers write a byte order mark before it, or the end of a stream behind it.
+func valueIn(body []byte) []byte {
+	body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte(byteOrderMark))
+	if before, ok := bytes.CutSuffix(body, []byte("[DONE]")); ok {
+		before = bytes.TrimSuffix(bytes.TrimRight(before, " \t"), []byte("data:"))
+		return bytes.TrimSpace(before)
+	}
+	return body
 }
 
 // skip notes the next bytes of an answer that is no stream and too large to be read. It only looks whether the answer
@@ -255,6 +278,10 @@ func (r *round) close() {
 	r.span.End()
 	r.events.Close()
 	r.share.Close()
+	if r.whole != nil {
+		r.pool.TakeBack(r.whole)
+		r.whole = nil
+	}
 	if r.decoder != nil {
 		r.decoder.Close()
 	}

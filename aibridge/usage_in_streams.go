@@ -22,7 +22,7 @@ const (
 )
 
 // mostRefusal is how many bytes of an error are searched for the member that it refuses.
-const mostRefusal = 64 << 10
+const mostRefusal = 256 << 10
 
 // refusedUsage reports whether an answer refuses the member by which the gateway asked for the usage. It then has read
 // the answer, as a round of its own. Otherwise, the answer can be read from its beginning.
@@ -35,7 +35,7 @@ func (x *relay) refusedUsage(answer *http.Response) bool {
 		if coding := codingOf(answer.Header); isCoded(coding) {
 			plain, _ = contentcoding.Decode(coding, text, mostRefusal, nil) // What could be decoded may name the member.
 		}
-		if bytes.Contains(plain, []byte("stream_options")) || bytes.Contains(plain, []byte("include_usage")) {
+		if namesUsage(plain) {
 			defer answer.Body.Close()
 			round := x.rounds[len(x.rounds)-1]
 			round.begin(false)
@@ -49,9 +49,24 @@ func (x *relay) refusedUsage(answer *http.Response) bool {
 	return false
 }
 
-// withdrawUsage makes the request that goes upstream the client's own, and notes that it must be for this model.
+// namesUsage reports whether an error names the member by which the gateway asked, or its own member, in any spelling:
+// stream_options, streamOptions, "stream options".
+func namesUsage(text []byte) bool {
+	text = bytes.ReplaceAll(text, []byte(`\u005f`), nil)
+	letters := bytes.Map(func(c rune) rune {
+		switch {
+		case 'a' <= c && c <= 'z':
+			return c
+		case 'A' <= c && c <= 'Z':
+			return c - 'A' + 'a'
+		}
+		return -1
+	}, text)
+	return bytes.Contains(letters, []byte("streamoptions")) || bytes.Contains(letters, []byte("includeusage"))
+}
+
+// withdrawUsage makes the request that goes upstream the client's own.
 func (x *relay) withdrawUsage() {
-	x.provider.refusing.add(x.inspected.Model)
 	x.inspected.Edits, x.inspected.Withhold, x.plain = nil, nil, false
 	x.forgo()
 	x.upstreamBody.release()

@@ -197,8 +197,11 @@ func isUsageOnly(block string) bool {
 	if json.Unmarshal([]byte(data), &chunk) != nil || !strings.HasPrefix(string(chunk["usage"]), "{") {
 		return false
 	}
-	for _, name := range []string{"choices", "error", "message", "delta", "content", "text", "output", "data"} {
-		if !slices.Contains([]string{"", "null", "[]", "{}", `""`}, strings.Join(strings.Fields(string(chunk[name])), "")) {
+	about := []string{"id", "object", "created", "model", "system_fingerprint", "service_tier", "provider", "obfuscation"}
+	for name, value := range chunk {
+		text := strings.Join(strings.Fields(string(value)), "")
+		isFull := strings.ContainsAny(text[:1], `{["`) && !slices.Contains([]string{"[]", "{}", `""`}, text)
+		if isFull && name != "usage" && name != "x_groq" && (text[0] != '"' || !slices.Contains(about, name)) {
 			return false
 		}
 	}

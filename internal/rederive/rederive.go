@@ -234,12 +234,22 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	if !exchange.Whole || isCut {
 		return reading{broken: true}
 	}
+	body = withoutDone(body)
 	answer := format.body(asObject(body))
 	answer.unread = format.unreadIn(answer, nil)
 	if answer.foreign && (exchange.Status < 300 && isHalf(body) || exchange.Status == 200 && isBlank(body)) {
 		return reading{broken: true}
 	}
 	return answer
+}
+
+// withoutDone returns a body without the byte order mark before its value, and without the end of a stream behind it.
+func withoutDone(body []byte) []byte {
+	text := strings.TrimPrefix(strings.TrimSpace(string(body)), "\ufeff")
+	if value, ok := strings.CutSuffix(text, "[DONE]"); ok {
+		text = strings.TrimSpace(strings.TrimSuffix(strings.TrimRight(value, " \t"), "data:"))
+	}
+	return []byte(text)
 }
 
 // isHalf reports whether a body is JSON that ends within an object, an array or a string. Some servers write control

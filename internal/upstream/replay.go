@@ -9,13 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync"
-	"syscall"
-	"time"
 )
-
-// raceTime is how long after its request was sent a reset may come that is no answer to the request. It is more than the
-// way to any upstream and back, and less than a model needs.
-const raceTime = time.Second
 
 // Transport sends requests to providers. Where a reused connection turns out to have been closed by the upstream before
 // it read a request, it sends that request once more. It is safe for concurrent use.
@@ -23,23 +17,19 @@ const raceTime = time.Second
 // An upstream that closes an idle connection cannot know that a request is on its way, so such a race is nobody's fault,
 // and the client should not see it. But requests are paid for: none may be processed twice, and RFC 9110, section 9.2.2,
 // allows to repeat a POST only with some means to know that the first one was never applied. The means is TCP. A request
-// is sent again if its connection had served another one before, no byte of an answer came, and either
+// is sent again if its connection had served another one before, no byte of an answer came, and the connection died before
+// the upstream acknowledged all of the request. An upstream that closes its side thereby acknowledges what it has received
+// until then, so the request came too late for it.
 //
-//   - the connection died before the upstream acknowledged all of the request. An upstream that closes its side thereby
-//     acknowledges what it has received until then, so the request came too late for it. Or
-//   - the connection was reset within a second. A reset says that the upstream no longer knew the connection, or closed
-//     it without having read all that it had received: after it has read everything, a close is no reset. Only a server
-//     that resets on purpose what it has read is not told apart; it gave the request up at once and without a word, and
-//     no model has answered by then.
-//
-// Otherwise the upstream may have read the request, and the client gets the failure: a program that dies while it works on
-// a request closes its connections in good order, and the request is acknowledged.
-//
-// One race is lost: where an upstream with TLS says goodbye, and receives a request before it closes the connection a few
-// microseconds later, that looks as if it had read the request.
+// Otherwise the upstream may have read the request, and the client gets the failure. Two races are lost that way, since TCP
+// does not tell them from a program that dies while it works on a request: where an upstream has received a request and
+// closes the connection without having read it, and where one says goodbye, by TLS or by closing its side for writing, and
+// receives a request before it closes the connection. The other way round, an upstream that reads a request and resets the
+// connection before its system has acknowledged the request, within 40 milliseconds, gets it a second time: no model has
+// answered by then.
 //
 // A request is sent again only once, and on a connection of its own, which cannot have been idle. Where the system does
-// not tell what is acknowledged, only the reset counts. On HTTP/2 the upstream says what it did not process, and net/http
+// not tell what is acknowledged, nothing is sent again. On HTTP/2 the upstream says what it did not process, and net/http
 // sends that again.
 type Transport struct {
 	*http.Transport
@@ -100,7 +90,6 @@ type attempt struct {
 	http2    bool          // Of the connection.
 	conn     *upstreamConn // Nil: a connection that was not used before, or not of HTTP/1.
 	began    int64         // How much had been written to the connection before the request.
-	at       time.Time     // When the request got the connection.
 	answered bool          // A byte of the answer came.
 }
 
@@ -118,7 +107,7 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	conn := a.http1Conn(info.Conn)
 	a.conn, a.answered, a.http2 = nil, false, conn == nil
 	if conn != nil && info.Reused {
-		a.conn, a.began, a.at = conn, conn.written.Load(), time.Now()
+		a.conn, a.began = conn, conn.written.Load()
 	}
 }
 
@@ -152,9 +141,6 @@ func (a *attempt) wasInVain(err error) bool {
 	defer a.mu.Unlock()
 	if a.conn == nil || a.answered {
 		return false
-	}
-	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		return time.Since(a.at) < raceTime
 	}
 	// The header and the records of TLS are more than the body alone, so this is certain.
 	acknowledged, known := a.conn.atItsEnd()

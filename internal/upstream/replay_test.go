@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -78,7 +77,9 @@ func (s *replayServer) count(request string) int {
 func TestFault005And058NoHiddenReplay(t *testing.T) {
 	for name, end := range map[string]func(*rawserver.Conn){
 		"closed": (*rawserver.Conn).Close,
-		"half":   func(c *rawserver.Conn) { c.CloseWrite(); _, _ = c.Read(make([]byte, 1)) },
+		// An acknowledgement may take 40 ms: a reset before that is not told from that of a closed connection.
+		"reset": func(c *rawserver.Conn) { <-time.After(200 * time.Millisecond); c.Reset() },
+		"half":  func(c *rawserver.Conn) { c.CloseWrite(); _, _ = c.Read(make([]byte, 1)) },
 	} {
 		t.Run(name, func(t *testing.T) { noHiddenReplay(t, end) })
 	}
@@ -313,22 +314,5 @@ func TestIdleTimeoutRaces(t *testing.T) {
 			}
 			t.Logf("%d requests failed", failed)
 		})
-	}
-}
-
-// TestLateReset is about a reset that comes when the upstream had time to work on the request: it is no race.
-func TestLateReset(t *testing.T) {
-	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
-	for ago, want := range map[time.Duration]bool{0: true, 2 * raceTime: false} {
-		a := attempt{conn: &upstreamConn{}, at: time.Now().Add(-ago)}
-		if got := a.wasInVain(reset); got != want {
-			t.Errorf("a reset after %s: sent again %t, want %t", ago, got, want)
-		}
-	}
-	if a := (attempt{conn: &upstreamConn{}, at: time.Now(), answered: true}); a.wasInVain(reset) {
-		t.Error("sent again although an answer had begun")
-	}
-	if a := (attempt{}); a.wasInVain(reset) {
-		t.Error("sent again although the connection was not used before")
 	}
 }

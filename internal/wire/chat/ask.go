@@ -69,13 +69,8 @@ func asks(object jsonedit.Object, name string) bool {
 	return ok && string(value) != "false" && string(value) != "null"
 }
 
-// contents returns the members of a chunk that say something beside its usage.
-func contents() []string {
-	return []string{"error", "message", "delta", "content", "text", "output", "data"}
-}
-
-// isUsageOnly reports whether an event has usage and nothing for the client to read: its choices are empty, null or
-// missing. An upstream sends such an event after the last choice to those who asked for it. Servers that report usage
+// isUsageOnly reports whether an event has usage and nothing else that a client could read: its choices are empty, null
+// or missing, and no other member has a text or a value with content. An upstream sends such an event after the last choice to those who asked for it. Servers that report usage
 // beside choices report it to everyone.
 func isUsageOnly(event sse.Event) bool {
 	if !mentionsUsage(event.Data) && !bytes.Contains(event.Data, []byte(`\u`)) || !wire.IsSound(event.Data) {
@@ -85,12 +80,18 @@ func isUsageOnly(event sse.Event) bool {
 	if !chunk.Get("usage").IsObject() || !isEmpty(chunk.Get("choices")) {
 		return false
 	}
-	for _, name := range contents() {
-		if !isEmpty(chunk.Get(name)) {
-			return false
+	only := true
+	chunk.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "usage", "x_groq":
+		case "id", "object", "created", "model", "system_fingerprint", "service_tier", "provider", "obfuscation":
+			only = !value.IsObject() && !value.IsArray()
+		default:
+			only = isEmpty(value) || value.Type == gjson.Number || value.Type == gjson.True || value.Type == gjson.False
 		}
-	}
-	return true
+		return only
+	})
+	return only
 }
 
 // isEmpty reports whether a value is missing, null, an empty string, or an array or object without content.
