@@ -100,7 +100,7 @@ func (b *RequestBridge) destination(r *http.Request, tokens credential.Tokens) (
 	if err := ingress.JudgeHost(r); err != nil {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: err.Error()}
 	}
-	if r.URL.Host != "" {
+	if r.URL.Host != "" || r.URL.Scheme != "" {
 		return destination{}, &apierror.Error{Status: http.StatusBadRequest, Text: "send a path, not an absolute URL: this is no forward proxy"}
 	}
 	if strings.Count(r.URL.RawQuery, "&") >= mostParameters {

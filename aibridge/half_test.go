@@ -140,6 +140,33 @@ func TestHalfABody(t *testing.T) {
 	}
 }
 
+// TestHalfPassedThrough is about half a JSON body on a route that is passed through: the client has its beginning by then,
+// so it sees a break.
+func TestHalfPassedThrough(t *testing.T) {
+	t.Parallel()
+	for framing, framed := range framings {
+		for body, isHalf := range map[string]bool{`{"input_tokens":1`: true, `{"input_tokens":12}`: false, `<html>{`: false} {
+			up := rawserver.New(t, func(c *rawserver.Conn) {
+				if r, _ := c.ReadRequest(); r != nil {
+					c.Write(framed("Content-Type: application/json\r\n", body))
+				}
+			})
+			bridge, _ := bridgeAt(t, up.URL())
+			gateway := httptest.NewServer(bridge)
+			var got []byte
+			response, err := http.Post(gateway.URL+"/p/v1/messages/count_tokens", "application/json", strings.NewReader(askWhole))
+			if err == nil {
+				got, err = io.ReadAll(response.Body)
+				response.Body.Close()
+			}
+			if (err != nil) != isHalf || !isHalf && string(got) != body {
+				t.Errorf("%s, %s: %q, %v", framing, body, got, err)
+			}
+			gateway.Close()
+		}
+	}
+}
+
 // TestHalfAnErrorPasses is about an error whose text is cut off: its status counts, so it passes as it came.
 func TestHalfAnErrorPasses(t *testing.T) {
 	t.Parallel()

@@ -55,7 +55,11 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		Transport: upstream.BareInformational(to.provider.transport),
 		ModifyResponse: func(answer *http.Response) error {
 			withoutOriginsOfUpstream(w.Header(), answer.Header)
-			return nil
+			withoutHalves(answer)
+			if to.route.stored == nil {
+				return nil
+			}
+			return (&storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden}).follow(answer)
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			failure := apierror.From(err)
@@ -67,9 +71,6 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		},
 		BufferPool: b.providers.copies,
 		ErrorLog:   log.New(io.Discard, "", 0), // ErrorHandler logs the failures.
-	}
-	if to.route.stored != nil {
-		proxy.ModifyResponse = (&storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden}).follow
 	}
 	withoutSniffing(w.Header())
 	proxy.ServeHTTP(w, r)

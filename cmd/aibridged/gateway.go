@@ -27,6 +27,7 @@ type gateway struct {
 	control   *store
 	watch     *databaseWatch
 	retention *retention // Nil where records are kept for ever.
+	trim      *trim
 	ready     *readiness
 	server    *aibridged.Server
 	http      *http.Server
@@ -127,6 +128,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
+	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
 	}
@@ -317,6 +319,9 @@ const stuckGrace = 2 * time.Second
 func (g *gateway) release() error {
 	if g.observers != nil {
 		g.observers.close()
+	}
+	if g.trim != nil {
+		g.trim.close()
 	}
 	if g.retention != nil {
 		g.retention.close()

@@ -118,7 +118,7 @@ func TestFault118(t *testing.T) {
 		"key of two lines":   {"providers: [{name: a, type: openai, keys: ['file:" + twoLines + "']}]", nil, `provider "a": keys: the file \S+ has a line break`},
 		"key of two values":  {"providers: [{name: a, type: openai, keys: ['${TEST_TWO_LINES}']}]", nil, `provider "a": keys: the environment variable TEST_TWO_LINES has a line break`},
 		"no room":            {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--records-limit", "1000000"}, `^--records-limit is 1000000 bytes: it must be 0, .* or at least 1048576$`},
-		"little memory":      {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--memory", "1000000"}, `^--memory is 1000000 bytes: it must be 0, .* or at least 67108864$`},
+		"little memory":      {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--memory", "1000000"}, `^--memory is 1000000 bytes: it must be 0, .* or at least 16777216$`},
 		"negative room":      {"", []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--records-limit", "-1"}, `^--records-limit is -1 bytes`},
 		"expired before":     {"", []string{"token", "create", "--user", "ada", "--expires", "-1h"}, `cannot expire`},
 		"nameless token":     {"", []string{"token", "create", "--user", ""}, `username is empty`},

@@ -28,8 +28,8 @@ const defaultListen = "127.0.0.1:4001"
 // takes a quarter.
 const leastRecordsLimit = 1 << 20
 
-// leastMemory is the smallest bound on bodies that lets a request of the largest size in, 32 MiB.
-const leastMemory = 64 << 20
+// leastMemory is the smallest bound on bodies that is of use: it lets requests of up to 4 MiB in.
+const leastMemory = 16 << 20
 
 func newServeCommand(s *settings) *cobra.Command {
 	var (

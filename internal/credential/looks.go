@@ -19,7 +19,8 @@ var looks = [...]look{
 	// In the user part of a URL.
 	{[]string{"://"}, regexp.MustCompile(`(://)[^/\s@"']+@`)},
 	// In a query.
-	{[]string{"="}, regexp.MustCompile(`(?i)([?&;][^=&;\s"']*(?:auth|credential|key|password|secret|signature|token)[^=&;\s"']*=)[^&;\s"']+`)},
+	{[]string{"="}, regexp.MustCompile(`(?i)([?&;][^=&;\s"']*(?:auth|bearer|credential|jwt|key|passw|pwd|secret|signature|token)[^=&;\s"']*=)[^&;\s"']+`)},
+	{[]string{"="}, regexp.MustCompile(`(?i)([?&;](?:code|pass|sas|sess|sig)=)[^&;\s"']+`)},
 	// OAuth access tokens of Google.
 	{[]string{"ya29."}, regexp.MustCompile(`(\b)ya29\.[-_A-Za-z0-9]{12,}`)},
 	// JSON Web Tokens.

@@ -10,8 +10,8 @@ import (
 var (
 	// ErrExhausted means that the buffers in use have reached the limit of their pool.
 	ErrExhausted = errors.New("no memory for more bodies at the moment")
-	// ErrNever means that a buffer is larger than its pool's limit allows, even if no other is in use.
-	ErrNever = errors.New("body larger than the memory for all bodies")
+	// ErrNever means that a buffer is larger than a quarter of its pool's limit: none may be, even if no other is in use.
+	ErrNever = errors.New("body larger than a quarter of the memory for all bodies")
 )
 
 // Large is the size above which a buffer counts as large. Large buffers may take three quarters of a pool's limit, so
@@ -59,9 +59,9 @@ func (p *Pool) Take(n int64) error {
 	most := p.limit
 	if n > Large {
 		most -= most / 4
-	}
-	if n > most {
-		return ErrNever
+		if n > p.largest() {
+			return ErrNever
+		}
 	}
 	if p.used.Add(n) > most {
 		p.used.Add(-n)
@@ -70,6 +70,10 @@ func (p *Pool) Take(n int64) error {
 	return nil
 }
 
+// largest returns the size of the largest buffer: a quarter of the limit, since a body is copied several times on its way
+// to the database, by code that knows nothing of this pool.
+func (p *Pool) largest() int64 { return max(p.limit/4, Large) }
+
 // Give counts n bytes as free again.
 func (p *Pool) Give(n int64) {
 	if p != nil {
@@ -77,11 +81,13 @@ func (p *Pool) Give(n int64) {
 	}
 }
 
-// Lend returns an empty buffer for size bytes, or of the size [Large] if size is larger: what was only announced takes
-// no large buffer. It fails with [ErrExhausted].
-func (p *Pool) Lend(size int64) ([]byte, error) {
-	return p.lend(min(size, Large))
-}
+// announced is the largest buffer that is lent for a size of which nothing has come yet. Otherwise, slow senders that
+// announce much would hold the memory of others.
+const announced = 64 << 10
+
+// Lend returns an empty buffer for size bytes, or one of 64 KiB if size is larger: see [Pool.Grow]. It fails with
+// [ErrExhausted].
+func (p *Pool) Lend(size int64) ([]byte, error) { return p.lend(min(size, announced)) }
 
 // lend lends a buffer of that size, or of the next one that is kept.
 func (p *Pool) lend(size int64) ([]byte, error) {
@@ -114,6 +120,9 @@ func (p *Pool) lend(size int64) ([]byte, error) {
 func (p *Pool) Grow(full []byte, size int64) ([]byte, error) {
 	if size <= int64(cap(full)) {
 		size = next(cap(full))
+		if p != nil && int64(cap(full)) < p.largest() {
+			size = min(size, p.largest())
+		}
 	}
 	larger, err := p.lend(size)
 	if err != nil {

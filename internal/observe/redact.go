@@ -135,7 +135,7 @@ func (r redaction) writeHeader(b *bytes.Buffer, header http.Header) {
 func isCredential(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(
-		[]string{"auth", "cookie", "credential", "jwt", "key", "passw", "secret", "signature", "token"},
+		[]string{"auth", "bearer", "cookie", "credential", "jwt", "key", "passw", "pwd", "secret", "signature", "token"},
 		func(word string) bool { return strings.Contains(name, word) })
 }
 
