@@ -28,7 +28,7 @@ const defaultListen = "127.0.0.1:4001"
 // takes a quarter.
 const leastRecordsLimit = 1 << 20
 
-// leastMemory is the smallest bound on bodies that is of use: it lets requests of up to 4 MiB in.
+// leastMemory is the smallest bound on bodies that is of use: it lets requests of up to 2.6 MiB in.
 const leastMemory = 16 << 20
 
 func newServeCommand(s *settings) *cobra.Command {
@@ -102,10 +102,11 @@ func newServeCommand(s *settings) *cobra.Command {
 }
 
 // limitMemory tells the garbage collector how much memory there is, unless GOMEMLIMIT says so: three quarters of what the
-// process may use. The rest is for what is not the collector's, of which SQLite has the most.
+// process may use, less 32 MiB. The rest is for what is not the collector's: SQLite's, most of all.
 func limitMemory() {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(memory.Available() / 4 * 3)
+		available := memory.Available()
+		debug.SetMemoryLimit(available/4*3 - min(available/8, 32<<20))
 	}
 }
 

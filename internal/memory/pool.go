@@ -10,8 +10,8 @@ import (
 var (
 	// ErrExhausted means that the buffers in use have reached the limit of their pool.
 	ErrExhausted = errors.New("no memory for more bodies at the moment")
-	// ErrNever means that a buffer is larger than a quarter of its pool's limit: none may be, even if no other is in use.
-	ErrNever = errors.New("body larger than a quarter of the memory for all bodies")
+	// ErrNever means that a buffer is larger than a sixth of its pool's limit: none may be, even if no other is in use.
+	ErrNever = errors.New("body larger than a sixth of the memory for all bodies")
 )
 
 // Large is the size above which a buffer counts as large. Large buffers may take three quarters of a pool's limit, so
@@ -70,9 +70,9 @@ func (p *Pool) Take(n int64) error {
 	return nil
 }
 
-// largest returns the size of the largest buffer: a quarter of the limit, since a body is copied several times on its way
+// largest returns the size of the largest buffer: a sixth of the limit, since a body is copied several times on its way
 // to the database, by code that knows nothing of this pool.
-func (p *Pool) largest() int64 { return max(p.limit/4, Large) }
+func (p *Pool) largest() int64 { return max(p.limit/6, Large) }
 
 // Give counts n bytes as free again.
 func (p *Pool) Give(n int64) {

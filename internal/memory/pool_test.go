@@ -15,7 +15,7 @@ import (
 
 // TestLimit fills a pool with large buffers and then with small ones: the small ones have the last quarter.
 func TestLimit(t *testing.T) {
-	pool := memory.New(16 << 20)
+	pool := memory.New(24 << 20)
 	lend := func() []byte {
 		buffer, err := pool.Lend(memory.Large + 1)
 		if err != nil {
@@ -24,14 +24,14 @@ func TestLimit(t *testing.T) {
 		return buffer
 	}
 	var small [][]byte
-	for range 2 {
+	for range 4 {
 		large, err := pool.Grow(lend(), 4<<20)
 		if err != nil || int64(cap(large)) != 4<<20 {
 			t.Fatalf("%d bytes, %v; %d used", cap(large), err, pool.Used())
 		}
 		small = append(small, large)
 	}
-	if pool.Used() != 8<<20 {
+	if pool.Used() != 16<<20 {
 		t.Errorf("%d bytes are used", pool.Used())
 	}
 	last := lend()
@@ -40,7 +40,7 @@ func TestLimit(t *testing.T) {
 		t.Errorf("beyond three quarters: %v", err)
 	}
 	if _, err := pool.Grow(last, 5<<20); !errors.Is(err, memory.ErrNever) {
-		t.Errorf("more than a quarter: %v", err)
+		t.Errorf("more than a sixth: %v", err)
 	}
 	for {
 		buffer, err := pool.Lend(100)

@@ -77,10 +77,22 @@ func TestFault114StreamsAndBodies(t *testing.T) {
 		})
 	}
 	opening.Wait()
-	statuses := g.besideOthers(t, func(ctx context.Context) map[int]int { return g.load(ctx, 50, pictures(10<<20), "") })
-	t.Logf("statuses %v, %d MiB resident at most", statuses, g.peak(t)>>20)
-	if statuses[http.StatusOK] == 0 {
-		t.Error("no body of 10 MB was served")
+	for _, load := range []struct {
+		name   string
+		coding string
+		body   body
+	}{
+		{"bodies of 10 MiB", "", pictures(10 << 20)},
+		{"prompts of 10 MiB", "", prompts(10 << 20)}, // These are recorded whole.
+		{"bombs of 10 MiB", "gzip", coded("gzip", prompts(10<<20))},
+		{"bombs of 31 MiB", "gzip", coded("gzip", prompts(31<<20))},
+	} {
+		statuses := g.besideOthers(t, func(ctx context.Context) map[int]int { return g.load(ctx, 50, load.body, load.coding) })
+		t.Logf("%s: statuses %v, %d MiB resident at most", load.name, statuses, g.peak(t)>>20)
+		isServed := statuses[http.StatusOK] > 0
+		if tooLarge := statuses[http.StatusRequestEntityTooLarge] > 0; duration("for") > time.Second && !isServed && !tooLarge {
+			t.Errorf("%s: none was served", load.name)
+		}
 	}
 	g.endStreams()
 	for i, stream := range streams {
