@@ -15,7 +15,7 @@ import (
 
 const (
 	// upgradePatience is how long a command waits for another process to bring the tables up to date.
-	upgradePatience = 2 * time.Second
+	upgradePatience = 5 * time.Second
 	// upgradePause is the time between two looks at whether they are.
 	upgradePause = 20 * time.Millisecond
 )
