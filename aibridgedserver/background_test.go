@@ -2,6 +2,7 @@ package aibridgedserver_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -112,5 +113,36 @@ func TestBackgroundIDIsChecked(t *testing.T) {
 		if err := c.one(t.Context(), record); err == nil {
 			t.Errorf("%v was taken", record)
 		}
+	}
+}
+
+// TestUnreadEvents is about an answer of which something was not understood: the report says how many events that were,
+// whether the start or the end came first.
+func TestUnreadEvents(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	for n, first := range []bool{true, false} {
+		id := newID()
+		begun, ended := start(id, uuid.NewString(), n), end(id, 5)
+		ended.GetInterceptionEnded().Unread = int64(n + 3)
+		order := []*proto.Record{begun, ended}
+		if !first {
+			order = []*proto.Record{ended, begun}
+		}
+		for _, record := range order {
+			if err := c.one(t.Context(), record); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := c.one(t.Context(), start(newID(), uuid.NewString(), 2)); err != nil {
+		t.Fatal(err)
+	}
+	var got []int64
+	for _, i := range c.report(t, aibridgedserver.InterceptionFilter{}) {
+		got = append(got, i.Unread)
+	}
+	if !slices.Equal(got, []int64{3, 4, 0}) {
+		t.Errorf("unread %v", got)
 	}
 }
