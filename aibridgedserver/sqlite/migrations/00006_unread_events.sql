@@ -1,4 +1,4 @@
--- How many events of its answer an interception did not understand. Those from before this column have 0.
+-- How many events of its answers an interception did not understand. Null: it ended before this column was, or has not ended.
 
 -- +goose Up
-ALTER TABLE interceptions ADD COLUMN unread INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE interceptions ADD COLUMN unread INTEGER;
