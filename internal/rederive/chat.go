@@ -154,7 +154,7 @@ func (c *chatReading) chunk(chunk object, streamed bool) {
 			c.message(index, message, "whole")
 		}
 		finish := choice.text("finish_reason")
-		told := readFailure(choice, "")
+		told := cmp.Or(readFailure(choice, ""), readFailure(delta, ""), readFailure(message, ""))
 		if told == nil && finish == "error" {
 			told = &failure{}
 		}
@@ -171,6 +171,8 @@ func (c *chatReading) reports(chunk object) {
 	c.usage.add(chunk.object("x_groq")["usage"])
 	for _, choice := range chunk.objects("choices") {
 		c.usage.add(choice["usage"])
+		c.usage.add(choice.object("delta")["usage"])
+		c.usage.add(choice.object("message")["usage"])
 	}
 }
 
