@@ -32,12 +32,14 @@ func chatFigures() figureNames {
 		return names
 	}
 	thinking := append(details("completion_tokens_details", "reasoning_tokens", "thinking_tokens"),
-		"output_tokens_details.reasoning_tokens", "reasoning_tokens")
+		"output_tokens_details.reasoning_tokens", "reasoning_tokens", "completion_token_details.reasoning_tokens",
+		"output_token_details.reasoning_tokens")
 	return figureNames{
 		input: []string{"prompt_tokens", "input_tokens"}, output: []string{"completion_tokens", "output_tokens"},
 		total: []string{"total_tokens"},
 		read: append(details("prompt_tokens_details", "cached_tokens", "cache_read_tokens", "cache_read_input_tokens"),
-			"input_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens", "cached_tokens"),
+			"input_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens", "cached_tokens",
+			"num_cached_tokens", "prompt_token_details.cached_tokens", "input_token_details.cached_tokens", "cached_content_token_count"),
 		write: append(details("prompt_tokens_details",
 			"cache_write_tokens", "cache_creation_tokens", "cached_creation_tokens", "cache_creation_input_tokens"),
 			"cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens"),

@@ -31,14 +31,18 @@ func responsesRequest(fields object) request {
 }
 
 func responsesFigures() figureNames {
-	thinking := []string{"output_tokens_details.reasoning_tokens", "completion_tokens_details.reasoning_tokens", "reasoning_tokens"}
+	thinking := []string{
+		"output_tokens_details.reasoning_tokens", "completion_tokens_details.reasoning_tokens", "reasoning_tokens",
+		"output_token_details.reasoning_tokens", "completion_token_details.reasoning_tokens",
+	}
 	const ttl = "input_tokens_details.cache_write_tokens_details."
 	return figureNames{
 		input: []string{"input_tokens", "prompt_tokens"}, output: []string{"output_tokens", "completion_tokens"},
 		total: []string{"total_tokens"}, uncached: []string{"prompt_cache_miss_tokens"}, reasoning: thinking,
 		read: []string{
 			"input_tokens_details.cached_tokens", "input_tokens_details.cache_read_input_tokens", "prompt_tokens_details.cached_tokens",
-			"prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens",
+			"prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens", "num_cached_tokens", "cached_content_token_count",
+			"prompt_token_details.cached_tokens", "input_token_details.cached_tokens",
 		},
 		write: []string{
 			"input_tokens_details.cache_write_tokens", "input_tokens_details.cache_creation_tokens", "cache_creation_input_tokens",
