@@ -226,7 +226,7 @@ func (a *reading) block(content object, before messagesBlock) messagesBlock {
 func (b messagesBlock) add(delta object) {
 	switch kind := delta.text("type"); {
 	case kind == "input_json_delta" && b.call != nil:
-		b.call.input.hear("", delta.text("partial_json"))
+		b.call.input.hearJSON(delta.text("partial_json"))
 	case kind == "thinking_delta" && b.thought != nil:
 		b.thought.hear("", delta.text("thinking"))
 	case kind == "signature_delta" && b.thought != nil:

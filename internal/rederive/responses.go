@@ -236,7 +236,7 @@ func (s *responsesItems) begin(a *reading, at int64, item object) {
 func (s *responsesItems) new(a *reading, at int64, item object) *responsesItem {
 	begun := &responsesItem{kind: item.text("type"), id: item.text("id"), callID: item.text("call_id"), place: at}
 	switch {
-	case slices.Contains([]string{"function_call", "custom_tool_call", "mcp_call"}, begun.kind):
+	case slices.Contains([]string{"function_call", "custom_tool_call", "mcp_call", "mcp_approval_request"}, begun.kind):
 		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: item.text("name")})
 	case strings.HasSuffix(begun.kind, "_call"):
 		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: begun.kind, withoutInput: "{}"})
@@ -381,9 +381,12 @@ func (s responsesItems) add(a *reading, kind string, data object) bool {
 	default:
 		to = &known.inContent(a, content).text
 	}
-	if isWhole {
+	switch {
+	case isWhole:
 		to.replace(data.text(final))
-	} else {
+	case final == "arguments":
+		to.hearJSON(data.text("delta"))
+	default:
 		to.hear("", data.text("delta"))
 	}
 	return true
