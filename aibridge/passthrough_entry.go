@@ -50,7 +50,7 @@ func parseEntry(entry, prefix string, routes []route) (route, error) {
 	if !strings.HasPrefix(path, prefix+"/") || path == prefix+"/" && prefix == "" {
 		return route{}, fmt.Errorf("the path must begin with %s/ and name something below it", prefix)
 	}
-	opened := route{method: method, path: path}
+	opened := route{method: method, path: path, opened: true}
 	for _, own := range routes {
 		if own.format != nil && opened.reaches(own) {
 			return route{}, fmt.Errorf("it covers %s %s, which is recorded and cannot be passed through", own.method, own.path)

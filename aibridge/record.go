@@ -153,6 +153,9 @@ type InterceptionEnd struct {
 	// BackgroundID is the id of the background response that the interception began, or the zero UUID. The records of
 	// what the response did have the same one. They come when its final state is read, which may be after the end.
 	BackgroundID uuid.UUID
+	// Unread is how many events of the upstream's answers were not understood, or not in full. The records lack what they
+	// said. An answer that is no stream counts as one event.
+	Unread int64
 
 	// ResponseBytes and ResponseSHA256 are those of the upstream's answers, one behind the other, up to and with the
 	// read that brought the event that ended the last one. The hash is nil where there was none.

@@ -124,6 +124,7 @@ func (i *interception) rest(c *conclusion) []Record {
 	for _, round := range i.rounds {
 		records = append(records, i.roundRecords(round)...)
 		end.BackgroundID = i.background(round)
+		end.Unread += int64(round.unreadEvents())
 	}
 	if i.inspected.Model == "" {
 		var names naming

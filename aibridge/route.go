@@ -2,6 +2,7 @@ package aibridge
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/coder/aibridged/internal/wire"
@@ -16,6 +17,7 @@ type route struct {
 	format *wire.Format // Nil: passed through, not recorded.
 	// stored is the format of answers that show a response which is stored at the upstream. Nil: they show none.
 	stored *wire.Format
+	opened bool // By an entry of [ProviderOptions.Passthrough].
 }
 
 // matches reports whether a request's method and escaped path are the route's.
@@ -55,9 +57,34 @@ func (r route) endsInModel() bool { return strings.HasSuffix(r.path, "/models/")
 // route returns the route of a method and a path below the provider's name.
 func (p *Provider) route(method, path string) (route, bool) {
 	for _, route := range p.routes {
-		if route.matches(method, path) {
+		if route.matches(method, path) && !p.namesRoute(route, path) {
 			return route, true
 		}
 	}
 	return route{}, false
+}
+
+// namesRoute reports whether a path that matches a route has, in the place of an id, what the API has a route of its own for: that is no id, whatever the method is.
+func (p *Provider) namesRoute(of route, path string) bool {
+	for at, c := range of.path {
+		if c != '}' {
+			continue
+		}
+		for _, other := range p.routes {
+			if !other.opened && !strings.Contains(other.path, "{") && matchesPath(of.path[:at+1], other.path) && beginsWith(path, other.path) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// beginsWith reports whether the segments of a path begin with those of another one. It reads them as upstreams may: in
+// letters of any case, and with escapes.
+func beginsWith(path, beginning string) bool {
+	if plain, err := url.PathUnescape(path); err == nil {
+		path = plain
+	}
+	n := len(beginning)
+	return len(path) >= n && strings.EqualFold(path[:n], beginning) && (len(path) == n || path[n] == '/')
 }

@@ -105,6 +105,15 @@ func TestRoutes(t *testing.T) {
 		{"POST /openai/v1/conversations/conv_1/items/msg_1", 403, "POST /v1/conversations/"},
 		{"DELETE /openai/v1/responses/resp_1/input_items", 403, "DELETE /v1/responses/"},
 		// An entry for everything below /v1/responses/ would let unrecorded calls through.
+		// These are no ids of responses.
+		{"GET /openai/v1/responses/compact", 404, ""},
+		{"HEAD /openai/v1/responses/compact", 404, ""},
+		{"DELETE /openai/v1/responses/compact", 404, ""},
+		{"GET /openai/v1/responses/input_tokens", 403, "GET /v1/responses/"},
+		{"DELETE /openai/v1/responses/input_tokens", 403, "DELETE /v1/responses/"},
+		{"GET /openai/v1/responses/Input_Tokens", 403, "GET /v1/responses/"},
+		{"POST /openai/v1/responses/compact/cancel", 403, "POST /v1/responses/compact/cancel"},
+		{"GET /openai/v1/responses/input_tokens/input_items", 403, "GET /v1/responses/"},
 		{"POST /openai/v1/responses/resp_1/retry", 403, "POST /v1/responses/resp_1/"},
 		{"POST /openai/v1/responses/resp_1", 403, "POST /v1/responses/resp_1"},
 		// A path that an upstream could take for a recorded one.
@@ -158,6 +167,23 @@ func TestRoutes(t *testing.T) {
 			if w.Header().Get("Content-Type") != "application/json" {
 				t.Errorf("%s: the error is %q, not in the API's shape", test.request, w.Header().Get("Content-Type"))
 			}
+		}
+	}
+}
+
+// TestEntryIsNoName has an entry for one response: it is still an id for the provider's own routes, and an id may begin like
+// the name of a route.
+func TestEntryIsNoName(t *testing.T) {
+	for _, request := range []string{
+		"GET /openai/v1/responses/resp_1", "DELETE /openai/v1/responses/resp_1", "PUT /openai/v1/responses/resp_1",
+		"GET /openai/v1/responses/compacted", "GET /openai/v1/responses/input_tokens_1/input_items",
+	} {
+		bridge, up := routing(t, io.Discard, map[string][]string{"openai": {"PUT /v1/responses/resp_1"}})
+		method, target, _ := strings.Cut(request, " ")
+		w := httptest.NewRecorder()
+		bridge.ServeHTTP(w, asAda(httptest.NewRequest(method, target, nil)))
+		if w.Code != http.StatusOK || len(up.requests) != 1 {
+			t.Errorf("%s: status %d, sent %q", request, w.Code, up.requests)
 		}
 	}
 }

@@ -114,3 +114,31 @@ func TestBackgroundIDIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadEvents is about an answer of which something was not understood: the report says how many events that were,
+// whether the start or the end came first.
+func TestUnreadEvents(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	for n, first := range []bool{true, false} {
+		id := newID()
+		begun, ended := start(id, uuid.NewString(), n), end(id, 5)
+		ended.GetInterceptionEnded().Unread = int64(n + 3)
+		order := []*proto.Record{begun, ended}
+		if !first {
+			order = []*proto.Record{ended, begun}
+		}
+		for _, record := range order {
+			if err := c.one(t.Context(), record); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := c.one(t.Context(), start(newID(), uuid.NewString(), 2)); err != nil {
+		t.Fatal(err)
+	}
+	all := c.report(t, aibridgedserver.InterceptionFilter{})
+	if len(all) != 3 || all[0].Unread == nil || *all[0].Unread != 3 || all[1].Unread == nil || *all[1].Unread != 4 || all[2].Unread != nil {
+		t.Errorf("got %+v", all)
+	}
+}

@@ -31,7 +31,7 @@ const (
 		correlating_tool_call_id, credential_kind, credential_hint, agent_firewall_session_id,
 		agent_firewall_sequence_number, metadata, started_at, request_bytes, request_sha256`
 	endColumns = `ended_at, end_credential_hint, error_type, error_message, response_bytes, response_sha256, answer_model,
-		background_id`
+		background_id, unread`
 )
 
 // insertionText holds the parts of an insertion's SQL.

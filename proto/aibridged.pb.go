@@ -257,6 +257,7 @@ type RecordInterceptionEndedRequest struct {
 	Model          string `protobuf:"bytes,103,opt,name=model,proto3" json:"model,omitempty"`                                         // The model that answered, if the request named none.
 	// UUID of the background response that the interception began. Records with the same one belong to this interception.
 	BackgroundId  *string `protobuf:"bytes,104,opt,name=background_id,json=backgroundId,proto3,oneof" json:"background_id,omitempty"`
+	Unread        int64   `protobuf:"varint,105,opt,name=unread,proto3" json:"unread,omitempty"` // Events of the answer that were not understood. A body counts as one.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +360,13 @@ func (x *RecordInterceptionEndedRequest) GetBackgroundId() string {
 		return *x.BackgroundId
 	}
 	return ""
+}
+
+func (x *RecordInterceptionEndedRequest) GetUnread() int64 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
 }
 
 type RecordInterceptionEndedResponse struct {
@@ -1693,7 +1701,7 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x12_client_session_idB\x1c\n" +
 	"\x1a_agent_firewall_session_idB!\n" +
 	"\x1f_agent_firewall_sequence_number\"\x1c\n" +
-	"\x1aRecordInterceptionResponse\"\xbe\x03\n" +
+	"\x1aRecordInterceptionResponse\"\xd6\x03\n" +
 	"\x1eRecordInterceptionEndedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12'\n" +
@@ -1705,7 +1713,8 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x0eresponse_bytes\x18e \x01(\x03R\rresponseBytes\x12'\n" +
 	"\x0fresponse_sha256\x18f \x01(\fR\x0eresponseSha256\x12\x14\n" +
 	"\x05model\x18g \x01(\tR\x05model\x12(\n" +
-	"\rbackground_id\x18h \x01(\tH\x02R\fbackgroundId\x88\x01\x01B\r\n" +
+	"\rbackground_id\x18h \x01(\tH\x02R\fbackgroundId\x88\x01\x01\x12\x16\n" +
+	"\x06unread\x18i \x01(\x03R\x06unreadB\r\n" +
 	"\v_error_typeB\x10\n" +
 	"\x0e_error_messageB\x10\n" +
 	"\x0e_background_id\"!\n" +

@@ -148,8 +148,8 @@ func TestUpgradeKeepsReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("got\n%swant\n%s", got.Bytes(), want)
+	if got := bytes.ReplaceAll(got.Bytes(), []byte(`"unread":null,`), nil); !bytes.Equal(got, want) { // It came later.
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	var tables, left int
 	err = db.Reader.QueryRowContext(t.Context(), `SELECT count(*), coalesce(sum(name LIKE 'old%'), 0) FROM sqlite_schema

@@ -38,7 +38,7 @@ func TestRedact(t *testing.T) {
 // TestFault041Twins is about headers that some servers read under another name, and those that end at the gateway.
 func TestFault041Twins(t *testing.T) {
 	for name, want := range map[string]bool{
-		"X_api_key": true, "Authorization_": false, "X_Api-Key": true, "Proxy_authorization": true, "Coder_session_token": true,
+		"X_api_key": true, "Authorization_": true, "X_Api-Key": true, "Proxy_authorization": true, "Coder_session_token": true,
 		"X-Coder-Ai-Governance-Token": true, "X_coder_ai_governance_trust": true, "X-Ai-Bridge-Actor-Id": true,
 		"Session_id": false, "X-Api-Key": true, "Authorization": true, "Content-Type": false, "Cookie": true,
 		"X_goog_api_key": true, "X_forwarded_for": true, "Cf_ray": true, "Connection_": false,

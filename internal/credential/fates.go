@@ -61,7 +61,7 @@ func (t *table) find(name string) (fate, bool) {
 	for rest, more := name, true; more; {
 		var word string
 		word, rest, more = strings.Cut(rest, "-")
-		if of, ok := t.words[word]; ok {
+		if of, ok := t.words[strings.TrimRight(word, "0123456789")]; ok {
 			f, fits = max(f, of), true
 		}
 		if more {

@@ -39,7 +39,9 @@ func TestFateOf(t *testing.T) {
 			"X-Remote-User", "Remote-User", "X-Auth-Request-Email", "X-Amzn-Oidc-Data", "X-Ms-Client-Principal-Name", "X-Goog-Iap-Jwt-Assertion",
 			"Tailscale-User-Login", "X-Arr-Clientcert", "Client-Ip", "Wl-Proxy-Client-Ip", "Proxy-Client-Ip", "X-Source-Ip", "X-New-Edge-Client-Ip",
 			"X-User-Ip-Country", "X-Sucuri-Clientip", "Incap-Client-Ip", "X-Cdn-Src-Ip", "X-Ssl-Client-Cert", "X-Client-Cert-Dn", "X-Host",
-			"Ip", "X-Ip", "X-Anything-Forwarded-For", "X-Cloud-Trace-Context",
+			"Ip", "X-Ip", "X-Do-App-Origin", "Do-Connecting-Ip", "X-Tencent-Ua", "X-Sigsci-Tags", "X-Sigsci-Requestid", "X-Heroku-Dynos-In-Use",
+			"X-Heroku-Queue-Depth", "X-Cf-Applicationid", "L5d-Dst-Override", "X-Zscaler-User", "X-Ip4", "X-Source-Ip2", "X-Peer-Ipv4-Source",
+			"Clientip", "X-Clientip-Chain", "Authorization_", "X_auth_email", "X-Anything-Forwarded-For", "X-Cloud-Trace-Context",
 			// The gateway and its host.
 			"X-Coder-Ai-Governance-Token", "X-Coder-Chat-Id", "X-Coder-Whatever", "Coder-Session-Token", "X-Ai-Bridge-Actor-Id", "Cookie", "X-Csrf-Token",
 			// This hop.
@@ -54,7 +56,9 @@ func TestFateOf(t *testing.T) {
 			"Openai-Organization", "Openai-Project", "Chatgpt-Account-Id", "Anthropic-Workspace-Id", "X-Amz-Security-Token", "X-Amz-Date",
 			"X-Goog-User-Project", "X-Auth-Token", "X-Access-Token", "X-New-Key", "Ocp-Apim-Subscription-Key", "Apikey", "X-Session-Token",
 			"Anthropic-Api-Key", "Openai-Api-Key", "X-Codex-Token", "Helicone-Auth", "X-Portkey-Api-Key", "Cf-Aig-Authorization", "Dpop",
-			"X-Client-Secret", "X-Vault-Token", "Private-Token",
+			"X-Client-Secret", "X-Vault-Token", "Private-Token", "Authentication", "X-Access-Key-Id", "X-Auth-Email", "X-Apikey-Id", "X-Token-Id",
+			"X-Goog-Authuser", "Token-Type", "X-Key2", "X-Api-Key-2", "Secret-Id", "X-Oauth2-Scope", "X-Jwt-Claims", "X-Account", "X-Aws-Account-Number",
+			"X-Password-Hash", "X-Hub-Signature-256", "Bearer", "X-Github-Otp", "Credential-Scope", "Key", "Auth", "X-Authorization-Scope",
 		},
 		passes: {
 			"Accept", "Content-Type", "Content-Encoding", "User-Agent", "Anthropic-Version", "Anthropic-Beta", "Anthropic-Dangerous-Direct-Browser-Access",
@@ -64,7 +68,8 @@ func TestFateOf(t *testing.T) {
 			"Copilot-Vision-Request", "Editor-Version", "Http-Referer", "X-Title", "Helicone-Session-Id", "X-Amzn-Bedrock-Guardrailidentifier",
 			"X-Ms-Client-Request-Id", "Cf-Aig-Cache-Ttl", "Cf-Aig-Cache-Key", "X-Unknown", "My_unknown", "X-Mux-Workspace-Id", "X-Kilocode-Taskid",
 			"X-Max-Tokens", "X-Tokens-Budget", "X-Keyboard", "X-Ship", "X-Zip", "X-Goog-Api-Client", "Mcp-Session-Id", "Mcp-Method", "Priority", "Sec-Fetch-Mode",
-			"X-Cursor-Client-Version", "X-Opencode-Session", "Authorization_",
+			"X-Cursor-Client-Version", "X-Opencode-Session", "B3", "X-B3-Traceid",
+			"X-B3-Sampled", "X-Correlation-Id", "X-Monkey-Id", "X-Author", "X-Authority", "X-Tokenizer",
 		},
 	} {
 		for _, name := range names {

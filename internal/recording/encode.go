@@ -114,6 +114,7 @@ func (e *encoder) record(record aibridge.Record) {
 		e.bytes(102, r.ResponseSHA256)
 		e.text(103, r.Model)
 		e.optionalID(104, r.BackgroundID)
+		e.number(105, r.Unread)
 		e.end(begin)
 	case *aibridge.TokenUsage:
 		e.head(entryWithin, r.InterceptionID, r.RecordID)

@@ -56,7 +56,7 @@ func plainRecord(record aibridge.Record) *proto.Record {
 			RecordId: r.RecordID.String(), Id: r.InterceptionID.String(), EndedAt: timestamppb.New(r.EndedAt),
 			CredentialHint: r.CredentialHint, ErrorType: optional(string(r.ErrorType)), ErrorMessage: optional(r.ErrorMessage),
 			ResponseBytes: r.ResponseBytes, ResponseSha256: r.ResponseSHA256,
-			Model: r.Model, BackgroundId: optionalID(r.BackgroundID),
+			Model: r.Model, BackgroundId: optionalID(r.BackgroundID), Unread: r.Unread,
 		}}}
 	}
 	return &proto.Record{}

@@ -32,12 +32,14 @@ func chatFigures() figureNames {
 		return names
 	}
 	thinking := append(details("completion_tokens_details", "reasoning_tokens", "thinking_tokens"),
-		"output_tokens_details.reasoning_tokens", "reasoning_tokens")
+		"output_tokens_details.reasoning_tokens", "reasoning_tokens", "completion_token_details.reasoning_tokens",
+		"output_token_details.reasoning_tokens")
 	return figureNames{
 		input: []string{"prompt_tokens", "input_tokens"}, output: []string{"completion_tokens", "output_tokens"},
 		total: []string{"total_tokens"},
 		read: append(details("prompt_tokens_details", "cached_tokens", "cache_read_tokens", "cache_read_input_tokens"),
-			"input_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens", "cached_tokens"),
+			"input_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens", "cached_tokens",
+			"num_cached_tokens", "prompt_token_details.cached_tokens", "input_token_details.cached_tokens", "cached_content_token_count"),
 		write: append(details("prompt_tokens_details",
 			"cache_write_tokens", "cache_creation_tokens", "cached_creation_tokens", "cache_creation_input_tokens"),
 			"cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens"),
@@ -154,7 +156,7 @@ func (c *chatReading) chunk(chunk object, streamed bool) {
 			c.message(index, message, "whole")
 		}
 		finish := choice.text("finish_reason")
-		told := readFailure(choice, "")
+		told := cmp.Or(readFailure(choice, ""), readFailure(delta, ""), readFailure(message, ""))
 		if told == nil && finish == "error" {
 			told = &failure{}
 		}
@@ -171,6 +173,8 @@ func (c *chatReading) reports(chunk object) {
 	c.usage.add(chunk.object("x_groq")["usage"])
 	for _, choice := range chunk.objects("choices") {
 		c.usage.add(choice["usage"])
+		c.usage.add(choice.object("delta")["usage"])
+		c.usage.add(choice.object("message")["usage"])
 	}
 }
 
@@ -187,16 +191,19 @@ func (c *chatReading) message(choice int64, message object, as string) {
 			place.index = index
 		}
 		function, input := piece.object("function"), "arguments"
-		if custom := piece.object("custom"); custom != nil {
+		custom := piece.object("custom")
+		if custom != nil {
 			function, input = custom, "input"
 		}
-		made := c.called(chatPiece{place, hasIndex, position, piece.text("id"), function.text("name"), chatInput(function, input)}, as)
+		made := c.called(chatPiece{
+			place, hasIndex, position, piece.text("id"), function.text("name"), chatInput(function, input), custom == nil,
+		}, as)
 		made.from(piece)
 		made.from(function)
 	}
 	if function := message.object("function_call"); function != nil {
 		place := chatPlace{choice: choice, older: true}
-		c.called(chatPiece{place, true, 0, "", function.text("name"), chatInput(function, "arguments")}, as)
+		c.called(chatPiece{place, true, 0, "", function.text("name"), chatInput(function, "arguments"), true}, as)
 	}
 }
 
@@ -207,6 +214,12 @@ type chatPiece struct {
 	position int
 	id, tool string
 	input    string
+	isJSON   bool // The input is.
+}
+
+// namesOn reports whether a piece can go on with the name of a call: it has no other id, and no input of the call has come.
+func (p chatPiece) namesOn(at *call) bool {
+	return (p.id == "" || p.id == at.id) && at.input.content == "" && !at.whole
 }
 
 // called adds a piece to the call that it belongs to, and returns that.
@@ -230,11 +243,21 @@ func (c *chatReading) called(p chatPiece, as string) *call {
 		choice.calls = append(choice.calls, made)
 	}
 	c.last[p.place] = made
-	made.id, made.tool = cmp.Or(made.id, p.id), cmp.Or(made.tool, p.tool)
+	made.id = cmp.Or(made.id, p.id)
+	switch {
+	case made.tool == "":
+		made.tool = p.tool
+	case as == "delta" && p.namesOn(made) && p.tool != made.tool:
+		made.tool += strings.TrimPrefix(p.tool, made.tool)
+	}
 	if as == "whole" {
 		made.input.complete(p.input)
+		return made
+	}
+	made.whole = false
+	if p.isJSON {
+		made.input.hearJSON(p.input)
 	} else {
-		made.whole = false
 		made.input.hear("", p.input)
 	}
 	return made
@@ -271,7 +294,8 @@ func (c *chatReading) repeated(p chatPiece) *call {
 }
 
 // continued returns the call that a piece goes on with, or nil. Some servers give all calls the same index, or none, and
-// some give no ids; then a name begins a call, unless it is the same name and the input is not whole. Others make up an
+// some give no ids; then a name begins a call, unless it is the same name and the input is not whole, or has the same index
+// and no input has come, so that it may be the rest of the name. Others make up an
 // id for each piece, but do not repeat the name.
 func (c *chatReading) continued(p chatPiece) *call {
 	at := c.last[p.place]
@@ -293,7 +317,11 @@ func (c *chatReading) continued(p chatPiece) *call {
 	switch {
 	case p.tool == "", !hasIDs && at.tool == "", hasIDs && p.id == at.id:
 		return at
-	case hasIDs, p.tool != at.tool:
+	case hasIDs:
+		return nil
+	case p.tool != at.tool && p.hasIndex && p.namesOn(at):
+		return at
+	case p.tool != at.tool:
 		return nil
 	case !at.whole && at.id == "" && json.Valid([]byte(at.input.content)):
 		return nil
@@ -314,7 +342,9 @@ func chatInput(function object, member string) string {
 func (c *chatReading) think(choice int64, message object, as string) {
 	texts := map[string]string{}
 	hidden := false
-	order := []string{"reasoning_content", "reasoning", "reasoning_text", "thinking", "reasoning_details", "thinking_blocks"}
+	order := []string{
+		"reasoning_content", "reasoning", "reasoning_text", "thinking", "reasoning_details", "thinking_blocks", "chain_of_thought",
+	}
 	for _, name := range order {
 		said, isHidden := spokenThought(message[name])
 		texts[name] = said

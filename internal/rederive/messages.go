@@ -25,9 +25,12 @@ func messagesRequest(fields object) request {
 }
 
 func messagesFigures() figureNames {
+	thinking := []string{"output_tokens_details.thinking_tokens", "completion_tokens_details.reasoning_tokens"}
 	names := figureNames{
-		input: []string{"input_tokens"}, output: []string{"output_tokens"}, cacheApart: true, growing: true,
-		read: []string{"cache_read_input_tokens"}, write: []string{"cache_creation_input_tokens"},
+		input: []string{"input_tokens"}, output: []string{"output_tokens", "completion_tokens"}, cacheApart: true, growing: true,
+		withCached: []string{"prompt_tokens"}, total: []string{"total_tokens"}, reasoning: thinking,
+		read:  []string{"cache_read_input_tokens", "prompt_tokens_details.cached_tokens"},
+		write: []string{"cache_creation_input_tokens"},
 		extras: map[string][]string{
 			"cache_ephemeral_5m_input": {"cache_creation.ephemeral_5m_input_tokens"},
 			"cache_ephemeral_1h_input": {"cache_creation.ephemeral_1h_input_tokens"},
@@ -35,10 +38,11 @@ func messagesFigures() figureNames {
 			"web_fetch_requests":       {"server_tool_use.web_fetch_requests"},
 			"code_execution_requests":  {"server_tool_use.code_execution_requests"},
 			"tool_search_requests":     {"server_tool_use.tool_search_requests"},
-			"output_thinking":          {"output_tokens_details.thinking_tokens"},
+			"output_thinking":          thinking,
+			"total_tokens":             {"total_tokens"},
 		},
 		labels:   []string{"service_tier", "speed", "inference_geo"},
-		included: map[string][]string{"output": {"output_tokens_details.thinking_tokens"}},
+		included: map[string][]string{"output": thinking},
 		written:  []string{"cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens"},
 		lists:    map[string][]string{"iterations": {"message", "compaction", "advisor_message"}},
 	}
@@ -76,6 +80,7 @@ func messagesStream(events []event) reading {
 			open[index].add(data.object("delta"))
 		case "message_delta":
 			a.usage.add(data["usage"])
+			a.usage.add(data.object("delta")["usage"])
 			a.preliminary = false
 		case "message_stop":
 			a.usage.add(data["usage"])
@@ -221,7 +226,7 @@ func (a *reading) block(content object, before messagesBlock) messagesBlock {
 func (b messagesBlock) add(delta object) {
 	switch kind := delta.text("type"); {
 	case kind == "input_json_delta" && b.call != nil:
-		b.call.input.hear("", delta.text("partial_json"))
+		b.call.input.hearJSON(delta.text("partial_json"))
 	case kind == "thinking_delta" && b.thought != nil:
 		b.thought.hear("", delta.text("thinking"))
 	case kind == "signature_delta" && b.thought != nil:

@@ -107,6 +107,18 @@ func (o object) count(name string) (int64, bool) {
 	return int64(n), true
 }
 
+// figure returns a count, which some servers write as a string.
+func (o object) figure(name string) (int64, bool) {
+	text, ok := asText(o[name])
+	if !ok {
+		return o.count(name)
+	}
+	if !json.Valid([]byte(text)) || strings.Trim(text[:1]+text[len(text)-1:], "0123456789") != "" {
+		return 0, false
+	}
+	return object{name: json.RawMessage(text)}.count(name)
+}
+
 // readRequest reads the object of a request, or says why there is none.
 func readRequest(body []byte, insteadOfModel []string) (object, error) {
 	var fields object

@@ -72,6 +72,38 @@ func TestOddAnswers(t *testing.T) {
 			rederive.FormatChat, stream(`{"id":"c","model":"m","choices":[{"delta":{},"finish_reason":"stop"}],"type":"error","message":"no"}`),
 			[]string{"ErrorType:unknown", "ErrorMessage:no"},
 		},
+		"figures in strings": {
+			rederive.FormatMessages, stream(start, `{"type":"message_delta","delta":{"usage":{"output_tokens":"7"}},"usage":{"cache_read_input_tokens":"3","total_tokens":"11"}}`, stop),
+			[]string{"OutputTokens:7", "CacheReadInputTokens:3", "ErrorType: "},
+		},
+		"figures that are none": {
+			rederive.FormatResponses, stream(`{"type":"response.completed","response":{"id":"r","usage":{"input_tokens":"3 tokens","output_tokens":" 4","total_tokens":"0x5"},"tool_usage":{"web_search":{"num_requests":"x"}}}}`),
+			[]string{"InputTokens:0", "OutputTokens:0", "unread:1", "Unread:1"},
+		},
+		"names of two APIs that agree": {
+			rederive.FormatMessages, stream(start, `{"type":"message_delta","usage":{"input_tokens":5,"output_tokens":7,"cache_read_input_tokens":3,"prompt_tokens":8,"completion_tokens":7,"total_tokens":15}}`, stop),
+			[]string{"InputTokens:5", "OutputTokens:7", "CacheReadInputTokens:3", "map[model:x raw"},
+		},
+		"names of two APIs that do not": {
+			rederive.FormatMessages, stream(start, `{"type":"message_delta","usage":{"input_tokens":5,"cache_read_input_tokens":3,"prompt_tokens":9}}`, stop),
+			[]string{"InputTokens:5", "inconsistent:true"},
+		},
+		"more cached than there is under another API's names": {
+			rederive.FormatMessages, stream(`{"type":"message_start","message":{"id":"m","model":"x","usage":{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":6}}}}`, stop),
+			[]string{"InputTokens:0", "CacheReadInputTokens:6", "inconsistent:true"},
+		},
+		"errors in a delta and in its choice": {
+			rederive.FormatChat, stream(`{"id":"c","model":"m","choices":[{"delta":{"error":{"message":"second"}},"error":{"message":"first"}}]}`),
+			[]string{"ErrorMessage:first"},
+		},
+		"an error in a delta that is none": {
+			rederive.FormatChat, stream(`{"id":"c","model":"m","choices":[{"delta":{"error":7},"finish_reason":"stop"}]}`, "[DONE]"),
+			[]string{"ErrorType: ", "Unread:1"},
+		},
+		"sums in a list that no integer holds": {
+			rederive.FormatMessages, stream(start, `{"type":"message_delta","usage":{"iterations":[{"type":"compaction","input_tokens":9223372036854775807},{"type":"compaction","input_tokens":2}]}}`, stop),
+			[]string{"compaction_input:9223372036854775807", "inconsistent:true"},
+		},
 		"figures that no integer holds in a sum": {
 			rederive.FormatChat, stream(`{"id":"c","model":"m","choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807,"total_tokens":1,"cached_tokens":9223372036854775807,"cache_write_tokens":9223372036854775807}}`, "[DONE]"),
 			[]string{"inconsistent:true"},

@@ -2,6 +2,8 @@ package rederive
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"strings"
 )
 
@@ -64,6 +66,36 @@ func (c *call) from(said object) {
 type text struct {
 	content string
 	told    map[string]int // How much of it came under each name.
+	repeats bool           // A piece of JSON began with all of it.
+	either  int            // Where a piece of JSON is that may be all of it.
+}
+
+// hearJSON is hear for a piece of JSON. Some servers begin each piece with all that came before, which shows where the text
+// would be no JSON with the piece behind it. If it would be, the piece may be either, and the next one shows it.
+func (t *text) hearJSON(piece string) {
+	before := t.content[t.either:]
+	begins := before != "" && strings.HasPrefix(piece, before)
+	if begins && (t.repeats || !isBeginning(t.content, piece)) {
+		t.content, t.repeats, t.either = piece, true, 0
+		t.told = nil
+		t.knows("", len(piece))
+		return
+	}
+	t.either = 0
+	if begins {
+		t.either = len(t.content)
+	}
+	t.hear("", piece)
+}
+
+// isBeginning reports whether an object or an array can go on with a piece. Of other texts nobody can tell.
+func isBeginning(soFar, piece string) bool {
+	if !strings.HasPrefix(soFar, "{") && !strings.HasPrefix(soFar, "[") {
+		return true
+	}
+	err := json.Unmarshal([]byte(soFar+piece), new(any))
+	var syntax *json.SyntaxError
+	return !errors.As(err, &syntax) || syntax.Offset == int64(len(soFar+piece)) && syntax.Error() == "unexpected end of JSON input"
 }
 
 // hear notes the next piece under a name. A name that is behind may repeat what others said, and then go on.

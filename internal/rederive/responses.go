@@ -31,14 +31,18 @@ func responsesRequest(fields object) request {
 }
 
 func responsesFigures() figureNames {
-	thinking := []string{"output_tokens_details.reasoning_tokens", "completion_tokens_details.reasoning_tokens", "reasoning_tokens"}
+	thinking := []string{
+		"output_tokens_details.reasoning_tokens", "completion_tokens_details.reasoning_tokens", "reasoning_tokens",
+		"output_token_details.reasoning_tokens", "completion_token_details.reasoning_tokens",
+	}
 	const ttl = "input_tokens_details.cache_write_tokens_details."
 	return figureNames{
 		input: []string{"input_tokens", "prompt_tokens"}, output: []string{"output_tokens", "completion_tokens"},
 		total: []string{"total_tokens"}, uncached: []string{"prompt_cache_miss_tokens"}, reasoning: thinking,
 		read: []string{
 			"input_tokens_details.cached_tokens", "input_tokens_details.cache_read_input_tokens", "prompt_tokens_details.cached_tokens",
-			"prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens",
+			"prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens", "num_cached_tokens", "cached_content_token_count",
+			"prompt_token_details.cached_tokens", "input_token_details.cached_tokens",
 		},
 		write: []string{
 			"input_tokens_details.cache_write_tokens", "input_tokens_details.cache_creation_tokens", "cache_creation_input_tokens",
@@ -232,7 +236,7 @@ func (s *responsesItems) begin(a *reading, at int64, item object) {
 func (s *responsesItems) new(a *reading, at int64, item object) *responsesItem {
 	begun := &responsesItem{kind: item.text("type"), id: item.text("id"), callID: item.text("call_id"), place: at}
 	switch {
-	case slices.Contains([]string{"function_call", "custom_tool_call", "mcp_call"}, begun.kind):
+	case slices.Contains([]string{"function_call", "custom_tool_call", "mcp_call", "mcp_approval_request"}, begun.kind):
 		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: item.text("name")})
 	case strings.HasSuffix(begun.kind, "_call"):
 		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: begun.kind, withoutInput: "{}"})
@@ -377,9 +381,12 @@ func (s responsesItems) add(a *reading, kind string, data object) bool {
 	default:
 		to = &known.inContent(a, content).text
 	}
-	if isWhole {
+	switch {
+	case isWhole:
 		to.replace(data.text(final))
-	} else {
+	case final == "arguments":
+		to.hearJSON(data.text("delta"))
+	default:
 		to.hear("", data.text("delta"))
 	}
 	return true

@@ -52,6 +52,9 @@ func unreadName(text string) string {
 // unreadIn returns what is not read of an answer with these events, if it is a stream.
 func (f format) unreadIn(answer reading, events []event) Unread {
 	var u Unread
+	for range answer.usage.odd {
+		u.member("usage")
+	}
 	for _, report := range answer.usage.all() {
 		answer.figureNames.unreadBelow("", report, &u)
 	}
@@ -84,6 +87,10 @@ func (names figureNames) unreadBelow(path string, usage object, u *Unread) {
 			}
 		case !names.reads(at):
 			u.member(at)
+		default:
+			if _, ok := usage.figure(member); !ok && slices.Contains(names.paths(), at) {
+				u.member(at) // It stands in the place of a figure, and is none.
+			}
 		}
 	}
 }
@@ -101,7 +108,7 @@ func (names figureNames) reads(path string) bool {
 
 // paths returns the paths of all figures.
 func (names figureNames) paths() []string {
-	paths := slices.Concat(names.input, names.output, names.total, names.read, names.write, names.uncached, names.reasoning)
+	paths := slices.Concat(names.input, names.output, names.total, names.read, names.write, names.uncached, names.reasoning, names.withCached)
 	for _, extra := range names.extras {
 		paths = append(paths, extra...)
 	}

@@ -42,6 +42,12 @@ func TestUnread(t *testing.T) {
 				`data: {"type":"response.completed","response":{"usage":{"input_tokens":1,"dreams":2},"tool_usage":{"web_search":{"num_requests":1,"pages":2}}}}` + "\n\n",
 			"dreams=1 tool_usage.web_search.pages=1", "response.dream.delta=1",
 		},
+		"no figures": {
+			rederive.FormatChat, stream,
+			`data: {"choices":[],"usage":{"prompt_tokens":"many","completion_tokens":"7","total_tokens":-1}}` + "\n\n" +
+				`data: {"choices":[{"delta":{"usage":["a"]}}],"usage":"b"}` + "\n\n" + "data: [DONE]\n\n",
+			"prompt_tokens=1 total_tokens=1 usage=2", "",
+		},
 		"body": {
 			rederive.FormatResponses, json, `{"object":"response","usage":{"output_tokens":1,"` + strings.Repeat("é", 100) + `":2}}`,
 			strings.Repeat("é", 64) + "=1", "",

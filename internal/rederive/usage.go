@@ -2,6 +2,7 @@ package rederive
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 )
@@ -11,12 +12,16 @@ type usageReports struct {
 	objects []json.RawMessage // Usage objects.
 	beside  []object          // Objects with figures that stand beside the usage object, at their place in names.
 	labels  map[string]string // Texts that say at which price the answer is billed.
+	odd     int               // How many others there are, that are no objects.
 }
 
 // add notes a member that should be a usage object.
 func (u *usageReports) add(raw json.RawMessage) {
-	if asObject(raw) != nil {
+	switch {
+	case asObject(raw) != nil:
 		u.objects = append(u.objects, raw)
+	case len(raw) > 0 && string(raw) != "null":
+		u.odd++
 	}
 }
 
@@ -34,6 +39,8 @@ func (u *usageReports) label(name, text string) {
 // the largest figure counts.
 type figureNames struct {
 	input, output, total, read, write, uncached, reasoning []string
+	// withCached is all of the input, where cacheApart is set.
+	withCached []string
 	// cacheApart says that the input does not include the tokens read from and written to a cache.
 	cacheApart bool
 	// totalIsInput says that the total is the input where nothing else tells that.
@@ -51,6 +58,27 @@ type figureNames struct {
 // flat are numbers by their path in an object.
 type flat map[string]int64
 
+// tooLarge is where a flat has that a sum of figures was more than the largest number. No member has such a name.
+const tooLarge = "."
+
+// plus returns a sum, or the largest number if the sum is more, which it notes.
+func (f flat) plus(one, other int64) int64 {
+	sum, isMore := plus(one, other)
+	if isMore {
+		f[tooLarge] = 1
+	}
+	return sum
+}
+
+// plus returns the sum of two numbers from 0, or the largest number and true if the sum is more.
+func plus(one, other int64) (sum int64, isMore bool) {
+	all := uint64(one) + uint64(other)
+	if all > math.MaxInt64 {
+		return math.MaxInt64, true
+	}
+	return int64(all), false
+}
+
 // flatten returns the numbers in an object. Those in a list of objects are added up by the objects' types.
 func (names figureNames) flatten(usage object) flat {
 	found := flat{}
@@ -60,7 +88,7 @@ func (names figureNames) flatten(usage object) flat {
 
 func (names figureNames) flattenBelow(path string, usage object, found flat) {
 	for name := range usage {
-		if n, ok := usage.count(name); ok {
+		if n, ok := usage.figure(name); ok {
 			found[path+name] = n
 		}
 		if below := usage.object(name); below != nil {
@@ -76,7 +104,10 @@ func (names figureNames) flattenBelow(path string, usage object, found flat) {
 				kind = "*"
 			}
 			for at, n := range names.flatten(one) {
-				found[path+name+"."+kind+"."+at] += n
+				at = path + name + "." + kind + "." + at
+				if slices.Contains(names.paths(), at) {
+					found[at] = found.plus(found[at], n)
+				}
 			}
 		}
 	}
@@ -139,9 +170,23 @@ func (names figureNames) record(u usageReports) TokenUsage {
 	inconsistent := false
 
 	if uncached, ok := told.largest(names.uncached); ok {
-		inconsistent = hasInput && uncached+read != input
+		all := told.plus(uncached, read)
+		inconsistent = hasInput && all != input
 		if !hasInput {
-			input, hasInput = uncached+read, true
+			input, hasInput = all, true
+		}
+	}
+	cached, _ := plus(read, write)
+	if all, ok := told.largest(names.withCached); ok {
+		if sum, _ := plus(input, cached); input > 0 {
+			inconsistent = inconsistent || all != input && all != sum
+		} else {
+			hasInput = true
+			if read > all || write > all-read {
+				inconsistent = true
+			} else {
+				input = all - cached
+			}
 		}
 	}
 	if total, ok := told.largest(names.total); ok && names.totalIsInput && !hasInput {
@@ -151,13 +196,14 @@ func (names figureNames) record(u usageReports) TokenUsage {
 	cacheInInput := !names.cacheApart
 	if total, ok := told.largest(names.total); ok {
 		// More than input and output means that something is counted beside them.
-		switch more := total - input - output; {
+		both, _ := plus(thinking, cached)
+		switch more := total - told.plus(input, output); {
 		case more > 0 && more == thinking:
-			output += thinking
-		case more > 0 && more == read+write:
+			output = told.plus(output, thinking)
+		case more > 0 && more == cached:
 			cacheInInput = false
-		case more > 0 && more == thinking+read+write:
-			output += thinking
+		case more > 0 && more == both:
+			output = told.plus(output, thinking)
 			cacheInInput = false
 		case more > 0:
 			metadata["unaccounted_tokens"] = more
@@ -173,6 +219,7 @@ func (names figureNames) record(u usageReports) TokenUsage {
 			input -= read + write
 		}
 	}
+	inconsistent = inconsistent || told[tooLarge] > 0
 	wholes := map[string]int64{}
 	if hasInput {
 		wholes["input"] = whole

@@ -167,10 +167,10 @@ func (d dice) changed(value any, depth int) any {
 
 func (d dice) strange() any {
 	return pick[any](d,
-		nil, "", "a", "Deep ", "water.", "{}", `{"lake":`, `{"lake":"Como"}`, "error", "stop", "message", "response", "in_progress",
+		nil, "", "a", "Deep ", "water.", "{}", "{", `{"lake":`, `{"lake":"Co`, `{"lake":"Como"}`, "error", "stop", "message", "response", "in_progress",
 		"chat.completion", "chat.completion.chunk", "thinking", "tool_use", "function_call", "reasoning", "find", "call_7", "toolu_7",
 		true, json.Number("0"), json.Number("1"), json.Number("7"), json.Number("1.5"), json.Number("-1"), json.Number("2.0"),
-		json.Number("500"), []any{}, map[string]any{}, map[string]any{"message": "m"}, map[string]any{"text": "Deep "},
+		json.Number("500"), json.Number("1e30"), json.Number("9223372036854775807"), "9", "9223372036854775807", "1.5", []any{}, map[string]any{}, map[string]any{"message": "m"}, map[string]any{"text": "Deep "},
 		[]any{map[string]any{"type": "thinking", "thinking": "Deep water.", "text": "water."}}, map[string]any{"input_tokens": json.Number("3")},
 	)
 }
@@ -178,10 +178,10 @@ func (d dice) strange() any {
 func (d dice) member() string {
 	return pick(d,
 		"type", "id", "index", "object", "message", "delta", "content", "usage", "error", "status", "signature", "data", "text",
-		"reasoning", "reasoning_content", "reasoning_details", "thinking", "encrypted_content", "summary", "name", "input", "arguments",
+		"reasoning", "chain_of_thought", "reasoning_content", "reasoning_details", "thinking", "encrypted_content", "summary", "name", "input", "arguments",
 		"total_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens", "input_tokens", "cache_read_input_tokens",
 		"prompt_cache_miss_tokens", "iterations", "speed", "service_tier", "tool_usage", "x_groq", "namespace", "server_label", "phase",
-		"finish_reason", "function_call", "tool_calls", "response", "item", "item_id", "output_index", "content_index", "strange",
+		"prompt_tokens_details", "completion_tokens", "finish_reason", "function_call", "tool_calls", "response", "item", "item_id", "output_index", "content_index", "strange",
 	)
 }
 

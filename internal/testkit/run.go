@@ -203,7 +203,7 @@ func (c *Case) runLeaving(t *testing.T, n int) {
 // isTerminal reports whether an event looks like one that ends an answer.
 func isTerminal(event []byte) bool {
 	for _, mark := range []string{
-		`"type":"message_stop"`, `"type":"error"`, `"finish_reason":"`, "[DONE]",
+		`"type":"message_stop"`, `"type":"error"`, `"error":"`, `"finish_reason":"`, "[DONE]",
 		`"type":"response.completed"`, "event: response.completed\n", `"type":"response.failed"`, `"type":"response.incomplete"`,
 	} {
 		if bytes.Contains(event, []byte(mark)) {

@@ -14,20 +14,35 @@ type Figure struct {
 	told  bool
 }
 
-// Read sets the figure to value, unless value is absent, null, or anything but a number from 0 that an int64 holds. A 0
-// does not replace an earlier value: it stands for a figure that a report leaves out.
-func (f *Figure) Read(value gjson.Result) {
-	if n, ok := Whole(value); ok && (n > 0 || !f.told) {
+// Read sets the figure to value, and reports whether value is one: a number from 0 that an int64 holds, or a string with
+// such a number. Null is none, but is understood. A 0 does not replace an earlier value: it stands for a figure that a
+// report leaves out.
+func (f *Figure) Read(value gjson.Result) (understood bool) {
+	n, ok := told(value)
+	if ok && (n > 0 || !f.told) {
 		*f = Figure{n, true}
 	}
+	return ok || value.Type == gjson.Null
 }
 
 // Raise is Read for figures that only grow: a smaller value does not replace a larger one.
-func (f *Figure) Raise(value gjson.Result) {
-	if n, ok := Whole(value); ok && (n > f.value || !f.told) {
+func (f *Figure) Raise(value gjson.Result) (understood bool) {
+	n, ok := told(value)
+	if ok && (n > f.value || !f.told) {
 		*f = Figure{n, true}
 	}
+	return ok || value.Type == gjson.Null
 }
+
+// told returns the whole number that a value is. Some servers write it as a string.
+func told(value gjson.Result) (int64, bool) {
+	if text := value.Str; value.Type == gjson.String && text != "" && isDigit(text[0]) && isDigit(text[len(text)-1]) && gjson.Valid(text) {
+		return count(text)
+	}
+	return Whole(value)
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // Whole returns a value that is a whole number from 0, as counts and indexes are. It returns false for any other value.
 func Whole(value gjson.Result) (int64, bool) {
@@ -53,6 +68,20 @@ func count(number string) (int64, bool) {
 	}
 	return int64(f), true
 }
+
+// adder adds numbers from 0. A sum that no int64 holds is the largest one, and sets beyond.
+type adder struct{ beyond bool }
+
+func (a *adder) sum(one, other int64) int64 {
+	if one > math.MaxInt64-other {
+		a.beyond = true
+		return math.MaxInt64
+	}
+	return one + other
+}
+
+// sum returns the sum of two numbers from 0, or the largest number if no int64 holds it.
+func sum(one, other int64) int64 { return new(adder).sum(one, other) }
 
 // Value returns the figure, or 0 if it was not reported.
 func (f Figure) Value() int64 { return f.value }

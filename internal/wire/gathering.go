@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"encoding/json"
+	"errors"
+	"io"
 	"maps"
 	"strings"
 
@@ -135,6 +138,8 @@ type Text struct {
 	written strings.Builder
 	room    *room
 	heard   [Tellers]int // How much of the text each teller has told.
+	last    int          // Where the piece of JSON began that may have been all of the text, or 0.
+	grows   bool         // A piece of JSON was all of the text so far, and more.
 }
 
 // Add appends a piece of the first teller's.
@@ -152,6 +157,46 @@ func (t *Text) AddFrom(teller int, piece string) {
 	}
 	t.append(piece)
 	t.heard[teller] = t.written.Len()
+}
+
+// AddJSON is Add for a text that is JSON. Some servers repeat in each piece all that came before. A piece that begins with
+// the text so far is taken for such a repetition if the text would be no JSON with the piece behind it. While that does not
+// tell, only the last piece needs to be repeated.
+func (t *Text) AddJSON(piece string) {
+	soFar := t.written.String()
+	last := soFar[t.last:]
+	switch {
+	case last == "" || !strings.HasPrefix(piece, last):
+		t.last = 0
+		t.Add(piece)
+	case !t.grows && goesOn(soFar, piece):
+		t.last = len(soFar)
+		t.Add(piece)
+	default:
+		t.grows, t.last = true, 0
+		if last != soFar {
+			t.Replace(piece)
+		} else {
+			t.Complete(piece)
+		}
+		t.Heard(0)
+	}
+}
+
+// goesOn reports whether a text can be the beginning of a JSON object or array with a piece behind it. It reports true for
+// other texts, of which nobody can tell.
+func goesOn(text, piece string) bool {
+	if text[0] != '{' && text[0] != '[' {
+		return true
+	}
+	var value json.RawMessage
+	values := json.NewDecoder(io.MultiReader(strings.NewReader(text), strings.NewReader(piece)))
+	err := values.Decode(&value)
+	if err == nil {
+		_, err = values.Token() // Nothing but white space may follow.
+		return errors.Is(err, io.EOF)
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Heard notes that a teller has told all of the text so far.

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -186,4 +187,59 @@ func TestTextTellers(t *testing.T) {
 	if got := text.String(); got != "shorter!" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// TestAddJSON has pieces that repeat what came before, and pieces that only look like that.
+func TestAddJSON(t *testing.T) {
+	for want, pieces := range map[string][]string{
+		`{"x":1}`:                  {`{"x"`, `{"x":1`, `{"x":1}`},
+		`{"x":2}`:                  {"{", `{"x":`, `{"x":2`, `{"x":2}`, `{"x":2}`},
+		`{"x":{"x":3}}`:            {`{"x":`, `{"x":{"x":`, `{"x":{"x":3`, `{"x":{"x":3}}`},
+		`[1,[1,2]]`:                {"[1", "[1,", "[1,[1,2", "[1,[1,2]]"},
+		`{"a":{"a":{"a":1}}}`:      {`{"a":`, `{"a":{`, `"a":1`, "}}}"},
+		`{"a":{"a":{"a":2}}}`:      {`{"a":`, `{"a":`, `{"a":`, `2}}}`},
+		"[[[[1]]]]":                {"[", "[", "[[1", "]]]]"},
+		"aab":                      {"a", "ab"}, // Nobody can tell.
+		`{"a":"{\"a\":\"{\"}"}`:    {`{"a":"{`, `\"a\":\"{`, `\"}"}`},
+		`{"x":1,"y":{"x":1,"z":}}`: {`{"x":1,`, `"y":`, `{"x":1,`, `"z":}}`},
+	} {
+		var g wire.Gathering
+		call := g.Call()
+		for _, piece := range pieces {
+			call.Input.AddJSON(piece)
+		}
+		if got := call.Input.String(); got != want {
+			t.Errorf("%q make %s, want %s", pieces, got, want)
+		}
+	}
+}
+
+// FuzzAddJSON cuts JSON into pieces: if each repeats what came before, and the last one is sent twice, the text is the JSON;
+// if none does, it is the JSON, too.
+func FuzzAddJSON(f *testing.F) {
+	f.Add(`{"x":{"x":[1,"{"]}}`, uint64(0x1234))
+	f.Add(`[[[1]],[[1]]]`, uint64(0xffff))
+	f.Fuzz(func(t *testing.T, text string, cuts uint64) {
+		if len(text) > 64 || !json.Valid([]byte(text)) || text[0] != '{' && text[0] != '[' {
+			return
+		}
+		var g wire.Gathering
+		parts, repeated := g.Call(), g.Call()
+		from := 0
+		for i := 1; i <= len(text); i++ {
+			if i < len(text) && cuts>>(i%64)&1 == 0 {
+				continue
+			}
+			parts.Input.AddJSON(text[from:i])
+			repeated.Input.AddJSON(text[:i])
+			from = i
+		}
+		repeated.Input.AddJSON(text)
+		if got := parts.Input.String(); got != text {
+			t.Errorf("pieces make %s, not %s", got, text)
+		}
+		if got := repeated.Input.String(); got != text {
+			t.Errorf("repeated pieces make %s, not %s", got, text)
+		}
+	})
 }

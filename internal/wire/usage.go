@@ -13,9 +13,10 @@ type Meaning int
 const (
 	Other      Meaning = iota // Only the extras have it.
 	Input                     // All tokens of the request, or those that were not cached: see Table.CacheApart.
+	WithCached                // All tokens of the request, in a table where Input is without those that were cached.
 	Uncached                  // Those of Input that were not read from a cache.
 	Output                    // All tokens of the answer.
-	Total                     // Input and Output.
+	Total                     // Input and Output, and in some servers' answers what is told beside them.
 	CacheRead                 // Tokens of the request that were read from a cache.
 	CacheWrite                // Tokens of the request that were written to a cache.
 	Reasoning                 // Part of Output, or told beside it: only Total says which.
@@ -60,7 +61,10 @@ type Meter struct {
 	root    *names
 	told    bool
 	figures []Figure // By row.
+	adds    adder
 	labels  map[string]string
+	known   bool // The report that is read has a figure or a label.
+	strange bool // Something stands in it in the place of a figure, and is none.
 	raw     rawUsage
 }
 
@@ -83,37 +87,41 @@ func (t Table) Meters() func() Meter {
 	return func() Meter { return Meter{table: &t, root: root} }
 }
 
-// Read reads a usage object. It reports whether it understood the value: an object or null.
+// Read reads a usage object. It reports whether it understood the value: null, or an object in which nothing but figures
+// stands in the place of figures, and that has a figure or a label, if it has anything.
 func (m *Meter) Read(object gjson.Result) bool {
 	if !object.IsObject() {
 		return object.Type == gjson.Null
 	}
 	m.told = true
 	m.start()
+	hasMembers := false
 	m.raw.begin(object.Raw)
 	place := 0
 	object.ForEach(func(name, value gjson.Result) bool {
 		m.readMember(m.root, name, value)
 		m.raw.member(place, name, value)
 		place++
+		hasMembers = hasMembers || value.Type != gjson.Null
 		return true
 	})
 	m.raw.end()
-	return true
+	return !m.strange && (m.known || !hasMembers)
 }
 
 // ReadBeside reads an object that stands beside the usage object, at a place of the table. Only figures above 0 make it
-// count as a report of usage.
-func (m *Meter) ReadBeside(name string, object gjson.Result) {
+// count as a report of usage. It reports whether nothing but figures stands in the place of figures.
+func (m *Meter) ReadBeside(name string, object gjson.Result) bool {
 	at := m.root.below[name]
 	if at == nil || !object.IsObject() {
-		return
+		return object.Type == gjson.Null
 	}
 	m.start()
 	m.read(at, object)
 	for i, row := range m.table.Rows {
 		m.told = m.told || m.figures[i].value > 0 && strings.HasPrefix(row.Path, name+".")
 	}
+	return !m.strange
 }
 
 // Label notes a text that stands beside the usage object. The last one counts.
@@ -134,6 +142,7 @@ func (m *Meter) Labelled(name string) bool { return m.labels[name] != "" }
 func (m *Meter) Told() bool { return m.told }
 
 func (m *Meter) start() {
+	m.known, m.strange = false, false
 	if m.figures == nil {
 		m.figures = make([]Figure, len(m.table.Rows))
 	}
@@ -147,38 +156,38 @@ func (m *Meter) read(at *names, object gjson.Result) {
 }
 
 func (m *Meter) readMember(at *names, name, value gjson.Result) {
-	switch value.Type {
-	case gjson.Number:
-		if below := at.below[name.Str]; below != nil && below.row >= 0 {
-			m.note(below.row, value)
-		}
-	case gjson.String:
-		if at == m.root {
+	below := at.below[name.Str]
+	switch {
+	case below == nil:
+		if at == m.root && value.Type == gjson.String {
 			m.readLabel(name.Str, value)
 		}
-	case gjson.JSON:
-		below := at.below[name.Str]
-		switch {
-		case below == nil:
-		case value.IsArray():
-			m.readList(below, value)
-		default:
-			m.read(below, value)
-		}
+	case below.row >= 0:
+		m.note(below.row, value)
+	case value.IsObject():
+		m.read(below, value)
+	case value.IsArray() && below.below["*"] != nil:
+		m.readList(below, value)
+	default:
+		m.strange = m.strange || value.Type != gjson.Null
 	}
 }
 
 func (m *Meter) note(row int, value gjson.Result) {
+	understood := false
 	if m.table.Cumulative {
-		m.figures[row].Raise(value)
+		understood = m.figures[row].Raise(value)
 	} else {
-		m.figures[row].Read(value)
+		understood = m.figures[row].Read(value)
 	}
+	m.strange = m.strange || !understood
+	m.known = m.known || understood && value.Type != gjson.Null
 }
 
 func (m *Meter) readLabel(name string, value gjson.Result) {
 	for _, label := range m.table.Labels {
 		if label == name {
+			m.known = true
 			m.Label(label, value)
 		}
 	}
@@ -186,29 +195,30 @@ func (m *Meter) readLabel(name string, value gjson.Result) {
 
 // readList adds up the figures of a list by the types of its objects.
 func (m *Meter) readList(at *names, list gjson.Result) {
-	sums := Meter{table: m.table, root: m.root}
-	sums.start()
+	sums := make([]Figure, len(m.table.Rows))
 	list.ForEach(func(_, object gjson.Result) bool {
+		if !object.IsObject() {
+			m.strange = true
+			return true
+		}
 		below := at.below[object.Get("type").Str]
 		if below == nil {
 			below = at.below["*"]
 		}
-		if below == nil || !object.IsObject() {
-			return true
-		}
 		one := Meter{table: m.table, root: m.root}
 		one.start()
 		one.read(below, object)
+		m.known, m.strange = m.known || one.known, m.strange || one.strange
 		for i, figure := range one.figures {
-			if figure.told {
-				sums.figures[i] = Figure{sums.figures[i].value + figure.value, true}
+			if figure.told && m.table.Rows[i].Name != "" {
+				sums[i] = Figure{m.adds.sum(sums[i].value, figure.value), true}
 			}
 		}
 		return true
 	})
-	for i, sum := range sums.figures {
-		if sum.told && (sum.value > m.figures[i].value || !m.figures[i].told) {
-			m.figures[i] = sum
+	for i, all := range sums {
+		if all.told && (all.value > m.figures[i].value || !m.figures[i].told) {
+			m.figures[i] = all
 		}
 	}
 }
@@ -232,29 +242,37 @@ func (m *Meter) Usage() *Usage {
 	read, write := m.of(CacheRead), m.of(CacheWrite)
 	usage := &Usage{CacheRead: read.value, CacheWrite: write.value}
 	usage.Raw, usage.RawOmitted = m.raw.text()
+	adds := m.adds
+	cached, rest := sum(read.value, write.value), int64(0)
 	if uncached := m.of(Uncached); uncached.told {
-		if all := uncached.value + read.value; !input.told {
+		if all := adds.sum(uncached.value, read.value); !input.told {
 			input = Figure{all, true}
 		} else if all != input.value {
 			usage.Inconsistent = true
 		}
 	}
-
+	if all := m.of(WithCached); all.told {
+		if uncached, consistent := all.Less(read, write); input.value == 0 {
+			input = Figure{uncached, true}
+			usage.Inconsistent = usage.Inconsistent || !consistent
+		} else if all.value != input.value && all.value != sum(input.value, cached) {
+			usage.Inconsistent = true
+		}
+	}
 	if !input.told && m.table.TotalIsInput {
 		input = m.of(Total)
 	}
 
 	// What the total has beyond input and output is told beside them. What is told nowhere is noted.
-	cached, rest := read.value+write.value, int64(0)
 	thinksBeside, cachedBeside := false, m.table.CacheApart
 	if total := m.of(Total); total.told {
-		switch rest = total.value - input.value - output.value; {
+		switch rest = total.value - adds.sum(input.value, output.value); {
 		case rest <= 0:
 		case rest == reasoning.value:
 			thinksBeside, rest = true, 0
 		case rest == cached:
 			cachedBeside, rest = true, 0
-		case rest == reasoning.value+cached:
+		case rest == sum(reasoning.value, cached):
 			thinksBeside, cachedBeside, rest = true, true, 0
 		}
 		usage.Inconsistent = usage.Inconsistent || rest != 0
@@ -266,8 +284,9 @@ func (m *Meter) Usage() *Usage {
 		usage.Inconsistent = usage.Inconsistent || !consistent
 	}
 	if thinksBeside {
-		usage.Output += reasoning.value
+		usage.Output = adds.sum(usage.Output, reasoning.value)
 	}
+	usage.Inconsistent = usage.Inconsistent || adds.beyond
 	usage.Inconsistent = usage.Inconsistent || m.partsExceed(map[Meaning]Figure{
 		Input: input, Output: {usage.Output, output.told}, CacheWrite: write,
 	})

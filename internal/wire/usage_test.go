@@ -3,6 +3,7 @@ package wire_test
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"strings"
 	"testing"
 
@@ -103,6 +104,51 @@ func TestMeterCumulative(t *testing.T) {
 	}
 }
 
+// TestMeterUnderstands has reports with what stands in the place of figures and is none.
+func TestMeterUnderstands(t *testing.T) {
+	for report, want := range map[string]bool{
+		`{}`: true, `{"in":null}`: true, `null`: true, ``: true, `{"tier":"a"}`: true, `{"in":1,"new":"x"}`: true, `{"in":"1"}`: true,
+		`{"details":{"read":1}}`: true, `{"list":[{"type":"one","in":1}],"details":{}}`: true, `{"list":[],"in":1}`: true,
+		`{"new":1}`: false, `{"new":{"in":1}}`: false, `{"details":{"new":1}}`: false, `7`: false, `[{"in":1}]`: false, `"1"`: false,
+		`{"in":1,"out":1e30}`: false, `{"in":1,"out":"many"}`: false, `{"in":1,"out":-1}`: false, `{"in":1,"out":0.5}`: false,
+		`{"in":1,"out":true}`: false, `{"in":1,"out":{"a":1}}`: false, `{"in":1,"out":[2]}`: false, `{"in":1,"out":""}`: false,
+		`{"in":1,"details":7}`: false, `{"in":1,"details":{"read":"x"}}`: false, `{"in":1,"details":[{"type":"read","in":2}]}`: false,
+		`{"in":1,"list":[7]}`: false, `{"in":1,"list":[{"in":"x"}]}`: false, `{"in":1,"list":"x"}`: false,
+	} {
+		meter := table().Meters()()
+		if got := meter.Read(gjson.Parse(report)); got != want {
+			t.Errorf("%s: understood %t", report, got)
+		}
+		if !meter.Read(gjson.Parse(`{"in":1}`)) {
+			t.Errorf("%s spoils the next report", report)
+		}
+	}
+	for report, want := range map[string]bool{`{"calls":1}`: true, `{"new":1}`: true, `null`: true, `{"calls":"x"}`: false, `[1]`: false} {
+		meter := table().Meters()()
+		if got := meter.ReadBeside("beside", gjson.Parse(report)); got != want {
+			t.Errorf("beside: %s: understood %t", report, got)
+		}
+	}
+}
+
+// TestMeterBeyond has figures whose sums no number holds.
+func TestMeterBeyond(t *testing.T) {
+	const most = "9223372036854775807"
+	for report, want := range map[string]wire.Usage{
+		`{"in":` + most + `,"out":` + most + `,"total":1}`:                         {Input: math.MaxInt64, Output: math.MaxInt64},
+		`{"in":` + most + `,"out":` + most + `,"total":` + most + `}`:              {Input: math.MaxInt64, Output: math.MaxInt64},
+		`{"miss":` + most + `,"read":` + most + `}`:                                {CacheRead: math.MaxInt64},
+		`{"in":1,"read":` + most + `,"write":` + most + `,"total":1}`:              {CacheRead: math.MaxInt64, CacheWrite: math.MaxInt64},
+		`{"in":1,"list":[{"type":"one","in":` + most + `},{"type":"one","in":2}]}`: {Input: 1, Extra: map[string]int64{"one": math.MaxInt64}},
+	} {
+		got := metered(table(), report)
+		if !got.Inconsistent || got.Input != want.Input || got.Output != want.Output || got.CacheRead != want.CacheRead ||
+			got.CacheWrite != want.CacheWrite || got.Extra["unaccounted_tokens"] != 0 || got.Extra["one"] != want.Extra["one"] {
+			t.Errorf("%s: %+v", report, got)
+		}
+	}
+}
+
 // TestMeterBeside has figures beside the usage object, which count as a report only if there are any.
 func TestMeterBeside(t *testing.T) {
 	meter := table().Meters()()
@@ -161,7 +207,7 @@ func FuzzMeter(f *testing.F) {
 			}
 			return
 		}
-		if usage.Input < 0 || usage.CacheRead < 0 || usage.CacheWrite < 0 {
+		if usage.Input < 0 || usage.Output < 0 || usage.CacheRead < 0 || usage.CacheWrite < 0 || usage.Extra["unaccounted_tokens"] < 0 {
 			t.Fatalf("got %+v", usage)
 		}
 		if usage.RawOmitted {

@@ -45,6 +45,7 @@ type said struct {
 	hasIndex bool
 	id, name string
 	input    gjson.Result
+	isText   bool // The input is no JSON.
 }
 
 func (p *parts) of(choice int64) *choiceParts {
@@ -73,13 +74,15 @@ func (p *parts) readCalls(choice int64, calls gjson.Result, as role) bool {
 			key.call = index
 		}
 		function, input := value.Get("function"), "arguments"
-		if custom := value.Get("custom"); custom.IsObject() {
+		custom := value.Get("custom")
+		if custom.IsObject() {
 			function, input = custom, "input"
 		}
 		understood = (function.IsObject() || function.Type == gjson.Null) && understood
 		made := p.add(said{
 			key: key, hasIndex: hasIndex,
 			id: wire.String(value.Get("id")), name: wire.String(function.Get("name")), input: function.Get(input),
+			isText: custom.IsObject(),
 		}, position-1, as)
 		if made != nil {
 			p.gathering.ReadOrigin(made.Call, value)
@@ -128,16 +131,32 @@ func (p *parts) add(s said, n int64, as role) *call {
 		of.ID = p.gathering.Keep(s.id)
 		p.ids[callID{s.key.choice, of.ID}] = of
 	}
-	if of.Name == "" {
+	switch {
+	case of.Name == "":
 		of.Name = p.gathering.Keep(s.name)
+	case as == delta && s.name != of.Name && isNameOpen(of, s.id) && len(of.Name) <= longestName:
+		of.Name += p.gathering.Keep(strings.TrimPrefix(s.name, of.Name)) // Some servers repeat what came before.
 	}
-	if as == whole {
+	switch {
+	case as == whole:
 		of.Input.Complete(text)
-	} else {
+	case s.isText:
 		of.told = false
 		of.Input.Add(text)
+	default:
+		of.told = false
+		of.Input.AddJSON(text)
 	}
 	return of
+}
+
+// longestName is how many bytes of a name are collected: records have no more.
+const longestName = 1024
+
+// isNameOpen reports whether a piece with that id can go on with the call's name: none of its input has come, and the
+// piece has no other id.
+func isNameOpen(of *call, id string) bool {
+	return of.Input.String() == "" && !of.told && (id == "" || id == of.ID)
 }
 
 // continued returns the call that a piece continues, or nil if it begins one.
@@ -152,7 +171,7 @@ func (p *parts) continued(s said) *call {
 	switch {
 	case at == nil:
 		return p.toldAs(s)
-	case begins(at, s.id, s.name):
+	case begins(at, s):
 		return nil
 	}
 	return at
@@ -176,17 +195,18 @@ func isComplete(of *call) bool { return gjson.Valid(of.Input.String()) }
 
 // begins reports whether a piece at the place of a call begins another one: some servers give the same index to all
 // calls, or none, and no ids. A piece without a name never does: some servers make up another id for each piece. One
-// with the call's own name does only if the call is whole: some servers repeat the name in each piece.
-func begins(at *call, id, name string) bool {
+// with another name goes on with the call's name if it has the call's index, and none of its input has come. One with the
+// call's own name begins another call only if this one is whole: some servers repeat the name in each piece.
+func begins(at *call, s said) bool {
 	switch {
-	case name == "":
+	case s.name == "":
 		return false
-	case id != "" && at.ID != "":
-		return id != at.ID
+	case s.id != "" && at.ID != "":
+		return s.id != at.ID
 	case at.Name == "":
 		return false
-	case name != at.Name:
-		return true
+	case s.name != at.Name:
+		return !s.hasIndex || !isNameOpen(at, s.id)
 	}
 	return !at.told && at.ID == "" && isComplete(at)
 }

@@ -29,7 +29,8 @@ func (t *tracker) readChoices(kind string, choices gjson.Result) bool {
 
 func (t *tracker) readChoice(kind string, choice gjson.Result) bool {
 	var index int64
-	var deltas, message, finish, failure gjson.Result
+	var deltas, message, finish gjson.Result
+	var failed []gjson.Result // What has an error in it, in the order in which they count.
 	understood := true
 	choice.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
@@ -42,20 +43,20 @@ func (t *tracker) readChoice(kind string, choice gjson.Result) bool {
 		case "message":
 			message = value
 		case "error":
-			failure = value
+			failed = append(failed, choice)
 		case "usage": // Some servers report usage only here, in the last choice.
 			understood = t.meter(value) && understood
 		}
 		return true
 	})
 	if deltas.IsObject() {
-		understood = t.readMessage(index, deltas, delta) && understood
+		understood = t.readMessage(index, deltas, delta, &failed) && understood
 	}
 	if message.IsObject() {
 		t.messaged = true
-		understood = t.readMessage(index, message, t.roleOf(kind, deltas)) && understood
+		understood = t.readMessage(index, message, t.roleOf(kind, deltas), &failed) && understood
 	}
-	return t.readFinish(choice, finish, failure) && understood
+	return t.readFinish(finish, failed) && understood
 }
 
 // roleOf returns the role of a message, beside a delta or without one, in an object of that kind.
@@ -71,27 +72,31 @@ func (t *tracker) roleOf(kind string, deltas gjson.Result) role {
 	return whole
 }
 
-// readFinish reads how a choice ends: in good order, or with an error of its own.
-func (t *tracker) readFinish(choice, finish, failure gjson.Result) bool {
-	told, failed := wire.Failure{}, false
-	if failure.Type != gjson.Null {
-		told, failed = wire.ReadFailure("", choice)
+// readFinish reads how a choice ends: in good order, or with an error of its own in one of these places. It reports
+// whether it understood an error that is there.
+func (t *tracker) readFinish(finish gjson.Result, places []gjson.Result) bool {
+	understood := true
+	for _, place := range places {
+		if place.Get("error").Type == gjson.Null {
+			continue
+		}
+		if told, failed := wire.ReadFailure("", place); failed {
+			t.fail(told)
+			return true
+		}
+		understood = false
 	}
-	switch {
-	case failed:
-		t.fail(told)
-	case finish.Str == "error":
+	if finish.Str == "error" {
 		t.fail(wire.Failure{Type: "error"})
-	default:
-		t.answer.Complete = t.answer.Complete || finish.Str != ""
-		return failure.Type == gjson.Null
+		return true
 	}
-	return true
+	t.answer.Complete = t.answer.Complete || finish.Str != ""
+	return understood
 }
 
 // readMessage reads a choice's message, or a delta of it. It reports whether it understood what looks like a thought or a
-// call; of the rest nothing is recorded.
-func (t *tracker) readMessage(choice int64, message gjson.Result, as role) bool {
+// call; of the rest nothing is recorded. If the message has an error, it is appended to failed.
+func (t *tracker) readMessage(choice int64, message gjson.Result, as role, failed *[]gjson.Result) bool {
 	var thought telling
 	understood := true
 	message.ForEach(func(name, value gjson.Result) bool {
@@ -100,6 +105,10 @@ func (t *tracker) readMessage(choice int64, message gjson.Result, as role) bool 
 			understood = thought.readContent(value) && understood
 		case "tool_calls":
 			understood = t.parts.readCalls(choice, value, as) && understood
+		case "usage": // Some servers report it here.
+			understood = t.meter(value) && understood
+		case "error":
+			*failed = append(*failed, message)
 		case "function_call":
 			if value.IsObject() {
 				t.parts.readFunctionCall(choice, value, as)

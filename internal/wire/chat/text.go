@@ -70,7 +70,7 @@ func (t *tracker) isText(event sse.Event, data []byte) bool {
 func tells(text []byte) bool {
 	switch text[0] {
 	case 'c':
-		return hasParts(text, `content"`)
+		return hasParts(text, `content"`) || hasValue(text, `chain_of_thought"`)
 	case 'e':
 		return bytes.HasPrefix(text, []byte(`error"`)) || bytes.HasPrefix(text, []byte(`encrypted_content"`))
 	case 'f':

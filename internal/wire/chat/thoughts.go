@@ -12,7 +12,8 @@ import (
 // these. If a message has several of them, they say the same, and the first one counts. The last one is the content's
 // parts that are thoughts.
 var thoughtNames = [...]string{
-	"reasoning_content", "reasoning", "reasoning_text", "thinking", "reasoning_details", "thinking_blocks", "content",
+	"reasoning_content", "reasoning", "reasoning_text", "thinking", "reasoning_details", "thinking_blocks",
+	"chain_of_thought", "content",
 }
 
 // hiddenNames are the members with a thought that nobody can read.

@@ -3,7 +3,7 @@ package chat
 import "github.com/coder/aibridged/internal/wire"
 
 // figures returns the table of the API's usage figures. The first row of a kind is OpenAI's own name. The others are those
-// of servers that copy the API: DeepSeek's hit and miss, Anthropic's names, which gateways hand on, and what gateways
+// of servers that copy the API: DeepSeek's hit and miss, Mistral's and Gemini's counts, Anthropic's names, which gateways hand on, and what gateways
 // have added themselves. A chain of gateways sends several of them.
 //
 // Servers report usage once, after the last choice; or beside or within the last choice; or in every chunk, as the figures
@@ -25,6 +25,10 @@ func figures() wire.Table {
 			{Path: "cache_read_input_tokens", Is: wire.CacheRead},
 			{Path: "cache_read_tokens", Is: wire.CacheRead},
 			{Path: "cached_tokens", Is: wire.CacheRead},
+			{Path: "num_cached_tokens", Is: wire.CacheRead},
+			{Path: "prompt_token_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "input_token_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "cached_content_token_count", Is: wire.CacheRead},
 			{Path: "prompt_cache_miss_tokens", Is: wire.Uncached},
 
 			{Path: "prompt_tokens_details.cache_write_tokens", Is: wire.CacheWrite},
@@ -38,6 +42,8 @@ func figures() wire.Table {
 			{Path: "completion_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
 			{Path: "output_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
 			{Path: "completion_tokens_details.thinking_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
+			{Path: "completion_token_details.reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
+			{Path: "output_token_details.reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
 			{Path: "reasoning_tokens", Is: wire.Reasoning, Name: "completion_reasoning", PartOf: wire.Output},
 
 			{Path: "prompt_tokens_details.audio_tokens", Name: "prompt_audio", PartOf: wire.Input},

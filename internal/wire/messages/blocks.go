@@ -234,7 +234,7 @@ func (b *blocks) extend(index int64, delta gjson.Result) bool {
 		if open == nil || open.call == nil {
 			return false
 		}
-		open.call.Input.Add(wire.String(input))
+		open.call.Input.AddJSON(wire.String(input))
 		return true
 	case "thinking_delta":
 		if open == nil || open.thought == nil {

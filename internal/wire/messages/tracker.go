@@ -110,7 +110,11 @@ func (t *tracker) read(event *members) bool {
 		return t.blocks.begin(place(event.index), event.block)
 	case "message_delta":
 		t.final = true
-		return t.usage.Read(event.usage)
+		understood := t.usage.Read(event.usage)
+		if event.delta.IsObject() { // Some servers put it there.
+			understood = t.usage.Read(event.delta.Get("usage")) && understood
+		}
+		return understood
 	case "message_stop":
 		t.final = true
 		t.ended, t.answer.Terminal = true, true

@@ -18,6 +18,14 @@ func figures() wire.Table {
 			{Path: "cache_creation.ephemeral_5m_input_tokens", Name: "cache_ephemeral_5m_input", PartOf: wire.CacheWrite},
 			{Path: "cache_creation.ephemeral_1h_input_tokens", Name: "cache_ephemeral_1h_input", PartOf: wire.CacheWrite},
 			{Path: "output_tokens_details.thinking_tokens", Is: wire.Reasoning, Name: "output_thinking", PartOf: wire.Output},
+
+			// What gateways leave of the Chat Completions API's names where they translate from it.
+			{Path: "prompt_tokens", Is: wire.WithCached},
+			{Path: "completion_tokens", Is: wire.Output},
+			{Path: "total_tokens", Is: wire.Total, Name: "total_tokens"},
+			{Path: "prompt_tokens_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "completion_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "output_thinking", PartOf: wire.Output},
+
 			{Path: "server_tool_use.web_search_requests", Name: "web_search_requests"},
 			{Path: "server_tool_use.web_fetch_requests", Name: "web_fetch_requests"},
 			{Path: "server_tool_use.code_execution_requests", Name: "code_execution_requests"},

@@ -63,19 +63,23 @@ func (s *items) begin(position int64, value gjson.Result) bool {
 // isItem reports whether items of that kind are known.
 func isItem(value gjson.Result) bool {
 	switch kind := value.Get("type").Str; kind {
-	case "message", "reasoning", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "compaction",
-		"compaction_summary", "item_reference":
+	case "message", "reasoning", "mcp_list_tools", "mcp_approval_response", "compaction", "compaction_summary", "item_reference":
 		return true
 	default:
-		return strings.HasSuffix(kind, "_call") || strings.HasSuffix(kind, "_output")
+		return isCall(kind) || strings.HasSuffix(kind, "_output")
 	}
+}
+
+// isCall reports whether items of that kind are calls. One that waits for an approval is one, too.
+func isCall(kind string) bool {
+	return strings.HasSuffix(kind, "_call") || kind == "mcp_approval_request"
 }
 
 // add returns a new item, or nil if it is neither call nor thought, or if there are too many.
 func (s *items) add(position int64, value gjson.Result) *item {
 	it := &item{kind: value.Get("type").Str}
 	switch {
-	case strings.HasSuffix(it.kind, "_call"):
+	case isCall(it.kind):
 		it.call = s.addCall(it.kind, value)
 	case it.kind == "reasoning":
 		s.part(it, partKey{})
@@ -112,7 +116,7 @@ func (s *items) addCall(kind string, value gjson.Result) *wire.Call {
 	call.ItemID = s.gathering.Keep(wire.String(value.Get("id")))
 	s.gathering.ReadOrigin(call, value)
 	switch kind {
-	case "function_call", "custom_tool_call", "mcp_call":
+	case "function_call", "custom_tool_call", "mcp_call", "mcp_approval_request":
 		call.Name = s.gathering.Keep(wire.String(value.Get("name")))
 	default:
 		call.Name = s.gathering.Keep(kind)
@@ -234,6 +238,7 @@ type itemEvent struct {
 	text      textMember
 	isWhole   bool
 	inContent bool
+	isJSON    bool // The text is.
 }
 
 // itemEvents is the table of the events that have something of a call or a thought.
@@ -247,11 +252,11 @@ var itemEvents = map[string]itemEvent{
 	"response.reasoning_text.done":           {kind: "reasoning", text: inText, inContent: true, isWhole: true},
 	"response.reasoning.delta":               {kind: "reasoning", text: inDelta, inContent: true},
 	"response.reasoning.done":                {kind: "reasoning", text: inText, inContent: true, isWhole: true},
-	"response.function_call_arguments.delta": {text: inDelta},
+	"response.function_call_arguments.delta": {text: inDelta, isJSON: true},
 	"response.function_call_arguments.done":  {text: inArguments, isWhole: true},
 	"response.custom_tool_call_input.delta":  {text: inDelta},
 	"response.custom_tool_call_input.done":   {text: inInput, isWhole: true},
-	"response.mcp_call_arguments.delta":      {text: inDelta},
+	"response.mcp_call_arguments.delta":      {text: inDelta, isJSON: true},
 	"response.mcp_call_arguments.done":       {text: inArguments, isWhole: true},
 }
 
@@ -310,9 +315,12 @@ func (s *items) extend(part itemEvent, event *members) {
 	default:
 		return
 	}
-	if said := event.said(part.text); part.isWhole {
+	switch said := event.said(part.text); {
+	case part.isWhole:
 		text.Replace(said)
-	} else {
+	case part.isJSON:
+		text.AddJSON(said)
+	default:
 		text.Add(said)
 	}
 }

@@ -196,7 +196,7 @@ func (t *tracker) readResponse(response gjson.Result) bool {
 		case "usage":
 			understood = t.usage.Read(value) && understood
 		case "tool_usage":
-			t.usage.ReadBeside("tool_usage", value)
+			understood = t.usage.ReadBeside("tool_usage", value) && understood
 		case "error":
 			if value.Type == gjson.Null {
 				return true

@@ -21,6 +21,10 @@ func figures() wire.Table {
 			{Path: "prompt_cache_hit_tokens", Is: wire.CacheRead},
 			{Path: "cache_read_input_tokens", Is: wire.CacheRead},
 			{Path: "cached_tokens", Is: wire.CacheRead},
+			{Path: "num_cached_tokens", Is: wire.CacheRead},
+			{Path: "prompt_token_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "input_token_details.cached_tokens", Is: wire.CacheRead},
+			{Path: "cached_content_token_count", Is: wire.CacheRead},
 			{Path: "prompt_cache_miss_tokens", Is: wire.Uncached},
 
 			{Path: "input_tokens_details.cache_write_tokens", Is: wire.CacheWrite},
@@ -32,6 +36,8 @@ func figures() wire.Table {
 
 			{Path: "output_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
 			{Path: "completion_tokens_details.reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
+			{Path: "completion_token_details.reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
+			{Path: "output_token_details.reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
 			{Path: "reasoning_tokens", Is: wire.Reasoning, Name: "output_reasoning", PartOf: wire.Output},
 
 			{Path: "tool_usage.web_search.num_requests", Name: "web_search_requests"},
