@@ -21,12 +21,13 @@ func (q *Queue) recover() error {
 	if err != nil {
 		return err
 	}
-	c, at, known, fresh, err := openCursor(q.files, filepath.Join(q.dir, "cursor"))
+	c, state, err := openCursor(q.files, filepath.Join(q.dir, "cursor"))
 	if err != nil {
 		return err
 	}
+	at := state.at
 	q.cursor, q.lastNumber = c, at.segment
-	if !known && (!fresh || len(segments) > 0) {
+	if !state.known && (!state.fresh || len(segments) > 0) {
 		q.stats.Damaged++
 		q.logger.Warn(context.Background(), "outbox cursor lost: all entries on disk are delivered again", slog.F("dir", q.dir))
 	}
@@ -35,16 +36,19 @@ func (q *Queue) recover() error {
 		return err
 	}
 	q.inventory = i
-	if spoilt {
+	if spoilt || i.fresh && state.inventoried {
 		q.stats.Damaged++
-		q.logger.Warn(context.Background(), "outbox inventory lost: if segments are missing, it is not known", slog.F("dir", q.dir))
+		q.logger.Warn(context.Background(), "outbox inventory lost: if the last segments are missing, it is not known", slog.F("dir", q.dir))
+	}
+	if i.fresh {
+		q.reportGaps(segments, state)
 	}
 	q.compare(segments, list, at)
 	for _, l := range list {
 		q.lastNumber = max(q.lastNumber, l.number)
 	}
 	if len(segments)+len(list) == 0 {
-		if err := q.checkEmpty(known && at.segment > 0); err != nil {
+		if err := q.checkEmpty(state.known && at.segment > 0); err != nil {
 			return err
 		}
 	}
