@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -239,6 +238,3 @@ func (q *Queue) reportGaps(segments []*segment, state cursorState) {
 	q.logger.Error(context.Background(), "outbox segments missing: no files have these numbers, and what was in them is lost",
 		slog.F("dir", q.dir), slog.F("count", len(gaps)), slog.F("numbers", strings.Join(gaps[:min(len(gaps), mostNamed)], ", ")))
 }
-
-// errDirectory says that a directory has the name of a segment.
-var errDirectory = errors.New("a directory is in the place of a segment")

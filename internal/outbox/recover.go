@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"cdr.dev/slog/v3"
 )
@@ -81,8 +81,8 @@ func (q *Queue) findSegments() ([]*segment, error) {
 			continue
 		}
 		switch err := q.checkVersion(s); {
-		case errors.Is(err, errDirectory):
-			if err := q.moveDirectory(s); err != nil {
+		case errors.Is(err, errNotRegular), errors.Is(err, fs.ErrNotExist): // The latter for a link to nothing.
+			if err := q.moveOther(s); err != nil {
 				return nil, err
 			}
 			continue
@@ -102,10 +102,7 @@ func (q *Queue) checkVersion(s *segment) error {
 	}
 	defer opened.Close()
 	header := make([]byte, segmentHeaderBytes)
-	n, err := opened.ReadAt(header, 0) // A header that cannot be read is damage: see readSegment.
-	if errors.Is(err, syscall.EISDIR) {
-		return errDirectory
-	}
+	n, _ := opened.ReadAt(header, 0) // A header that cannot be read is damage: see readSegment.
 	if version, ok := segmentVersion(header[:n]); ok && version > formatVersion {
 		return fmt.Errorf("%s has format %d and this program knows %d at most: start the newer program that wrote it",
 			s.fileName(), version, formatVersion)
@@ -113,14 +110,14 @@ func (q *Queue) checkVersion(s *segment) error {
 	return nil
 }
 
-// moveDirectory takes a directory that has the name of a segment out of the log.
-func (q *Queue) moveDirectory(s *segment) error {
+// moveOther takes something out of the log that has the name of a segment and is no file.
+func (q *Queue) moveOther(s *segment) error {
 	q.stats.Damaged++
-	q.logger.Error(context.Background(), "outbox segment damaged: a directory is in its place, it is moved to damaged/",
+	q.logger.Error(context.Background(), "outbox segment damaged: something else than a file is in its place, it is moved to damaged/",
 		slog.F("segment", q.segmentPath(s)))
 	err := q.files.Rename(q.segmentPath(s), filepath.Join(q.damagedDir(), s.fileName()))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errDirectory, err)
+		return fmt.Errorf("%w: %w", errNotRegular, err)
 	}
 	return nil
 }
