@@ -17,6 +17,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -106,7 +107,7 @@ func openFile(ctx context.Context, path string, refuse func(version int64) error
 		return db, errors.Join(err, looker.Close(), reader.Close(), writer.Close())
 	}
 	return aibridgedserver.Database{
-		Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker}, Health: health,
+		Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker, health: health}, Health: health,
 	}, nil
 }
 
@@ -144,13 +145,7 @@ func settle(ctx context.Context, writer *sql.DB) error {
 // connect returns a pool of at most size connections to a file that exists. Idle ones stay open. None of them makes the
 // file: a pool opens connections when it needs them, and the file may have been deleted by then.
 func connect(path string, size int, options url.Values) (*sql.DB, error) {
-	if !options.Has("_busy_timeout") {
-		options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
-	}
-	options.Set("_dqs", "false")
-	options.Set("mode", "rw")
-	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
-	connector, err := sqlite.NewConnector(name.String())
+	connector, err := connectorOf(path, options)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +153,17 @@ func connect(path string, size int, options url.Values) (*sql.DB, error) {
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db, nil
+}
+
+// connectorOf returns what opens connections to a file that exists.
+func connectorOf(path string, options url.Values) (driver.Connector, error) {
+	if !options.Has("_busy_timeout") {
+		options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	}
+	options.Set("_dqs", "false")
+	options.Set("mode", "rw")
+	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
+	return sqlite.NewConnector(name.String())
 }
 
 // explain adds to the engine's error about a file what a person can do about it.
