@@ -138,6 +138,9 @@ func (r *reader) open(s *segment) error {
 	r.close()
 	opened, err := r.q.files.Open(r.q.segmentPath(s), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
+		if _, err := r.q.files.List(r.q.dir, 1); isGone(err) {
+			return err // With the directory, it may come back.
+		}
 		opened, err = missingFile{}, nil
 	}
 	if err != nil {
