@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -120,7 +121,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}
 	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
-		return nil, err
+		return nil, adviseNew(err)
 	}
 	g.watch = watchDatabase(g.control.db.Health, s.database(), logger.Named("control"))
 	if options.keepRecords > 0 {
@@ -162,10 +163,14 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, err
 	}
 	if err := g.control.SetProviders(ctx, stored); err != nil {
+		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
+		if err := noteLostRecords(ctx, s, g.control, logger.Named("gateway")); err != nil {
+			return nil, errors.Join(err, pool.Shutdown(ctx))
+		}
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
