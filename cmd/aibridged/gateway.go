@@ -124,6 +124,11 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, adviseNew(err)
 	}
 	g.watch = watchDatabase(g.control.db.Health, s.database(), logger.Named("control"))
+	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
+		if err := noteLostRecords(ctx, s, g.control, logger.Named("gateway")); err != nil {
+			return nil, err
+		}
+	}
 	if options.keepRecords > 0 {
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
@@ -168,9 +173,6 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
-		if err := noteLostRecords(ctx, s, g.control, logger.Named("gateway")); err != nil {
-			return nil, errors.Join(err, pool.Shutdown(ctx))
-		}
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,

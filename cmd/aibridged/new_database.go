@@ -70,18 +70,27 @@ func adviseNew(err error) error {
 	return err
 }
 
-// noteLostRecords says it if the directory of records is new, though the database has records of an earlier gateway: who
-// deleted it, or mounted the wrong volume, may have lost those that waited there.
+// noteLostRecords says it if the directory of records is new, though a gateway has used the database: who deleted it, or
+// mounted the wrong volume, may have lost the records that waited there. It is called before this gateway uses the
+// database.
 func noteLostRecords(ctx context.Context, s settings, control *store, logger slog.Logger) error {
 	trace, err := firstOf(s.recordTraces())
 	if err != nil || trace != "" {
 		return err
 	}
+	providers, err := control.Providers(ctx)
+	if err != nil {
+		return err
+	}
+	used := len(providers) > 0 // A gateway stores those that it is set up with.
 	for _, err := range control.Outlines(ctx, aibridgedserver.InterceptionFilter{Limit: 1}) {
 		if err != nil {
 			return err
 		}
-		logger.Error(ctx, "records directory is new, though the database has records: what an earlier gateway left there and had not delivered is lost",
+		used = true
+	}
+	if used {
+		logger.Error(ctx, "records directory is new, though a gateway has used the database: records that waited there are lost",
 			slog.F("dir", s.records()))
 	}
 	return nil

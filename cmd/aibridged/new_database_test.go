@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // TestUnusableDatabase starts a gateway on a file that is damaged, or is another program's: with --new-database and
@@ -113,6 +115,13 @@ func TestRecordsDirectoryGone(t *testing.T) {
 	check(t, os.MkdirAll(here.records(), 0o700)) // As the lock makes it.
 	if n := lines(here); n != 1 {
 		t.Errorf("%d lines without the directory, want 1", n)
+	}
+	unstored := settings{dataDir: t.TempDir()}
+	control, err := openStore(t.Context(), unstored.database(), slog.Logger{})
+	check(t, err)
+	check(t, errors.Join(control.SetProviders(t.Context(), []aibridgedserver.Provider{{Name: "p", Type: "openai"}}), control.Close()))
+	if n := lines(unstored); n != 1 {
+		t.Errorf("%d lines where a gateway has run and stored nothing yet, want 1", n)
 	}
 	fresh := settings{dataDir: t.TempDir()}
 	_ = newToken(t, fresh.dataDir)
