@@ -26,7 +26,8 @@ type Database struct {
 // machine's owner may know. It is safe for concurrent use, until [Database.Close].
 type Health interface {
 	// Intact returns an error if what was committed up to now may have no lasting place, for example because the file was
-	// deleted. It is quick: records are acknowledged only after it.
+	// deleted or cut. It is called before each transaction, and records are acknowledged only after it. So it is quick,
+	// unless something has changed that it has to look at.
 	Intact() error
 	// Writable returns an error if the engine cannot be written to. It tries, which takes some milliseconds, or seconds
 	// while another program writes.
@@ -74,6 +75,17 @@ func (d Database) intact() error {
 	return nil
 }
 
+// keep runs a transaction if the engine is intact, and fails if it is not intact after the commit.
+func (d Database) keep(transact func() error) error {
+	if err := d.intact(); err != nil {
+		return err
+	}
+	if err := transact(); err != nil {
+		return err
+	}
+	return d.intact()
+}
+
 // inTx runs do in a transaction, and commits it if do succeeds.
 func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, options)
@@ -96,7 +108,7 @@ func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql
 // the transaction, which is short. The reason is cost: with a context that can end, database/sql starts goroutines for
 // each begin, statement and commit, and these cost as much as the rows. So do gets a context that cannot end.
 //
-// It fails if the engine is not intact after the commit.
+// It fails if the engine is not intact, before or after the commit.
 func inTurn(ctx context.Context, db Database, do func(context.Context, *sql.Tx) error) (err error) {
 	conn, err := db.Writer.Conn(ctx)
 	if err != nil {
@@ -104,11 +116,7 @@ func inTurn(ctx context.Context, db Database, do func(context.Context, *sql.Tx) 
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx = context.WithoutCancel(ctx)
-	err = inTx(ctx, conn, nil, func(tx *sql.Tx) error { return do(ctx, tx) })
-	if err == nil {
-		err = db.intact()
-	}
-	return err
+	return db.keep(func() error { return inTx(ctx, conn, nil, func(tx *sql.Tx) error { return do(ctx, tx) }) })
 }
 
 // beginner is a database or a connection to it.

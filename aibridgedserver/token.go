@@ -77,7 +77,7 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 	if key.ExpiresAt != nil {
 		expires = key.ExpiresAt.UnixMicro()
 	}
-	err = inTx(ctx, s.db.Writer, nil, func(tx *sql.Tx) error {
+	insert := func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO users (id, username, created_at) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, uuid.NewString(), key.Username, created)
 		if err != nil {
@@ -90,10 +90,8 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, user_id, secret_sha256, created_at, expires_at)
 			VALUES ($1, $2, $3, $4, $5)`, key.ID, userID, secretSHA256[:], created, expires)
 		return err
-	})
-	if err == nil {
-		err = s.db.intact()
 	}
+	err = s.db.keep(func() error { return inTx(ctx, s.db.Writer, nil, insert) })
 	return userID, err
 }
 

@@ -14,7 +14,8 @@ import (
 // the processes share, so it is cheap. Since each batch of records is such a commit, the version changes often without
 // a change of keys: Number then reads the number in the table key_changes, which changes with keys and users only.
 type changes struct {
-	db *sql.DB
+	db     *sql.DB
+	health *health // Closed with it, before the connections that write.
 
 	mu     sync.Mutex
 	conn   *sql.Conn // Always the same, since versions of different connections do not compare. Nil: none yet, or the last one failed.
@@ -70,5 +71,5 @@ func (c *changes) Close() error {
 		err = c.conn.Close()
 		c.conn = nil
 	}
-	return errors.Join(err, c.db.Close())
+	return errors.Join(err, c.db.Close(), c.health.close())
 }

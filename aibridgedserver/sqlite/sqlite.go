@@ -17,6 +17,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -41,7 +42,7 @@ const (
 
 // Open opens the file at path and brings its tables up to date. It makes the directory, with mode 0700, and the file,
 // with mode 0600, if they are missing. It fails with [ErrNewer], and changes nothing, if a newer program has brought the
-// tables up to a version that this one does not know. The caller closes the database.
+// tables up to a version that this one does not know, and with [ErrUnusable] if the file is damaged or another program's. The caller closes the database.
 func Open(ctx context.Context, path string) (aibridgedserver.Database, error) {
 	return open(ctx, path, refuseNewer)
 }
@@ -88,10 +89,10 @@ func openFile(ctx context.Context, path string, refuse func(version int64) error
 		return db, err
 	}
 	if err := migrate(ctx, writer); err != nil {
-		return db, errors.Join(explain(err), writer.Close())
+		return db, errors.Join(Explain(err), writer.Close())
 	}
 	if err := settle(ctx, writer); err != nil {
-		return db, errors.Join(explain(err), writer.Close())
+		return db, errors.Join(Explain(err), writer.Close())
 	}
 	reader, err := connect(path, readers, url.Values{"_query_only": {"on"}})
 	if err != nil {
@@ -106,7 +107,7 @@ func openFile(ctx context.Context, path string, refuse func(version int64) error
 		return db, errors.Join(err, looker.Close(), reader.Close(), writer.Close())
 	}
 	return aibridgedserver.Database{
-		Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker}, Health: health,
+		Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker, health: health}, Health: health,
 	}, nil
 }
 
@@ -144,13 +145,7 @@ func settle(ctx context.Context, writer *sql.DB) error {
 // connect returns a pool of at most size connections to a file that exists. Idle ones stay open. None of them makes the
 // file: a pool opens connections when it needs them, and the file may have been deleted by then.
 func connect(path string, size int, options url.Values) (*sql.DB, error) {
-	if !options.Has("_busy_timeout") {
-		options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
-	}
-	options.Set("_dqs", "false")
-	options.Set("mode", "rw")
-	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
-	connector, err := sqlite.NewConnector(name.String())
+	connector, err := connectorOf(path, options)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +155,19 @@ func connect(path string, size int, options url.Values) (*sql.DB, error) {
 	return db, nil
 }
 
-// explain adds to the engine's error about a file what a person can do about it.
-func explain(err error) error {
+// connectorOf returns what opens connections to a file that exists.
+func connectorOf(path string, options url.Values) (driver.Connector, error) {
+	if !options.Has("_busy_timeout") {
+		options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	}
+	options.Set("_dqs", "false")
+	options.Set("mode", "rw")
+	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
+	return sqlite.NewConnector(name.String())
+}
+
+// Explain adds to an error of the engine what a person can do about it, if it is one that a file can be at fault for.
+func Explain(err error) error {
 	failure, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return err
@@ -171,7 +177,9 @@ func explain(err error) error {
 	}
 	switch primary(failure) {
 	case sqlitelib.SQLITE_NOTADB:
-		return fmt.Errorf("%w; the file is something else than a database, choose another path", err)
+		return fmt.Errorf("%w; the file is something else than a database: %w", err, ErrUnusable)
+	case sqlitelib.SQLITE_CORRUPT:
+		return fmt.Errorf("%w; the file is damaged: %w", err, ErrUnusable)
 	case sqlitelib.SQLITE_READONLY, sqlitelib.SQLITE_CANTOPEN:
 		return fmt.Errorf("%w; let this user write to the file and its directory, or choose another path", err)
 	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:

@@ -18,6 +18,8 @@ var (
 	ErrNewer = errors.New("use the newer program")
 	// ErrOlder says that the tables of a database are older than this program's, or not there yet.
 	ErrOlder = errors.New("they need to be brought up to date")
+	// ErrUnusable says that a file is damaged, or has something else than the tables of this package.
+	ErrUnusable = errors.New("move it away with the files beside it, put a good copy in its place, or choose another path")
 )
 
 // refuseOlder fails if the tables are not yet of this program's version.
@@ -58,18 +60,27 @@ func versionOf(ctx context.Context, file string) (version int64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var migrated bool
-	err = db.QueryRowContext(ctx, `SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'goose_db_version'`).Scan(&migrated)
+	var migrated, own, other bool
+	// Those that another program, which may count the versions of its tables in the same way, does not have.
+	err = db.QueryRowContext(ctx, `SELECT
+			coalesce(sum(name = 'goose_db_version'), 0) > 0,
+			coalesce(sum(name IN ('interceptions', 'api_keys', 'mcp_access_tokens')), 0) > 0,
+			coalesce(sum(name <> 'goose_db_version' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'), 0) > 0
+		FROM sqlite_schema WHERE type IN ('table', 'view')`).Scan(&migrated, &own, &other)
+	if err == nil && other && !(migrated && own) {
+		return 0, fmt.Errorf("it has the tables of another program: %w", ErrUnusable)
+	}
 	if err == nil && migrated {
 		err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the version of its tables: %w", explain(err))
+		return 0, fmt.Errorf("read the version of its tables: %w", Explain(err))
 	}
 	return version, nil
 }
 
-// IsEmpty reports whether there is no file at path, or none with the tables of this package. It changes nothing.
+// IsEmpty reports whether there is no file at path, or one without tables. It fails with [ErrUnusable] if there is
+// something else. It changes nothing.
 func IsEmpty(ctx context.Context, path string) (bool, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -121,9 +122,14 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}
 	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
-		return nil, err
+		return nil, adviseNew(err)
 	}
 	g.watch = watchDatabase(g.control.db.Health, s.database(), logger.Named("control"))
+	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
+		if err := noteLostRecords(ctx, s, g.control, logger.Named("gateway")); err != nil {
+			return nil, err
+		}
+	}
 	if options.keepRecords > 0 {
 		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	}
@@ -164,6 +170,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, err
 	}
 	if err := g.control.SetProviders(ctx, stored); err != nil {
+		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {

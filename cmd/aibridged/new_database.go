@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 )
 
@@ -15,8 +18,11 @@ import (
 // volume, should hear of it before there is an empty one in its place.
 func checkDatabase(ctx context.Context, s settings) error {
 	empty, err := sqlite.IsEmpty(ctx, s.database())
-	if err != nil || !empty {
-		return err
+	if err != nil {
+		return adviseNew(err)
+	}
+	if !empty {
+		return nil
 	}
 	trace, err := s.trace()
 	if err != nil || trace == "" {
@@ -29,7 +35,17 @@ func checkDatabase(ctx context.Context, s settings) error {
 // trace returns a file that only a gateway that had a database leaves in the data directory, or nothing. The lock is
 // none, since a gateway takes it first.
 func (s settings) trace() (string, error) {
-	for _, pattern := range []string{s.database() + "-wal", filepath.Join(s.records(), "cursor"), filepath.Join(s.records(), "*.log"), filepath.Join(s.records(), "*", "*.rec")} {
+	return firstOf(append([]string{s.database() + "-wal"}, s.recordTraces()...))
+}
+
+// recordTraces returns the patterns of what only a queue that was opened leaves in its directory.
+func (s settings) recordTraces() []string {
+	return []string{filepath.Join(s.records(), "cursor"), filepath.Join(s.records(), "*.log"), filepath.Join(s.records(), "*", "*.rec")}
+}
+
+// firstOf returns a file that has one of the names or matches one of the patterns, or nothing.
+func firstOf(patterns []string) (string, error) {
+	for _, pattern := range patterns {
 		if _, err := os.Lstat(pattern); err == nil {
 			return pattern, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
@@ -44,4 +60,38 @@ func (s settings) trace() (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// adviseNew adds to the error about a file that cannot be used how to begin without it.
+func adviseNew(err error) error {
+	if errors.Is(err, sqlite.ErrUnusable) {
+		return fmt.Errorf("%w; once it is away, `aibridged serve --new-database` begins without its tokens, users and records", err)
+	}
+	return err
+}
+
+// noteLostRecords says it if the directory of records is new, though a gateway has used the database: who deleted it, or
+// mounted the wrong volume, may have lost the records that waited there. It is called before this gateway uses the
+// database.
+func noteLostRecords(ctx context.Context, s settings, control *store, logger slog.Logger) error {
+	trace, err := firstOf(s.recordTraces())
+	if err != nil || trace != "" {
+		return err
+	}
+	providers, err := control.Providers(ctx)
+	if err != nil {
+		return err
+	}
+	used := len(providers) > 0 // A gateway stores those that it is set up with.
+	for _, err := range control.Outlines(ctx, aibridgedserver.InterceptionFilter{Limit: 1}) {
+		if err != nil {
+			return err
+		}
+		used = true
+	}
+	if used {
+		logger.Error(ctx, "records directory is new, though a gateway has used the database: records that waited there are lost",
+			slog.F("dir", s.records()))
+	}
+	return nil
 }

@@ -240,14 +240,6 @@ func TestNewDatabase(t *testing.T) {
 	for name, lose := range map[string]func(db string) error{
 		"deleted": func(string) error { return nil },
 		"emptied": func(db string) error { return os.WriteFile(db, nil, 0o600) },
-		"another": func(db string) error {
-			other, err := sql.Open("sqlite", db)
-			if err != nil {
-				return err
-			}
-			_, err = other.Exec("CREATE TABLE t (n)")
-			return errors.Join(err, other.Close())
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveHere(t)

@@ -208,6 +208,7 @@ func (c *consumer) deliver(ctx context.Context) (idle bool) {
 		return false
 	}
 	if len(items) == 0 {
+		c.passLost()
 		return true
 	}
 	c.q.waitingSince(items[0].at)
@@ -221,8 +222,19 @@ func (c *consumer) deliver(ctx context.Context) (idle bool) {
 		c.q.waitingSince(items[0].at)
 		c.q.advance(items[0].place)
 		c.pause(ctx, err)
+		c.q.checkNames()
 	}
 	return false
+}
+
+// passLost notes that the last entries are lost: nothing is left to deliver, so nothing else would note it.
+func (c *consumer) passLost() {
+	c.q.mu.Lock()
+	lost := c.q.read.position < c.reader.at.position
+	c.q.mu.Unlock()
+	if lost {
+		c.q.advance(c.reader.at)
+	}
 }
 
 // try sends items once, and returns those that are to be sent again, and why.

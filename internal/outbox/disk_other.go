@@ -13,6 +13,9 @@ func lock(path string) (io.Closer, error) {
 	return nil, fmt.Errorf("lock %s: %w on this operating system: use Memory", path, errors.ErrUnsupported)
 }
 
+// dontWait is for systems whose pipes have names among files.
+const dontWait = 0
+
 func syncDir(string) error { return nil }
 
 func noRoom(error) bool { return false }

@@ -12,9 +12,12 @@ import (
 	"syscall"
 )
 
+// dontWait lets an open return at once where it would wait for the other end of a pipe.
+const dontWait = syscall.O_NONBLOCK
+
 // lock takes a lock that ends with the process, and writes the number of the process into the file.
 func lock(path string) (io.Closer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openRegular(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,9 @@ const (
 	errorDiskFull         syscall.Errno = 112
 )
 
+// dontWait is for pipes that have a name among files, which this system does not have.
+const dontWait = 0
+
 // lock opens a file so that it cannot be opened a second time meanwhile.
 func lock(path string) (io.Closer, error) {
 	name, err := syscall.UTF16PtrFromString(path)

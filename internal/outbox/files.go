@@ -16,7 +16,7 @@ type fileSystem interface {
 	MakeDir(dir string) error
 	// List returns the names of at most so many files of a directory, in no order; of all if most is not positive.
 	List(dir string, most int) ([]string, error)
-	// Open takes the flags of [os.OpenFile].
+	// Open takes the flags of [os.OpenFile]. It opens regular files only, and does not wait for anything else.
 	Open(path string, flags int) (file, error)
 	Rename(from, to string) error
 	Remove(path string) error
@@ -77,7 +77,7 @@ func (disk) List(dir string, most int) (names []string, err error) {
 }
 
 func (disk) Open(path string, flags int) (file, error) {
-	opened, err := os.OpenFile(path, flags, 0o600)
+	opened, err := openRegular(path, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +117,8 @@ func explain(dir string, err error) error {
 		if !errors.Is(err, ErrFull) {
 			err = fmt.Errorf("%w: %w", ErrFull, err)
 		}
+	case errors.Is(err, errNotRegular):
+		advice = ": move it away, or name another directory"
 	case errors.Is(err, syscall.ENOTDIR):
 		advice = ": a file is in its place: remove that, or name another directory"
 	case errors.Is(err, fs.ErrPermission):

@@ -3,7 +3,7 @@ package outbox
 import (
 	"context"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -17,7 +17,8 @@ import (
 // written. What it says is on the disk already, so a segment that it lists and that is missing, or shorter, is damaged.
 // A machine that stops may lose the last inventory, never make it say more than there was: it lists nothing that was not
 // synced, and a segment is removed only once an inventory without it has been synced. A segment that no inventory lists
-// is none the worse for it.
+// is none the worse for it. Where there is no inventory, though the cursor says that there was one, it counts as damaged
+// itself.
 //
 // Like the cursor it has two slots that are written in turn, in place, since that needs no room on a full disk. It is
 // synced at a start and before a segment is removed, and never when entries are.
@@ -36,6 +37,9 @@ const (
 	inventoryHead      = 8 + 4 // The generation, and how many segments follow. A CRC-32C is behind these.
 	listedBytes        = 8 + 4 + 8
 	mostListed         = (inventorySlotBytes - inventoryHead - 4) / listedBytes
+
+	// mostNamed is how many missing segments a line of the log names.
+	mostNamed = 16
 
 	// stockDelay is how long the inventory may not know what has been synced to a segment that it lists.
 	stockDelay = 100 * time.Millisecond
@@ -190,7 +194,6 @@ func (q *Queue) reportMissing(missing []listed) {
 	if len(missing) == 0 {
 		return
 	}
-	const mostNamed = 16
 	var names []string
 	for _, l := range missing[:min(len(missing), mostNamed)] {
 		names = append(names, l.fileName())
@@ -205,5 +208,33 @@ func (q *Queue) reportMissing(missing []listed) {
 		slog.F("dir", q.dir), slog.F("count", len(missing)), slog.F("segments", strings.Join(names, " ")))
 }
 
-// errDirectory says that a directory has the name of a segment.
-var errDirectory = errors.New("a directory is in the place of a segment")
+// reportGaps counts the gaps in the numbers of the segments, from the cursor's on, and logs them in one line. It is for
+// when no inventory tells which numbers there were: a number may have been given to a segment that was written again
+// under another one, but that is rare.
+func (q *Queue) reportGaps(segments []*segment, state cursorState) {
+	if len(segments) == 0 {
+		return // See checkEmpty.
+	}
+	next := segments[0].number
+	if state.known && state.at.segment > 0 {
+		next = state.at.segment
+	}
+	var gaps []string
+	for _, s := range segments {
+		switch {
+		case s.number < next:
+			continue
+		case s.number == next+1:
+			gaps = append(gaps, fmt.Sprintf("%012d", next))
+		case s.number > next:
+			gaps = append(gaps, fmt.Sprintf("%012d to %012d", next, s.number-1))
+		}
+		next = s.number + 1
+	}
+	if len(gaps) == 0 {
+		return
+	}
+	q.stats.Damaged += int64(len(gaps))
+	q.logger.Error(context.Background(), "outbox segments missing: no files have these numbers, and what was in them is lost",
+		slog.F("dir", q.dir), slog.F("count", len(gaps)), slog.F("numbers", strings.Join(gaps[:min(len(gaps), mostNamed)], ", ")))
+}

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -127,11 +128,15 @@ func TestFault077SegmentsGone(t *testing.T) {
 		{"the first and the last", []string{"000000000001-*", "000000000003-*"}, 2, numbered(2, 4)},
 		{"all", []string{"*.log"}, 3, nil},
 		{"all and the cursor", []string{"*.log", "cursor"}, 3, nil},
-		{"all but the cursor", []string{"*.log", "segments"}, 1, nil},
+		{"all but the cursor", []string{"*.log", "segments"}, 2, nil},
 		{"all but the reserve", []string{"*.log", "segments", "cursor"}, 1, nil},
 		{"one and the cursor", []string{"000000000002-*", "cursor"}, 2, slices.Delete(numbered(0, 6), 2, 4)},
 		{"the last and the cursor", []string{"000000000003-*", "cursor"}, 2, numbered(0, 4)},
-		{"the inventory", []string{"segments"}, 0, numbered(0, 6)},
+		{"the inventory", []string{"segments"}, 1, numbered(0, 6)},
+		{"the inventory and the first", []string{"segments", "000000000001-*"}, 2, numbered(2, 6)},
+		{"the inventory and one between", []string{"segments", "000000000002-*"}, 2, slices.Delete(numbered(0, 6), 2, 4)},
+		{"the inventory and the last", []string{"segments", "000000000003-*"}, 1, numbered(0, 4)},
+		{"the inventory, the cursor and one between", []string{"segments", "cursor", "000000000002-*"}, 2, slices.Delete(numbered(0, 6), 2, 4)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			closed, killed := backlog(t, Sync)
@@ -198,12 +203,114 @@ func TestInventoryNoFalseDamage(t *testing.T) {
 	}
 }
 
+// makeOlder makes a directory as a program leaves it that kept no inventory.
+func makeOlder(t *testing.T, dir string) {
+	t.Helper()
+	must(t, os.Remove(filepath.Join(dir, "segments")))
+	path := filepath.Join(dir, "cursor")
+	writeFile(t, path, withoutSeals(readFile(t, path)))
+}
+
+// withoutSeals returns a cursor as a program writes it that keeps no inventory.
+func withoutSeals(cursor []byte) []byte {
+	for slot := range slices.Chunk(cursor, cursorSlotBytes) {
+		clear(slot[min(len(slot), cursorBytes):])
+	}
+	return cursor
+}
+
+// TestFault077InventoryEmptied empties the inventory, in a directory whose segments are all there or not: that counts,
+// once, and the gaps count, too.
+func TestFault077InventoryEmptied(t *testing.T) {
+	for n, want := range map[int]int64{-1: 1, 0: 2, 1: 2, 2: 1} {
+		closed, killed := backlog(t, Sync)
+		for _, dir := range []string{closed, killed} {
+			must(t, os.Truncate(filepath.Join(dir, "segments"), 0))
+			if n >= 0 {
+				must(t, os.Remove(names(t, dir, "*.log")[n]))
+			}
+			for life := range 2 {
+				log := &logLines{}
+				q := mustOpen(t, dir, Options{files: quick{}, ReserveBytes: 1, Logger: slog.Make(log)})
+				if s := q.Stats(); life == 0 && (s.Damaged != want || log.count("inventory lost") != 1) || life == 1 && s.Damaged != 0 {
+					t.Errorf("segment %d removed, life %d: %+v, want %d damaged: %q", n, life, s, want, log.lines)
+				}
+				mustClose(t, q)
+			}
+		}
+	}
+}
+
+// TestFault077OlderGap has a backlog of a program that kept no inventory, in which segments are missing: gaps in the
+// numbers are damage, from the cursor on.
+func TestFault077OlderGap(t *testing.T) {
+	for _, test := range []struct {
+		remove  []int
+		numbers []string
+	}{
+		{[]int{1}, []string{"000000000002"}},
+		{[]int{0}, []string{"000000000001"}},
+		{[]int{0, 1}, []string{"000000000001 to 000000000002"}},
+	} {
+		closed, killed := backlog(t, Sync)
+		for _, dir := range []string{closed, killed} {
+			makeOlder(t, dir)
+			segments := names(t, dir, "*.log")
+			for _, n := range test.remove {
+				must(t, os.Remove(segments[n]))
+			}
+			log := &logLines{}
+			q := mustOpen(t, dir, Options{files: quick{}, ReserveBytes: 1, Logger: slog.Make(log)})
+			if s := q.Stats(); s.Damaged != int64(len(test.numbers)) {
+				t.Errorf("without %v: %+v", test.remove, s)
+			}
+			for _, number := range test.numbers {
+				if log.count(number) != 1 {
+					t.Errorf("without %v: %q", test.remove, log.lines)
+				}
+			}
+			mustClose(t, q)
+			q = mustOpen(t, dir, Options{files: quick{}, ReserveBytes: 1})
+			if s := q.Stats(); s.Damaged != 0 {
+				t.Errorf("without %v, at the next start: %+v", test.remove, s)
+			}
+			mustClose(t, q)
+		}
+	}
+}
+
+// TestOlderAfterNewer has a program without an inventory write the cursor of one that kept one: there is nothing to miss.
+func TestOlderAfterNewer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cursor")
+	c, _, err := openCursor(quick{}, path)
+	must(t, err)
+	for range 2 {
+		must(t, c.write(mark{7, 16}))
+	}
+	must(t, c.file.Close())
+	for generation, want := range map[uint64]bool{2: true, 3: false} {
+		content := readFile(t, path)
+		if generation == 3 { // What the older program writes.
+			slot := content[cursorSlotBytes:]
+			binary.LittleEndian.PutUint64(slot, generation)
+			binary.LittleEndian.PutUint32(slot[24:], checksum(slot[:24]))
+		}
+		writeFile(t, path+"-copy", content)
+		c, state, err := openCursor(quick{}, path+"-copy")
+		must(t, err)
+		if !state.known || state.at.segment != 7 || state.inventoried != want || c.generation != generation {
+			t.Errorf("%+v at generation %d, want %v", state, c.generation, want)
+		}
+		must(t, c.file.Close())
+	}
+}
+
 // TestInventoryOfOlder opens what a program leaves that kept no inventory: nothing in it is damage, in this life or the
 // next one.
 func TestInventoryOfOlder(t *testing.T) {
 	closed, killed := backlog(t, Sync)
 	for _, dir := range []string{closed, killed} {
-		must(t, os.Remove(filepath.Join(dir, "segments")))
+		makeOlder(t, dir)
 		for range 2 {
 			q := mustOpen(t, dir, Options{files: quick{}, ReserveBytes: 1})
 			if s := q.Stats(); s.Damaged != 0 || s.Pending != 6 {

@@ -31,7 +31,8 @@
 //
 // An incomplete frame at the end of the last segment was never acknowledged, and is ignored: it is zeros, or the first
 // sectors of a frame and then nothing but zeros. A segment that is missing, or ends before what was synced of it, is
-// damaged like one whose bytes have changed. Any damage costs the entries that it hit: it is logged, counted
+// damaged like one whose bytes have changed. Where the inventory is missing, that is damage itself, unless an older program
+// wrote the directory, which kept none; then a gap in the numbers of the segments tells what is missing. Any damage costs the entries that it hit: it is logged, counted
 // and set aside, and the rest is delivered. A segment of a newer version is left alone, and [Open] fails.
 package outbox
 

@@ -137,7 +137,10 @@ func (r *reader) open(s *segment) error {
 	}
 	r.close()
 	opened, err := r.q.files.Open(r.q.segmentPath(s), os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
+		if _, err := r.q.files.List(r.q.dir, 1); isGone(err) {
+			return err // With the directory, it may come back.
+		}
 		opened, err = missingFile{}, nil
 	}
 	if err != nil {
@@ -160,7 +163,7 @@ func (r *reader) passDamage(s *segment, from, to int64) bool {
 	return true
 }
 
-// missingFile stands for a segment that somebody has removed.
+// missingFile stands for a segment that somebody has removed, or put something else in the place of.
 type missingFile struct{ file }
 
 func (missingFile) ReadAt([]byte, int64) (int, error) { return 0, fs.ErrNotExist }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -76,7 +77,7 @@ func (q *Queue) tryDisk(unsafe bool) error {
 		return fmt.Errorf("%w: its disk has no room", ErrFull)
 	case readOnly(err):
 		return fmt.Errorf("%w: it is read-only", ErrFailed)
-	case errors.Is(err, fs.ErrNotExist):
+	case isGone(err):
 		return fmt.Errorf("%w: the directory of the queue is gone", ErrFailed)
 	}
 	if failure, ok := errors.AsType[*fs.PathError](err); ok {
@@ -84,6 +85,9 @@ func (q *Queue) tryDisk(unsafe bool) error {
 	}
 	return fmt.Errorf("%w: %w", ErrFailed, err)
 }
+
+// isGone reports whether an error says that a directory is not there.
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
 
 // tryReserve makes the room in reserve whole again, which Append would otherwise do at its next call.
 func (q *Queue) tryReserve() error {
@@ -102,21 +106,32 @@ func (q *Queue) tryReserve() error {
 }
 
 // checkNames counts the segments whose files somebody has taken away while the queue is open. What is in them is
-// delivered as far as it is in memory. The next Append does not go into such a file.
+// delivered as far as it is in memory. The next Append does not go into such a file. While the whole directory is away,
+// nothing is known of its files: it may come back with all of them.
 func (q *Queue) checkNames() {
+	if q.options.Durability == Memory {
+		return
+	}
 	q.mu.Lock()
 	before := slices.Clone(q.segments)
 	q.mu.Unlock()
 	names, err := q.files.List(q.dir, 0)
-	if err != nil {
+	switch {
+	case isGone(err):
+		q.complain("outbox directory is gone: put it back, what is in it waits", err)
+		return
+	case err != nil:
 		q.complain("outbox cannot be listed", err)
+		return
 	}
 	q.mu.Lock()
 	var gone []listed
 	lost := false
 	for _, s := range before {
-		if s.lasting && !s.unnamed && slices.Contains(q.segments, s) && !slices.Contains(names, s.fileName()) {
-			s.unnamed = true
+		missing := s.lasting && slices.Contains(q.segments, s) && !slices.Contains(names, s.fileName())
+		known := s.unnamed
+		s.unnamed = missing // It may have come back.
+		if missing && !known {
 			gone = append(gone, listed{number: s.number, salt: s.salt})
 			lost = lost || s == q.active
 		}

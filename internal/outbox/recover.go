@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"cdr.dev/slog/v3"
 )
@@ -21,12 +21,13 @@ func (q *Queue) recover() error {
 	if err != nil {
 		return err
 	}
-	c, at, known, fresh, err := openCursor(q.files, filepath.Join(q.dir, "cursor"))
+	c, state, err := openCursor(q.files, filepath.Join(q.dir, "cursor"))
 	if err != nil {
 		return err
 	}
+	at := state.at
 	q.cursor, q.lastNumber = c, at.segment
-	if !known && (!fresh || len(segments) > 0) {
+	if !state.known && (!state.fresh || len(segments) > 0) {
 		q.stats.Damaged++
 		q.logger.Warn(context.Background(), "outbox cursor lost: all entries on disk are delivered again", slog.F("dir", q.dir))
 	}
@@ -35,16 +36,19 @@ func (q *Queue) recover() error {
 		return err
 	}
 	q.inventory = i
-	if spoilt {
+	if spoilt || i.fresh && state.inventoried {
 		q.stats.Damaged++
-		q.logger.Warn(context.Background(), "outbox inventory lost: if segments are missing, it is not known", slog.F("dir", q.dir))
+		q.logger.Warn(context.Background(), "outbox inventory lost: if the last segments are missing, it is not known", slog.F("dir", q.dir))
+	}
+	if i.fresh {
+		q.reportGaps(segments, state)
 	}
 	q.compare(segments, list, at)
 	for _, l := range list {
 		q.lastNumber = max(q.lastNumber, l.number)
 	}
 	if len(segments)+len(list) == 0 {
-		if err := q.checkEmpty(known && at.segment > 0); err != nil {
+		if err := q.checkEmpty(state.known && at.segment > 0); err != nil {
 			return err
 		}
 	}
@@ -77,8 +81,8 @@ func (q *Queue) findSegments() ([]*segment, error) {
 			continue
 		}
 		switch err := q.checkVersion(s); {
-		case errors.Is(err, errDirectory):
-			if err := q.moveDirectory(s); err != nil {
+		case errors.Is(err, errNotRegular), errors.Is(err, fs.ErrNotExist): // The latter for a link to nothing.
+			if err := q.moveOther(s); err != nil {
 				return nil, err
 			}
 			continue
@@ -98,10 +102,7 @@ func (q *Queue) checkVersion(s *segment) error {
 	}
 	defer opened.Close()
 	header := make([]byte, segmentHeaderBytes)
-	n, err := opened.ReadAt(header, 0) // A header that cannot be read is damage: see readSegment.
-	if errors.Is(err, syscall.EISDIR) {
-		return errDirectory
-	}
+	n, _ := opened.ReadAt(header, 0) // A header that cannot be read is damage: see readSegment.
 	if version, ok := segmentVersion(header[:n]); ok && version > formatVersion {
 		return fmt.Errorf("%s has format %d and this program knows %d at most: start the newer program that wrote it",
 			s.fileName(), version, formatVersion)
@@ -109,14 +110,14 @@ func (q *Queue) checkVersion(s *segment) error {
 	return nil
 }
 
-// moveDirectory takes a directory that has the name of a segment out of the log.
-func (q *Queue) moveDirectory(s *segment) error {
+// moveOther takes something out of the log that has the name of a segment and is no file.
+func (q *Queue) moveOther(s *segment) error {
 	q.stats.Damaged++
-	q.logger.Error(context.Background(), "outbox segment damaged: a directory is in its place, it is moved to damaged/",
+	q.logger.Error(context.Background(), "outbox segment damaged: something else than a file is in its place, it is moved to damaged/",
 		slog.F("segment", q.segmentPath(s)))
 	err := q.files.Rename(q.segmentPath(s), filepath.Join(q.damagedDir(), s.fileName()))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errDirectory, err)
+		return fmt.Errorf("%w: %w", errNotRegular, err)
 	}
 	return nil
 }

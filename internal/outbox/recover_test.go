@@ -44,7 +44,7 @@ type layout struct {
 // readLayout returns the layout of a directory that nobody has open.
 func readLayout(t testing.TB, dir string) layout {
 	t.Helper()
-	l := layout{cursor: readFile(t, filepath.Join(dir, "cursor")), content: map[string][]byte{}}
+	l := layout{cursor: withoutSeals(readFile(t, filepath.Join(dir, "cursor"))), content: map[string][]byte{}}
 	for _, path := range names(t, dir, "*.log") {
 		l.segments = append(l.segments, filepath.Base(path))
 		l.content[filepath.Base(path)] = readFile(t, path)
@@ -212,7 +212,7 @@ func headsAmong(salt uint32, entries ...string) []byte {
 func TestFault077OddSegments(t *testing.T) {
 	want := numbered(0, 6)
 	l, dir := written(t, 80, want...), t.TempDir()
-	later := "000000000099-0000002a.log"
+	later := "000000000004-0000002a.log"
 	header := segmentHeader(formatVersion)
 	for _, test := range []struct {
 		name, segment string
@@ -251,8 +251,9 @@ func TestFault077OddSegments(t *testing.T) {
 			}
 			got, stats := without.open(t, dir, "", nil)
 			checkEntries(t, got, slices.Delete(slices.Clone(want), 2*n, 2*n+2))
-			if stats.Damaged != 0 {
-				t.Errorf("%+v", stats)
+			last := n == len(l.segments)-1
+			if last != (stats.Damaged == 0) {
+				t.Errorf("without %s: %+v", name, stats)
 			}
 		}
 	})

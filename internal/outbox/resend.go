@@ -120,16 +120,11 @@ func (q *Queue) takeBack(ctx context.Context) {
 // takeBackFile appends the entry of a file in retry/. A damaged file is set aside.
 func (q *Queue) takeBackFile(ctx context.Context, name string) (Commit, error) {
 	path := filepath.Join(q.retryDir(), name)
-	from, err := q.files.Open(path, os.O_RDONLY)
-	if err != nil {
-		return Commit{}, err
-	}
-	defer from.Close()
-	entry, err := readDead(from)
+	entry, err := q.readDeadAt(path)
 	if err == nil {
 		return q.add(addition{entries: [][]byte{entry}, kind: resent})
 	}
-	if !errors.Is(err, errNoDead) {
+	if !errors.Is(err, errNoDead) && !errors.Is(err, errNotRegular) {
 		return Commit{}, fmt.Errorf("%s: %w", path, err)
 	}
 	q.taken[name] = false
@@ -141,6 +136,16 @@ func (q *Queue) takeBackFile(ctx context.Context, name string) (Commit, error) {
 		return Commit{}, err
 	}
 	return Commit{}, nil
+}
+
+// readDeadAt returns the entry in a file.
+func (q *Queue) readDeadAt(path string) ([]byte, error) {
+	from, err := q.files.Open(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	return readDead(from)
 }
 
 // recountDead counts the files in dead/ again, since others may have moved some.

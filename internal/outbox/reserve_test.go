@@ -28,7 +28,7 @@ func checkNoise(t *testing.T, dir string, size int) {
 
 // TestReserveAtStart checks how much room is taken at a start, by how much there is.
 func TestReserveAtStart(t *testing.T) {
-	const others = segmentHeaderBytes + cursorSlotBytes + cursorBytes + inventorySlotBytes + pageBytes // What a start needs besides.
+	const others = segmentHeaderBytes + cursorSlotBytes + cursorBytes + cursorSealBytes + inventorySlotBytes + pageBytes // What a start needs besides.
 	for _, test := range []struct {
 		name         string
 		wanted, room int64

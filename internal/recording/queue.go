@@ -55,6 +55,7 @@ type Queue struct {
 	encoders   encoders
 	dropped    atomic.Int64 // Records that there was no room for.
 	duplicates atomic.Int64
+	failing    failing
 
 	delivering sync.WaitGroup
 	stop       context.CancelFunc
@@ -173,13 +174,16 @@ func (q *Queue) Stats() Stats {
 	return Stats{Stats: q.queue.Stats(), Dropped: q.dropped.Load(), Duplicates: q.duplicates.Load()}
 }
 
-// Ready returns an error of one line if the queue should not be given more: see [outbox.Queue.Ready]. If requests go on
-// without records, it is always ready.
+// Ready returns an error of one line if the queue should not be given more: see [outbox.Queue.Ready]. That is so, too, when a
+// control plane that answers has taken no records for a minute. If requests go on without records, it is always ready.
 func (q *Queue) Ready() error {
 	if q.goOn {
 		return nil
 	}
-	return q.queue.Ready()
+	if err := q.queue.Ready(); err != nil {
+		return err
+	}
+	return q.failing.ready()
 }
 
 func (q *Queue) drop(ctx context.Context, records int, err error) {
@@ -216,10 +220,13 @@ func (q *Queue) Deliver(clientFn func(context.Context) (proto.DRPCRecorderClient
 		_ = q.queue.Deliver(ctx, outbox.DeliverOptions{Linger: linger, BatchEntries: deliveryBatch}, func(ctx context.Context, entries [][]byte) ([]outbox.Failure, error) {
 			client, err := clientFn(ctx)
 			if err != nil {
+				q.failing.note(nil, nil) // There is no control plane.
 				return nil, err
 			}
 			defer func() { q.duplicates.Store(delivery.duplicates) }()
-			return delivery.send(ctx, client, entries)
+			failures, err := delivery.send(ctx, client, entries)
+			q.failing.note(failures, err)
+			return failures, err
 		})
 	})
 }
