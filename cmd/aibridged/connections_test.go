@@ -222,6 +222,7 @@ func TestFault054UnreadBody(t *testing.T) {
 				if took := time.Since(began); took > unreadBody+time.Second {
 					t.Errorf("%s: %d, ended after %v", framing, want, took)
 				}
+				synctest.Wait() // The connection is counted down once it is closed.
 				if n := c.open.Load(); n != 0 {
 					t.Errorf("%s: %d connections are open", framing, n)
 				}
