@@ -133,15 +133,15 @@ func (p *Pool) Grow(full []byte, size int64) ([]byte, error) {
 	return larger, nil
 }
 
-// next returns the size after that of a full buffer whose body's size is not known. Above [Large] buffers grow by a
-// quarter, so that little of the last one is empty.
+// next returns the size after that of a full buffer whose body's size is not known. Above [Large] buffers grow by
+// half: that copies a body three times, and leaves a third of the last one empty.
 func next(size int) int64 {
 	for _, larger := range sizes {
 		if larger > size {
 			return int64(larger)
 		}
 	}
-	return int64(size + size/4)
+	return int64(size + size/2)
 }
 
 // TakeBack takes back a buffer that nothing reads any more.
