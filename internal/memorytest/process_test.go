@@ -60,13 +60,14 @@ func startConfined(t *testing.T, memory int64) *confined {
 		t.Fatal(err)
 	}
 	name, args := program, []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", data, "--config", config}
-	limit := "GOMEMLIMIT=off"
+	var limit string
 	if group := memoryGroup(t, memory); group != "" {
 		name, args = "/bin/sh", append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), program}, args...)
 		limit = "GOMEMLIMIT=" // As unset.
 	} else {
 		t.Log("no control group can be made here: the resident memory is watched")
-		limit = "GOMEMLIMIT=" + strconv.FormatInt(memory/10*9, 10)
+		limit = "GOMEMLIMIT=" + strconv.FormatInt(memory/4*3-min(memory/8, 32<<20), 10) // As serve sets it.
+		args = append(args, "--memory", strconv.FormatInt(memory/4, 10))
 	}
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Env = append(os.Environ(), "KEY=a-key", limit)

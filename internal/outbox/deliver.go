@@ -208,7 +208,9 @@ func (c *consumer) deliver(ctx context.Context) (idle bool) {
 		return false
 	}
 	if len(items) == 0 {
-		c.passLost()
+		if ctx.Err() == nil { // Else the reader is past a batch that was given up.
+			c.passLost()
+		}
 		return true
 	}
 	c.q.waitingSince(items[0].at)

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -130,5 +131,25 @@ func TestFlushedSyncs(t *testing.T) {
 		stop()
 		checkEntries(t, r.entries(), numbered(0, 1))
 		mustClose(t, q)
+	})
+}
+
+// TestEndWithinTries ends a delivery while its batch is refused again and again, at a time at which the queue also looks
+// around: nothing counts as delivered.
+func TestEndWithinTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := mustOpen(t, "", Options{Durability: Memory})
+		mustAppend(t, q, "one", "two", "three")
+		for range 30 { // Which of the two comes first is chance.
+			stop := deliver(t, q, DeliverOptions{}, func(context.Context, [][]byte) ([]Failure, error) {
+				return nil, errors.New("away")
+			})
+			time.Sleep(10 * lookInterval)
+			stop()
+			if s := q.Stats(); s.Pending != 3 {
+				t.Fatalf("%d entries are pending, want 3", s.Pending)
+			}
+		}
+		checkEntries(t, drain(t, q), []string{"one", "two", "three"})
 	})
 }
