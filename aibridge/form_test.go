@@ -44,6 +44,24 @@ func streams() map[string][2]string {
 	}
 }
 
+// inTwo is an upstream that sends the rest of its answer only once the client has seen the first piece. An empty kind is no
+// Content-Type at all.
+func inTwo(kind, first, rest string, seen <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = []string{kind}
+		if kind == "" {
+			w.Header()["Content-Type"] = nil
+		}
+		_, _ = io.WriteString(w, first)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-seen:
+		case <-r.Context().Done():
+		}
+		_, _ = io.WriteString(w, rest)
+	})
+}
+
 // TestStreamByAnotherName is about a stream that was asked for and comes under another type, or none, or with lines that
 // no blank line separates: each event reaches the client before the next is sent, and what they say is recorded.
 func TestStreamByAnotherName(t *testing.T) {
@@ -64,19 +82,7 @@ func TestStreamByAnotherName(t *testing.T) {
 					first = "\ufeff" + first // A mark stands at the beginning only.
 				}
 				seen := make(chan struct{})
-				address, recorder := recordsTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					w.Header()["Content-Type"] = []string{kind}
-					if kind == "" {
-						w.Header()["Content-Type"] = nil
-					}
-					_, _ = io.WriteString(w, first)
-					_ = http.NewResponseController(w).Flush()
-					select {
-					case <-seen:
-					case <-r.Context().Done():
-					}
-					_, _ = io.WriteString(w, rest)
-				}))
+				address, recorder := recordsTo(t, inTwo(kind, first, rest, seen))
 				response, err := http.Post(address+path, "application/json", strings.NewReader(askStream))
 				if err != nil {
 					t.Fatal(err)
@@ -168,16 +174,7 @@ func TestValueInTime(t *testing.T) {
 			if cut {
 				rest = rest[:10]
 			}
-			address, recorder := recordsTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", "text/event-stream")
-				_, _ = io.WriteString(w, first)
-				_ = http.NewResponseController(w).Flush()
-				select {
-				case <-seen:
-				case <-r.Context().Done():
-				}
-				_, _ = io.WriteString(w, rest)
-			}))
+			address, recorder := recordsTo(t, inTwo("text/event-stream", first, rest, seen))
 			response, err := http.Post(address+path, "application/json", strings.NewReader(askStream))
 			if err != nil {
 				t.Fatal(err)
@@ -240,16 +237,7 @@ func TestNotUnderstood(t *testing.T) {
 func TestJSONLinesInTime(t *testing.T) {
 	t.Parallel()
 	seen := make(chan struct{})
-	address, _ := recordsTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		_, _ = io.WriteString(w, "{\"message\":1}\n")
-		_ = http.NewResponseController(w).Flush()
-		select {
-		case <-seen:
-		case <-r.Context().Done():
-		}
-		_, _ = io.WriteString(w, "{\"message\":2}\n")
-	}))
+	address, _ := recordsTo(t, inTwo("application/x-ndjson", "{\"message\":1}\n", "{\"message\":2}\n", seen))
 	response, err := http.Post(address+"/o/v1/chat/completions", "application/json", strings.NewReader(askStream))
 	if err != nil {
 		t.Fatal(err)
