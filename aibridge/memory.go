@@ -15,8 +15,8 @@ const retryNoMemory = time.Second
 
 // Memory bounds what the bodies of requests and answers take of the process's memory, together and over all providers
 // that share it: the bytes as they came, their decoded copies and the decoders' windows. A request beyond it is answered
-// with 503 and Retry-After, while others are served. The last quarter is only for bodies of up to 1 MiB, so that a few
-// large ones do not keep out the many small. It is safe for concurrent use.
+// with 503 and Retry-After, while others are served; one whose body is larger than a sixth of it, with 413. The last quarter
+// is only for bodies of up to 1 MiB, so that a few large ones do not keep out the many small. It is safe for concurrent use.
 type Memory struct{ pool *memory.Pool }
 
 // NewMemory returns a Memory of that many bytes. Zero means a quarter of what the process may use: of the limit of its

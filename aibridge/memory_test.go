@@ -268,6 +268,46 @@ func TestMemoryGoesBack(t *testing.T) {
 	}
 }
 
+// slowCommit is a Recorder whose records become safe only once the upstream has the request.
+type slowCommit struct{ sent chan struct{} }
+
+func (s slowCommit) Record(context.Context, ...Record) (Commit, error) { return s, nil }
+
+func (s slowCommit) Wait(context.Context) error {
+	select {
+	case <-s.sent:
+		return nil
+	default:
+		return errors.New("waited for before the request was sent")
+	}
+}
+
+// TestSmallRequestsWaitForNoRecord is about requests with small bodies, also in a coding that does not say their size: they
+// are sent before their record is safe. A large one is not.
+func TestSmallRequestsWaitForNoRecord(t *testing.T) {
+	small, large := question(100), question(2<<20)
+	for name, test := range map[string]struct {
+		asked
+		waits bool
+	}{
+		"plain":         {asked{path: "/messages/v1/messages", body: small}, false},
+		"gzip":          {asked{path: "/messages/v1/messages", body: compressed(small), coding: "gzip"}, false},
+		"gzip twice":    {asked{path: "/messages/v1/messages", body: compressed(compressed(small)), coding: "gzip, gzip"}, false},
+		"large":         {asked{path: "/messages/v1/messages", body: large}, true},
+		"large in gzip": {asked{path: "/messages/v1/messages", body: compressed(large), coding: "gzip"}, true},
+	} {
+		sent := make(chan struct{})
+		bridge, _, _ := within(t, 64<<20, upstreamFunc(func(r *http.Request) (*http.Response, error) {
+			close(sent)
+			return answering(`{"type":"message"}`)(r)
+		}))
+		bridge.recorder = slowCommit{sent}
+		if w := test.send(bridge); (w.Code == http.StatusInternalServerError) != test.waits {
+			t.Errorf("%s: status %d: %s", name, w.Code, w.Body)
+		}
+	}
+}
+
 // TestProvidersShareMemory checks that providers which are given no Memory have one together.
 func TestProvidersShareMemory(t *testing.T) {
 	own := NewMemory(1 << 30)

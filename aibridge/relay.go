@@ -31,7 +31,7 @@ type relay struct {
 	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
 
-	isLarge bool   // The body is large enough to have waited for its turn.
+	isLarge bool   // The body is large, once decoded.
 	turn    func() // Ends that turn; nil: it has ended.
 }
 
@@ -89,9 +89,7 @@ func (x *relay) accept(caller Caller) error {
 		return err
 	}
 	coding := codingOf(x.request.Header)
-	size := contentcoding.Expected(coding, x.clientBody.bytes)
-	x.isLarge = size > memory.Large
-	if x.turn, err = x.provider.memory.Turn(x.ctx, size); err != nil {
+	if x.turn, err = x.provider.memory.Turn(x.ctx, contentcoding.Expected(coding, x.clientBody.bytes)); err != nil {
 		return noTurn(err)
 	}
 	if err := x.inspect(coding, caller); err != nil {
@@ -126,6 +124,7 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		return err
 	}
 	defer plain.release()
+	x.isLarge = len(plain.bytes) > memory.Large
 	object, err := jsonedit.Parse(plain.bytes)
 	if err != nil {
 		return &apierror.Error{Status: http.StatusBadRequest, Text: "request body: " + err.Error()}

@@ -3,8 +3,8 @@ package chat
 import "github.com/coder/aibridged/internal/wire"
 
 // figures returns the table of the API's usage figures. The first row of a kind is OpenAI's own name. The others are those
-// of servers that copy the API: DeepSeek's hit and miss, Mistral's and Gemini's counts, Anthropic's names, which gateways hand on, and what gateways
-// have added themselves. A chain of gateways sends several of them.
+// of servers that copy the API: DeepSeek's hit and miss, Mistral's and Gemini's counts, Anthropic's names, which gateways
+// hand on, and what gateways have added themselves. A chain of gateways sends several of them.
 //
 // Servers report usage once, after the last choice; or beside or within the last choice; or in every chunk, as the figures
 // so far.
