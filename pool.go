@@ -25,8 +25,9 @@ type Pooler interface {
 	Acquire(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (http.Handler, error)
 	// ReplaceProviders makes every later Acquire serve these providers and no others.
 	ReplaceProviders(providers []aibridge.Provider)
-	// Shutdown refuses further Acquires and returns once all bridges are closed, each after the last of its requests. It
-	// does not wait for ever for handlers that were acquired and not used: after some seconds, these answer 503. When ctx ends first, it fails; bridges in use by then are still closed after their last request. Further calls
+	// Shutdown refuses further Acquires and returns once all bridges are closed, each after the last of its requests.
+	// It does not wait for ever for handlers that were acquired and not used: after some seconds, these answer 503.
+	// When ctx ends first, it fails; bridges in use by then are still closed after their last request. Further calls
 	// wait for the same end.
 	Shutdown(ctx context.Context) error
 }

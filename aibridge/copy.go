@@ -35,8 +35,8 @@ func (b *copyBuffers) Get() []byte {
 // Put implements [net/http/httputil.BufferPool].
 func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)) }
 
-// copyAsItComes copies a stream, or a value that came in the place of one, as it comes: each piece is noted, then written and flushed. The records are safe before the
-// piece that ends the answer goes out, and before the stream ends.
+// copyAsItComes copies a stream, or a value that came in the place of one, as it comes: each piece is noted, then
+// written and flushed. The records are safe before the piece that ends the answer goes out, and before the stream ends.
 func (x *relay) copyAsItComes(answer *http.Response, round *round) error {
 	var pass passing
 	if round.isStream && !isCoded(round.coding) {
@@ -222,8 +222,8 @@ func (x *relay) sendWhole(answer *http.Response, rest []byte) error {
 	return nil
 }
 
-// copyLarge copies an answer that is too large to be read for the records, or for which there is no memory. The piece that came last is held until more
-// comes, so that the client does not get the last bytes before the records are safe.
+// copyLarge copies an answer that is too large to be read for the records, or for which there is no memory. The piece
+// that came last is held until more comes, so that the client does not get the last bytes before the records are safe.
 func (x *relay) copyLarge(answer *http.Response, round *round, held []byte) error {
 	if err := x.writeHeadOnce(answer); err != nil {
 		return err

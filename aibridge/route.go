@@ -64,7 +64,8 @@ func (p *Provider) route(method, path string) (route, bool) {
 	return route{}, false
 }
 
-// namesRoute reports whether a path that matches a route has, in the place of an id, what the API has a route of its own for: that is no id, whatever the method is.
+// namesRoute reports whether a path that matches a route has, in the place of an id, what the API has a route of its
+// own for: that is no id, whatever the method is.
 func (p *Provider) namesRoute(of route, path string) bool {
 	for at, c := range of.path {
 		if c != '}' {

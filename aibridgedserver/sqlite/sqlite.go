@@ -41,8 +41,9 @@ const (
 )
 
 // Open opens the file at path and brings its tables up to date. It makes the directory, with mode 0700, and the file,
-// with mode 0600, if they are missing. It fails with [ErrNewer], and changes nothing, if a newer program has brought the
-// tables up to a version that this one does not know, and with [ErrUnusable] if the file is damaged or another program's. The caller closes the database.
+// with mode 0600, if they are missing. It fails with [ErrNewer], and changes nothing, if a newer program has brought
+// the tables up to a version that this one does not know, and with [ErrUnusable] if the file is damaged or another
+// program's. The caller closes the database.
 func Open(ctx context.Context, path string) (aibridgedserver.Database, error) {
 	return open(ctx, path, refuseNewer)
 }

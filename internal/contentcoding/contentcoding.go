@@ -41,10 +41,10 @@ func IsCoded(encoding string) bool {
 // caller gives back, also if there is an error.
 //
 // If a coding gives more than limit bytes, the error wraps [ErrTooLarge]; if the pool has no memory left,
-// [memory.ErrExhausted] or [memory.ErrNever]. If the body is cut off, the error wraps [io.ErrUnexpectedEOF]. It is an error too if the body
-// is not in the coding that is named, or, but for br, is followed by other bytes. In all these cases Decode returns,
-// with the error, the bytes that it could decode, at most limit of them; they may be worth recording. They may include
-// wrong ones, since a decoder can find only later that its input is wrong.
+// [memory.ErrExhausted] or [memory.ErrNever]. If the body is cut off, the error wraps [io.ErrUnexpectedEOF]. It is an
+// error too if the body is not in the coding that is named, or, but for br, is followed by other bytes. In all these
+// cases Decode returns, with the error, the bytes that it could decode, at most limit of them; they may be worth
+// recording. They may include wrong ones, since a decoder can find only later that its input is wrong.
 //
 // An empty body is empty in every coding, since answers without content often name one.
 func Decode(encoding string, body []byte, limit int64, pool *memory.Pool) ([]byte, error) {

@@ -16,7 +16,8 @@ package lease
 import "context"
 
 // Lease holds a value for one user: the value is not closed before the lease is released, whatever happens to it in the
-// pool, except that a pool which is shut down does not wait for long for a lease that is not used. It is safe for concurrent use, except for ReleaseAfter.
+// pool, except that a pool which is shut down does not wait for long for a lease that is not used. It is safe for
+// concurrent use, except for ReleaseAfter.
 type Lease[K comparable, V any] struct {
 	pool  *Pool[K, V]
 	entry *entry[K, V]

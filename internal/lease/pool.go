@@ -145,8 +145,8 @@ func (p *Pool[K, V]) unlinkAll() {
 }
 
 // Shutdown refuses further Acquires and returns once all values are closed, each after the last of its users. It waits
-// five seconds for leases that nobody uses yet; then these end. When ctx ends first, Shutdown fails; values in use by then are still
-// closed by their last user. Further calls wait for the same end.
+// five seconds for leases that nobody uses yet; then these end. When ctx ends first, Shutdown fails; values in use by
+// then are still closed by their last user. Further calls wait for the same end.
 func (p *Pool[K, V]) Shutdown(ctx context.Context) error {
 	defer p.hurry()
 	p.beginShutdown()

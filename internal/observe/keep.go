@@ -46,7 +46,8 @@ type Keeper struct {
 }
 
 // Keep returns a Keeper in front of next. It removes files that are older than age, at once and from time to time. It
-// makes dir, of mode 0700, and fails where it cannot. Exchanges may hold that many bytes of memory until they are written. The caller must call Close.
+// makes dir, of mode 0700, and fails where it cannot. Exchanges may hold that many bytes of memory until they are
+// written. The caller must call Close.
 func Keep(next http.RoundTripper, dir string, age time.Duration, held int, logger slog.Logger) (*Keeper, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of kept exchanges: %w", err)

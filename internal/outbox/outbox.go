@@ -23,17 +23,19 @@
 // segment (see [MaxEntryBytes] and frame.go for the format). The last segment may end in zeros, which are written ahead
 // of its frames and cut off when the next segment begins. Nothing is appended to a segment that an earlier Open began.
 // A segment is removed once all its entries have been delivered and a later segment is on the disk with its head. The
-// file "cursor" says where delivery goes on, "segments" which segments there are and how long each must be at least, "lock" belongs to the process that has the queue open, and "reserve" only
-// takes up room that can be given up. dead/ has entries that the receiver refuses, retry/ those that [Resend] moved
-// back, damaged/ the bytes that could not be read as entries.
+// file "cursor" says where delivery goes on, "segments" which segments there are and how long each must be at least,
+// "lock" belongs to the process that has the queue open, and "reserve" only takes up room that can be given up. dead/
+// has entries that the receiver refuses, retry/ those that [Resend] moved back, damaged/ the bytes that could not be
+// read as entries.
 //
 // # Damage
 //
 // An incomplete frame at the end of the last segment was never acknowledged, and is ignored: it is zeros, or the first
 // sectors of a frame and then nothing but zeros. A segment that is missing, or ends before what was synced of it, is
-// damaged like one whose bytes have changed. Where the inventory is missing, that is damage itself, unless an older program
-// wrote the directory, which kept none; then a gap in the numbers of the segments tells what is missing. Any damage costs the entries that it hit: it is logged, counted
-// and set aside, and the rest is delivered. A segment of a newer version is left alone, and [Open] fails.
+// damaged like one whose bytes have changed. Where the inventory is missing, that is damage itself, unless an older
+// program wrote the directory, which kept none; then a gap in the numbers of the segments tells what is missing. Any
+// damage costs the entries that it hit: it is logged, counted and set aside, and the rest is delivered. A segment of a
+// newer version is left alone, and [Open] fails.
 package outbox
 
 import (

@@ -209,8 +209,8 @@ func (q *Queue) reach(end place) {
 
 // abandon gives up the segments whose sync failed. The kernel may have thrown away what they should hold, and a second
 // sync would succeed without it: what has not been synced is written again, to another segment, and that one is synced.
-// None of it has been delivered. If that fails too, the commits that wait fail, and the entries are still delivered as long as they can be
-// read.
+// None of it has been delivered. If that fails too, the commits that wait fail, and the entries are still delivered as
+// long as they can be read.
 func (q *Queue) abandon(cause error) error {
 	q.appending.Lock()
 	defer q.appending.Unlock()

@@ -70,8 +70,8 @@ func asks(object jsonedit.Object, name string) bool {
 }
 
 // isUsageOnly reports whether an event has usage and nothing else that a client could read: its choices are empty, null
-// or missing, and no other member has a text or a value with content. An upstream sends such an event after the last choice to those who asked for it. Servers that report usage
-// beside choices report it to everyone.
+// or missing, and no other member has a text or a value with content. An upstream sends such an event after the last
+// choice to those who asked for it. Servers that report usage beside choices report it to everyone.
 func isUsageOnly(event sse.Event) bool {
 	if !mentionsUsage(event.Data) && !bytes.Contains(event.Data, []byte(`\u`)) || !wire.IsSound(event.Data) {
 		return false // No name that could be written with escapes.
