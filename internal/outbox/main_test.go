@@ -63,6 +63,22 @@ func mustAppend(t testing.TB, q *Queue, entries ...string) {
 	}
 }
 
+// mustAppendTogether appends entries at once, so that they become deliverable at once, too.
+func mustAppendTogether(t testing.TB, q *Queue, entries ...string) {
+	t.Helper()
+	var all [][]byte
+	for _, entry := range entries {
+		all = append(all, []byte(entry))
+	}
+	commit, err := q.Append(all...)
+	if err == nil {
+		err = commit.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatalf("append: %v", err)
+	}
+}
+
 // mustAppendReserved appends an entry with the room in reserve, and waits for it.
 func mustAppendReserved(t testing.TB, q *Queue, entry string) {
 	t.Helper()

@@ -144,7 +144,7 @@ func testManyAppenders(t *testing.T, open opener) {
 
 func testBatchLimits(t *testing.T, open opener) {
 	q := open(t, Options{})
-	mustAppend(t, q, "four", "four", "four", "a longer one", "four", "four")
+	mustAppendTogether(t, q, "four", "four", "four", "a longer one", "four", "four")
 	var r receiver
 	stop := deliver(t, q, DeliverOptions{BatchBytes: 8, BatchEntries: 3}, r.send)
 	flush(t, q)
@@ -152,7 +152,7 @@ func testBatchLimits(t *testing.T, open opener) {
 	if want := []int{2, 1, 1, 2}; !slices.Equal(r.batches, want) {
 		t.Errorf("batches of %v, want %v", r.batches, want)
 	}
-	mustAppend(t, q, numbered(0, 7)...)
+	mustAppendTogether(t, q, numbered(0, 7)...)
 	r = receiver{}
 	stop = deliver(t, q, DeliverOptions{BatchEntries: 3}, r.send)
 	flush(t, q)
@@ -331,7 +331,7 @@ func testPermanentFailure(t *testing.T, open opener) {
 func testTransientFailure(t *testing.T, open opener) {
 	synctest.Test(t, func(t *testing.T) {
 		q := open(t, Options{})
-		mustAppend(t, q, numbered(0, 10)...)
+		mustAppendTogether(t, q, numbered(0, 10)...)
 		var sent [][]string
 		stop := deliver(t, q, DeliverOptions{BatchEntries: 5}, func(_ context.Context, entries [][]byte) ([]Failure, error) {
 			var batch []string
