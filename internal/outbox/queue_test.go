@@ -458,7 +458,7 @@ func TestAgeOnDisk(t *testing.T) {
 
 func testBacklog(t *testing.T, open opener) {
 	q := open(t, Options{})
-	mustAppend(t, q, numbered(0, 10)...)
+	mustAppendTogether(t, q, numbered(0, 10)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	stop := deliver(t, q, DeliverOptions{BatchEntries: 4}, func(ctx context.Context, entries [][]byte) ([]Failure, error) {
 		if string(entries[0]) == "entry 0" {
