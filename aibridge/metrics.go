@@ -22,6 +22,7 @@ type Metrics struct {
 	prompts        *prometheus.CounterVec
 	tokens         *prometheus.CounterVec
 	toolSelections *prometheus.CounterVec
+	invocations    *prometheus.CounterVec
 	overhead       *prometheus.HistogramVec
 	firstByte      *prometheus.HistogramVec
 	panics         prometheus.Counter
@@ -49,6 +50,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		prompts:        counter("prompts_total", "Prompts that people typed.", "provider", "model"),
 		tokens:         counter("tokens_total", "Tokens that upstreams counted, by kind.", "provider", "model", "type"),
 		toolSelections: counter("non_injected_tool_selections_total", "Calls of the clients' own tools.", "provider", "model"),
+		invocations: counter("injected_tool_invocations_total", "Calls of the gateway's own tools, by how they ended.",
+			"provider", "model", "server", "status"),
 		overhead: histogram("gateway_overhead_seconds", "Time that the gateway itself took before a request went upstream.",
 			[]float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1}, "provider"),
 		firstByte: histogram("time_to_first_byte_seconds", "Time from a request to the first byte of its answer.",
@@ -57,7 +60,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "panics_total", Help: "Requests that failed because the gateway panicked.",
 		}),
 	}
-	reg.MustRegister(m.interceptions, m.inflight, m.duration, m.passthrough, m.prompts, m.tokens, m.toolSelections,
+	reg.MustRegister(m.interceptions, m.inflight, m.duration, m.passthrough, m.prompts, m.tokens, m.toolSelections, m.invocations,
 		m.overhead, m.firstByte, m.panics)
 	return m
 }
@@ -105,6 +108,19 @@ func (m *Metrics) ended(i *interception) {
 	}
 }
 
+// invoked counts a call of a tool of the gateway. The server is empty if no server has such a tool.
+func (m *Metrics) invoked(i *interception, server string, failed bool) {
+	if m == nil {
+		return
+	}
+	status := "success"
+	if failed {
+		status = "error"
+	}
+	provider := i.provider.name
+	m.invocations.WithLabelValues(provider, m.models.label(provider, i.inspected.Model), server, status).Inc()
+}
+
 // recorded counts what records say.
 func (m *Metrics) recorded(i *interception, records []Record) {
 	if m == nil {
@@ -116,6 +132,9 @@ func (m *Metrics) recorded(i *interception, records []Record) {
 		case *PromptUsage:
 			m.prompts.WithLabelValues(provider, model).Inc()
 		case *ToolUsage:
+			if record.Injected {
+				continue // It was counted when it was run.
+			}
 			m.toolSelections.WithLabelValues(provider, model).Inc()
 		case *TokenUsage:
 			m.tokens.WithLabelValues(provider, model, "input").Add(float64(record.InputTokens))

@@ -37,6 +37,10 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorTruncated, e.failure.Text}
 	case e.failure != nil:
 		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}
+	case i.pending && (e.left || e.stalled):
+		return outcome{ErrorClientClosed, "the client left before the end of the answer"}
+	case i.pending && e.ended:
+		return outcome{ErrorTruncated, "the gateway ended the request"}
 	case len(i.rounds) == 0:
 		return outcome{ErrorUnknown, "the request was not sent"}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"cdr.dev/slog/v3"
@@ -25,11 +26,16 @@ type relay struct {
 	client       *clientWriter
 	request      *http.Request
 	to           destination
-	plain        bool  // The body goes upstream without the content coding that it came in.
+	plain        bool // The body goes upstream without the content coding that it came in.
+	initiator    string
 	clientBody   *body // What the client sent; held until it has been sent on.
 	upstreamBody *body // What goes upstream; often the client's.
 	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
+
+	tools     *toolUse        // Nil: the model is offered no tools of the gateway.
+	plainBody *body           // What the client sent, uncoded; held if tools change it.
+	toolEdits []jsonedit.Edit // What tools change in it for the present round.
 
 	isLarge bool   // The body is large, once decoded.
 	turn    func() // Ends that turn; nil: it has ended.
@@ -46,8 +52,10 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 		ctx:          ctx, client: w, request: r, to: to,
 	}
 	defer x.letGo()
+	defer x.closeTools()
 	defer x.endTurn()
 	caller := CallerFromContext(ctx)
+	x.initiator = caller.Actor.ID
 	x.secrets.tokens = caller.tokens()
 	if err := x.accept(caller); err != nil {
 		x.refuse(err)
@@ -65,21 +73,31 @@ func (x *relay) serve() error {
 	if err := x.settle(); err != nil {
 		return err
 	}
-	answer, err := x.send()
+	if x.tools != nil {
+		return x.serveRounds()
+	}
+	answer, err := x.ask()
 	if err != nil {
 		return err
 	}
-	if x.refusedUsage(answer) {
-		x.withdrawUsage()
-		if answer, err = x.send(); err != nil {
-			return err
-		}
-		if answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
-			x.provider.refusing.add(x.inspected.Model)
-		}
-	}
 	x.letGo() // Nothing is sent again, so a stream that lasts for minutes need not hold its request.
 	return x.answer(answer)
+}
+
+// ask sends the request, and once more if the upstream refuses to be asked for its usage.
+func (x *relay) ask() (*http.Response, error) {
+	answer, err := x.send()
+	if err != nil || !x.refusedUsage(answer) {
+		return answer, err
+	}
+	if err := x.withdrawUsage(); err != nil {
+		return nil, err
+	}
+	answer, err = x.send()
+	if err == nil && answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
+		x.provider.refusing.add(x.inspected.Model)
+	}
+	return answer, err
 }
 
 // accept reads the request and records its start.
@@ -140,12 +158,17 @@ func (x *relay) inspect(coding string, caller Caller) error {
 	if x.provider.usageInStreams == UsageNever || x.provider.refusing.has(x.inspected.Model) {
 		x.inspected.Edits, x.inspected.Withhold = nil, nil
 	}
-	if len(x.inspected.Edits) == 0 {
+	x.toolEdits = x.useTools(object)
+	if len(x.inspected.Edits)+len(x.toolEdits) == 0 {
 		x.clientBody.hold()
 		x.upstreamBody = x.clientBody
 		return nil
 	}
-	x.upstreamBody, err = edit(plain, x.inspected.Edits)
+	if len(x.toolEdits) > 0 {
+		plain.hold()
+		x.plainBody = plain
+	}
+	x.upstreamBody, err = edit(plain, slices.Concat(x.inspected.Edits, x.toolEdits))
 	// An edited body goes upstream without its content coding: to encode it again would not give the client's bytes
 	// either.
 	x.plain = true
@@ -223,7 +246,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 // letGo releases the request's bodies. A body that the transport is still sending stays held until it is sent: see
 // sending.
 func (x *relay) letGo() {
-	for _, body := range [...]**body{&x.clientBody, &x.upstreamBody} {
+	for _, body := range [...]**body{&x.clientBody, &x.upstreamBody, &x.plainBody} {
 		if *body != nil {
 			(*body).release()
 			*body = nil
@@ -240,17 +263,33 @@ func (x *relay) forgo() {
 
 // answer copies an answer to the client and notes what it says.
 func (x *relay) answer(answer *http.Response) error {
-	defer func() { _ = answer.Body.Close() }() // It may have been replaced by then.
-	round := x.rounds[len(x.rounds)-1]
+	goesOn := false
+	defer func() {
+		if !goesOn { // Else its end is still being read.
+			_ = answer.Body.Close() // It may have been replaced by then.
+		}
+	}()
+	round := x.lastRound()
+	if x.isLater() && x.client.started && !x.joins(answer) {
+		return x.failRound(answer, round)
+	}
+	if x.joins(answer) {
+		round.joint = x.tools.joint
+	}
 	asItComes, err := x.open(answer, round)
 	if err != nil {
 		return err
 	}
-	if asItComes {
-		return x.copyAsItComes(answer, round)
+	if asItComes && (round.isStream || round.joint == nil) {
+		err = x.copyAsItComes(answer, round)
+	} else {
+		err = x.copyWhole(answer, round)
 	}
-	return x.copyWhole(answer, round)
+	goesOn = errors.Is(err, errGoesOn)
+	return err
 }
+
+func (x *relay) lastRound() *round { return x.rounds[len(x.rounds)-1] }
 
 // writeHeadOnce is writeHead, unless the head has been written.
 func (x *relay) writeHeadOnce(answer *http.Response) error {

@@ -65,13 +65,18 @@ func namesUsage(text []byte) bool {
 	return bytes.Contains(letters, []byte("streamoptions")) || bytes.Contains(letters, []byte("includeusage"))
 }
 
-// withdrawUsage makes the request that goes upstream the client's own.
-func (x *relay) withdrawUsage() {
-	x.inspected.Edits, x.inspected.Withhold, x.plain = nil, nil, false
+// withdrawUsage makes the request that goes upstream the client's own, but for tools.
+func (x *relay) withdrawUsage() error {
+	x.inspected.Edits, x.inspected.Withhold = nil, nil
+	if len(x.toolEdits) > 0 {
+		return x.rewrite(x.toolEdits)
+	}
+	x.plain = false
 	x.forgo()
 	x.upstreamBody.release()
 	x.clientBody.hold()
 	x.upstreamBody = x.clientBody
+	return nil
 }
 
 // mostRefusing and longestRefusing bound what is remembered of a provider. A model beyond that costs a second request

@@ -90,3 +90,40 @@ func appendNumber(sum []byte, one, other string) []byte {
 	}
 	return strconv.AppendFloat(sum, x+y, 'f', -1, 64)
 }
+
+// LastUsage returns what two reports of the same usage say: the members of both, each with the last value that is not null.
+// An earlier report that is empty or no sound object says nothing.
+func LastUsage(earlier, last []byte) []byte {
+	if len(earlier) == 0 || !IsSound(earlier) || !IsSound(last) {
+		return last
+	}
+	before, after := View(earlier), View(last)
+	if !before.IsObject() || !after.IsObject() {
+		return last
+	}
+	told := members(after)
+	var all []byte
+	add := func(name, value gjson.Result) {
+		all = append(append(append(append(all, ','), name.Raw...), ':'), value.Raw...)
+	}
+	before.ForEach(func(name, value gjson.Result) bool {
+		if later, ok := told[name.Str]; ok && later.Type != gjson.Null {
+			value = later
+		}
+		delete(told, name.Str)
+		add(name, value)
+		return true
+	})
+	after.ForEach(func(name, _ gjson.Result) bool {
+		if value, ok := told[name.Str]; ok {
+			delete(told, name.Str)
+			add(name, value)
+		}
+		return true
+	})
+	if len(all) == 0 {
+		return last
+	}
+	all[0] = '{'
+	return append(all, '}')
+}

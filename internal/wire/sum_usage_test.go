@@ -70,3 +70,16 @@ func countNames(object string) (n int) {
 	})
 	return n
 }
+
+func TestLastUsage(t *testing.T) {
+	for name, test := range map[string]struct{ earlier, last, want string }{
+		"none before": {``, `{"a":1}`, `{"a":1}`},
+		"both":        {`{"a":1,"b":2,"c":null}`, `{"b":3,"a":null,"d":4,"c":{}}`, `{"a":1,"b":3,"c":{},"d":4}`},
+		"empty":       {`{}`, `{}`, `{}`},
+		"no object":   {`{"a":1}`, `7`, `7`},
+	} {
+		if got := string(wire.LastUsage([]byte(test.earlier), []byte(test.last))); got != test.want {
+			t.Errorf("%s: got %s, want %s", name, got, test.want)
+		}
+	}
+}
