@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/coder/aibridged/aibridge/mcp"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/ingress"
@@ -34,6 +35,8 @@ type BridgeOptions struct {
 	Tracer trace.Tracer
 	// Metrics counts. Nil means nothing is counted.
 	Metrics *Metrics
+	// Tools are the initiator's MCP tools. Nil means none. The bridge neither initialises them nor shuts them down.
+	Tools mcp.ServerProxier
 }
 
 // RequestBridge relays the requests of one initiator and records them. It is immutable and safe for concurrent use, and

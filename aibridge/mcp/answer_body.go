@@ -10,8 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// maxAnswer bounds, in bytes, one answer and one event of a stream of notifications.
-const maxAnswer = 8 << 20
+// maxAnswer bounds, in bytes, one answer and one event of a stream of notifications. It is larger than the results that
+// are kept, so that most results which are too large are cut, not lost.
+const maxAnswer = 16 << 20
 
 type tooLargeKey struct{}
 

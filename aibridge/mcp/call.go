@@ -89,7 +89,7 @@ func (p *StreamableHTTPProxy) callOnce(ctx context.Context, params callParams) (
 		}
 		return Result{}, s, p.failure("call "+params.Name, s.secrets, err)
 	}
-	result, err := readResult(raw, s.secrets)
+	result, err := readResult(raw, s.secrets, p.options.ResultBytes)
 	if err != nil {
 		return Result{}, s, p.failure("call "+params.Name, s.secrets, err)
 	}

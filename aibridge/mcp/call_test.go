@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -49,21 +50,21 @@ func TestCall(t *testing.T) {
 		want        Result
 		failure     string
 	}{
-		"ok":            {tool: "echo", input: fmt.Sprintf(` {"b": %d, "a": "<"} `, big), want: Result{Text: fmt.Sprintf(`{"b":%d,"a":"\u003c"}`, big)}},
-		"no input":      {tool: "echo", want: Result{Text: `{}`}},
-		"null input":    {tool: "echo", input: `null`, want: Result{Text: `{}`}},
+		"ok":            {tool: "echo", input: fmt.Sprintf(` {"b": %d, "a": "<"} `, big), want: texts(fmt.Sprintf(`{"b":%d,"a":"\u003c"}`, big))},
+		"no input":      {tool: "echo", want: texts(`{}`)},
+		"null input":    {tool: "echo", input: `null`, want: texts(`{}`)},
 		"no object":     {tool: "echo", input: `[1]`, failure: "not a JSON object"},
 		"no JSON":       {tool: "echo", input: `{"a":`, failure: "not a JSON object"},
-		"its own error": {tool: "fails", want: Result{Text: "no such file", IsError: true}},
+		"its own error": {tool: "fails", want: Result{Parts: []Part{{Text: "no such file"}}, IsError: true}},
 		"its own panic": {tool: "breaks", failure: "broken inside"},
-		"structured":    {tool: "structured", want: Result{Text: fmt.Sprintf("a number\n{\"n\":%d}", big)}},
-		"said twice":    {tool: "structured_twice", want: Result{Text: fmt.Sprintf(`{"n":%d}`, big)}},
-		"no text": {tool: "mixed", want: Result{Text: "first\n[image of type \"image/png\" left out]\nsecond\n" +
-			"[resource file:///b of type \"x/y\" left out]\n[resource file:///c]"}},
+		"structured":    {tool: "structured", want: texts("a number", fmt.Sprintf(`{"n":%d}`, big))},
+		"said twice":    {tool: "structured_twice", want: texts(fmt.Sprintf(`{"n":%d}`, big))},
+		"no text": {tool: "mixed", want: texts("first", `[image of type "image/png" left out: it is not a PNG, JPEG, GIF or WebP image]`,
+			"second", `[resource file:///b of type "x/y" left out]`, "[resource file:///c]")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := p.Call(t.Context(), "bmcp_srv_"+test.tool, json.RawMessage(test.input))
-			if got != test.want {
+			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("result %+v, want %+v", got, test.want)
 			}
 			if test.failure == "" && err != nil || test.failure != "" && (err == nil || !strings.Contains(err.Error(), test.failure)) {
@@ -82,22 +83,6 @@ func TestCallOfUnknownTool(t *testing.T) {
 		if !errors.Is(err, ErrUnknownTool) || len(err.Error()) > 300 {
 			t.Errorf("Call(%.20q): %.400v", id, err)
 		}
-	}
-}
-
-func TestLargeResultIsCut(t *testing.T) {
-	p := connect(t, ProxyOptions{URL: rawServer{
-		"tools/call": func(w http.ResponseWriter, _ *http.Request, call rawCall) {
-			answer(w, call, `{"content":[{"type":"text","text":"`+strings.Repeat("ü", maxText)+`"}]}`)
-		},
-	}.start(t)})
-	result, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, note, _ := strings.Cut(result.Text, "\n")
-	if text != strings.Repeat("ü", maxText/2) || note != "[cut: the first 1048576 of 2097152 bytes]" {
-		t.Errorf("%d bytes, then %q", len(text), note)
 	}
 }
 
@@ -179,7 +164,7 @@ func TestHostileAnswers(t *testing.T) {
 			p := connect(t, ProxyOptions{URL: rawServer{"tools/call": test.handle}.start(t)})
 			result, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
 			switch {
-			case test.want == "" && (err != nil || result.Text != "fine"):
+			case test.want == "" && (err != nil || textOf(result) != "fine"):
 				t.Errorf("result %+v, error %v", result, err)
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 				t.Errorf("result %+v, error %v, want %q", result, err, test.want)
@@ -269,7 +254,7 @@ func TestUsersAreApart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answers[user] = result.Text
+			answers[user] = textOf(result)
 		}
 	}
 	alice, bob := strings.Fields(answers["alice"]), strings.Fields(answers["bob"])
@@ -308,7 +293,7 @@ func TestExpiredSession(t *testing.T) {
 			start()
 			s.add("more")
 			result, err := p.Call(t.Context(), "bmcp_srv_tool", nil)
-			if !errors.Is(err, test.want) || (err == nil) != (result.Text == "done") {
+			if !errors.Is(err, test.want) || (err == nil) != (textOf(result) == "done") {
 				t.Errorf("result %+v, error %v, want %v", result, err, test.want)
 			}
 			if got := names(p.Tools()); !slices.Equal(got, []string{"more", "tool"}) {
@@ -365,7 +350,7 @@ func TestExpiredTokenIsRenewedOnce(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 50 {
 		calls.Go(func() {
-			if result, err := p.Call(t.Context(), "bmcp_srv_tool", nil); err != nil || result.Text != "this is tool" {
+			if result, err := p.Call(t.Context(), "bmcp_srv_tool", nil); err != nil || textOf(result) != "this is tool" {
 				t.Errorf("result %+v, error %v", result, err)
 			}
 		})
@@ -396,7 +381,7 @@ func TestRenewalLeavesRunningCallsAlone(t *testing.T) {
 	})
 	var calls sync.WaitGroup
 	calls.Go(func() {
-		if result, err := p.Call(t.Context(), "bmcp_srv_long", nil); err != nil || result.Text != "done at last" {
+		if result, err := p.Call(t.Context(), "bmcp_srv_long", nil); err != nil || textOf(result) != "done at last" {
 			t.Errorf("the running call: %+v, %v", result, err)
 		}
 	})

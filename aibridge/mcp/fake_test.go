@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -186,6 +187,24 @@ func connect(t *testing.T, options ProxyOptions) *StreamableHTTPProxy {
 		t.Fatalf("Init: %v", err)
 	}
 	return p
+}
+
+// texts returns a result of texts.
+func texts(all ...string) Result {
+	var result Result
+	for _, text := range all {
+		result.Parts = append(result.Parts, Part{Text: text})
+	}
+	return result
+}
+
+// textOf returns the texts of a result, as lines.
+func textOf(result Result) string {
+	var all []string
+	for _, part := range result.Parts {
+		all = append(all, part.Text)
+	}
+	return strings.Join(all, "\n")
 }
 
 func names(tools []Tool) []string {
