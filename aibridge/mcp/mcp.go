@@ -27,8 +27,8 @@ var (
 	ErrRefusedURL = errors.New("refused URL")
 	// ErrUnauthorized says that a server refused the user's credentials.
 	ErrUnauthorized = errors.New("credentials refused: the account may have to be linked again")
-	// ErrSessionExpired says that a server had forgotten the session. There is a new session now, but the call was not
-	// made again, since nobody can know what the first attempt did.
+	// ErrSessionExpired says that a server had forgotten the session, more than once, or while it answered a call. Such a
+	// call is not made again, since nobody can know what it did.
 	ErrSessionExpired = errors.New("session expired: call again")
 	// ErrUnknownTool says that there is no tool of that ID, or that it is gone.
 	ErrUnknownTool = errors.New("unknown tool")
