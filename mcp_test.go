@@ -146,7 +146,7 @@ func credentialAt(t *testing.T, built mcp.ServerProxier, id string) string {
 	if err != nil {
 		t.Fatalf("Call: %v", err)
 	}
-	return strings.ReplaceAll(result.Text, ".", "")
+	return strings.ReplaceAll(result.Parts[0].Text, ".", "")
 }
 
 func TestMCPSessionsOfAUser(t *testing.T) {

@@ -79,9 +79,9 @@ func (p *StreamableHTTPProxy) connect(a *attempt, parent trace.SpanContext) {
 	if err == nil && !accepted {
 		err = errors.Join(ErrClosed, s.close(p.life))
 	}
+	p.report(news) // Before refresh, which waits for the attempt, can report what is newer.
 	a.err = err
 	close(a.done)
-	p.report(news)
 	if accepted && old != nil {
 		// Calls that still run on the old session may finish there.
 		old.uses.Wait()

@@ -153,7 +153,7 @@ func TestFailingHandshakes(t *testing.T) {
 		want   string
 		kind   error
 	}{
-		"no such path":        {rawServer{"initialize": status(404)}, "4xx for initialize", nil},
+		"no such path":        {rawServer{"initialize": status(404)}, "HTTP status 404", nil},
 		"unauthorized":        {rawServer{"initialize": status(401)}, "linked again", ErrUnauthorized},
 		"forbidden":           {rawServer{"initialize": status(403)}, "HTTP status 403", nil},
 		"version of tomorrow": {rawServer{"initialize": answerWith(`{"protocolVersion":"2026-07-28"}`)}, `version "2026-07-28"`, nil},

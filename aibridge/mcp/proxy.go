@@ -39,6 +39,8 @@ type ProxyOptions struct {
 	ConnectTimeout time.Duration
 	// CallTimeout bounds each call; 60 s if zero.
 	CallTimeout time.Duration
+	// ResultBytes bounds the texts and images of each result, together; 1 MiB if zero.
+	ResultBytes int
 	// Transport carries the requests. If nil, the proxy makes its own, which ignores the environment and refuses
 	// link-local addresses.
 	Transport http.RoundTripper
@@ -87,6 +89,9 @@ func NewStreamableHTTPProxy(options ProxyOptions) (*StreamableHTTPProxy, error) 
 	}
 	if options.CallTimeout == 0 {
 		p.options.CallTimeout = defaultCallTimeout
+	}
+	if options.ResultBytes == 0 {
+		p.options.ResultBytes = defaultResultBytes
 	}
 	if options.Tracer == nil {
 		p.options.Tracer = noop.NewTracerProvider().Tracer("")

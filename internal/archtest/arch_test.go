@@ -19,9 +19,9 @@ func floors() [][]string {
 		{"internal/memory"},
 		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
-		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
+		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
-		{"aibridge/mcp", "internal/recording"},
+		{"internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
 		{"aibridgedserver/sqlite"},
@@ -43,7 +43,6 @@ func apart() map[string][]string {
 	return map[string][]string{
 		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
 		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
-		"aibridge/mcp":           {"aibridge"},                                       // Sessions know nothing of bridges.
 		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
