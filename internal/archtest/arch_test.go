@@ -17,7 +17,7 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
@@ -72,14 +72,14 @@ func light() (packages, banned []string) {
 // only lists, for a module, the only packages that may import it directly.
 func only() map[string][]string {
 	return map[string][]string{
-		"github.com/mark3labs/mcp-go":           {"aibridge/mcp"},
+		"github.com/mark3labs/mcp-go":           {"aibridge/mcp", "internal/fakemcp"},
 		"github.com/hashicorp/yamux":            {"controlplane"},
 		"modernc.org/sqlite":                    {"aibridgedserver/sqlite"},
 		"github.com/pressly/goose/v3":           {"aibridgedserver/sqlite"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/hashicorp/golang-lru":       {"internal/lease", "internal/strangers", "aibridgedserver"},
+		"github.com/hashicorp/golang-lru":       {"internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
 		"github.com/KimMachineGun/automemlimit": {"internal/memory"},

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	"github.com/coder/aibridged/internal/fakemcp"
 	"github.com/coder/aibridged/internal/sse"
 )
 
@@ -32,6 +34,11 @@ import (
 //	sent       METHOD PATH, what the upstream must get; absent: the request's path and body
 //	received   STATUS, what the client must get; absent: what the upstream answered, byte for byte
 //	records    one JSON object a line: what must be recorded, in order
+//	tools      one JSON object a line: a tool of the MCP server "docs", with its results, see [fakemcp.Tool]
+//	calls      one line a call, its tool and its arguments: what that server must have been called for, in any order
+//
+// Where the model calls the gateway's tools, there are several rounds: "upstream 2" is the answer to the second request, which
+// must be "sent 2", and so on. The bodies of these must be the same JSON as what was sent, and not the same bytes.
 //
 // In sent and received, a header "!Name:" must be absent; headers that are not named may have any value or be absent.
 type Case struct {
@@ -42,7 +49,14 @@ type Case struct {
 	Sent     *Message
 	Received *Message
 	Records  string
+
+	Later []Round // The second round and the others.
+	Tools []fakemcp.Tool
+	Calls []string
 }
+
+// Round is a later round of a case.
+type Round struct{ Sent, Upstream *Message }
 
 // Message is an HTTP message of a case.
 type Message struct {
@@ -121,10 +135,20 @@ func LoadCase(t testing.TB, file string) *Case {
 			} else {
 				c.Received.Body = bytes.TrimSuffix(c.Received.Body, []byte("\n"))
 			}
+		case "tools":
+			for line := range strings.Lines(string(section.Data)) {
+				var tool fakemcp.Tool
+				if err := json.Unmarshal([]byte(line), &tool); err != nil {
+					t.Fatalf("%s: tool %s: %v", file, line, err)
+				}
+				c.Tools = append(c.Tools, tool)
+			}
+		case "calls":
+			c.Calls = strings.Split(strings.TrimSuffix(string(section.Data), "\n"), "\n")
 		case "records":
 			c.Records = string(section.Data)
 		default:
-			t.Fatalf("%s: unknown section %q", file, section.Name)
+			c.loadRound(t, section)
 		}
 	}
 	if c.Settings["framing"] == "" {
@@ -134,6 +158,42 @@ func LoadCase(t testing.TB, file string) *Case {
 		}
 	}
 	return c
+}
+
+// loadRound loads a section of a later round.
+func (c *Case) loadRound(t testing.TB, section txtar.File) {
+	t.Helper()
+	name, number, _ := strings.Cut(section.Name, " ")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 2 || n > len(c.Later)+2 {
+		t.Fatalf("%s: unknown section %q", c.File, section.Name)
+	}
+	if n == len(c.Later)+2 {
+		c.Later = append(c.Later, Round{})
+	}
+	message := parseMessage(t, section.Data)
+	switch name {
+	case "upstream":
+		message.Body = c.withNewlines(message.Body)
+		c.Later[n-2].Upstream = message
+	case "sent":
+		message.Body = bytes.TrimSuffix(message.Body, []byte("\n"))
+		c.Later[n-2].Sent = message
+	default:
+		t.Fatalf("%s: unknown section %q", c.File, section.Name)
+	}
+}
+
+// answers returns what the upstream answers, in order.
+func (c *Case) answers() []*Message {
+	if c.Upstream == nil {
+		return nil
+	}
+	all := []*Message{c.Upstream}
+	for _, round := range c.Later {
+		all = append(all, round.Upstream)
+	}
+	return all
 }
 
 func (c *Case) withNewlines(body []byte) []byte {

@@ -31,6 +31,9 @@ type ControlPlane struct {
 	Record    func(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error)
 	Configure func(context.Context, *proto.GetMCPServerConfigsRequest) (*proto.GetMCPServerConfigsResponse, error)
 
+	// MCPServers are the addresses of MCP servers, by their ids. They take no tokens.
+	MCPServers map[string]string
+
 	proto.DRPCRecorderUnimplementedServer
 	proto.DRPCMCPConfiguratorUnimplementedServer
 	proto.DRPCAuthorizerUnimplementedServer
@@ -112,7 +115,20 @@ func (c *ControlPlane) GetMCPServerConfigs(ctx context.Context, request *proto.G
 	if c.Configure != nil {
 		return c.Configure(ctx, request)
 	}
-	return &proto.GetMCPServerConfigsResponse{}, nil
+	response := &proto.GetMCPServerConfigsResponse{}
+	for id, url := range c.MCPServers {
+		response.ExternalAuthMcpConfigs = append(response.ExternalAuthMcpConfigs, &proto.MCPServerConfig{Id: id, Url: url})
+	}
+	return response, nil
+}
+
+// GetMCPServerAccessTokensBatch implements proto.DRPCMCPConfiguratorServer.
+func (c *ControlPlane) GetMCPServerAccessTokensBatch(_ context.Context, request *proto.GetMCPServerAccessTokensBatchRequest) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
+	response := &proto.GetMCPServerAccessTokensBatchResponse{AccessTokens: map[string]string{}}
+	for _, id := range request.GetMcpServerConfigIds() {
+		response.AccessTokens[id] = ""
+	}
+	return response, nil
 }
 
 // Records returns the records so far.

@@ -7,12 +7,14 @@ import (
 	"flag"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/fakemcp"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -26,7 +28,7 @@ func update() bool {
 func Run(t *testing.T, file string) {
 	c := LoadCase(t, file)
 	t.Run("tcp", func(t *testing.T) {
-		c.runWhole(t, c.eventPieces(), overTCP)
+		c.runWhole(t, (*Message).pieces, overTCP)
 	})
 	if update() {
 		return
@@ -35,10 +37,10 @@ func Run(t *testing.T, file string) {
 		if c.Request.Header.Get("Authorization") != "" || c.Settings["network"] == "only" {
 			return // The case is about the token of a request over the network.
 		}
-		c.runWhole(t, c.eventPieces(), inProcess)
+		c.runWhole(t, (*Message).pieces, inProcess)
 	})
 	t.Run("byte by byte", func(t *testing.T) {
-		c.runWhole(t, bytes.SplitAfter(c.upstreamBody(), nil), overTCP)
+		c.runWhole(t, func(m *Message) [][]byte { return bytes.SplitAfter(m.Body, nil) }, overTCP)
 	})
 	if c.leavable() {
 		t.Run("client leaves", func(t *testing.T) {
@@ -49,24 +51,27 @@ func Run(t *testing.T, file string) {
 	}
 }
 
+// upstreamBody returns the bodies of all answers, one behind the other.
 func (c *Case) upstreamBody() []byte {
-	if c.Upstream == nil {
-		return nil
+	var all []byte
+	for _, answer := range c.answers() {
+		all = append(all, answer.Body...)
 	}
-	return c.Upstream.Body
+	return all
 }
 
-func (c *Case) eventPieces() [][]byte {
-	if c.Upstream != nil && c.Upstream.IsStream() {
-		return c.Upstream.Events()
+// pieces returns the pieces in which an upstream writes a message's body.
+func (m *Message) pieces() [][]byte {
+	if m.IsStream() {
+		return m.Events()
 	}
-	return [][]byte{c.upstreamBody()}
+	return [][]byte{m.Body}
 }
 
 // leavable reports whether a test of this case can leave after each event: the answer must be a stream that the client
 // gets unchanged.
 func (c *Case) leavable() bool {
-	return c.Upstream != nil && c.Upstream.IsStream() && c.Received == nil && c.Settings["ending"] == "clean" &&
+	return c.Upstream != nil && c.Upstream.IsStream() && c.Received == nil && len(c.Tools) == 0 && c.Settings["ending"] == "clean" &&
 		c.Settings["client"] == "served" && c.Upstream.Status() == http.StatusOK && c.Upstream.Header.Get("Content-Encoding") == ""
 }
 
@@ -107,9 +112,15 @@ func (c *Case) newRequest(t *testing.T, url string) *http.Request {
 }
 
 // runWhole sends the request, reads the answer to its end and compares everything.
-func (c *Case) runWhole(t *testing.T, pieces [][]byte, send send) {
+func (c *Case) runWhole(t *testing.T, pieces func(*Message) [][]byte, send send) {
 	up := NewUpstream(t, c, Play{Pieces: pieces})
-	g := NewGateway(t, up.URL(), GatewayOptions{})
+	options := GatewayOptions{}
+	var tools *fakemcp.Server
+	if len(c.Tools) > 0 {
+		tools = fakemcp.New(c.Tools...)
+		options.MCPServers = map[string]string{"docs": serveMCP(t, tools)}
+	}
+	g := NewGateway(t, up.URL(), options)
 	response, err := send(t, g, c)
 	if err != nil {
 		t.Fatalf("request: %v", err)
@@ -136,6 +147,33 @@ func (c *Case) runWhole(t *testing.T, pieces [][]byte, send send) {
 	checkHeader(t, "client", response.Header, want.Header)
 	up.CheckSent(t, c)
 	c.checkRecords(t, g)
+	c.checkCalls(t, tools)
+}
+
+// serveMCP serves an MCP server until the test ends, and returns its address.
+func serveMCP(t *testing.T, handler http.Handler) string {
+	served := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		served.CloseClientConnections()
+		served.Close()
+	})
+	return served.URL
+}
+
+// checkCalls fails the test unless the MCP server was called for what the case says.
+func (c *Case) checkCalls(t *testing.T, tools *fakemcp.Server) {
+	t.Helper()
+	if tools == nil {
+		return
+	}
+	var got []string
+	for _, call := range tools.Calls() {
+		got = append(got, call.Tool+" "+call.Arguments)
+	}
+	want := slices.Sorted(slices.Values(c.Calls))
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("tools were called for %q, want %q", got, want)
+	}
 }
 
 func (c *Case) checkRecords(t *testing.T, g *Gateway) {
@@ -164,7 +202,7 @@ func (c *Case) checkRecords(t *testing.T, g *Gateway) {
 // runLeaving leaves after n events: the upstream must notice, and what came by then must be recorded.
 func (c *Case) runLeaving(t *testing.T, n int) {
 	events := c.Upstream.Events()
-	play := Play{Pieces: events[:n], Stay: true, Left: make(chan struct{})}
+	play := Play{Pieces: func(*Message) [][]byte { return events[:n] }, Stay: true, Left: make(chan struct{})}
 	up := NewUpstream(t, c, play)
 	g := NewGateway(t, up.URL(), GatewayOptions{})
 	response, err := overTCP(t, g, c)
