@@ -49,7 +49,7 @@ func (x *relay) serveRounds() error {
 				Status: http.StatusForbidden, // Clients try others again, and it would be the same.
 				Text:   fmt.Sprintf("the model went on calling tools of the gateway: %d rounds are the limit", x.tools.limits.Rounds),
 			})
-		case time.Now().After(x.tools.until):
+		case !time.Now().Before(x.tools.until):
 			return x.endWithError(&apierror.Error{
 				Status: http.StatusForbidden,
 				Text:   fmt.Sprintf("the tools of the gateway took longer than %s, which is the limit for one request", x.tools.limits.Total),

@@ -75,7 +75,8 @@ type Joint interface {
 	// called such a tool in this round. An answer that is no stream is one event whose data is the body: all of it is held.
 	// Pass keeps nothing of event. It never fails.
 	Pass(ready []byte, event sse.Event) []byte
-	// Turn returns what the model wants of the gateway. It is called once the answer has ended in good order.
+	// Turn returns what the model wants of the gateway. It is called once the answer has ended in good order. The
+	// caller owns the result.
 	Turn() Turn
 	// Continue takes the results of the turn's calls, in their order. It returns the edits that make the next round's
 	// request of the client's body, beside those that offer tools and ask for usage: the turn as it came, and its results,

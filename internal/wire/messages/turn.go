@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -41,7 +42,7 @@ func (j *joint) blocks() []built {
 	if j.form == wire.Body {
 		for body := range j.current.data.All() {
 			wire.View(body).Get("content").ForEach(func(_, block gjson.Result) bool {
-				all = append(all, j.read(block.Raw, true))
+				all = append(all, j.read(strings.Clone(block.Raw), true)) // The data is overwritten in the next round.
 				return true
 			})
 		}
