@@ -34,6 +34,9 @@ type BridgeOptions struct {
 	Tracer trace.Tracer
 	// Metrics counts. Nil means nothing is counted.
 	Metrics *Metrics
+	// Turns keeps the turns in which tools of the gateway were called where other gateways find them. Nil means that this
+	// process alone knows them.
+	Turns TurnStore
 }
 
 // RequestBridge relays the requests of one initiator and records them. It is immutable and safe for concurrent use, and

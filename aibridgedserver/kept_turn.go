@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"storj.io/drpc/drpcerr"
-
-	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -23,8 +20,8 @@ const (
 	maxUserKeys   = 10_000
 	maxFindKeys   = 1000
 	maxFoundTurns = 3 << 20 // In bytes, of an answer: a message of more than 4 MiB would end the connection.
-	// turnsPruned is how many expired turns are deleted with each one that is kept. It is more than one, so they do not
-	// pile up.
+	// turnsPruned is how many expired turns a transaction deletes at most. KeepTurn keeps one turn and may delete more, so
+	// they do not pile up.
 	turnsPruned = 16
 )
 
@@ -55,7 +52,7 @@ func (s *Server) KeepTurn(ctx context.Context, in *proto.KeepTurnRequest) (*prot
 		err = checkTurn(in)
 	}
 	if err != nil {
-		return nil, drpcerr.WithCode(fmt.Errorf("keep turn: %w", err), rpcstatus.InvalidArgument)
+		return nil, fmt.Errorf("keep turn: %w", err)
 	}
 	if err := s.writer.begin(); err != nil {
 		return nil, unavailable(err)
@@ -134,7 +131,7 @@ func (s *Server) FindTurns(ctx context.Context, in *proto.FindTurnsRequest) (*pr
 		err = fmt.Errorf("%d keys: at most %d can be asked for at once", n, maxFindKeys)
 	}
 	if err != nil {
-		return nil, drpcerr.WithCode(fmt.Errorf("find turns: %w", err), rpcstatus.InvalidArgument)
+		return nil, fmt.Errorf("find turns: %w", err)
 	}
 	response := &proto.FindTurnsResponse{Turns: map[string][]byte{}}
 	now, size := time.Now().UnixMicro(), 0
@@ -157,4 +154,22 @@ func (s *Server) FindTurns(ctx context.Context, in *proto.FindTurnsRequest) (*pr
 		response.Turns[key] = turn
 	}
 	return response, nil
+}
+
+// PruneTurns deletes the turns that have expired, also those of users who keep no others.
+func (s *Server) PruneTurns(ctx context.Context) error {
+	if err := s.writer.begin(); err != nil {
+		return unavailable(err)
+	}
+	defer s.writer.storing.Done()
+	for deleted := int64(turnsPruned); deleted == turnsPruned; {
+		err := inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) (err error) {
+			deleted, err = affected(tx.ExecContext(ctx, deleteExpired, time.Now().UnixMicro(), turnsPruned))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("prune turns: %w", err)
+		}
+	}
+	return nil
 }

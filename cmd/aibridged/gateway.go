@@ -27,7 +27,7 @@ type gateway struct {
 	lock      *aibridged.RecordsLock // Nil where the system has no locks.
 	control   *store
 	watch     *databaseWatch
-	retention *retention // Nil where records are kept for ever.
+	retention *retention
 	trim      *trim
 	ready     *readiness
 	server    *aibridged.Server
@@ -130,9 +130,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			return nil, err
 		}
 	}
-	if options.keepRecords > 0 {
-		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
-	}
+	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
