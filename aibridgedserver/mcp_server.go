@@ -8,13 +8,14 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // coderServer is the id that a gateway gives to the MCP server of a host. No other server may have it.
 const coderServer = "coder"
 
-// serverID is the form of an MCP server's id, which is a part of the names of its tools.
-var serverID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
+// maxServerID is how many bytes an MCP server's id may have: it is a part of the names of its tools, which have 64 at most.
+const maxServerID = 32
 
 // MCPServer is an MCP server whose tools gateways give to models.
 type MCPServer struct {
@@ -36,7 +37,7 @@ type MCPServer struct {
 func (m MCPServer) Check() error {
 	at, err := url.Parse(m.URL)
 	switch {
-	case !serverID.MatchString(m.ID):
+	case !isServerID(m.ID):
 		return errors.New("id: write 1 to 32 letters, digits, hyphens and underscores, beginning with a letter or a digit")
 	case m.ID == coderServer:
 		return fmt.Errorf("id: %s is the id of Coder's own server, choose another", coderServer)
@@ -66,6 +67,11 @@ func (m MCPServer) Check() error {
 		}
 	}
 	return nil
+}
+
+func isServerID(id string) bool {
+	inner := strings.NewReplacer("-", "", "_", "").Replace(id)
+	return isBase62(inner) && id != "" && len(id) <= maxServerID && id[0] != '-' && id[0] != '_'
 }
 
 const (
