@@ -30,7 +30,7 @@ func (p *CachedBridgePool) builder(plan bridgePlan) lease.Build[*aibridge.Reques
 func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridge.RequestBridge, func(context.Context), error) {
 	providers := p.current()
 	bridge := aibridge.NewRequestBridge(providers, p.recorderOf(plan.clientFn), aibridge.BridgeOptions{
-		APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics, Turns: turnStore{plan.clientFn},
+		APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics, Turns: newTurnStore(plan.clientFn),
 	})
 	if plan.mcpBootstrapper == nil {
 		return bridge, nil, nil

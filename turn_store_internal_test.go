@@ -59,8 +59,8 @@ func (c *turnsClient) FindTurns(ctx context.Context, in *proto.FindTurnsRequest)
 	return answer, c.failed
 }
 
-func (c *turnsClient) store() turnStore {
-	return turnStore{func() (DRPCClient, error) { return c, nil }}
+func (c *turnsClient) store() *turnStore {
+	return newTurnStore(func() (DRPCClient, error) { return c, nil })
 }
 
 func TestTurnStoreKeeps(t *testing.T) {
@@ -141,13 +141,44 @@ func TestTurnStoreWithoutAControlPlaneThatKnowsTurns(t *testing.T) {
 			t.Errorf("%v: find: %v, %v", test.failed, got, err)
 		}
 	}
-	none := turnStore{func() (DRPCClient, error) { return nil, ErrConnect }}
+	none := newTurnStore(func() (DRPCClient, error) { return nil, ErrConnect })
 	if err := none.Keep(t.Context(), aibridge.KeptTurn{}); !errors.Is(err, ErrConnect) {
 		t.Errorf("keep without a connection: %v", err)
 	}
 	if _, err := none.Find(t.Context(), "ada", []string{"a"}); !errors.Is(err, ErrConnect) {
 		t.Errorf("find without a connection: %v", err)
 	}
+}
+
+// TestTurnStoreAsksAnewAfterAMinute asks a control plane that does not know turns once a minute, and finds that it is replaced.
+func TestTurnStoreAsksAnewAfterAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &turnsClient{failed: drpcerr.WithCode(errors.New("unknown rpc"), rpcstatus.Unimplemented), turns: map[string][]byte{"a": []byte("turn")}, most: 1}
+		s := c.store()
+		find := func() string {
+			t.Helper()
+			got, err := s.Find(t.Context(), "ada", []string{"a"})
+			if err == nil {
+				err = s.Keep(t.Context(), aibridge.KeptTurn{})
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return string(got["a"])
+		}
+		for range 3 {
+			find()
+		}
+		c.failed = nil
+		time.Sleep(time.Minute - 1)
+		if find(); len(c.asked) != 1 || len(c.kept) != 0 {
+			t.Errorf("within a minute: %d and %d calls", len(c.asked), len(c.kept))
+		}
+		time.Sleep(1)
+		if got := find(); got != "turn" || len(c.asked) != 2 || len(c.kept) != 1 {
+			t.Errorf("after a minute: %q, %d and %d calls", got, len(c.asked), len(c.kept))
+		}
+	})
 }
 
 func TestTurnStoreWaitsForALimitedTime(t *testing.T) {

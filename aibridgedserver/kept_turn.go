@@ -26,7 +26,7 @@ const (
 )
 
 const (
-	insertTurn = `INSERT INTO kept_turns (user_id, expires_at, size, keys, turn) VALUES ($1, $2, $3, $4, $5)`
+	insertTurn = `INSERT INTO kept_turns (user_id, expires_at, size, keys, turn) VALUES ($1, $2, $3, $4, $5) RETURNING id`
 	takeKey    = `INSERT INTO kept_turn_keys (user_id, key, turn_id) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id, key) DO UPDATE SET turn_id = excluded.turn_id`
 	findKeyTurn = `SELECT turn_id FROM kept_turn_keys WHERE user_id = $1 AND key = $2`
@@ -37,7 +37,7 @@ const (
 		SELECT id FROM (
 			SELECT id, sum(size) OVER newer AS size, sum(keys) OVER newer AS keys
 			FROM kept_turns WHERE user_id = $1 WINDOW newer AS (ORDER BY id DESC)
-		) WHERE size > $2 OR keys > $3)`
+		) AS totals WHERE size > $2 OR keys > $3)`
 	deleteExpired = `DELETE FROM kept_turns WHERE id IN (
 		SELECT id FROM kept_turns WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)`
 	findTurn = `SELECT t.turn FROM kept_turn_keys k JOIN kept_turns t ON t.id = k.turn_id
@@ -96,12 +96,9 @@ func checkTurn(in *proto.KeepTurnRequest) error {
 
 // keepTurn stores a turn, and gives it its keys. Other turns that have lost their last key with that are deleted.
 func keepTurn(ctx context.Context, tx *sql.Tx, user string, in *proto.KeepTurnRequest, expires int64) error {
-	result, err := tx.ExecContext(ctx, insertTurn, user, expires, len(in.GetTurn()), len(in.GetKeys()), in.GetTurn())
-	if err != nil {
-		return err
-	}
-	id, err := result.LastInsertId()
-	if err != nil {
+	var id int64
+	row := tx.QueryRowContext(ctx, insertTurn, user, expires, len(in.GetTurn()), len(in.GetKeys()), in.GetTurn())
+	if err := row.Scan(&id); err != nil {
 		return err
 	}
 	for _, key := range in.GetKeys() {

@@ -76,10 +76,10 @@ func isServerID(id string) bool {
 
 const (
 	upsertMCPServer = `INSERT INTO mcp_servers (id, url, tool_allow_regex, tool_deny_regex, token_from, everyone, enabled, configured)
-		VALUES ($1, $2, $3, $4, $5, $6, 1, 1)
+		VALUES ($1, $2, $3, $4, $5, $6, TRUE, TRUE)
 		ON CONFLICT (id) DO UPDATE SET url = excluded.url, tool_allow_regex = excluded.tool_allow_regex,
 			tool_deny_regex = excluded.tool_deny_regex, token_from = excluded.token_from, everyone = excluded.everyone,
-			enabled = 1, configured = 1`
+			enabled = TRUE, configured = TRUE`
 	allMCPServers = `SELECT id, url, tool_allow_regex, tool_deny_regex, token_from, everyone FROM mcp_servers
 		WHERE enabled ORDER BY id`
 	allMCPServerUsers = `SELECT mcp_server_id, username FROM mcp_server_users ORDER BY mcp_server_id, username`
@@ -89,7 +89,7 @@ const (
 // one does not, are disabled; users' tokens for them stay. Servers that came from elsewhere stay as they are.
 func (s *Server) ConfigureMCPServers(ctx context.Context, servers []MCPServer) error {
 	err := inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE mcp_servers SET enabled = 0 WHERE configured`); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE mcp_servers SET enabled = FALSE WHERE configured`); err != nil {
 			return err
 		}
 		for _, m := range servers {

@@ -67,19 +67,22 @@ func (s *Server) SetMCPToken(ctx context.Context, username, serverID, token stri
 	if err != nil {
 		return fmt.Errorf("seal the token: %w", err)
 	}
-	var set int64
 	err = inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
-		set, err = affected(tx.ExecContext(ctx, `INSERT INTO mcp_access_tokens (user_id, mcp_server_id, access_token, set_at)
-			SELECT $1, id, $2, $3 FROM mcp_servers WHERE id = $4
-			ON CONFLICT (user_id, mcp_server_id) DO UPDATE SET access_token = excluded.access_token, set_at = excluded.set_at`,
-			user, stored, time.Now().UnixMicro(), serverID))
+		var known string
+		err := tx.QueryRowContext(ctx, `SELECT id FROM mcp_servers WHERE id = $1`, serverID).Scan(&known)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrUnknownMCPServer
+		}
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `INSERT INTO mcp_access_tokens (user_id, mcp_server_id, access_token, set_at)
+				VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, mcp_server_id)
+				DO UPDATE SET access_token = excluded.access_token, set_at = excluded.set_at`,
+				user, serverID, stored, time.Now().UnixMicro())
+		}
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("set the token of %q for MCP server %q: %w", username, serverID, err)
-	case set == 0:
-		return fmt.Errorf("%q: %w", serverID, ErrUnknownMCPServer)
 	}
 	return nil
 }

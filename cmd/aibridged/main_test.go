@@ -100,6 +100,7 @@ func TestFault118(t *testing.T) {
 		"MCP id twice":       {"mcp_servers: [{id: a, url: 'http://x'}, {id: a, url: 'http://y'}]\n", nil, `entry 2 \("a"\): two servers have this id$`},
 		"MCP expression":     {"mcp_servers: [{id: a, url: 'http://x', tool_deny_regex: '('}]\n", nil, `entry 1 \("a"\): tool_deny_regex: error parsing regexp`},
 		"MCP token":          {"mcp_servers: [{id: a, url: 'http://x', token: " + secret + "}]\n", nil, `entry 1 \("a"\): token: keep tokens out of this file: write \$\{NAME_OF_A_VARIABLE\} or file:`},
+		"MCP token nowhere":  {"mcp_servers: [{id: a, url: 'http://x', token: 'file:'}]\n", nil, `token: keep tokens out of this file`},
 		"MCP token inside":   {"mcp_servers: [{id: a, url: 'http://x', token: 'Bearer ${TEST_TWO_LINES}'}]\n", nil, `token: keep tokens out of this file`},
 		"MCP for nobody":     {"mcp_servers: [{id: a, url: 'http://x', users: []}]\n", nil, `entry 1 \("a"\): users names nobody: name users, or leave it out, which is everyone$`},
 		"MCP for blank":      {"mcp_servers:\n- id: a\n  url: http://x\n  users:\n", nil, `users names nobody`},

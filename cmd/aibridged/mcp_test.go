@@ -10,11 +10,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"cdr.dev/slog/v3"
+	"github.com/google/uuid"
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 
+	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/controlplane"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -254,5 +259,64 @@ func TestMCPTokensOfUsers(t *testing.T) {
 	}
 	if _, _, err := run(t.Context(), "mcp", "list", "--data-dir", t.TempDir()); err == nil || !strings.Contains(err.Error(), "no gateway has used") {
 		t.Errorf("in an empty directory: %v", err)
+	}
+}
+
+// TestATokenThatIsRotatedIsTakenAtOnce rotates a token while a session of a gateway is in use: the call that the server
+// refuses is made once more, with the new one.
+func TestATokenThatIsRotatedIsTakenAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	var accepted atomic.Value
+	rotate := func(token string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		accepted.Store(token)
+	}
+	rotate("tok-first")
+	s := server.NewMCPServer("test", "1", server.WithToolCapabilities(true))
+	s.AddTool(mcpgo.NewTool("t"), func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return mcpgo.NewToolResultText("done"), nil
+	})
+	handler := server.NewStreamableHTTPServer(s)
+	listening := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+accepted.Load().(string) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(listening.Close)
+	t.Cleanup(listening.CloseClientConnections)
+
+	err := withStore(t.Context(), settings{dataDir: serveMCP(t, "- {id: s, url: '"+listening.URL+"', token: 'file:"+file+"'}\n", "ada")}, func(store *store) error {
+		id, err := store.UserID(t.Context(), "ada")
+		if err != nil {
+			return err
+		}
+		client, err := controlplane.InProcess(store)(t.Context())
+		if err != nil {
+			return err
+		}
+		factory := aibridged.NewMCPProxyFactory(slog.Logger{}, nil, func() (aibridged.DRPCClient, error) { return client, nil })
+		tools, err := factory.Build(t.Context(), aibridged.Request{InitiatorID: uuid.MustParse(id)}, nil)
+		if err != nil {
+			return err
+		}
+		defer tools.Shutdown(context.WithoutCancel(t.Context()))
+		if err := tools.Init(t.Context()); err != nil {
+			return err
+		}
+		for _, token := range []string{"tok-first", "tok-second", "tok-third"} {
+			rotate(token)
+			if _, err := tools.Call(t.Context(), "bmcp_s_t", nil); err != nil {
+				t.Errorf("with %s: %v", token, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

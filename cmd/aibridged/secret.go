@@ -20,7 +20,8 @@ var errNoReference = errors.New("write ${NAME_OF_A_VARIABLE} or file:/path/to/a/
 
 // isReference reports whether a text has the form of a reference to a secret.
 func isReference(text string) bool {
-	return variable.MatchString(text) || strings.HasPrefix(text, "file:")
+	path, ok := strings.CutPrefix(text, "file:")
+	return ok && path != "" || variable.MatchString(text)
 }
 
 // secretOf returns the secret that a reference stands for, as it is now. The argument kind is what errors call it.
