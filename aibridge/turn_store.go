@@ -5,19 +5,20 @@ import (
 	"time"
 )
 
-// TurnStore keeps what is needed to put calls of the gateway's tools back into a conversation, where other gateways find
-// it too. It is safe for concurrent use.
+// TurnStore keeps what is needed to put calls of the gateway's tools back into a conversation, where other gateways find it
+// too. It is safe for concurrent use.
 type TurnStore interface {
-	// Keep keeps a turn. It returns once other gateways can find it.
+	// Keep keeps a turn. A key that an earlier turn of the initiator has is this one's from now on.
 	Keep(ctx context.Context, turn KeptTurn) error
-	// Find returns the turns of that initiator that are known by these keys. Keys of which none is known are missing.
+	// Find returns the initiator's turns that are known under keys, each under its key. Keys that nobody knows, or whose
+	// turns have expired, are missing.
 	Find(ctx context.Context, initiatorID string, keys []string) (map[string][]byte, error)
 }
 
-// KeptTurn is what is kept of one answer.
+// KeptTurn is a turn that is kept for the gateways that serve its initiator.
 type KeptTurn struct {
-	InitiatorID string
-	Keys        []string // It is found by each of them.
-	Turn        []byte
+	InitiatorID string   // UUID.
+	Keys        []string // Ids of calls and of responses, by which clients refer to the turn.
+	Turn        []byte   // At most 1 MiB, in a form of the gateway's own.
 	Lifetime    time.Duration
 }

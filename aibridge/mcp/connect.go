@@ -103,7 +103,7 @@ func (p *StreamableHTTPProxy) open(ctx context.Context) (*session, listing, erro
 	if err != nil {
 		return nil, listing{}, p.failure("connect", known.secrets, err)
 	}
-	found, err := s.list(ctx, p.admits)
+	found, err := s.list(ctx, p.choice())
 	if err != nil {
 		return nil, listing{}, p.failure("list tools", known.secrets, errors.Join(err, s.close(p.life)))
 	}

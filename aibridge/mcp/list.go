@@ -18,6 +18,22 @@ const (
 	maxListBytes = 4 << 20   // Of all of them.
 )
 
+// The reasons why a tool of a server's list is not used.
+var (
+	errNotAllowed  = errors.New("the expression that allows tools does not match its name")
+	errDenied      = errors.New("the expression that denies tools matches its name")
+	errListedTwice = errors.New("another tool of this name comes before it")
+	errBeyondLimit = fmt.Errorf("the server has more tools than are used: %d, of %d bytes together; neither this one is nor any after it", maxTools, maxListBytes)
+)
+
+// choice chooses among the tools of a list.
+type choice struct {
+	// refuse returns why a tool is not wanted, or nil.
+	refuse func(name string) error
+	// leftOut is called for each tool that is not used.
+	leftOut func(name string, why error)
+}
+
 // listing is a server's list of tools, within the limits above.
 type listing struct {
 	tools []listedTool
@@ -51,9 +67,8 @@ func (t *listedTool) sameAs(other *listedTool) bool {
 		bytes.Equal(t.InputSchema, other.InputSchema)
 }
 
-// list reads the pages of the server's list, as far as the limits allow, and keeps the tools whose names admits
-// accepts.
-func (s *session) list(ctx context.Context, admits func(name string) bool) (listing, error) {
+// list reads the pages of the server's list, as far as the limits allow, and keeps the tools that are chosen.
+func (s *session) list(ctx context.Context, choose choice) (listing, error) {
 	var found listing
 	if !s.hasTools {
 		return found, nil
@@ -71,19 +86,23 @@ func (s *session) list(ctx context.Context, admits func(name string) bool) (list
 			var tool listedTool
 			if err := s.readTool(raw, &tool); err != nil {
 				found.unusable++
+				choose.leftOut(tool.Name, err)
 				continue
 			}
-			if !admits(tool.Name) {
+			if err := choose.refuse(tool.Name); err != nil {
+				choose.leftOut(tool.Name, err)
 				continue
 			}
 			if i, ok := before[tool.Name]; ok {
 				if !tool.sameAs(&found.tools[i]) {
 					found.unusable++
+					choose.leftOut(tool.Name, errListedTwice)
 				}
 				continue
 			}
 			if size += tool.size(); len(found.tools) == maxTools || size > maxListBytes {
 				found.capped = true
+				choose.leftOut(tool.Name, errBeyondLimit)
 				return found, nil
 			}
 			before[tool.Name] = len(found.tools)

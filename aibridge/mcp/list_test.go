@@ -100,6 +100,32 @@ func TestAllowAndDeny(t *testing.T) {
 	}
 }
 
+func TestEachToolThatIsLeftOutHasAReason(t *testing.T) {
+	tools := `{"name":"string","inputSchema":{"type":"string"}},{"name":7},{"name":"twice","inputSchema":{"type":"object"}},` +
+		`{"name":"twice","inputSchema":{"type":"object"}},{"name":"write","inputSchema":{"type":"object"}},` +
+		`{"name":"secret","inputSchema":{"type":"object"}}`
+	for i := range maxTools + 3 {
+		tools += fmt.Sprintf(`,{"name":"t%d","inputSchema":{"type":"object"}}`, i)
+	}
+	var left []string
+	connect(t, ProxyOptions{
+		URL:   rawServer{"tools/list": answerWith(`{"tools":[` + tools + `]}`)}.start(t),
+		Allow: regexp.MustCompile("^t|secret"), Deny: regexp.MustCompile("secret"),
+		LeftOut: func(name string, why error) { left = append(left, name+": "+why.Error()) },
+	})
+	want := []string{
+		"string: the input is not an object",
+		": json: cannot unmarshal number into Go struct field listedTool.name of type string",
+		"twice: another tool of this name comes before it",
+		"write: the expression that allows tools does not match its name",
+		"secret: the expression that denies tools matches its name",
+		fmt.Sprintf("t%d: %s", maxTools-1, errBeyondLimit), // One of the places is that of twice.
+	}
+	if !slices.Equal(left, want) {
+		t.Errorf("left out:\n%s\nwant:\n%s", strings.Join(left, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 func TestListIsBounded(t *testing.T) {
 	tool := func(name string, more string) string {
 		return fmt.Sprintf(`{"name":%q,"inputSchema":{"type":"object"%s}}`, name, more)

@@ -35,6 +35,10 @@ type ProxyOptions struct {
 	// Allow and Deny choose tools by the server's own names for them. A tool is used if Allow is nil or matches, and
 	// Deny is nil or does not match.
 	Allow, Deny *regexp.Regexp
+	// LeftOut is called for each tool of a list that is not used, with its name, as far as it can be read, and the reason:
+	// during Init, and later when the list is read again. It must be safe for concurrent use, and must not block. Nil means
+	// that nobody wants to know.
+	LeftOut func(tool string, why error)
 	// ConnectTimeout bounds connecting and listing, together; 5 s if zero.
 	ConnectTimeout time.Duration
 	// CallTimeout bounds each call; 60 s if zero.
@@ -96,6 +100,9 @@ func NewStreamableHTTPProxy(options ProxyOptions) (*StreamableHTTPProxy, error) 
 	if options.Tracer == nil {
 		p.options.Tracer = noop.NewTracerProvider().Tracer("")
 	}
+	if options.LeftOut == nil {
+		p.options.LeftOut = func(string, error) {}
+	}
 	if options.Transport == nil {
 		own := newTransport()
 		p.options.Transport, p.idle = own, own.CloseIdleConnections
@@ -133,10 +140,21 @@ func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// admits reports whether Allow and Deny let the tool of that name be used.
-func (p *StreamableHTTPProxy) admits(name string) bool {
+// choice returns how Allow and Deny choose tools.
+func (p *StreamableHTTPProxy) choice() choice {
+	return choice{refuse: p.refuse, leftOut: p.options.LeftOut}
+}
+
+// refuse returns why Allow and Deny do not let the tool of that name be used, or nil.
+func (p *StreamableHTTPProxy) refuse(name string) error {
 	allow, deny := p.options.Allow, p.options.Deny
-	return (allow == nil || allow.MatchString(name)) && (deny == nil || !deny.MatchString(name))
+	switch {
+	case deny != nil && deny.MatchString(name):
+		return errDenied
+	case allow != nil && !allow.MatchString(name):
+		return errNotAllowed
+	}
+	return nil
 }
 
 // failure returns err without secrets, as callers and logs may see it.

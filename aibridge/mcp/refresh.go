@@ -61,7 +61,7 @@ func (p *StreamableHTTPProxy) relist() error {
 	}
 	ctx, cancel := context.WithTimeout(p.life, p.options.ConnectTimeout)
 	defer cancel()
-	found, err := s.list(ctx, p.admits)
+	found, err := s.list(ctx, p.choice())
 	s.uses.Done()
 	refused := errors.Is(err, ErrUnauthorized)
 	switch {

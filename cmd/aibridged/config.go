@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/goccy/go-yaml"
 
@@ -18,15 +15,14 @@ import (
 
 // config is the content of the configuration file. Without a file, the providers come from the environment.
 type config struct {
-	Listen         string           `yaml:"listen"`
-	AdminListen    string           `yaml:"admin_listen"`
-	AdminHosts     []string         `yaml:"admin_hosts"`
-	MaxConnections int              `yaml:"max_connections"`
-	CORSOrigins    []string         `yaml:"cors_origins"`
-	Providers      []providerConfig `yaml:"providers"`
-	Limits         limitsConfig     `yaml:"limits"`
-	// MCPServers is a field only so that the error for it can say why it is refused.
-	MCPServers []any `yaml:"mcp_servers"`
+	Listen         string            `yaml:"listen"`
+	AdminListen    string            `yaml:"admin_listen"`
+	AdminHosts     []string          `yaml:"admin_hosts"`
+	MaxConnections int               `yaml:"max_connections"`
+	CORSOrigins    []string          `yaml:"cors_origins"`
+	Providers      []providerConfig  `yaml:"providers"`
+	Limits         limitsConfig      `yaml:"limits"`
+	MCPServers     []mcpServerConfig `yaml:"mcp_servers"`
 }
 
 type providerConfig struct {
@@ -110,8 +106,11 @@ func loadConfig(file string) (config, error) {
 	if c.MaxConnections < 0 {
 		return config{}, fmt.Errorf("config %s: max_connections is %d: it must not be negative", file, c.MaxConnections)
 	}
-	if len(c.MCPServers) > 0 {
-		return config{}, fmt.Errorf("config %s: mcp_servers: MCP tools cannot be configured yet; remove them", file)
+	if err := c.noteLimited(data); err != nil {
+		return config{}, fmt.Errorf("config %s: %w", file, err)
+	}
+	if _, err := c.mcpServers(); err != nil {
+		return config{}, fmt.Errorf("config %s: %w", file, err)
 	}
 	return c, nil
 }
@@ -145,8 +144,6 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 	return constructor(p.Name, shared)
 }
 
-var variable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
-
 // key returns the provider's key. Its errors never repeat the text in the file, which may be a key.
 func (p providerConfig) key() (string, error) {
 	if p.Disabled || len(p.Keys) == 0 {
@@ -155,30 +152,9 @@ func (p providerConfig) key() (string, error) {
 	if len(p.Keys) > 1 {
 		return "", fmt.Errorf("one key is supported, %d are there", len(p.Keys))
 	}
-	reference := p.Keys[0]
-	if match := variable.FindStringSubmatch(reference); match != nil {
-		key := strings.TrimSpace(os.Getenv(match[1]))
-		if key == "" {
-			return "", fmt.Errorf("the environment variable %s is empty: set it, or name another", match[1])
-		}
-		if strings.ContainsFunc(key, unicode.IsControl) {
-			return "", fmt.Errorf("the environment variable %s has a line break or another control character within the key", match[1])
-		}
-		return key, nil
+	key, err := secretOf(p.Keys[0], "key")
+	if errors.Is(err, errNoReference) {
+		err = fmt.Errorf("keep keys out of this file: %w", err)
 	}
-	if file, ok := strings.CutPrefix(reference, "file:"); ok {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		key := strings.TrimSpace(string(data))
-		if key == "" {
-			return "", fmt.Errorf("the file %s is empty", file)
-		}
-		if strings.ContainsFunc(key, unicode.IsControl) {
-			return "", fmt.Errorf("the file %s has a line break or another control character within the key", file)
-		}
-		return key, nil
-	}
-	return "", fmt.Errorf("keep keys out of this file: write ${NAME_OF_A_VARIABLE} or file:/path/to/a/file")
+	return key, err
 }

@@ -27,7 +27,7 @@ type gateway struct {
 	lock      *aibridged.RecordsLock // Nil where the system has no locks.
 	control   *store
 	watch     *databaseWatch
-	retention *retention // Nil where records are kept for ever.
+	retention *retention
 	trim      *trim
 	ready     *readiness
 	server    *aibridged.Server
@@ -61,7 +61,7 @@ func openStore(ctx context.Context, path string, logger slog.Logger) (*store, er
 
 // newStore makes the control plane over a database, which it closes if it fails.
 func newStore(ctx context.Context, db aibridgedserver.Database, logger slog.Logger) (*store, error) {
-	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger})
+	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger, Secret: mcpToken})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -101,6 +101,10 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			return nil, err
 		}
 	}
+	mcpServers, err := c.mcpServers()
+	if err != nil {
+		return nil, err
+	}
 	browsers, err := newBrowsers(c.CORSOrigins)
 	if err != nil {
 		return nil, err
@@ -130,9 +134,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			return nil, err
 		}
 	}
-	if options.keepRecords > 0 {
-		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
-	}
+	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
@@ -173,6 +175,11 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
+	if err := g.control.ConfigureMCPServers(ctx, mcpServers); err != nil {
+		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
+		return nil, errors.Join(err, pool.Shutdown(ctx))
+	}
+	warnOfTokens(ctx, mcpServers, logger.Named("control"))
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
 	}

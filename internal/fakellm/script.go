@@ -20,6 +20,7 @@ type turn struct {
 	silence *silence
 	cut     *point
 	noDone  bool
+	cutOff  bool
 }
 
 // failure is an error event that replaces the rest of a stream.
@@ -114,6 +115,8 @@ func (t *turn) apply(d directive) error {
 		return readPoint(d, options, t.cut)
 	case "no-done":
 		t.noDone = true
+	case "max-tokens":
+		t.cutOff = true
 	}
 	return nil
 }
