@@ -1553,7 +1553,6 @@ func (x *GetMCPServerAccessTokensBatchResponse) GetErrors() map[string]string {
 	return nil
 }
 
-// IsAuthorizedRequest has exactly one of its fields set.
 // KeepTurnRequest is what a gateway needs to put calls of its tools back into a conversation whose client has not seen
 // them. A turn that has a key which an earlier one of the user has takes that key over.
 type KeepTurnRequest struct {
@@ -1764,6 +1763,7 @@ func (x *FindTurnsResponse) GetMore() bool {
 	return false
 }
 
+// IsAuthorizedRequest has exactly one of its fields set.
 type IsAuthorizedRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
