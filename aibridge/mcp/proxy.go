@@ -133,6 +133,9 @@ func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// key tells a user's servers apart.
+func (p *StreamableHTTPProxy) key() string { return p.server.ServerID + " " + p.server.ServerURL }
+
 // admits reports whether Allow and Deny let the tool of that name be used.
 func (p *StreamableHTTPProxy) admits(name string) bool {
 	allow, deny := p.options.Allow, p.options.Deny
