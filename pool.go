@@ -65,7 +65,11 @@ type CachedBridgePool struct {
 	memory  *aibridge.Memory // For providers that were given none, also for those that replace them.
 	retries chan struct{}    // Holds one for each bridge that tries to build its tools again.
 
+	remember      sync.Once
+	conversations *aibridge.Conversations // Of all bridges. Set by remember.
+
 	mu        sync.Mutex
+	limits    aibridge.ToolLimits   // Guarded by mu.
 	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
 	providers *aibridge.ProviderSet // Guarded by mu; the set for the bridges that are built from now on.
 	empty     bool                  // Guarded by mu; there are no providers.
@@ -215,6 +219,26 @@ func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (befo
 	set.Succeed(p.providers)
 	before, p.providers, p.empty = p.providers, set, len(providers) == 0
 	return before, nil
+}
+
+// LimitTools sets what tools of the gateway may take of a request, for the bridges that are built from now on.
+func (p *CachedBridgePool) LimitTools(limits aibridge.ToolLimits) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limits = limits
+}
+
+func (p *CachedBridgePool) toolLimits() aibridge.ToolLimits {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limits
+}
+
+// conversationsFor returns what bridges remember of conversations. What one gateway does not remember, it asks of the control
+// plane. A pool is one server's, so any of its clients is of the same control plane.
+func (p *CachedBridgePool) conversationsFor(clientFn ClientFunc) *aibridge.Conversations {
+	p.remember.Do(func() { p.conversations = aibridge.NewConversations(newTurnStore(clientFn)) })
+	return p.conversations
 }
 
 // current returns the providers for a bridge that is built now. No Acquire gets a bridge older than the latest

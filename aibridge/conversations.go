@@ -3,6 +3,7 @@ package aibridge
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ const (
 	largestTurn   = 1 << 20
 	// turnLifetime is how long a turn is kept by a [TurnStore].
 	turnLifetime = 30 * 24 * time.Hour
+	// longestTurnKey is the longest id, with its format, under which a turn is kept.
+	longestTurnKey = 512
 	// mostTurnKeys is how many turns of one conversation are put back.
 	mostTurnKeys = 1000
 )
@@ -69,14 +72,16 @@ func (c *Conversations) sum(texts ...string) uint64 {
 }
 
 // join returns the tools of a conversation: those that it began with, or those that there are if it begins now or is not
-// known here. It also returns whether it was known.
+// known here. It also returns whether it was known. A conversation that is not known here and finds no tools may have
+// begun with some, before this process: it is asked about again.
 func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *toolSet, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	of, known := c.known.Get(sum)
 	if !known {
-		of = &conversation{}
-		c.known.Add(sum, of)
+		if of = (&conversation{}); begins || len(tools) > 0 {
+			c.known.Add(sum, of)
+		}
 	}
 	if of.tools == nil || begins && !of.tools.isFrom(tools) {
 		of.tools = newToolSet(tools)
@@ -163,10 +168,11 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 
 // keep keeps a turn, here and in the store.
 func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) error {
+	turn.Keys = slices.DeleteFunc(turn.Keys, func(key string) bool { return len(key) > longestTurnKey })
 	for _, key := range turn.Keys {
 		c.remember(sum, turn.InitiatorID, key, turn.Turn)
 	}
-	if c.store == nil || len(turn.Turn) == 0 {
+	if c.store == nil || len(turn.Turn) == 0 || len(turn.Turn) > largestTurn || len(turn.Keys) == 0 {
 		return nil
 	}
 	turn.Lifetime = turnLifetime

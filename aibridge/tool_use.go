@@ -46,8 +46,11 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	session := recogniseClient(x.request.Header, x.inspected).session(x.request.Header, x.inspected)
 	sum := conversations.sum(x.initiator, x.provider.name, x.format.Name, session, opening)
 	set, known := conversations.join(sum, begins, tools.Tools())
+	if len(set.tools) == 0 {
+		return nil // Nothing of ours was called in it.
+	}
 	restored := x.restore(object, sum, !known && !begins)
-	if len(set.tools) == 0 || !format.Free(object) {
+	if !format.Free(object) {
 		return restored
 	}
 	use := &toolUse{limits: x.bridge.options.ToolLimits.withDefaults(), set: set, sum: sum, own: ownTools(format, object)}

@@ -140,6 +140,9 @@ func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// key tells a user's servers apart.
+func (p *StreamableHTTPProxy) key() string { return p.server.ServerID + " " + p.server.ServerURL }
+
 // choice returns how Allow and Deny choose tools.
 func (p *StreamableHTTPProxy) choice() choice {
 	return choice{refuse: p.refuse, leftOut: p.options.LeftOut}
