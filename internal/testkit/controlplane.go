@@ -123,7 +123,10 @@ func (c *ControlPlane) GetMCPServerConfigs(ctx context.Context, request *proto.G
 }
 
 // GetMCPServerAccessTokensBatch implements proto.DRPCMCPConfiguratorServer.
-func (c *ControlPlane) GetMCPServerAccessTokensBatch(_ context.Context, request *proto.GetMCPServerAccessTokensBatchRequest) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
+func (c *ControlPlane) GetMCPServerAccessTokensBatch(ctx context.Context, request *proto.GetMCPServerAccessTokensBatchRequest) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
+	if c.MCPServers == nil {
+		return c.DRPCMCPConfiguratorUnimplementedServer.GetMCPServerAccessTokensBatch(ctx, request)
+	}
 	response := &proto.GetMCPServerAccessTokensBatchResponse{AccessTokens: map[string]string{}}
 	for _, id := range request.GetMcpServerConfigIds() {
 		response.AccessTokens[id] = ""

@@ -180,7 +180,11 @@ func (c *Case) checkRecords(t *testing.T, g *Gateway) {
 	t.Helper()
 	var records []*proto.Record
 	if c.Records != "" || update() {
-		records = g.Control.WaitEnds(t, strings.Count(c.Records, `"record":"interception"`))
+		ends := strings.Count(c.Records, `"record":"interception"`)
+		if update() && c.Upstream != nil {
+			ends = max(ends, 1)
+		}
+		records = g.Control.WaitEnds(t, ends)
 	} else {
 		records = g.Control.Records()
 	}
