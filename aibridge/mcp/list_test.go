@@ -101,7 +101,7 @@ func TestAllowAndDeny(t *testing.T) {
 
 func TestEachToolThatIsLeftOutHasAReason(t *testing.T) {
 	tools := `{"name":"string","inputSchema":{"type":"string"}},{"name":7},{"name":"twice","inputSchema":{"type":"object"}},` +
-		`{"name":"twice","inputSchema":{"type":"object"}},{"name":"write","inputSchema":{"type":"object"}},` +
+		`{"name":"twice","description":"another","inputSchema":{"type":"object"}},{"name":"write","inputSchema":{"type":"object"}},` +
 		`{"name":"secret","inputSchema":{"type":"object"}}`
 	for i := range maxTools + 3 {
 		tools += fmt.Sprintf(`,{"name":"t%d","inputSchema":{"type":"object"}}`, i)
