@@ -24,20 +24,25 @@ func initialize(ctx, life context.Context, target sessionTarget) (*session, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := s.initialize(ctx); err != nil {
-		return nil, errors.Join(err, s.close(life))
+	if err := s.initialize(ctx, target); err != nil {
+		return nil, errors.Join(err, s.close(target.farewell()))
 	}
 	return s, nil
 }
 
-func (s *session) initialize(ctx context.Context) error {
-	got, err := s.send(ctx, s.newRequest(mcpgo.MethodInitialize, map[string]any{
+func (s *session) initialize(ctx context.Context, target sessionTarget) error {
+	longer, end := target.lingering(ctx)
+	defer end()
+	got, err := s.send(longer, s.newRequest(mcpgo.MethodInitialize, map[string]any{
 		"protocolVersion": mcpgo.LATEST_LEGACY_PROTOCOL_VERSION,
 		"clientInfo":      mcpgo.Implementation{Name: clientName, Version: clientVersion},
 		"capabilities":    struct{}{},
 	}))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	var answer struct {
 		ProtocolVersion string       `json:"protocolVersion"`
@@ -53,4 +58,25 @@ func (s *session) initialize(ctx context.Context) error {
 	s.hasTools = answer.Capabilities.Tools != nil
 	s.transport.SetProtocolVersion(version)
 	return s.notify(ctx, string(mcpgo.MethodNotificationInitialized), nil)
+}
+
+// lingering returns a context that ends with ctx, or a little later if ctx ends because of Shutdown: only the answer to
+// initialize names the session that must be ended then.
+func (t *sessionTarget) lingering(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), ErrClosed) {
+			last, cancel := context.WithTimeout(t.farewell(), farewellTimeout)
+			defer cancel()
+			select {
+			case <-last.Done():
+			case <-longer.Done():
+			}
+		}
+		end(context.Cause(ctx))
+	})
+	return longer, func() {
+		stop()
+		end(nil)
+	}
 }

@@ -69,8 +69,9 @@ type StreamableHTTPProxy struct {
 	// mu guards what follows. No holder of mu blocks.
 	mu          sync.Mutex
 	closed      bool
-	session     *session // Nil until connected.
-	attempt     *attempt // To connect; nil when there is none.
+	parting     context.Context // Shutdown's. Nil before it.
+	session     *session        // Nil until connected.
+	attempt     *attempt        // To connect; nil when there is none.
 	credentials credentials
 	refused     bool // The server refused the credentials.
 	stale       bool // The server's tools may have changed.
@@ -125,7 +126,9 @@ func (p *StreamableHTTPProxy) Tools() []Tool { return p.catalog.Load().tools }
 func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	s := p.session
-	p.closed, p.session = true, nil
+	if !p.closed {
+		p.closed, p.parting, p.session = true, ctx, nil
+	}
 	p.catalog.Store(&catalog{})
 	p.mu.Unlock()
 
@@ -138,6 +141,17 @@ func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	p.background.Wait()
 	p.idle()
 	return err
+}
+
+// farewell returns the context for telling the server that a session has ended. It does not end with p.life, or the
+// server would keep the session.
+func (p *StreamableHTTPProxy) farewell() context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return p.parting
+	}
+	return context.WithoutCancel(p.life)
 }
 
 // key tells a user's servers apart.

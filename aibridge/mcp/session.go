@@ -46,6 +46,8 @@ type sessionTarget struct {
 	next        http.RoundTripper
 	// look is called from goroutines of mcp-go. It must not block.
 	look func()
+	// farewell returns a context for telling the server that the session has ended.
+	farewell func() context.Context
 }
 
 // openSession makes the handshake within ctx. The session listens for changes until life ends. The caller closes it.

@@ -33,7 +33,7 @@ func discover(ctx, life context.Context, target sessionTarget) (*session, error)
 		}
 		return s, nil
 	}
-	closeErr := s.close(life)
+	closeErr := s.close(target.farewell())
 	rpc, isRPC := errors.AsType[*rpcError](err)
 	if ctx.Err() != nil || errors.Is(err, ErrUnauthorized) || isRPC && rpc.isOfStateless() {
 		return nil, errors.Join(err, closeErr)

@@ -299,6 +299,7 @@ func TestATokenThatIsRotatedIsTakenAtOnce(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		//lint:ignore SA1019 It is what the pool builds the sessions with.
 		factory := aibridged.NewMCPProxyFactory(slog.Logger{}, nil, func() (aibridged.DRPCClient, error) { return client, nil })
 		tools, err := factory.Build(t.Context(), aibridged.Request{InitiatorID: uuid.MustParse(id)}, nil)
 		if err != nil {

@@ -72,8 +72,8 @@ func chatCall(c ToolCall, _ ask, id func(string) string) (ToolCall, error) {
 
 func chatBody(request ask, a reply) object {
 	message := object{"role": "assistant", "content": nil, "refusal": nil, "annotations": []object{}}
-	if a.text != "" || len(a.calls) == 0 {
-		message["content"] = a.text
+	if text := a.text + a.after; text != "" || len(a.calls) == 0 {
+		message["content"] = text
 	}
 	if len(a.thoughts) > 0 {
 		message["reasoning_content"] = strings.Join(a.thoughts, "\n")
@@ -162,6 +162,9 @@ func chatEvents(request ask, a reply) []event {
 		for _, piece := range inputPieces(c.Input) {
 			s.delta(object{"tool_calls": []object{{"index": i, "function": object{"arguments": piece}}}}, nil)
 		}
+	}
+	for _, piece := range pieces(a.after) {
+		s.delta(object{"content": piece}, nil)
 	}
 	s.delta(object{}, chatFinish(a))
 	if request.usageWanted {

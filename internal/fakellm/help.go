@@ -13,6 +13,7 @@ Directives script the answer. Put them into the prompt, or into the header X-Fak
 overrides the prompt:
 
   [[text: hello there]]       the answer's text; [[text:]] means no text
+  [[text-after: bye]]         a text after the tool calls
   [[think: hm]]               a thought before it; several add up
   [[tool: NAME {"a":1}]]      a tool call; several are parallel calls. The input is a JSON
                               object, or text for custom tools and, in a string of arguments

@@ -106,10 +106,13 @@ func messagesContent(a reply) []object {
 	}
 	for i, c := range a.calls {
 		input := json.RawMessage(c.Input)
-		if a.cutOff && i == len(a.calls)-1 {
+		if i == a.cutCall() {
 			input = json.RawMessage("{}") // A body cannot hold a piece of an object.
 		}
 		content = append(content, object{"type": "tool_use", "id": c.ID, "name": c.Name, "input": input})
+	}
+	if a.after != "" {
+		content = append(content, object{"type": "text", "text": a.after})
 	}
 	return content
 }
@@ -192,6 +195,9 @@ func messagesEvents(request ask, a reply) []event {
 		deltas := deltasOf("input_json_delta", "partial_json", append([]string{""}, inputPieces(c.Input)...))
 		s.block(index, object{"type": "tool_use", "id": c.ID, "name": c.Name, "input": object{}}, deltas)
 		index++
+	}
+	if a.after != "" {
+		s.block(index, object{"type": "text", "text": ""}, deltasOf("text_delta", "text", pieces(a.after)))
 	}
 	s.add("message_delta", object{
 		"delta": object{"stop_reason": messagesStop(a), "stop_sequence": nil},

@@ -19,7 +19,7 @@ type plan struct {
 	answer reply
 }
 
-// reply is an answer without a format: first the thoughts, then the text, then the calls.
+// reply is an answer without a format: first the thoughts, then the text, then the calls, then the text after them.
 type reply struct {
 	newID    func(prefix string, item int) string
 	id       string
@@ -27,7 +27,8 @@ type reply struct {
 	thoughts []string
 	text     string
 	calls    []ToolCall
-	cutOff   bool // By a limit of tokens: the last call has half of its input.
+	after    string
+	cutOff   bool // By a limit of tokens: see cutCall.
 	usage    Usage
 }
 
@@ -97,17 +98,25 @@ func (p *plan) compose(plain string) error {
 	switch {
 	case p.turn.text != nil:
 		made.text = *p.turn.text
-	case len(made.calls) == 0:
+	case len(made.calls) == 0 && p.turn.after == "":
 		made.text = defaultText(p.ask.conversation().results, refused, plain)
 	}
-	if made.cutOff = p.turn.cutOff; made.cutOff && len(made.calls) > 0 {
-		last := &made.calls[len(made.calls)-1]
-		input := []rune(last.Input)
-		last.Input = string(input[:len(input)/2])
+	made.after, made.cutOff = p.turn.after, p.turn.cutOff
+	if i := made.cutCall(); i >= 0 {
+		input := []rune(made.calls[i].Input)
+		made.calls[i].Input = string(input[:len(input)/2])
 	}
 	made.usage = usageOf(p.ask, made, p.turn.usage)
 	p.answer = made
 	return nil
+}
+
+// cutCall returns which call has only half of its input, since a limit of tokens ended the answer there, or -1.
+func (a reply) cutCall() int {
+	if a.cutOff && a.after == "" {
+		return len(a.calls) - 1
+	}
+	return -1
 }
 
 // called returns the name of the tool that a script calls, and whether there is one: of a name that ends in an asterisk, the
@@ -159,7 +168,7 @@ func firstWords(text string, n int) string {
 // usageOf returns the scripted figures, and for the others a count of words.
 func usageOf(a ask, made reply, scripted map[string]int64) Usage {
 	u := Usage{Input: a.words(), Thinking: countWords(made.thoughts...)}
-	u.Output = u.Thinking + countWords(made.text)
+	u.Output = u.Thinking + countWords(made.text, made.after)
 	for _, call := range made.calls {
 		u.Output += countWords(call.Name, call.Input)
 	}

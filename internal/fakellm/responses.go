@@ -145,13 +145,20 @@ func responsesCall(c ToolCall, request ask, id func(string) string) (ToolCall, e
 }
 
 func responsesBody(request ask, a reply) object {
-	return responsesObject(request, a, a.status(len(a.calls)), responsesOutput(request, a))
+	return responsesObject(request, a, a.status(), responsesOutput(request, a))
 }
 
-// status returns the status of the nth call, counted from 0, or of the answer, which has the one of what comes last. A
-// message counts as the call before the first.
-func (a reply) status(n int) string {
-	if a.cutOff && n >= len(a.calls)-1 {
+// status returns the status of the answer, and of its last item.
+func (a reply) status() string {
+	if a.cutOff {
+		return "incomplete"
+	}
+	return "completed"
+}
+
+// callStatus returns the status of the nth call.
+func (a reply) callStatus(n int) string {
+	if n == a.cutCall() {
 		return "incomplete"
 	}
 	return "completed"
@@ -167,11 +174,18 @@ func responsesOutput(request ask, a reply) []object {
 		}
 		output = append(output, item)
 	}
-	if a.text != "" || len(a.calls) == 0 {
-		output = append(output, messageItem(a, a.status(-1), []object{outputText(a.text)}))
+	if a.hasFirstMessage() {
+		status := "completed"
+		if len(a.calls) == 0 && a.after == "" {
+			status = a.status()
+		}
+		output = append(output, messageItem(a, 0, status, []object{outputText(a.text)}))
 	}
 	for i, c := range a.calls {
-		output = append(output, callItem(c, a.status(i), c.Input))
+		output = append(output, callItem(c, a.callStatus(i), c.Input))
+	}
+	if a.after != "" {
+		output = append(output, messageItem(a, 1, a.status(), []object{outputText(a.after)}))
 	}
 	return output
 }
@@ -180,9 +194,12 @@ func reasoningItem(a reply, number int, summary []object) object {
 	return object{"id": a.newID("rs_", number), "type": "reasoning", "summary": summary}
 }
 
-func messageItem(a reply, status string, content []object) object {
+// hasFirstMessage reports whether there is a message before the calls: an answer of nothing has an empty one.
+func (a reply) hasFirstMessage() bool { return a.text != "" || len(a.calls) == 0 && a.after == "" }
+
+func messageItem(a reply, number int, status string, content []object) object {
 	return object{
-		"id": a.newID("msg_", 0), "type": "message", "status": status, "role": "assistant", "content": content,
+		"id": a.newID("msg_", number), "type": "message", "status": status, "role": "assistant", "content": content,
 	}
 }
 

@@ -31,14 +31,16 @@ func responsesEvents(request ask, a reply) []event {
 	for i, thought := range a.thoughts {
 		s.item(reasoningItem(a, i, []object{}), output[s.index], summaryOf(thought))
 	}
-	if a.text != "" || len(a.calls) == 0 {
-		s.item(messageItem(a, "in_progress", []object{}), output[s.index], contentOf(a.text))
+	if a.hasFirstMessage() {
+		s.item(messageItem(a, 0, "in_progress", []object{}), output[s.index], contentOf(a.text))
 	}
 	for i, c := range a.calls {
-		s.item(callItem(c, "in_progress", ""), output[s.index], inputOf(c, a.status(i) == "completed"))
+		s.item(callItem(c, "in_progress", ""), output[s.index], inputOf(c, i != a.cutCall()))
 	}
-	status := a.status(len(a.calls))
-	s.add("response."+status, object{"response": responsesObject(request, a, status, output)})
+	if a.after != "" {
+		s.item(messageItem(a, 1, "in_progress", []object{}), output[s.index], contentOf(a.after))
+	}
+	s.add("response."+a.status(), object{"response": responsesObject(request, a, a.status(), output)})
 	return s.events
 }
 

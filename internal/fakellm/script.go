@@ -11,6 +11,7 @@ import (
 type turn struct {
 	thoughts []string
 	text     *string // Nil: the default one.
+	after    string  // The text after the calls.
 	calls    []ToolCall
 	usage    map[string]int64
 
@@ -92,6 +93,8 @@ func (t *turn) apply(d directive) error {
 	switch d.name {
 	case "text":
 		t.text = &d.argument
+	case "text-after":
+		t.after = d.argument
 	case "think":
 		t.thoughts = append(t.thoughts, d.argument)
 	case "tool":
