@@ -39,6 +39,8 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}
 	case i.pending && (e.left || e.stalled):
 		return outcome{ErrorClientClosed, "the client left before the end of the answer"}
+	case i.pending && e.failure != nil && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
+		return outcome{ErrorUnknown, e.failure.Text}
 	case i.pending && e.ended:
 		return outcome{ErrorTruncated, "the gateway ended the request"}
 	case len(i.rounds) == 0:

@@ -23,6 +23,7 @@ type config struct {
 	Providers      []providerConfig  `yaml:"providers"`
 	Limits         limitsConfig      `yaml:"limits"`
 	MCPServers     []mcpServerConfig `yaml:"mcp_servers"`
+	Tools          toolsConfig       `yaml:"tools"`
 }
 
 type providerConfig struct {
@@ -102,6 +103,9 @@ func loadConfig(file string) (config, error) {
 	}
 	if err := c.Limits.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: limits.%w", file, err)
+	}
+	if err := c.Tools.check(); err != nil {
+		return config{}, fmt.Errorf("config %s: tools.%w", file, err)
 	}
 	if c.MaxConnections < 0 {
 		return config{}, fmt.Errorf("config %s: max_connections is %d: it must not be negative", file, c.MaxConnections)

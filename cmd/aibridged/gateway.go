@@ -171,6 +171,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if err != nil {
 		return nil, err
 	}
+	pool.LimitTools(c.Tools.limits())
 	if err := g.control.SetProviders(ctx, stored); err != nil {
 		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
@@ -185,7 +186,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
-		FindToken: aibridgedserver.FindToken,
+		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(),
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
