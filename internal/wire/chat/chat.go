@@ -32,6 +32,7 @@ func Format() wire.Format {
 		Inspect: inspect,
 		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
+		Tooling: tooling(),
 		Shape:   apierror.OpenAI(),
 	}
 }
