@@ -55,7 +55,7 @@ func (w *writer) body(dst []byte, message gjson.Result) []byte {
 			return append(dst, value.Raw...)
 		}
 		had[name] = true
-		before.add(name, value, onlyOnce)
+		before.addMember(name, value, w.thoughts)
 		return before.append(dst)
 	})
 	dst = dst[:len(dst)-1]
@@ -70,10 +70,17 @@ func (w *writer) body(dst []byte, message gjson.Result) []byte {
 	return append(dst, '}')
 }
 
-// addMessage adds what a message says.
-func (g *grown) addMessage(message *grown) {
+// addMessage adds what a message says, behind so many thoughts.
+func (g *grown) addMessage(message *grown, thoughts int64) {
 	for _, of := range message.members {
 		name := inside(string(of.name))
-		g.member(name, string(of.name)).add(name, gjson.ParseBytes(of.append(nil)), onlyOnce)
+		g.member(name, string(of.name)).addMember(name, gjson.ParseBytes(of.append(nil)), thoughts)
 	}
+}
+
+func (g *grown) addMember(name string, value gjson.Result, thoughts int64) {
+	if name == "reasoning_details" {
+		value = gjson.ParseBytes(appendThoughts(nil, value, thoughts))
+	}
+	g.add(name, value, onlyOnce)
 }

@@ -66,8 +66,8 @@ func (j *joint) judge(of *caller) {
 	if of.whose != unknown {
 		return
 	}
-	mayGoOn := of.Name == "" || j.joined.MayBeOurs != nil && isNameOpen(of.call, "") && j.joined.MayBeOurs(of.Name)
-	if !mayGoOn {
+	mayGoOn := of.Name == "" || isNameOpen(of.call, "")
+	if !mayGoOn || j.joined.MayBeOurs == nil || !j.joined.MayBeOurs(of.Name) {
 		j.judgeByName(of)
 	}
 }

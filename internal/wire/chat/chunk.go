@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -40,10 +41,13 @@ func concerns(data []byte) bool {
 }
 
 // read reads a chunk. It appends what the client sees now of calls that have waited.
-func (j *joint) read(ready, data []byte) (chunk, []byte) {
+func (j *joint) read(ready []byte, event sse.Event, data []byte) (chunk, []byte) {
 	object := wire.View(data)
 	var pieces []piecePlace
 	c := j.readObject(object, func(p piecePlace) { pieces = append(pieces, p) })
+	if _, failed := wire.ReadFailure(wire.Kind(event, object), object); failed {
+		c.failed = true
+	}
 	if c.finish || c.usage && !c.choices {
 		ready = j.settle(ready)
 	}
@@ -109,8 +113,6 @@ func (j *joint) readObject(object gjson.Result, note func(piecePlace)) chunk {
 			j.readUsage(&c, value.Get("usage"))
 		case "choices":
 			choices = value
-		case "error":
-			c.failed = c.failed || value.Type != gjson.Null
 		}
 		return true
 	})
@@ -148,7 +150,8 @@ func (j *joint) readChoice(c *chunk, kind string, choice gjson.Result, note func
 		case "usage":
 			j.readUsage(c, value)
 		case "error":
-			c.failed = c.failed || value.Type != gjson.Null
+			_, failed := wire.ReadFailure("", choice)
+			c.failed = c.failed || failed
 		case "finish_reason":
 			if reason := wire.String(value); reason != "" {
 				c.finish, j.finish = true, strings.Clone(reason)

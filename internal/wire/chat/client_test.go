@@ -145,6 +145,7 @@ type exchange struct {
 	bodies  []string // The requests, the client's first.
 	kept    wire.ToKeep
 	results func(wire.ToolCall) wire.Result
+	apart   bool // Streams come byte by byte.
 }
 
 const plainRequest = `{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}]}`
@@ -186,6 +187,9 @@ func (x *exchange) run(form wire.Form, answers ...string) {
 	for n, answer := range answers {
 		x.joint.Begin(form)
 		events := split([]byte(answer))
+		if x.apart {
+			events = split(slices.Collect(slices.Chunk([]byte(answer), 1))...)
+		}
 		if form == wire.Body {
 			events = slices.Values([]sse.Event{{Raw: []byte(answer), Data: []byte(answer)}})
 		}
@@ -243,4 +247,37 @@ func chunks(id string, deltas ...string) string {
 		stream.WriteString("\n\n")
 	}
 	return stream.String() + "data: [DONE]\n\n"
+}
+
+// answered fails the test if a request is malformed: each call of a message has one result, and the results follow it.
+func answered(t testing.TB, body []byte) {
+	t.Helper()
+	var request struct {
+		Messages []struct {
+			Role       string
+			ToolCalls  []struct{ ID string } `json:"tool_calls"`
+			ToolCallID string                `json:"tool_call_id"`
+		}
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	open := map[string]int{}
+	for _, message := range request.Messages {
+		if message.Role == "tool" {
+			if open[message.ToolCallID]--; open[message.ToolCallID] < 0 {
+				t.Fatalf("%q is no call before its result in\n%s", message.ToolCallID, body)
+			}
+			continue
+		}
+		for id, n := range open {
+			if n > 0 {
+				t.Fatalf("%q has no result in\n%s", id, body)
+			}
+		}
+		clear(open)
+		for _, call := range message.ToolCalls {
+			open[call.ID]++
+		}
+	}
 }

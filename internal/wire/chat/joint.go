@@ -26,6 +26,7 @@ type joint struct {
 	hidden   bool          // The client has not seen all.
 	open     bool          // The client's stream does not end with a blank line.
 	failed   bool          // The client has seen an error.
+	thoughts int64         // How many indexes of reasoning_details the rounds before had.
 	usage    []byte        // The sum of the usage of the rounds before.
 	earlier  []byte        // The messages of the rounds before, with commas between them.
 	kept     wire.KeptTurn // The rounds before, and the last one if it was closed.
@@ -38,6 +39,7 @@ type joint struct {
 	ours        bool // A tool of the gateway was called.
 	finish      string
 	lastUsage   []byte
+	turn        *turn // What the model wants of the gateway, once the answer has ended.
 	held        []byte
 	body        chunk     // What the body says, if the answer is one.
 	text, shown textChunk // A chunk with nothing but text, as it came and as the client sees it.
@@ -53,7 +55,7 @@ func (j *joint) Begin(form wire.Form) {
 	j.payloads, j.text, j.shown = wire.Payloads{}, textChunk{}, textChunk{}
 	j.data.Reset()
 	j.callers = newCallers(j.joined)
-	j.ours, j.finish, j.lastUsage, j.held = false, "", nil, nil
+	j.ours, j.finish, j.lastUsage, j.held, j.turn = false, "", nil, nil, &turn{}
 }
 
 func (j *joint) Pass(ready []byte, event sse.Event) []byte {
@@ -134,31 +136,30 @@ func (j *joint) passChunk(ready []byte, event sse.Event, data []byte) []byte {
 	case !wire.IsSound(data):
 		return j.show(ready, event.Raw)
 	}
-	c, ready := j.read(ready, data)
+	c, ready := j.read(ready, event, data)
 	defer func() { j.roleTold = j.roleTold || c.role }()
 	if withhold := j.joined.Request.Withhold; withhold != nil && withhold(event) {
 		return ready
 	}
-	switch isHeld := j.ours && c.ends; {
-	case c.failed:
-		j.failed = true
-		return j.show(ready, event.Raw)
-	case !isHeld && !c.changes && j.round == 0:
-		return j.show(ready, event.Raw)
+	j.failed = j.failed || c.failed
+	switch isHeld := j.ours && c.ends && !c.failed; {
 	case isHeld:
-		if said := j.write(data, c, saying); said != nil {
+		said := j.write(data, c, saying)
+		if said != nil {
 			ready = j.show(ready, event.AppendWithData(nil, said))
 		}
-		if ending := j.write(data, c, ending); ending != nil {
-			j.hold(event.AppendWithData(nil, ending))
+		if c.finish || c.usage || said == nil && !c.changes {
+			j.hold(event.AppendWithData(nil, j.write(data, c, ending)))
 		}
 		return ready
+	case !c.changes && (j.round == 0 || c.failed):
+		return j.show(ready, event.Raw)
 	}
 	all := j.write(data, c, saying|ending)
 	if all == nil {
 		return ready
 	}
-	if j.round > 0 && !c.ends && !c.changes && j.text.learn(data) && !j.shown.learn(all) {
+	if c.callers == nil && !c.ends && j.text.learn(data) && !j.shown.learn(all) {
 		j.text = textChunk{}
 	}
 	return j.show(ready, event.AppendWithData(nil, all))
@@ -192,7 +193,8 @@ func (j *joint) Turn() wire.Turn {
 	if isCut(j.finish) {
 		return turn
 	}
-	for _, of := range j.readTurn().calls {
+	j.readTurn()
+	for _, of := range j.turn.calls {
 		if !j.joined.IsOurs(of.Name) {
 			turn.Mixed = true
 			continue
@@ -214,38 +216,36 @@ func isCut(finish string) bool {
 }
 
 // readTurn makes the turn of the round's data. If that did not fit, only its calls are known.
-func (j *joint) readTurn() *turn {
-	if !j.ours {
-		return &turn{}
-	}
-	if j.data.Err() != nil {
-		t := &turn{}
+func (j *joint) readTurn() {
+	switch {
+	case !j.ours:
+	case j.data.Err() != nil:
 		for _, of := range j.order {
 			if j.choice.counts(of.choice) {
-				t.calls = append(t.calls, &turnCall{call: of.call})
+				j.turn.calls = append(j.turn.calls, &turnCall{call: of.call})
 			}
 		}
-		return t
+	default:
+		j.turn = readTurn(j.form, j.data.All())
 	}
-	return readTurn(j.form, j.data.All())
 }
 
 func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
-	t, err := j.keep(results)
-	if err != nil {
+	if err := j.keep(results); err != nil {
 		return nil, err
 	}
 	round := j.kept.Rounds[len(j.kept.Rounds)-1]
 	if j.round > 0 {
 		j.earlier = append(j.earlier, ',')
 	}
-	j.earlier = t.appendMessage(j.earlier, round.Calls)
+	j.earlier = j.turn.appendMessage(j.earlier, round.Calls)
 	for _, result := range round.Results {
 		j.earlier = append(append(j.earlier, ','), result...)
 	}
 	if j.form == wire.Body {
-		j.said.addMessage(&t.message)
+		j.said.addMessage(&j.turn.message, j.thoughts)
 	}
+	j.thoughts += j.turn.thoughts()
 	j.usage = j.summed(j.lastUsage)
 	j.round++
 	j.hidden = true
@@ -260,7 +260,7 @@ func (j *joint) summed(usage []byte) []byte {
 	return wire.SumUsage(j.usage, usage)
 }
 
-func (j *joint) Close(results []wire.Result) { _, _ = j.keep(results) } // What cannot be kept is not put back.
+func (j *joint) Close(results []wire.Result) { _ = j.keep(results) } // What cannot be kept is not put back.
 
 func (j *joint) Finish(ready []byte) []byte {
 	if j.form == wire.Body {

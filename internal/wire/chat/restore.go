@@ -144,7 +144,9 @@ func checkOf(call gjson.Result) string {
 }
 
 // callCheck is wire.CallCheck for inputs of which clients write an empty one as an empty object.
-func callCheck(name, input string) string { return wire.CallCheck(name, cmp.Or(strings.TrimSpace(input), "{}")) }
+func callCheck(name, input string) string {
+	return wire.CallCheck(name, cmp.Or(strings.TrimSpace(input), "{}"))
+}
 
 func hasCalls(round wire.KeptRound) bool { return len(round.Calls) > 0 }
 

@@ -40,15 +40,14 @@ func appendResult(dst, images, id []byte, result wire.Result) (message, parts []
 }
 
 // keep keeps the round's calls of the gateway's tools, and their results.
-func (j *joint) keep(results []wire.Result) (*turn, error) {
+func (j *joint) keep(results []wire.Result) error {
 	if err := j.data.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	t := j.readTurn()
 	var round wire.KeptRound
 	var images []byte
 	size := 0
-	for _, of := range t.calls {
+	for _, of := range j.turn.calls {
 		if !j.joined.IsOurs(of.Name) {
 			round.Seen++
 			continue
@@ -72,14 +71,14 @@ func (j *joint) keep(results []wire.Result) (*turn, error) {
 		size += len(message)
 	}
 	if round.Seen == 0 {
-		round.Around = t.around()
+		round.Around = j.turn.around()
 		size += len(round.Around)
 	}
 	if j.joined.Memory.Take(int64(2*size)) != nil { // In what is kept, and in the next request.
-		return nil, wire.ErrTurnTooLarge
+		return wire.ErrTurnTooLarge
 	}
 	j.kept.Rounds = append(j.kept.Rounds, round)
-	return t, nil
+	return nil
 }
 
 // keyOf returns the key under which the turn with a call of the client's is kept.

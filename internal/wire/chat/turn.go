@@ -171,6 +171,18 @@ func appendCalls(dst []byte, calls []wire.KeptCall) []byte {
 	return append(dst, `]}`...)
 }
 
+// thoughts returns how many indexes the turn's reasoning_details have.
+func (t *turn) thoughts() (n int64) {
+	if details := t.message.byName["reasoning_details"]; details != nil {
+		for _, of := range details.elements {
+			if index, err := strconv.ParseInt(of.text("index"), 10, 32); err == nil {
+				n = max(n, index+1)
+			}
+		}
+	}
+	return n
+}
+
 // around returns what a message has beside its content and calls, an object, or nil.
 func (t *turn) around() []byte {
 	if around := t.message.appendMembers([]byte{'{'}, isAround); len(around) > len(`{`) {

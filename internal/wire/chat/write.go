@@ -154,6 +154,9 @@ func (w *writer) part(dst []byte, name string, value gjson.Result, isDelta bool)
 		w.says = w.says || !w.roleTold
 	case name == "usage":
 		return w.reported(dst, value)
+	case name == "reasoning_details" && w.thoughts > 0:
+		w.says = w.says || !isEmpty(value)
+		return appendThoughts(dst, value, w.thoughts)
 	case value.Type != gjson.True && value.Type != gjson.False && value.Type != gjson.Number:
 		w.says = w.says || !isEmpty(value)
 	}
@@ -185,7 +188,7 @@ func (w *writer) call(dst []byte, piece gjson.Result, isDelta bool) []byte {
 	}
 	index := piece.Get("index")
 	switch {
-	case of == nil && (w.chunk.only || w.joined.IsOurs(wire.String(piece.Get("function.name")))):
+	case of == nil && (w.chunk.only || w.joined.IsOurs(toolName(piece))):
 		return dst // It is another one, or the client would see one of ours that is too many to be told apart.
 	case of == nil, w.chunk.only && of.whose == unknown:
 		return append(dst, piece.Raw...)
@@ -204,4 +207,22 @@ func (w *writer) call(dst []byte, piece gjson.Result, isDelta bool) []byte {
 	}
 	dst = strconv.AppendInt(append(dst, `{"index":`...), of.index, 10)
 	return append(append(dst, ','), piece.Raw[1:]...)
+}
+
+// appendThoughts appends reasoning_details with so many added to their indexes: those of one index are one thought.
+func appendThoughts(dst []byte, details gjson.Result, before int64) []byte {
+	if !details.IsArray() {
+		return append(dst, details.Raw...)
+	}
+	return appendArray(dst, details, func(dst []byte, detail gjson.Result) []byte {
+		if !detail.IsObject() {
+			return append(dst, detail.Raw...)
+		}
+		return appendObject(dst, detail, func(dst []byte, name string, value gjson.Result) []byte {
+			if index, ok := wire.Whole(value); ok && name == "index" {
+				return strconv.AppendInt(dst, index+before, 10)
+			}
+			return append(dst, value.Raw...)
+		})
+	})
 }
