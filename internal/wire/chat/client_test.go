@@ -249,9 +249,16 @@ func chunks(id string, deltas ...string) string {
 	return stream.String() + "data: [DONE]\n\n"
 }
 
-// answered fails the test if a request is malformed: each call of a message has one result, and the results follow it.
+// answered fails the test if a request is malformed.
 func answered(t testing.TB, body []byte) {
 	t.Helper()
+	if err := malformed(body); err != nil {
+		t.Fatalf("%v in\n%s", err, body)
+	}
+}
+
+// malformed returns an error unless each call of a message has one result, and the results follow it.
+func malformed(body []byte) error {
 	var request struct {
 		Messages []struct {
 			Role       string
@@ -260,19 +267,19 @@ func answered(t testing.TB, body []byte) {
 		}
 	}
 	if err := json.Unmarshal(body, &request); err != nil {
-		t.Fatalf("%s: %v", body, err)
+		return err
 	}
 	open := map[string]int{}
 	for _, message := range request.Messages {
 		if message.Role == "tool" {
 			if open[message.ToolCallID]--; open[message.ToolCallID] < 0 {
-				t.Fatalf("%q is no call before its result in\n%s", message.ToolCallID, body)
+				return fmt.Errorf("%q is no call before its result", message.ToolCallID)
 			}
 			continue
 		}
 		for id, n := range open {
 			if n > 0 {
-				t.Fatalf("%q has no result in\n%s", id, body)
+				return fmt.Errorf("%q has no result", id)
 			}
 		}
 		clear(open)
@@ -280,4 +287,5 @@ func answered(t testing.TB, body []byte) {
 			open[call.ID]++
 		}
 	}
+	return nil
 }
