@@ -8,17 +8,16 @@ import (
 
 // callers tells the calls of one round apart, and whose they are.
 type callers struct {
-	parts  parts
-	of     map[*call]*caller
-	order  []*caller
-	choice choiceOf
+	parts    parts
+	of       map[*call]*caller
+	order    []*caller // As they began.
+	unjudged []*caller // Those of which it may be unknown whose they are.
 }
 
 // caller is a call, and what the client sees of it.
 type caller struct {
 	*call
-	choice int64
-	whose  whose
+	whose whose
 	// shown says that the client has seen the call, with that index, or without one.
 	shown, bare bool
 	index       int64
@@ -53,10 +52,9 @@ func (c *callers) read(choice, n int64, value gjson.Result, as role) *caller {
 	}
 	of := c.of[made]
 	if of == nil {
-		of = &caller{call: made, choice: choice}
+		of = &caller{call: made}
 		c.of[made] = of
-		c.order = append(c.order, of)
-		c.choice.counts(choice)
+		c.order, c.unjudged = append(c.order, of), append(c.unjudged, of)
 	}
 	return of
 }
@@ -82,14 +80,15 @@ func (j *joint) judgeByName(of *caller) {
 
 // settle judges all calls: their names are complete. It appends what the client now sees.
 func (j *joint) settle(ready []byte) []byte {
-	for _, of := range j.order {
+	for _, of := range j.unjudged {
 		if of.whose == unknown {
 			j.judgeByName(of)
 		}
 	}
-	for _, of := range j.order {
+	for _, of := range j.unjudged {
 		ready = j.release(ready, of)
 	}
+	j.unjudged = nil
 	return ready
 }
 

@@ -41,7 +41,7 @@ type wireChunk struct {
 
 type wireMessage struct {
 	Role             string
-	Content          string
+	Content          any
 	ReasoningContent string `json:"reasoning_content"`
 	ToolCalls        []struct {
 		Index    *int
@@ -94,7 +94,9 @@ func (s *seen) read(c wireChunk) {
 			if m.Role != "" {
 				s.Roles++
 			}
-			s.Content += m.Content
+			if m.Content != nil {
+				s.Content += fmt.Sprint(m.Content)
+			}
 			s.Reasoning += m.ReasoningContent
 			for n, call := range m.ToolCalls {
 				at := n
@@ -288,4 +290,23 @@ func malformed(body []byte) error {
 		}
 	}
 	return nil
+}
+
+func sameSeen(t testing.TB, got, want seen) {
+	t.Helper()
+	text := func(s seen) string {
+		encoded, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(encoded)
+	}
+	same(t, "what the client has", text(got), text(want))
+}
+
+func same(t testing.TB, name, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+	}
 }

@@ -67,6 +67,8 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 	}
 	data, _ := j.payloads.Object(event)
 	switch {
+	case event.Opaque:
+		j.data.Add(event.Raw) // A turn with it is too large.
 	case data != nil:
 		j.data.Add(data)
 		return j.passChunk(ready, event, data)
@@ -128,7 +130,7 @@ func (j *joint) passChunk(ready []byte, event sse.Event, data []byte) []byte {
 	switch {
 	case j.text.fits(data):
 		return j.showText(ready, event, data)
-	case j.round == 0 && j.id != "" && !concerns(data):
+	case j.round == 0 && j.id != "" && len(j.held) == 0 && !concerns(data):
 		if bytes.Contains(data, []byte(`"choices"`)) {
 			j.text.learn(data)
 		}
@@ -221,9 +223,7 @@ func (j *joint) readTurn() {
 	case !j.ours:
 	case j.data.Err() != nil:
 		for _, of := range j.order {
-			if j.choice.counts(of.choice) {
-				j.turn.calls = append(j.turn.calls, &turnCall{call: of.call})
-			}
+			j.turn.calls = append(j.turn.calls, &turnCall{call: of.call})
 		}
 	default:
 		j.turn = readTurn(j.form, j.data.All())
@@ -235,13 +235,14 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 		return nil, err
 	}
 	round := j.kept.Rounds[len(j.kept.Rounds)-1]
-	if j.round > 0 {
-		j.earlier = append(j.earlier, ',')
-	}
-	j.earlier = j.turn.appendMessage(j.earlier, round.Calls)
+	messages := j.turn.appendMessage(comma(nil, j.round), round.Calls)
 	for _, result := range round.Results {
-		j.earlier = append(append(j.earlier, ','), result...)
+		messages = append(append(messages, ','), result...)
 	}
+	if j.joined.Memory.Take(int64(len(messages))) != nil {
+		return nil, wire.ErrTurnTooLarge
+	}
+	j.earlier = append(j.earlier, messages...)
 	if j.form == wire.Body {
 		j.said.addMessage(&j.turn.message, j.thoughts)
 	}

@@ -74,7 +74,7 @@ func (j *joint) keep(results []wire.Result) error {
 		round.Around = j.turn.around()
 		size += len(round.Around)
 	}
-	if j.joined.Memory.Take(int64(2*size)) != nil { // In what is kept, and in the next request.
+	if j.joined.Memory.Take(int64(size)) != nil {
 		return wire.ErrTurnTooLarge
 	}
 	j.kept.Rounds = append(j.kept.Rounds, round)
@@ -91,7 +91,7 @@ func (j *joint) Kept() wire.ToKeep {
 	var kept wire.ToKeep
 	turn := wire.KeptTurn{Rounds: j.kept.Rounds, Checks: map[string]string{}}
 	for _, of := range j.order {
-		if of.whose == theirs && of.ID != "" && turn.Checks[of.ID] == "" && j.choice.counts(of.choice) {
+		if of.whose == theirs && of.ID != "" && turn.Checks[of.ID] == "" {
 			kept.Keys = append(kept.Keys, keyOf(of.ID))
 			turn.Checks[of.ID] = callCheck(of.Name, of.Input.String())
 		}

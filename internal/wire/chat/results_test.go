@@ -90,7 +90,6 @@ func TestEvents(t *testing.T) {
 	same(t, "an error", string(joint.Fail(nil, failure)),
 		`data: {"error":{"message":"a\n\"b\"","type":"server_error","code":null}}`+"\n\n")
 	same(t, "a second error", string(joint.Fail(nil, failure)), "")
-	joint.Begin(wire.Stream)
 	joint = join(t, isOurs, mayBeOurs)
 	joint.Begin(wire.Stream)
 	same(t, "an error with a code", string(joint.Fail(nil, wire.Failure{Type: "t", Code: "c"})),

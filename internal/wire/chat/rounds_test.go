@@ -79,6 +79,10 @@ func testRounds(t *testing.T, archive *txtar.Archive) {
 		v.check(t, blocking)
 	}
 	if streams != nil && bodies != nil {
+		got := readStream(streamed.client)
+		if got.Roles != 1 || got.Usages != 1 || got.Dones != 1 {
+			t.Errorf("%d roles, %d usages and %d ends", got.Roles, got.Usages, got.Dones)
+		}
 		sameSeen(t, readStream(streamed.client), readBody(blocking.client))
 	}
 }
@@ -139,12 +143,5 @@ func testSplits(t *testing.T, want exchange, streams []string) {
 				t.Errorf("%s, apart %t: the client gets\n%s\nthe upstream\n%s", name, apart, x.client, x.bodies)
 			}
 		}
-	}
-}
-
-func same(t *testing.T, name, got, want string) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
 	}
 }

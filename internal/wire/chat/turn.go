@@ -10,10 +10,10 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// turn is the model's turn in one round, made of its events.
+// turn is the model's turn in one round, made of its events. All choices are one turn: tools are only offered where one
+// choice is asked for, and some servers put texts and calls into several.
 type turn struct {
 	form    wire.Form
-	choice  choiceOf
 	parts   parts
 	message grown // Without the calls.
 	calls   []*turnCall
@@ -28,29 +28,16 @@ type turnCall struct {
 	custom  bool
 }
 
-// choiceOf is the choice that counts: the first one. The gateway offers no tools where more are asked for.
-type choiceOf struct {
-	index int64
-	known bool
-}
-
-func (c *choiceOf) counts(index int64) bool {
-	if !c.known {
-		*c = choiceOf{index, true}
-	}
-	return c.index == index
-}
-
 // readTurn reads the data of a round's events.
 func readTurn(form wire.Form, data iter.Seq[[]byte]) *turn {
 	t := &turn{form: form, parts: newParts(nil), of: map[*call]*turnCall{}}
 	for chunk := range data {
 		switch {
 		case t.text.fits(chunk):
-			content := t.message.member("content", `"content"`)
+			content := t.message.byName["content"]
 			content.raw = append(content.raw, chunk[len(t.text.before):len(chunk)-len(t.text.after)]...)
-		case wire.IsSound(chunk) && t.read(wire.View(chunk)):
-			if !t.text.learn(chunk) {
+		case wire.IsSound(chunk):
+			if !t.read(wire.View(chunk)) || !t.text.learn(chunk) {
 				t.text = textChunk{}
 			}
 		}
@@ -101,7 +88,7 @@ func (t *turn) read(chunk gjson.Result) (onlyText bool) {
 
 // readMessage reports whether the message brought a text in its content and nothing else.
 func (t *turn) readMessage(choice int64, message gjson.Result, as role) (onlyText bool) {
-	counts, other := t.choice.counts(choice), false
+	other := false
 	message.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "role", "usage", "error":
@@ -109,16 +96,12 @@ func (t *turn) readMessage(choice int64, message gjson.Result, as role) (onlyTex
 			other = true
 			t.readCalls(choice, value, as)
 		case "content":
-			if counts {
-				content := t.message.member(name.Str, name.Raw)
-				content.add(name.Str, value, as)
-				onlyText = value.Type == gjson.String && content.kind == grownText
-			}
+			content := t.message.member(name.Str, name.Raw)
+			content.add(name.Str, value, as)
+			onlyText = value.Type == gjson.String && content.kind == grownText
 		default:
 			other = other || !isEmpty(value)
-			if counts {
-				t.message.member(name.Str, name.Raw).add(name.Str, value, as)
-			}
+			t.message.member(name.Str, name.Raw).add(name.Str, value, as)
 		}
 		return true
 	})
@@ -133,7 +116,7 @@ func (t *turn) readCalls(choice int64, calls gjson.Result, as role) {
 	calls.ForEach(func(_, value gjson.Result) bool {
 		made, _ := t.parts.readCall(choice, n, value, as)
 		n++
-		if made == nil || !t.choice.counts(choice) {
+		if made == nil {
 			return true
 		}
 		of := t.of[made]

@@ -27,20 +27,13 @@ type writer struct {
 	removedRole bool
 }
 
-// write returns a chunk as the client sees it, or nil if there is nothing in it for the client.
+// write returns aspects of a chunk as the client sees them, or nil if it says nothing of them to the client.
 func (j *joint) write(data []byte, c chunk, aspects aspect) []byte {
 	w := writer{joint: j, chunk: c, aspects: aspects}
 	written := appendObject(nil, wire.View(data), w.member)
-	isNothing := false
-	switch aspects {
-	case saying:
-		isNothing = !w.says
-	case ending:
-		isNothing = c.choices && !c.finish && !c.usage
-	default:
-		isNothing = !w.says && !c.finish && (w.removedCall || w.removedRole && !c.usage)
-	}
-	if isNothing {
+	switch {
+	case w.says, aspects == ending:
+	case aspects == saying, !c.finish && (w.removedCall || w.removedRole && !c.usage):
 		return nil
 	}
 	return written
