@@ -133,7 +133,8 @@ func BenchmarkPassText(b *testing.B) {
 			joint := join(b, isOurs, mayBeOurs)
 			for range rounds - 1 {
 				joint.Begin(wire.Stream)
-				for event := range split([]byte(chunks("c1", `{"tool_calls":[{"index":0,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`))) {
+				calling := chunks("c1", `{"tool_calls":[{"index":0,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`)
+				for event := range split([]byte(calling)) {
 					joint.Pass(nil, event)
 				}
 				joint.Turn()

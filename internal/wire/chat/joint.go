@@ -36,6 +36,7 @@ type joint struct {
 	payloads wire.Payloads
 	data     wire.TurnData
 	callers
+	first       bool // The client has seen nothing of it.
 	ours        bool // A tool of the gateway was called.
 	finish      string
 	lastUsage   []byte
@@ -43,7 +44,8 @@ type joint struct {
 	held        []byte
 	body        chunk     // What the body says, if the answer is one.
 	text, shown textChunk // A chunk with nothing but text, as it came and as the client sees it.
-	scratch     []byte
+
+	scratch, written []byte // Room for data and for an event.
 }
 
 func newJoint(joined wire.Joined) wire.Joint {
@@ -55,7 +57,7 @@ func (j *joint) Begin(form wire.Form) {
 	j.payloads, j.text, j.shown = wire.Payloads{}, textChunk{}, textChunk{}
 	j.data.Reset()
 	j.callers = newCallers(j.joined)
-	j.ours, j.finish, j.lastUsage, j.held, j.turn = false, "", nil, nil, &turn{}
+	j.first, j.ours, j.finish, j.lastUsage, j.held, j.turn = true, false, "", nil, nil, &turn{}
 }
 
 func (j *joint) Pass(ready []byte, event sse.Event) []byte {
@@ -94,10 +96,10 @@ func (j *joint) hold(raw []byte) {
 
 // show appends bytes of the client's stream.
 func (j *joint) show(ready, raw []byte) []byte {
-	if j.round > 0 {
+	if j.first {
 		ready = j.separate(ready)
 	}
-	j.open = !endsEvent(raw)
+	j.first, j.open = false, !endsEvent(raw)
 	return append(ready, raw...)
 }
 
@@ -110,7 +112,7 @@ func (j *joint) separate(ready []byte) []byte {
 	return ready
 }
 
-// endsEvent reports whether bytes end with a blank line, or are empty.
+// endsEvent reports whether bytes end with a blank line.
 func endsEvent(raw []byte) bool {
 	line, ended := cutLineEnd(raw)
 	_, blank := cutLineEnd(line)
@@ -120,10 +122,7 @@ func endsEvent(raw []byte) bool {
 func cutLineEnd(raw []byte) (line []byte, ended bool) {
 	line = bytes.TrimSuffix(raw, []byte{'\n'})
 	line = bytes.TrimSuffix(line, []byte{'\r'})
-	if len(raw)-len(line) == 2 || len(line) < len(raw) {
-		return line, true
-	}
-	return raw, false
+	return line, len(line) < len(raw)
 }
 
 func (j *joint) passChunk(ready []byte, event sse.Event, data []byte) []byte {
@@ -174,11 +173,8 @@ func (j *joint) showText(ready []byte, event sse.Event, data []byte) []byte {
 	}
 	text := data[len(j.text.before) : len(data)-len(j.text.after)]
 	j.scratch = append(append(append(j.scratch[:0], j.shown.before...), text...), j.shown.after...)
-	ready = j.separate(ready)
-	begin := len(ready)
-	ready = event.AppendWithData(ready, j.scratch)
-	j.open = !endsEvent(ready[begin:])
-	return ready
+	j.written = event.AppendWithData(j.written[:0], j.scratch)
+	return j.show(ready, j.written)
 }
 
 func (j *joint) Turn() wire.Turn {

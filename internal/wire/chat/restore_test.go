@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 	"github.com/coder/aibridged/internal/wire/chat"
 )
@@ -104,4 +105,46 @@ func TestNothingKept(t *testing.T) {
 			t.Errorf("%s: kept %s %s", name, x.kept.Keys, x.kept.Turn)
 		}
 	}
+}
+
+// TestRestoreTwice has two answers in one conversation of which something was kept, and rounds after that.
+func TestRestoreTwice(t *testing.T) {
+	kept := map[string][]byte{}
+	messages := `{"role":"user","content":"hi"}`
+	want := messages
+	for _, n := range []string{"1", "2"} {
+		x := exchange{t: t}
+		theirs := `{"id":"t` + n + `","type":"function","function":{"name":"Read","arguments":"{}"}}`
+		ours := `{"id":"o` + n + `","type":"function","function":{"name":"bmcp_a_x","arguments":"{}"}}`
+		x.run(wire.Body, `{"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[`+ours+`,`+theirs+`]}}]}`)
+		kept[x.kept.Keys[0]] = x.kept.Turn
+		result := `,{"role":"tool","tool_call_id":"t` + n + `","content":"x"}`
+		messages += `,{"role":"assistant","tool_calls":[` + theirs + `]}` + result
+		want += `,{"role":"assistant","tool_calls":[` + ours + `,` + theirs + `]},` +
+			`{"role":"tool","tool_call_id":"o` + n + `","content":"did bmcp_a_x{}"}` + result
+	}
+	format := chat.Format()
+	body := parse(t, `{"messages":[`+messages+`]}`)
+	edits := format.Tooling.Restore(body, kept)
+	got, err := jsonedit.Splice(body.Bytes(), edits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "the messages", string(got), `{"messages":[`+want+`]}`)
+
+	joint := format.Tooling.Join(wire.Joined{Body: body, Request: &wire.Request{}, Restored: edits, IsOurs: isOurs})
+	for _, id := range []string{"o3", "o4"} {
+		joint.Begin(wire.Body)
+		call := `{"id":"` + id + `","type":"function","function":{"name":"bmcp_a_x","arguments":"{}"}}`
+		joint.Pass(nil, sse.Event{Data: []byte(`{"choices":[{"message":{"tool_calls":[` + call + `]}}]}`)})
+		joint.Turn()
+		if edits, err = joint.Continue(make([]wire.Result, 1)); err != nil {
+			t.Fatal(err)
+		}
+		want += `,{"role":"assistant","content":null,"tool_calls":[` + call + `]},{"role":"tool","tool_call_id":"` + id + `","content":""}`
+	}
+	if got, err = jsonedit.Splice(body.Bytes(), edits...); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "the rounds", string(got), `{"messages":[`+want+`]}`)
 }

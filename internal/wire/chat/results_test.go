@@ -99,12 +99,15 @@ func TestEvents(t *testing.T) {
 // TestUpstreamError has an upstream that ends a round of ours with an error: the client gets it, and no other.
 func TestUpstreamError(t *testing.T) {
 	for _, failing := range []string{
-		`data: {"error":{"message":"overloaded","type":"server_error"}}`, `data: {"choices":[{"index":0,"finish_reason":"error","error":{"message":"m"}}]}`,
+		`data: {"error":{"message":"overloaded","type":"server_error"}}`,
+		`data: {"choices":[{"index":0,"finish_reason":"error","error":{"message":"m"}}]}`,
+		"event: error\ndata: {\"message\":\"m\"}",
 	} {
 		joint := join(t, isOurs, mayBeOurs)
 		joint.Begin(wire.Stream)
 		var client []byte
-		for event := range split([]byte(`data: {"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}}]}`+"\n\n"), []byte(failing+"\n\n")) {
+		calling := `data: {"choices":[{"delta":{"tool_calls":[{"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}}]}` + "\n\n"
+		for event := range split([]byte(calling), []byte(failing+"\n\n")) {
 			client = joint.Pass(client, event)
 		}
 		client = joint.Fail(client, wire.Failure{Type: "server_error", Message: "overloaded"})
@@ -137,4 +140,36 @@ func TestTurnTooLarge(t *testing.T) {
 		t.Errorf("a body that the client has wants %+v", turn)
 	}
 	same(t, "the body", string(joint.Finish(client)), `{"choices":[{"message":{"role":"assistant","content":"`+long+`"}}]}`)
+}
+
+// TestErrorBesideOurs has an error in a chunk with a call of ours: the client gets the error without the call.
+func TestErrorBesideOurs(t *testing.T) {
+	joint := join(t, isOurs, mayBeOurs)
+	joint.Begin(wire.Stream)
+	var client []byte
+	for event := range split([]byte(`data: {"choices":[{"delta":{"tool_calls":[{"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]},` +
+		`"error":{"message":"m"}}]}` + "\n\n")) {
+		client = joint.Pass(client, event)
+	}
+	same(t, "the stream", string(joint.Fail(client, wire.Failure{Type: "t"})), `data: {"choices":[{"delta":{},"error":{"message":"m"}}]}`+"\n\n")
+}
+
+// TestLargeEvent has an event too large to be read, in a later round whose predecessor lacks its last blank line: its pieces
+// stay together.
+func TestLargeEvent(t *testing.T) {
+	joint := join(t, isOurs, mayBeOurs)
+	joint.Begin(wire.Stream)
+	var client []byte
+	for event := range split([]byte(`data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"bmcp_a_x","arguments":"{}"}}]}}]}` + "\n\n: hi")) {
+		client = joint.Pass(client, event)
+	}
+	joint.Turn()
+	if _, err := joint.Continue(make([]wire.Result, 1)); err != nil {
+		t.Fatal(err)
+	}
+	joint.Begin(wire.Stream)
+	for _, piece := range []string{"data: a", "b", "c\n\n"} {
+		client = joint.Pass(client, sse.Event{Raw: []byte(piece), Opaque: true})
+	}
+	same(t, "the stream", string(client), ": hi\n\ndata: abc\n\n")
 }

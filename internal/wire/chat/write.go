@@ -32,7 +32,7 @@ func (j *joint) write(data []byte, c chunk, aspects aspect) []byte {
 	w := writer{joint: j, chunk: c, aspects: aspects}
 	written := appendObject(nil, wire.View(data), w.member)
 	switch {
-	case w.says, aspects == ending:
+	case w.says, c.failed, aspects == ending:
 	case aspects == saying, !c.finish && (w.removedCall || w.removedRole && !c.usage):
 		return nil
 	}
