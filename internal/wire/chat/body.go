@@ -58,15 +58,7 @@ func (w *writer) body(dst []byte, message gjson.Result) []byte {
 		before.addMember(name, value, w.thoughts)
 		return before.append(dst)
 	})
-	dst = dst[:len(dst)-1]
-	for _, of := range earlier.members {
-		if of.kind != grownNull && !message.Get(gjson.Escape(inside(string(of.name)))).Exists() {
-			if dst[len(dst)-1] != '{' {
-				dst = append(dst, ',')
-			}
-			dst = of.append(append(append(dst, of.name...), ':'))
-		}
-	}
+	dst = earlier.appendMembers(dst[:len(dst)-1], func(name string) bool { return !had[name] })
 	return append(dst, '}')
 }
 

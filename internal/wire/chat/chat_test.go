@@ -162,3 +162,25 @@ func BenchmarkPassText(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPassCall measures the cost of passing a piece of a call of the client's.
+func BenchmarkPassCall(b *testing.B) {
+	event := func(delta string) sse.Event {
+		data := `{"id":"c1","object":"chat.completion.chunk","created":1763000000,"model":"m","choices":[{"index":0,"delta":` + delta +
+			`,"finish_reason":null}]}`
+		return sse.Event{Raw: []byte("data: " + data + "\n\n"), Data: []byte(data)}
+	}
+	first := event(`{"tool_calls":[{"index":0,"id":"t1","function":{"name":"Write","arguments":"{\"text\":\""}}]}`)
+	piece := event(`{"tool_calls":[{"index":0,"function":{"arguments":"some"}}]}`)
+	b.ReportAllocs()
+	var joint wire.Joint
+	var ready []byte
+	for n := 0; b.Loop(); n++ {
+		if n%1000 == 0 { // As an answer has.
+			joint = join(b, isOurs, mayBeOurs)
+			joint.Begin(wire.Stream)
+			ready = joint.Pass(ready[:0], first)
+		}
+		ready = joint.Pass(ready[:0], piece)
+	}
+}

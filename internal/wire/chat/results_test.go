@@ -173,3 +173,27 @@ func TestLargeEvent(t *testing.T) {
 	}
 	same(t, "the stream", string(client), ": hi\n\ndata: abc\n\n")
 }
+
+// TestFinishReasons has turns that end for every reason: none is run that may be cut.
+func TestFinishReasons(t *testing.T) {
+	for reason, runs := range map[string]bool{
+		`"tool_calls"`: true, `"stop"`: true, `null`: true, `"function_call"`: true, `"length"`: false, `"content_filter"`: false,
+	} {
+		message := `{"tool_calls":[{"index":0,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`
+		for form, answer := range map[wire.Form]string{
+			wire.Body:   `{"choices":[{"message":` + message + `,"finish_reason":` + reason + `}]}`,
+			wire.Stream: chunks("c", message, "\""+strings.Trim(reason, `"`)+"\""),
+		} {
+			x := exchange{t: t}
+			if form == wire.Stream && reason == `null` {
+				answer = chunks("c", message)
+			}
+			if x.run(form, answer); len(x.turns[0].Calls) > 0 != runs {
+				t.Errorf("%s in form %d: it wants %+v", reason, form, x.turns[0])
+			}
+			if strings.Contains(string(x.client), "bmcp_a_x") {
+				t.Errorf("%s in form %d: the client gets %s", reason, form, x.client)
+			}
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // FuzzServers makes up answers of up to three rounds and streams them as different servers do: the client has all text and
 // its own calls, once, whatever the server, and the upstream is sent what the model said.
 func FuzzServers(f *testing.F) {
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
