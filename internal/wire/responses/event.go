@@ -42,9 +42,13 @@ func readEvent(from sse.Event) (event, bool) {
 	return read, true
 }
 
-// statusOf returns the status of a response in an event of that kind.
-func statusOf(kind string, response jsonedit.Object) string {
-	return cmp.Or(kindStatus(kind), memberText(response, "status"), "completed")
+// statusOf returns the status of a response in an event of that kind. One that has none, and is no event, has ended.
+func (j *joint) statusOf(kind string, response jsonedit.Object) string {
+	status := cmp.Or(kindStatus(kind), memberText(response, "status"))
+	if status == "" && j.form == wire.Body {
+		return "completed"
+	}
+	return cmp.Or(status, "in_progress")
 }
 
 // kindStatus returns the status that a response has by an event of that kind, or "" if the kind says nothing of it.
@@ -70,7 +74,7 @@ func appendEvent(kind string, number int64, response []byte) []byte {
 func (j *joint) write(ready []byte, from sse.Event, event event) []byte {
 	edits := j.numbering.edits(event.object)
 	if event.response != nil {
-		isEnd := !isUnderWay(statusOf(event.kind, *event.response))
+		isEnd := !isUnderWay(j.statusOf(event.kind, *event.response))
 		within, beside := j.responseEdits(*event.response, event.object, isEnd)
 		switch {
 		case event.isBare:
@@ -88,6 +92,14 @@ func (j *joint) write(ready []byte, from sse.Event, event event) []byte {
 
 // usageMembers are the members with usage, in a response object or beside it.
 var usageMembers = [...]string{"usage", "tool_usage"}
+
+// sum returns the usage of all rounds, or nothing if none told any.
+func (j *joint) sum(name string) []byte {
+	if len(j.now.usage[name]) == 0 {
+		return j.usage[name]
+	}
+	return wire.SumUsage(j.usage[name], j.now.usage[name])
+}
 
 // responseEdits returns the edits that make a response object that of all rounds, and those of the event around it.
 func (j *joint) responseEdits(response, around jsonedit.Object, isEnd bool) (within, beside []jsonedit.Edit) {
@@ -112,7 +124,7 @@ func (j *joint) responseEdits(response, around jsonedit.Object, isEnd bool) (wit
 		}
 	}
 	for _, name := range usageMembers {
-		sum := wire.SumUsage(j.usage[name], j.now.usage[name])
+		sum := j.sum(name)
 		switch {
 		case len(sum) == 0 || !isEnd:
 		case !wire.Has(response, name) && wire.Has(around, name):

@@ -49,6 +49,9 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 		}
 		return ready
 	case len(j.now.held) > 0:
+		if read, ok := readEvent(event); ok {
+			j.note(read)
+		}
 		j.hold(event)
 		return ready
 	case !j.numbering.rewrites && isUsual(event.Data):
@@ -120,7 +123,7 @@ func (j *joint) note(event event) fate {
 // noteResponse notes a response object, and what stands beside it. Those of later rounds that only say that an answer is
 // under way are hidden.
 func (j *joint) noteResponse(kind string, response, beside jsonedit.Object) fate {
-	status := statusOf(kind, response)
+	status := j.statusOf(kind, response)
 	isEnd := !isUnderWay(status)
 	if len(j.before) == 0 && j.first.ids == nil {
 		j.noteFirst(response, isEnd)
@@ -206,7 +209,7 @@ func (j *joint) Fail(ready []byte, failure wire.Failure) []byte {
 			edits = append(edits, response.Set("output", output))
 		}
 		for _, name := range usageMembers {
-			if sum := wire.SumUsage(j.usage[name], j.now.usage[name]); len(sum) > 0 {
+			if sum := j.sum(name); len(sum) > 0 {
 				edits = append(edits, response.Set(name, sum))
 			}
 		}

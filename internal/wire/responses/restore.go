@@ -52,8 +52,7 @@ func (j *joint) Kept() wire.ToKeep {
 // memberString returns the text of a JSON string, or "".
 func memberString(raw []byte) string { return wire.Kept(wire.View(raw)) }
 
-// kept returns what is kept of the round. The id of a call is only good beside the reasoning that it came with, which a
-// client may not send: calls are kept without. What stands around them are the marks of the items that the client has seen.
+// kept returns what is kept of the round. What stands around the calls are the marks of the items that the client has seen.
 func (r *round) kept() wire.KeptRound {
 	var kept wire.KeptRound
 	var marks []string
@@ -62,11 +61,7 @@ func (r *round) kept() wire.KeptRound {
 		case !item.ours:
 			marks = append(marks, mark(item.value))
 		case len(kept.Calls) < len(r.results):
-			call := item.raw
-			if object, err := jsonedit.Parse(call); err == nil {
-				call = spliced(object, object.Without("id"))
-			}
-			kept.Calls = append(kept.Calls, wire.KeptCall{At: len(marks), Call: call})
+			kept.Calls = append(kept.Calls, wire.KeptCall{At: len(marks), Call: item.raw})
 			kept.Results = append(kept.Results, r.results[len(kept.Results)])
 		}
 	}
@@ -80,6 +75,9 @@ func check(call gjson.Result) string {
 	return wire.CallCheck(cmp.Or(wire.String(call.Get("name")), call.Get("type").Str), input(call))
 }
 
+// reasoningMark begins the marks of reasoning.
+const reasoningMark = "reasoning "
+
 // mark returns a text by which an item that a client sends again is recognised.
 func mark(item gjson.Result) string {
 	kind := item.Get("type").Str
@@ -87,7 +85,7 @@ func mark(item gjson.Result) string {
 	case isCall(kind) && id != "":
 		return "call " + id
 	case kind == "reasoning":
-		return wire.CallCheck(kind, wire.String(item.Get("encrypted_content")))
+		return reasoningMark + wire.CallCheck(kind, cmp.Or(wire.String(item.Get("encrypted_content")), wire.String(item.Get("id"))))
 	case kind == "" || kind == "message":
 		text := contentText(item)
 		if content := item.Get("content"); content.Type == gjson.String {
@@ -168,7 +166,7 @@ func decode(encoded []byte) (wire.KeptTurn, bool) {
 		for i := 0; ok && i < len(round.Calls); i++ {
 			call, result := wire.View(round.Calls[i].Call), wire.View(round.Results[i])
 			ok = call.Get("type").Str == "function_call" && result.Get("type").Str == "function_call_output" &&
-				callIDOf(call) != "" && callIDOf(call) == callIDOf(result)
+				callIDOf(result) != "" && wire.String(call.Get("call_id")) == callIDOf(result)
 		}
 	}
 	return turn, ok && len(turn.Rounds) > 0
@@ -241,7 +239,8 @@ func (r *restoring) around(i int, turn wire.KeptTurn) []jsonedit.Edit {
 	before := 0
 	for _, round := range turn.Rounds {
 		for _, call := range round.Calls {
-			put(before+min(max(call.At, 0), round.Seen), call.Call)
+			seen := before + min(max(call.At, 0), round.Seen)
+			put(seen, r.callFor(call.Call, marks[before:seen], at[before:seen]))
 		}
 		before += round.Seen
 		for _, result := range round.Results {
@@ -249,6 +248,24 @@ func (r *restoring) around(i int, turn wire.KeptTurn) []jsonedit.Edit {
 		}
 	}
 	return edits
+}
+
+// callFor returns a call as it is put back behind items of its round. Its id is only good beside the reasoning that it came
+// with, if the client sends that with its id.
+func (r *restoring) callFor(call []byte, marks []string, at []int) []byte {
+	isKnown := false
+	for i, mark := range marks {
+		if strings.HasPrefix(mark, reasoningMark) {
+			if isKnown = at[i] >= 0 && wire.View(r.items.At(at[i])).Get("id").Type == gjson.String; !isKnown {
+				break
+			}
+		}
+	}
+	object, err := jsonedit.Parse(call)
+	if isKnown || err != nil {
+		return call
+	}
+	return spliced(object, object.Without("id"))
 }
 
 // find returns the position of each marked item in the input, or -1, and that of the last one. The items of a turn stand

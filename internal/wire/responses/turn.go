@@ -166,18 +166,22 @@ func (r *round) list() []outputItem {
 		})
 		return all
 	}
-	n, at, places := 0, map[string]int{}, map[int64]bool{}
+	type named struct {
+		kind, callID, id string
+		place            int64
+	}
+	n, at, places := 0, map[named]int{}, map[int64]bool{}
 	for raw := range r.items.All() {
 		next := readItem(raw, r.of)
 		next.place = r.places[n]
 		n++
-		name := next.kind + " " + cmp.Or(next.callID, wire.String(next.value.Get("id")))
-		if before, again := at[name]; again && !strings.HasSuffix(name, " ") {
+		places[next.place] = true
+		name := named{next.kind, next.callID, wire.String(next.value.Get("id")), next.place}
+		if before, again := at[name]; again && name.callID+name.id != "" {
 			all[before] = next
 			continue
 		}
 		at[name] = len(all)
-		places[next.place] = true
 		all = append(all, next)
 	}
 	if len(places) == len(all) && !places[-1] { // Some servers give all items the same place.
@@ -235,6 +239,9 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
+	for _, name := range usageMembers {
+		j.usage[name] = j.sum(name)
+	}
 	j.before = append(j.before, r)
 	j.now = newRound(j.of)
 	shown := 0
@@ -242,9 +249,6 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 		shown += len(round.list()) - len(round.results)
 	}
 	j.numbering.nextRound(shown)
-	for _, name := range usageMembers {
-		j.usage[name] = wire.SumUsage(j.usage[name], r.usage[name])
-	}
 	body := j.of.Body
 	input := []jsonedit.Edit{body.Set("input", slices.Concat([]byte{'['}, jsonedit.Join(r.results...), []byte{']'}))}
 	store, _ := body.Get("store")
