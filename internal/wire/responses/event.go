@@ -147,7 +147,7 @@ func (j *joint) withoutTools(response jsonedit.Object) []jsonedit.Edit {
 // output returns the items that the client has seen, of all rounds, as an array. It reports false if they are not known.
 func (j *joint) output() ([]byte, bool) {
 	var shown [][]byte
-	for _, round := range append(j.before[:len(j.before):len(j.before)], j.now) {
+	for _, round := range j.rounds() {
 		if round.items.Err() != nil && round.output == nil {
 			return nil, false
 		}

@@ -35,6 +35,9 @@ func newJoint(of wire.Joined) wire.Joint {
 	return &joint{of: of, now: newRound(of), numbering: newNumbering(), usage: map[string][]byte{}}
 }
 
+// rounds returns all rounds.
+func (j *joint) rounds() []*round { return append(slices.Clone(j.before), j.now) }
+
 func (j *joint) Begin(form wire.Form) {
 	j.form = form
 	j.now = newRound(j.of)
@@ -54,7 +57,7 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 		}
 		j.hold(event)
 		return ready
-	case !j.numbering.rewrites && isUsual(event.Data):
+	case !j.numbering.rewrites && goesOn(event):
 		j.numbering.passed(event.Data)
 		return append(ready, event.Raw...)
 	}
@@ -78,12 +81,16 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 	}
 }
 
-// isUsual reports whether an event, in OpenAI's own spelling, is of a kind that goes on as it came while nothing is hidden.
-// It looks only at the first bytes: nearly all events of a stream are such.
-func isUsual(data []byte) bool {
-	rest, ok := bytes.CutPrefix(data, []byte(`{"type":"response.`))
-	end := bytes.IndexByte(rest[:min(len(rest), 64)], '"')
-	return ok && end > 0 && !concerns(string(rest[:end]))
+// goesOn reports whether an event is of a kind that goes on as it came while nothing is hidden: nearly all events are. Of one
+// in OpenAI's own spelling it looks only at the first bytes.
+func goesOn(event sse.Event) bool {
+	if rest, ok := bytes.CutPrefix(event.Data, []byte(`{"type":"response.`)); ok {
+		if end := bytes.IndexByte(rest[:min(len(rest), 64)], '"'); end > 0 {
+			return !concerns(string(rest[:end]))
+		}
+	}
+	kind, ok := strings.CutPrefix(wire.Kind(event, wire.View(event.Data)), "response.")
+	return ok && !concerns(kind)
 }
 
 // concerns reports whether a joint must look at events of that kind, which is written without its beginning.
@@ -132,7 +139,11 @@ func (j *joint) noteResponse(kind string, response, beside jsonedit.Object) fate
 	switch {
 	case isEnd:
 		j.now.status = strings.Clone(status)
-		j.now.noteOutput(response, len(j.before) > 0, j.keep)
+		keep := j.keep
+		if j.form == wire.Body {
+			keep = func(data []byte) []byte { return data } // The body has been kept.
+		}
+		j.now.noteOutput(response, len(j.before) > 0, keep)
 		if j.now.ours {
 			j.numbering.hide()
 			return held

@@ -9,8 +9,10 @@
 //	}
 //	answer := tracker.Answer()
 //
-// The format only reads: no request needs an edit for its answer to report usage. An answer reports its items twice, as
+// The tracker only reads: no request needs an edit for its answer to report usage. An answer reports its items twice, as
 // they are made and in the event that ends it; they are noted once.
+//
+// With tools of the gateway, a joint makes one answer of several: see [wire.Joint].
 package responses
 
 import (

@@ -38,7 +38,7 @@ func restored(t testing.TB, request string, kept map[string][]byte) string {
 }
 
 func TestKeys(t *testing.T) {
-	body := `{"previous_response_id":"resp_1","input":[` + outputOf("a") + "," + user + "," + outputOf("b") +
+	body := `{"previous_response_id":"resp_1","input":[` + outputOf("a") + "," + message(1) + "," + outputOf("b") + "," + user +
 		`,{"type":"custom_tool_call_output","call_id":"c"},{"type":"mcp_approval_response","approval_request_id":"d"},` + outputOf("b") + `]}`
 	for whole, want := range map[bool]string{
 		false: "response:resp_1 responses:b responses:d responses:c",
@@ -48,7 +48,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("whole %v: got %s, want %s", whole, got, want)
 		}
 	}
-	for _, none := range []string{`{}`, `{"input":"x"}`, `{"input":[` + outputOf("a") + `,` + user + `]}`, `{"previous_response_id":7}`} {
+	for _, none := range []string{`{}`, `{"input":"x"}`, `{"input":[` + outputOf("a") + `,` + theirCall(1) + `]}`, `{"previous_response_id":7}`} {
 		if got := tooling().Keys(parseBody(t, none), false); len(got) > 0 {
 			t.Errorf("%s: got %v", none, got)
 		}
@@ -120,6 +120,26 @@ func TestRestore(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	})
+}
+
+// A client of stored answers refers to items instead of sending them.
+func TestRestoreReferences(t *testing.T) {
+	kept := rounds(t).kept()
+	to := func(id string) string { return `{"type":"item_reference","id":"` + id + `"}` }
+	got := restored(t, inputOf(user, to("rs_1"), to("msg_1"), to("rs_2"), to("fc_c1"), to("fc_c2"), outputOf("their_1"), outputOf("their_2")), kept)
+	want := inputOf(user, to("rs_1"), to("fc_1"), to("msg_1"), outputOf("our_1"), to("rs_2"), to("fc_c1"), to("fc_2"), to("fc_c2"), outputOf("our_2"), outputOf("their_1"), outputOf("their_2"))
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	got = restored(t, inputOf(user, to("rs_1"), to("rs_2"), theirCall(1), outputOf("their_1")), kept)
+	want = inputOf(user, to("rs_1"), to("fc_1"), outputOf("our_1"), to("rs_2"), theirCall(1), to("fc_2"), outputOf("our_2"), outputOf("their_1"))
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	request := inputOf(user, to("rs_8"), to("fc_8"), outputOf("their_1"))
+	if got := restored(t, request, kept); got != request {
+		t.Errorf("got\n%s\nwant\n%s", got, request)
+	}
 }
 
 func TestRestoreNothing(t *testing.T) {
