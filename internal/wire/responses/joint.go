@@ -46,10 +46,7 @@ func (j *joint) Begin(form wire.Form) {
 func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 	switch {
 	case j.form == wire.Body:
-		j.now.body = j.keep(event.Data)
-		if body, err := jsonedit.Parse(j.now.body); err == nil {
-			j.noteResponse("", body, body)
-		}
+		j.holdBody(event.Data)
 		return ready
 	case len(j.now.held) > 0:
 		if read, ok := readEvent(event); ok {
@@ -78,6 +75,19 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 		return ready
 	default:
 		return j.write(ready, event, read)
+	}
+}
+
+// holdBody notes an answer that is no stream. One that the client gets as it came need not be kept.
+func (j *joint) holdBody(data []byte) {
+	body, err := jsonedit.Parse(data)
+	isOwn := err != nil || len(j.withoutTools(body))+len(body.Remove("output", j.isOurCall)) == 0
+	if isOwn && len(j.before) == 0 {
+		return
+	}
+	j.now.body = j.keep(data)
+	if body, err = jsonedit.Parse(j.now.body); err == nil {
+		j.noteResponse("", body, body)
 	}
 }
 
@@ -194,7 +204,7 @@ func (j *joint) Finish(ready []byte) []byte {
 	if j.form == wire.Body {
 		body, err := jsonedit.Parse(j.now.body)
 		if err != nil {
-			return append(ready, j.now.body...)
+			return append(ready, j.now.body...) // It is as it came, or no answer of the API.
 		}
 		edits, _ := j.responseEdits(body, jsonedit.Object{}, true)
 		return append(ready, spliced(body, edits)...)

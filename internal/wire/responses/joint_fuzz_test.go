@@ -17,7 +17,8 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// Without a call of the gateway's tools, and without these tools, each event goes on as it came, and so does a body.
+// Without a call of the gateway's tools, and without these tools, each event goes on as it came, and so does a body: there is
+// nothing to be sent in its place.
 func FuzzUntouched(f *testing.F) {
 	names, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(names) == 0 {
@@ -53,7 +54,7 @@ func FuzzUntouched(f *testing.F) {
 		joint = tooling().Join(joined)
 		joint.Begin(wire.Body)
 		joint.Pass(nil, sse.Event{Data: stream})
-		if got := joint.Finish(nil); !bytes.Equal(got, stream) {
+		if got := joint.Finish(nil); len(got) > 0 {
 			t.Fatalf("a body became %q", got)
 		}
 	})
