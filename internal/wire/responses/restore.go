@@ -1,7 +1,7 @@
 package responses
 
 import (
-	"bytes"
+	"maps"
 	"slices"
 
 	"github.com/tidwall/gjson"
@@ -17,16 +17,20 @@ func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
 	if len(kept) == 0 {
 		return nil
 	}
-	r := restoring{items: body.Elements("input"), kept: kept, sent: map[string]bool{}, referred: map[string]string{}}
-	r.read()
+	r := newRestoring(body.Elements("input"), kept)
 	edits := r.aroundCalls()
 	previous := memberText(body, "previous_response_id")
-	encoded := kept[answerKey(previous)]
-	if turn, ok := decode(encoded); ok && previous != "" && turn.Last != "" && turn.Last != previous {
-		edits = append(edits, body.Set("previous_response_id", appendText(nil, turn.Last)))
-	}
-	if previous != "" || wire.Has(body, "conversation") {
-		edits = append(edits, r.beforeResults(previous != "", encoded)...)
+	chained := r.turns[string(kept[answerKey(previous)])]
+	switch {
+	case previous == "":
+		if wire.Has(body, "conversation") {
+			edits = append(edits, r.beforeResults(nil)...)
+		}
+	case chained != nil:
+		edits = append(edits, r.beforeResults(chained)...)
+		if chained.Last != "" && chained.Last != previous {
+			edits = append(edits, body.Set("previous_response_id", appendText(nil, chained.Last)))
+		}
 	}
 	return edits
 }
@@ -34,32 +38,64 @@ func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
 // restoring is a request that something is put back into.
 type restoring struct {
 	items jsonedit.Array
-	kept  map[string][]byte
-	sent  map[string]bool // The ids of the calls that the client sends, or refers to.
-	// referred are the ids of the calls that the client only refers to, by those of their items.
-	referred map[string]string
+	turns map[string]*keptTurn // By their encoded form: a turn is found under several keys.
+	// byCall are the turns with a call of the client's by its id, that which was kept for the id first: there are servers
+	// that give the same id to many calls. byItem are they by the ids of the calls' items.
+	byCall, byItem map[string][]*keptTurn
+	sent           map[string]bool // The ids of the calls that the client sends, or refers to.
+	claimed        map[int]bool    // The positions of the items of turns that have been put back.
 }
 
-// read reads which calls the client sends. What one refers to that is not sent is told by what was kept for its result.
-func (r *restoring) read() {
-	var references []string
-	for i := range r.items.Len() {
-		item := wire.View(r.items.At(i))
+// keptTurn is a turn that was kept.
+type keptTurn struct {
+	wire.KeptTurn
+	marks []mark // Of all that the client has seen.
+	done  bool   // It has been put back.
+}
+
+func newRestoring(items jsonedit.Array, kept map[string][]byte) *restoring {
+	r := &restoring{
+		items: items, turns: map[string]*keptTurn{}, sent: map[string]bool{}, claimed: map[int]bool{},
+		byCall: map[string][]*keptTurn{}, byItem: map[string][]*keptTurn{},
+	}
+	keys := slices.Sorted(maps.Keys(kept))
+	for _, key := range keys {
+		if r.turns[string(kept[key])] != nil {
+			continue
+		}
+		decoded, ok := decode(kept[key])
+		if !ok {
+			continue
+		}
+		turn := &keptTurn{KeptTurn: decoded, marks: marksOf(decoded)}
+		r.turns[string(kept[key])] = turn
+		for id := range turn.Checks {
+			if own := r.turns[string(kept[callKey(id)])]; own == turn {
+				r.byCall[id] = slices.Insert(r.byCall[id], 0, turn)
+			} else {
+				r.byCall[id] = append(r.byCall[id], turn)
+			}
+		}
+		for _, mark := range turn.marks {
+			if isCall(mark.Kind) && mark.ID != "" && turn.Checks[mark.Content] != "" {
+				r.byItem[mark.ID] = append(r.byItem[mark.ID], turn)
+			}
+		}
+	}
+	for i := range items.Len() {
+		item := wire.View(items.At(i))
 		switch kind := item.Get("type").Str; {
 		case isCall(kind):
 			r.sent[callIDOf(item)] = true
 		case kind == "item_reference":
-			references = append(references, wire.String(item.Get("id")))
-		case isResult(item) && len(references) > 0:
-			id := callIDOf(item)
-			turn, _ := decode(r.kept[callKey(id)])
-			for _, mark := range marksOf(turn) {
-				if isCall(mark.Kind) && mark.Content == id && mark.ID != "" && slices.Contains(references, mark.ID) {
-					r.referred[mark.ID], r.sent[id] = id, true
+			for _, turn := range r.byItem[wire.String(item.Get("id"))] {
+				for id := range turn.Checks {
+					r.sent[id] = true
 				}
 			}
 		}
 	}
+	return r
 }
 
 // decode returns what was kept, if each of its calls has a result.
@@ -79,44 +115,41 @@ func decode(encoded []byte) (wire.KeptTurn, bool) {
 	return turn, ok && len(turn.Rounds) > 0
 }
 
-// aroundCalls returns the edits that put the rounds around the calls that the client sends. Of calls that look the same the
-// last one counts.
+// aroundCalls returns the edits that put the rounds around the calls that the client sends.
 func (r *restoring) aroundCalls() []jsonedit.Edit {
 	var edits []jsonedit.Edit
-	done := map[string]bool{}
 	for i := r.items.Len() - 1; i >= 0; i-- {
-		item := wire.View(r.items.At(i))
-		id, isReferred := r.callAt(item)
-		if id == "" || done[id] {
-			continue
-		}
-		turn, ok := decode(r.kept[callKey(id)])
-		if !ok || !isReferred && turn.Checks[id] != check(item) {
-			continue
-		}
-		for id := range turn.Checks {
-			done[id] = true
-		}
-		if !r.hasCallOf(turn) {
+		if turn := r.turnAt(i); turn != nil && !r.hasCallOf(turn) {
+			turn.done = true
 			edits = append(r.around(i, turn), edits...)
 		}
 	}
 	return edits
 }
 
-// callAt returns the id of the call that an item is, or refers to, or "".
-func (r *restoring) callAt(item gjson.Result) (id string, isReferred bool) {
-	switch kind := item.Get("type").Str; {
-	case kind == "item_reference":
-		return r.referred[wire.String(item.Get("id"))], true
+// turnAt returns the turn that has the call at position i of the input, if it must still be put back, or nil.
+func (r *restoring) turnAt(i int) *keptTurn {
+	item := wire.View(r.items.At(i))
+	kind, id := item.Get("type").Str, callIDOf(item)
+	isReferred := kind == "item_reference"
+	var turns []*keptTurn
+	switch {
+	case r.claimed[i]:
+	case isReferred:
+		turns = r.byItem[wire.String(item.Get("id"))]
 	case isCall(kind):
-		return callIDOf(item), false
+		turns = r.byCall[id]
 	}
-	return "", false
+	for _, turn := range turns {
+		if !turn.done && (isReferred || turn.Checks[id] == check(item)) {
+			return turn
+		}
+	}
+	return nil
 }
 
 // hasCallOf reports whether the client sends a call with the id of one that would be put back.
-func (r *restoring) hasCallOf(turn wire.KeptTurn) bool {
+func (r *restoring) hasCallOf(turn *keptTurn) bool {
 	for _, round := range turn.Rounds {
 		for _, call := range round.Calls {
 			if r.sent[callIDOf(wire.View(call.Call))] {
@@ -129,9 +162,9 @@ func (r *restoring) hasCallOf(turn wire.KeptTurn) bool {
 
 // around returns the edits that put the rounds of a turn among the items of it that the client sends, which are those
 // around the call at position i, or nothing if they are not to be recognised.
-func (r *restoring) around(i int, turn wire.KeptTurn) []jsonedit.Edit {
-	marks := marksOf(turn)
-	at, end := r.find(marks, i, turn)
+func (r *restoring) around(i int, turn *keptTurn) []jsonedit.Edit {
+	marks := turn.marks
+	at, end := r.find(i, turn)
 	if end < 0 {
 		return nil
 	}
@@ -193,8 +226,8 @@ func (r *restoring) callFor(call []byte, marks []mark, at []int) []byte {
 
 // find returns the position of each marked item in the input, or -1, and that of the last one. The items of a turn stand
 // side by side, but for the results of its calls.
-func (r *restoring) find(marks []mark, i int, turn wire.KeptTurn) (at []int, end int) {
-	at, end = make([]int, len(marks)), -1
+func (r *restoring) find(i int, turn *keptTurn) (at []int, end int) {
+	at, end = make([]int, len(turn.marks)), -1
 	for n := range at {
 		at[n] = -1
 	}
@@ -209,11 +242,11 @@ func (r *restoring) find(marks []mark, i int, turn wire.KeptTurn) (at []int, end
 	for i+1 < r.items.Len() && belongs(i+1) && !isResult(wire.View(r.items.At(i+1))) {
 		i++
 	}
-	for before := len(marks); i >= 0 && belongs(i); i-- {
+	for before := len(turn.marks); i >= 0 && belongs(i); i-- {
 		sent := markOf(wire.View(r.items.At(i)))
 		for n := before - 1; n >= 0; n-- {
-			if marks[n].tells(sent) {
-				before, at[n], end = n, i, max(end, i)
+			if turn.marks[n].tells(sent) {
+				before, at[n], end, r.claimed[i] = n, i, max(end, i), true
 				break
 			}
 		}
@@ -221,24 +254,25 @@ func (r *restoring) find(marks []mark, i int, turn wire.KeptTurn) (at []int, end
 	return at, end
 }
 
-// beforeResults returns the edits that put the last round's results before those of the client's. IsChained says that the
-// request names the answer, of which encoded was kept.
-func (r *restoring) beforeResults(isChained bool, encoded []byte) []jsonedit.Edit {
+// beforeResults returns the edits that put the last round's results before those of the client's. Nil: the turn is told by
+// the ids of its calls alone.
+func (r *restoring) beforeResults(turn *keptTurn) []jsonedit.Edit {
 	for i := range r.items.Len() {
 		item := wire.View(r.items.At(i))
 		id := callIDOf(item)
 		if !isResult(item) || id == "" || r.sent[id] {
 			continue
 		}
-		of := r.kept[callKey(id)]
-		turn, ok := decode(of)
-		if !ok || turn.Checks[id] == "" || isChained && !bytes.Equal(of, encoded) {
+		of := turn
+		if of == nil && len(r.byCall[id]) > 0 {
+			of = r.byCall[id][0]
+		}
+		if of == nil || of.Checks[id] == "" {
 			continue
 		}
-		results := turn.Rounds[len(turn.Rounds)-1].Results
 		start, _ := r.items.Place(i)
 		var edits []jsonedit.Edit
-		for _, result := range results {
+		for _, result := range of.Rounds[len(of.Rounds)-1].Results {
 			edits = append(edits, jsonedit.Edit{Start: start, End: start, New: slices.Concat(result, []byte{','})})
 		}
 		return edits

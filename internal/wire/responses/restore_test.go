@@ -122,6 +122,21 @@ func TestRestore(t *testing.T) {
 	})
 }
 
+// Some servers give the same id to many calls. What was kept of each is found by the ids of the answers, too.
+func TestRestoreSameIDs(t *testing.T) {
+	weak := func(n int) string { return strings.Replace(theirCall(n), fmt.Sprintf("their_%d", n), "call_0", 1) }
+	kept := playBoth(t, asked, nil, answer{id: "resp_1", items: []string{ourCall(1), weak(1)}}).kept()
+	for key, turn := range playBoth(t, asked, nil, answer{id: "resp_2", items: []string{ourCall(2), weak(2)}}).kept() {
+		kept[key] = turn
+	}
+	result := outputOf("call_0")
+	got := restored(t, inputOf(user, weak(1), result, weak(2), result, weak(3), result), kept)
+	want := inputOf(user, withoutID(ourCall(1)), weak(1), outputOf("our_1"), result, withoutID(ourCall(2)), weak(2), outputOf("our_2"), result, weak(3), result)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // A client of stored answers refers to items instead of sending them.
 func TestRestoreReferences(t *testing.T) {
 	kept := rounds(t).kept()
