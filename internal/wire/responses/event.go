@@ -53,11 +53,11 @@ func (j *joint) statusOf(kind string, response jsonedit.Object) string {
 
 // kindStatus returns the status that a response has by an event of that kind, or "" if the kind says nothing of it.
 func kindStatus(kind string) string {
-	switch status, _ := strings.CutPrefix(kind, "response."); status {
-	case "created", "queued", "in_progress":
+	switch kind {
+	case "response.created", "response.queued", "response.in_progress":
 		return "in_progress"
-	case "completed", "incomplete", "failed":
-		return status
+	case "response.completed", "response.incomplete", "response.failed":
+		return strings.TrimPrefix(kind, "response.")
 	}
 	return ""
 }
@@ -90,8 +90,8 @@ func (j *joint) write(ready []byte, from sse.Event, event event) []byte {
 	return from.AppendWithData(ready, spliced(event.object, edits))
 }
 
-// usageMembers are the members with usage, in a response object or beside it.
-var usageMembers = [...]string{"usage", "tool_usage"}
+// usageMembers returns the members with usage, in a response object or beside it.
+func usageMembers() [2]string { return [...]string{"usage", "tool_usage"} }
 
 // sum returns the usage of all rounds, or nothing if none told any.
 func (j *joint) sum(name string) []byte {
@@ -114,7 +114,7 @@ func (j *joint) responseEdits(response, around jsonedit.Object, isEnd bool) (wit
 	if len(j.before) == 0 {
 		return within, nil
 	}
-	for _, name := range firstMembers {
+	for _, name := range firstMembers() {
 		value, had := j.first.ids[name]
 		if _, has := response.Get(name); !had && has && name == "previous_response_id" {
 			value, had = []byte("null"), true
@@ -123,7 +123,7 @@ func (j *joint) responseEdits(response, around jsonedit.Object, isEnd bool) (wit
 			within = append(within, response.Set(name, value))
 		}
 	}
-	for _, name := range usageMembers {
+	for _, name := range usageMembers() {
 		sum := j.sum(name)
 		switch {
 		case len(sum) == 0 || !isEnd:
@@ -160,7 +160,8 @@ func (j *joint) output() ([]byte, bool) {
 	return append(append([]byte{'['}, jsonedit.Join(shown...)...), ']'), true
 }
 
-// spliced returns an object with edits made. The edits are of members that differ, so that they cannot fail.
+// spliced returns an object with edits made, which are of different members. An empty one, to which several cannot be added,
+// stays as it is.
 func spliced(object jsonedit.Object, edits []jsonedit.Edit) []byte {
 	data, err := jsonedit.Splice(object.Bytes(), edits...)
 	if err != nil {

@@ -28,8 +28,8 @@ type first struct {
 	object []byte            // As it was when it began; empty: there was none, or no memory for it.
 }
 
-// firstMembers are the members of a response object that the client gets from the first answer.
-var firstMembers = []string{"id", "created_at", "previous_response_id"}
+// firstMembers returns the members of a response object that the client gets from the first answer.
+func firstMembers() [3]string { return [...]string{"id", "created_at", "previous_response_id"} }
 
 func newJoint(of wire.Joined) wire.Joint {
 	return &joint{of: of, now: newRound(of), numbering: newNumbering(), usage: map[string][]byte{}}
@@ -49,10 +49,9 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 		j.holdBody(event.Data)
 		return ready
 	case len(j.now.held) > 0:
-		if read, ok := readEvent(event); ok {
-			j.note(read)
+		if read, ok := readEvent(event); !ok || j.note(read) != hidden {
+			j.hold(event)
 		}
-		j.hold(event)
 		return ready
 	case !j.numbering.rewrites && goesOn(event):
 		j.numbering.passed(event.Data)
@@ -167,7 +166,7 @@ func (j *joint) noteResponse(kind string, response, beside jsonedit.Object) fate
 // noteFirst keeps the first response object.
 func (j *joint) noteFirst(response jsonedit.Object, isEnd bool) {
 	j.first.ids = map[string][]byte{}
-	for _, name := range firstMembers {
+	for _, name := range firstMembers() {
 		if value, ok := response.Get(name); ok {
 			j.first.ids[name] = bytes.Clone(value)
 		}
@@ -229,7 +228,7 @@ func (j *joint) Fail(ready []byte, failure wire.Failure) []byte {
 		if output, ok := j.output(); ok {
 			edits = append(edits, response.Set("output", output))
 		}
-		for _, name := range usageMembers {
+		for _, name := range usageMembers() {
 			if sum := j.sum(name); len(sum) > 0 {
 				edits = append(edits, response.Set(name, sum))
 			}

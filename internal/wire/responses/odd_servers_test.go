@@ -85,6 +85,10 @@ func TestOddServers(t *testing.T) {
 		"[DONE]": {
 			data(item("done", ``, named("y", "o", "bmcp_a")), completed(), `[DONE]`), "o", nil, "",
 		},
+		"the call goes on behind the end": {
+			data(item("added", `"output_index":0,`, named("y", "o", "bmcp_a")), completed(named("y", "o", "bmcp_a")), arguments(`"item_id":"y",`),
+				item("done", `"output_index":0,`, named("y", "o", "bmcp_a"))), "o", nil, "",
+		},
 		"[DONE] before the end": {
 			data(item("done", ``, named("y", "o", "bmcp_a")), `[DONE]`, completed()), "o", nil, "",
 		},
@@ -124,6 +128,9 @@ func TestOddServers(t *testing.T) {
 				if got := ids(object.Get("output")); got != strings.ReplaceAll(test.output, "  ", " ") {
 					t.Errorf("at the end the client gets %s, want %s", got, test.output)
 				}
+			}
+			if test.output == "" && (strings.Contains(end, "bmcp_") || strings.Contains(end, "arguments")) {
+				t.Errorf("the end has something of the call: %s", end)
 			}
 			if strings.Contains(name, "DONE") && strings.Count(end, "[DONE]") != 1 {
 				t.Errorf("the end is %s", end)

@@ -77,7 +77,8 @@ func callIDOf(call gjson.Result) string {
 
 // isOurs reports whether an item calls a tool of the gateway. The name of a tool in a namespace says nothing without that.
 func isOurs(value gjson.Result, of wire.Joined) bool {
-	return value.Get("type").Str == "function_call" && wire.String(value.Get("namespace")) == "" && of.IsOurs(wire.String(value.Get("name")))
+	return value.Get("type").Str == "function_call" && wire.String(value.Get("namespace")) == "" &&
+		of.IsOurs(wire.String(value.Get("name")))
 }
 
 func (j *joint) isOurCall(item []byte) bool { return isOurs(wire.View(item), j.of) }
@@ -137,7 +138,7 @@ func (r *round) noteResponse(response, beside jsonedit.Object) {
 	if stored, ok := response.Get("store"); ok {
 		r.stored = string(stored) == "true"
 	}
-	for _, name := range usageMembers {
+	for _, name := range usageMembers() {
 		for _, object := range [...]jsonedit.Object{beside, response} {
 			if usage, ok := object.Get(name); ok && string(usage) != "null" {
 				r.usage[name] = bytes.Clone(usage)

@@ -51,7 +51,7 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	for _, name := range usageMembers {
+	for _, name := range usageMembers() {
 		j.usage[name] = j.sum(name)
 	}
 	j.before = append(j.before, r)
