@@ -48,6 +48,9 @@ type Joined struct {
 	Restored []jsonedit.Edit // What Restore returned for the body.
 	// IsOurs reports whether a call of the tool with that name is the gateway's to answer.
 	IsOurs func(name string) bool
+	// MayBeOurs reports whether a tool of the gateway has a name that begins so: some servers send names in pieces. Nil: no
+	// server does.
+	MayBeOurs func(beginning string) bool
 	// Memory is what the joint takes the memory for what it keeps of the answers from.
 	Memory *memory.Share
 }
