@@ -61,6 +61,11 @@ func (s *toolSet) offer(format *wire.Tooling, most int, own map[string]bool) (of
 	return offered, false
 }
 
+// mayBeOurs reports whether the name of a tool of the gateway can begin so.
+func mayBeOurs(beginning string) bool {
+	return strings.HasPrefix(beginning, toolPrefix) || strings.HasPrefix(toolPrefix, beginning)
+}
+
 // isOurs reports whether a call of the tool with that name is for the gateway. Models also call tools that they were not
 // told of; if the name could be of ours, that call fails here, and not at a client that knows nothing of it.
 func (s *toolSet) isOurs(name string, own map[string]bool) bool {

@@ -66,7 +66,8 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	use.share = x.provider.memory.Share()
 	use.joint = format.Join(wire.Joined{
 		Body: object, Request: &x.inspected, Restored: restored, Memory: use.share,
-		IsOurs: func(name string) bool { return set.isOurs(name, use.own) },
+		IsOurs:    func(name string) bool { return set.isOurs(name, use.own) },
+		MayBeOurs: mayBeOurs,
 	})
 	x.tools = use
 	x.tools.cancel = func() {}
