@@ -35,12 +35,12 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorClientClosed, "the client left before the answer began"}
 	case e.failure != nil && len(i.rounds) > 0 && e.failure.Status == http.StatusBadGateway:
 		return outcome{ErrorTruncated, e.failure.Text}
+	case e.failure != nil && i.pending && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
+		return outcome{ErrorUnknown, e.failure.Text}
 	case e.failure != nil:
 		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}
 	case i.pending && (e.left || e.stalled):
 		return outcome{ErrorClientClosed, "the client left before the end of the answer"}
-	case i.pending && e.failure != nil && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
-		return outcome{ErrorUnknown, e.failure.Text}
 	case i.pending && e.ended:
 		return outcome{ErrorTruncated, "the gateway ended the request"}
 	case len(i.rounds) == 0:

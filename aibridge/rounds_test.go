@@ -277,7 +277,7 @@ func TestLimitsOfTools(t *testing.T) {
 					if !strings.Contains(w.Body.String(), test.want) || body == askBlocking && w.Code != http.StatusForbidden {
 						t.Errorf("%d: the client got %s", w.Code, w.Body)
 					}
-					if ended := recordsOf[*aibridge.InterceptionEnd](recorder); len(ended) != 1 || ended[0].ErrorType == "" || !strings.Contains(ended[0].ErrorMessage, test.want) {
+					if ended := recordsOf[*aibridge.InterceptionEnd](recorder); len(ended) != 1 || ended[0].ErrorType != aibridge.ErrorUnknown || !strings.Contains(ended[0].ErrorMessage, test.want) {
 						t.Errorf("recorded %+v", ended)
 					}
 				})
@@ -570,5 +570,14 @@ func TestOffer(t *testing.T) {
 				t.Errorf("sent %q, the client got %s", got, w.Body)
 			}
 		})
+	}
+}
+
+// TestToolsOfOthers has the provider call a tool of an MCP server that it knows itself, with the name of one of the gateway's.
+func TestToolsOfOthers(t *testing.T) {
+	up := &answers{all: []string{`{"type":"message","id":"m","content":[{"type":"mcp_tool_use","id":"t","name":"bmcp_docs_x","server_name":"theirs","input":{}}],"stop_reason":"end_turn"}`}}
+	_, recorder := askWith(t, up, aibridge.BridgeOptions{Tools: &tools{names: []string{"bmcp_docs_x"}}}, askBlocking)
+	if uses := recordsOf[*aibridge.ToolUsage](recorder); len(uses) != 1 || uses[0].Injected || uses[0].InvocationError != "" || len(up.requests()) != 1 {
+		t.Errorf("recorded %+v", uses)
 	}
 }
