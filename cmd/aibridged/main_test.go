@@ -196,6 +196,12 @@ type served struct {
 // serveHere starts both, and stops them at the end of the test. The arguments are added to those of serve.
 func serveHere(t *testing.T, args ...string) *served {
 	t.Helper()
+	return serveWith(t, "", args...)
+}
+
+// serveWith does the same with more lines in the configuration.
+func serveWith(t *testing.T, more string, args ...string) *served {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	upstream := lineOf(t, ctx, `listens on (http://\S+)`, "fakellm", "--listen", "127.0.0.1:0")
 	s := &served{data: t.TempDir()}
@@ -204,7 +210,7 @@ func serveHere(t *testing.T, args ...string) *served {
 	text := "providers:\n- {name: anthropic, type: anthropic, base_url: " + upstream.found + ", keys: ['${TEST_KEY}']}\n" +
 		"- {name: openai, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}']}\n" +
 		"- {name: off, type: openai, disabled: true}\n- {name: own, type: openai}\n" +
-		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n"
+		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n" + more
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
