@@ -122,6 +122,28 @@ func TestRestore(t *testing.T) {
 	})
 }
 
+// A client that has only seen the final text, and sends the reasoning, sends reasoning that calls must follow.
+func TestRestoreText(t *testing.T) {
+	p := playBoth(t, asked, nil, answer{id: "resp_1", items: []string{reasoning(1), ourCall(1)}}, answer{id: "resp_2", items: []string{reasoning(2), message(2)}})
+	if whole := tooling().Keys(parseBody(t, inputOf(user, reasoning(1), reasoning(2), message(2), user)), true); len(whole) != 2 || p.kept()[whole[0]] == nil {
+		t.Errorf("kept under %v, looked for under %v", p.keep.Keys, whole)
+	}
+	for name, test := range map[string]struct{ sent, want []string }{
+		"all":          {[]string{reasoning(1), reasoning(2), message(2)}, []string{reasoning(1), ourCall(1), outputOf("our_1"), reasoning(2), message(2)}},
+		"only the 1st": {[]string{reasoning(1), message(2)}, []string{reasoning(1), ourCall(1), outputOf("our_1"), message(2)}},
+		"only the 2nd": {[]string{reasoning(2), message(2)}, []string{withoutID(ourCall(1)), outputOf("our_1"), reasoning(2), message(2)}},
+		"only text":    {[]string{message(2)}, []string{message(2)}},
+		"another":      {[]string{reasoning(7), message(2)}, []string{reasoning(7), message(2)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := restored(t, inputOf(slices.Concat([]string{user}, test.sent, []string{user})...), p.kept())
+			if want := inputOf(slices.Concat([]string{user}, test.want, []string{user})...); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
 // Some servers give the same id to many calls. What was kept of each is found by the ids of the answers, too.
 func TestRestoreSameIDs(t *testing.T) {
 	weak := func(n int) string { return strings.Replace(theirCall(n), fmt.Sprintf("their_%d", n), "call_0", 1) }
