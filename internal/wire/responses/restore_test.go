@@ -238,6 +238,20 @@ func TestRestoreChain(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	})
+	t.Run("too large to be kept whole", func(t *testing.T) {
+		for _, encoded := range [][]byte{wire.WithoutRounds(rounds(t).keep.Turn), []byte(`{"last":"resp_2","checks":{"their_1":"x"}}`)} {
+			kept := map[string][]byte{"response:resp_1": encoded, "responses:their_1": encoded}
+			if got, want := restored(t, chain("resp_1", outputOf("their_1")), kept), chain("resp_2", outputOf("their_1")); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			if request := inputOf(user, theirCall(1), outputOf("their_1")); restored(t, request, kept) != request {
+				t.Errorf("got %s", restored(t, request, kept))
+			}
+			if request := `{"conversation":"c","input":[` + outputOf("their_1") + `]}`; restored(t, request, kept) != request {
+				t.Errorf("got %s", restored(t, request, kept))
+			}
+		}
+	})
 	t.Run("no call of the client's", func(t *testing.T) {
 		kept := playBoth(t, asked, nil, answer{id: "resp_1", store: "true", items: []string{ourCall(1)}}, answer{id: "resp_2", items: []string{message(1)}}).kept()
 		if got, want := restored(t, chain("resp_1", user), kept), chain("resp_2", user); got != want {
