@@ -10,16 +10,19 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/coder/aibridged/aibridge/mcp"
+	"github.com/coder/aibridged/internal/wire"
 )
 
 const (
 	// mostConversations is how many conversations are remembered. A conversation that was forgotten has the tools that
 	// there are when it goes on.
 	mostConversations = 10_000
-	// mostTurns and mostTurnBytes bound the turns that this process remembers, and largestTurn one of them.
+	// mostTurns and mostTurnBytes bound the turns that this process remembers, and largestTurn one of them. A [TurnStore]
+	// takes none above largestStored.
 	mostTurns     = 50_000
 	mostTurnBytes = 64 << 20
-	largestTurn   = 1 << 20
+	largestTurn   = 8 << 20
+	largestStored = 1 << 20
 	// turnLifetime is how long a turn is kept by a [TurnStore].
 	turnLifetime = 30 * 24 * time.Hour
 	// longestTurnKey is the longest id, with its format, under which a turn is kept.
@@ -172,8 +175,11 @@ func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) err
 	for _, key := range turn.Keys {
 		c.remember(sum, turn.InitiatorID, key, turn.Turn)
 	}
-	if c.store == nil || len(turn.Turn) == 0 || len(turn.Turn) > largestTurn || len(turn.Keys) == 0 {
+	if c.store == nil || len(turn.Turn) == 0 || len(turn.Keys) == 0 {
 		return nil
+	}
+	if len(turn.Turn) > largestStored {
+		turn.Turn = wire.WithoutRounds(turn.Turn) // At least it is known which answer an id stands for.
 	}
 	turn.Lifetime = turnLifetime
 	return c.store.Keep(ctx, turn)

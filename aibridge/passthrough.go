@@ -34,6 +34,7 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		return
 	}
 	hidden := secrets{caller.tokens(), with.key}
+	to.path = b.lastRoundsPath(ctx, to, caller.Actor.ID)
 	body, err := readBody(w, r, to.provider.limits, to.provider.memory)
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))

@@ -573,11 +573,61 @@ func TestOffer(t *testing.T) {
 	}
 }
 
-// TestToolsOfOthers has the provider call a tool of an MCP server that it knows itself, with the name of one of the gateway's.
-func TestToolsOfOthers(t *testing.T) {
-	up := &answers{all: []string{`{"type":"message","id":"m","content":[{"type":"mcp_tool_use","id":"t","name":"bmcp_docs_x","server_name":"theirs","input":{}}],"stop_reason":"end_turn"}`}}
-	_, recorder := askWith(t, up, aibridge.BridgeOptions{Tools: &tools{names: []string{"bmcp_docs_x"}}}, askBlocking)
-	if uses := recordsOf[*aibridge.ToolUsage](recorder); len(uses) != 1 || uses[0].Injected || uses[0].InvocationError != "" || len(up.requests()) != 1 {
-		t.Errorf("recorded %+v", uses)
+// TestFirstIDStandsForTheLast has a stored response of two rounds, of which the client knows the first id alone: as the
+// previous response and in paths it stands for the last round's.
+func TestFirstIDStandsForTheLast(t *testing.T) {
+	response := func(id, output string) string {
+		return fmt.Sprintf(`{"id":%q,"object":"response","status":"completed","store":true,"output":[%s],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}`, id, output)
+	}
+	up := &answers{all: []string{
+		response("resp_1", `{"type":"function_call","id":"fc_1","call_id":"c1","name":"bmcp_docs_x","arguments":"{}"}`),
+		response("resp_2", `{"type":"message","id":"msg_2","role":"assistant","content":[{"type":"output_text","text":"b"}]}`),
+		response("resp_3", ``),
+	}}
+	var paths []string
+	asked := upstreamFunc(func(r *http.Request) (*http.Response, error) {
+		paths = append(paths, r.Method+" "+r.URL.EscapedPath())
+		if r.Body == nil {
+			r.Body = http.NoBody
+		}
+		return up.RoundTrip(r)
+	})
+	provider, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: asked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := aibridge.NewProviderSet(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) { return found("x"), nil }}
+	shared := &store{turns: map[string][]byte{}}
+	send := func(method, path, body string) string {
+		bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: aibridge.NewConversations(shared)}))
+		w := httptest.NewRecorder()
+		bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+		return w.Body.String()
+	}
+	if got := send(http.MethodPost, "/o/v1/responses", `{"model":"m","input":"hi"}`); gjson.Get(got, "id").Str != "resp_1" || strings.Contains(got, "bmcp_") {
+		t.Errorf("the client got %s", got)
+	}
+	send(http.MethodPost, "/o/v1/responses", `{"model":"m","previous_response_id":"resp_1","input":"more"}`)
+	send(http.MethodPost, "/o/v1/responses/compact", `{"model":"m","previous_response_id":"resp_1"}`)
+	for _, path := range []string{"GET /o/v1/responses/resp_1", "GET /o/v1/responses/resp_1/input_items?limit=1", "POST /o/v1/responses/resp_1/cancel", "GET /o/v1/responses/resp_2"} {
+		method, path, _ := strings.Cut(path, " ")
+		send(method, path, "")
+	}
+	sent := up.requests()
+	for _, n := range []int{2, 3} {
+		if got := gjson.Get(sent[n], "previous_response_id").Str; got != "resp_2" {
+			t.Errorf("request %d has the previous response %q", n, got)
+		}
+	}
+	want := []string{
+		"POST /v1/responses", "POST /v1/responses", "POST /v1/responses", "POST /v1/responses/compact",
+		"GET /v1/responses/resp_2", "GET /v1/responses/resp_2/input_items", "POST /v1/responses/resp_2/cancel", "GET /v1/responses/resp_2",
+	}
+	if !slices.Equal(paths, want) {
+		t.Errorf("asked %q, want %q", paths, want)
 	}
 }

@@ -118,10 +118,11 @@ func FuzzRounds(f *testing.F) {
 		for _, request := range p.requests {
 			answered(t, request)
 		}
-		if !isMixed {
-			return
+		next := []string{user}
+		if isMixed {
+			next = []string{outputOf("their_1"), outputOf("their_2")}
 		}
-		sent := inputOf(slices.Concat([]string{user}, want, []string{outputOf("their_1"), outputOf("their_2")})...)
+		sent := inputOf(slices.Concat([]string{user}, want, next)...)
 		answered(t, restored(t, sent, p.kept()))
 	})
 }

@@ -11,11 +11,14 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// callKey is the key of what was kept of the answer with a call of the client's, answerKey that of an answer by its id.
-func callKey(callID string) string { return "responses:" + callID }
-func answerKey(id string) string   { return "response:" + id }
+// callKey is the key of what was kept of the answer with a call of the client's, answerKey that of an answer by its id, and
+// reasoningKey that of the answer with a reasoning, by its mark.
+func callKey(callID string) string       { return "responses:" + callID }
+func answerKey(id string) string         { return "response:" + id }
+func reasoningKey(content string) string { return "responses:reasoning " + content }
 
-// Kept implements [wire.Joint]. A client may go on with the answer by its id, even if it was not asked for anything.
+// Kept implements [wire.Joint]. A client may go on with the answer by its id, even if it was not asked for anything. One that
+// sends the reasoning again needs the calls behind it: the API can refuse a reasoning without what followed.
 func (j *joint) Kept() wire.ToKeep {
 	status := j.now.status
 	if len(j.before) == 0 && len(j.now.results) == 0 || status != "completed" && status != "incomplete" || j.now.err() != nil {
@@ -23,8 +26,15 @@ func (j *joint) Kept() wire.ToKeep {
 	}
 	turn := wire.KeptTurn{Checks: map[string]string{}, Last: memberString(j.now.id)}
 	var keep wire.ToKeep
+	last := ""
 	for _, round := range j.rounds() {
-		turn.Rounds = append(turn.Rounds, round.kept())
+		kept, marks := round.kept()
+		turn.Rounds = append(turn.Rounds, kept)
+		for _, mark := range marks {
+			if mark.Kind == "reasoning" && mark.Content != "" {
+				last = mark.Content
+			}
+		}
 	}
 	all := j.now.list()
 	for _, item := range all {
@@ -40,6 +50,9 @@ func (j *joint) Kept() wire.ToKeep {
 	if id := memberString(first); id != "" {
 		keep.Keys = append(keep.Keys, answerKey(id))
 	}
+	if last != "" {
+		keep.Keys = append(keep.Keys, reasoningKey(last))
+	}
 	if len(keep.Keys) > 0 {
 		keep.Turn = turn.Encode()
 	}
@@ -50,9 +63,7 @@ func (j *joint) Kept() wire.ToKeep {
 func memberString(raw []byte) string { return wire.Kept(wire.View(raw)) }
 
 // kept returns what is kept of the round. What stands around the calls are the marks of the items that the client has seen.
-func (r *round) kept() wire.KeptRound {
-	var kept wire.KeptRound
-	var marks []mark
+func (r *round) kept() (kept wire.KeptRound, marks []mark) {
 	for _, item := range r.list() {
 		switch {
 		case !item.ours:
@@ -64,7 +75,7 @@ func (r *round) kept() wire.KeptRound {
 	}
 	kept.Seen = len(marks)
 	kept.Around, _ = json.Marshal(marks) // Strings can always be encoded.
-	return kept
+	return kept, marks
 }
 
 // check returns a text that is the same for the same call.
@@ -85,7 +96,9 @@ func markOf(item gjson.Result) mark {
 	case isCall(m.Kind) && id != "":
 		m.Content = id
 	case m.Kind == "reasoning":
-		m.Content = wire.CallCheck("", cmp.Or(wire.String(item.Get("encrypted_content")), m.ID))
+		if secret := cmp.Or(wire.String(item.Get("encrypted_content")), m.ID); secret != "" {
+			m.Content = wire.CallCheck("", secret)
+		}
 	case m.Kind == "" || m.Kind == "message":
 		m.Kind = "message"
 		text := contentText(item)
@@ -138,6 +151,10 @@ func keys(body jsonedit.Object, whole bool) []string {
 			}
 		case !whole && isOfModel(item):
 			return found
+		case whole && item.Get("type").Str == "reasoning":
+			if mark := markOf(item); mark.Content != "" {
+				found = append(found, reasoningKey(mark.Content))
+			}
 		}
 	}
 	return found

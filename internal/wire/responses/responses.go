@@ -27,7 +27,11 @@ func Format() wire.Format { return format("responses", inspect, tooling()) }
 
 // Compact returns the format of requests to compact a conversation.
 // https://platform.openai.com/docs/api-reference/responses/compact
-func Compact() wire.Format { return format("compact", inspectCompact, nil) }
+func Compact() wire.Format {
+	restoring := tooling() // Its model calls nothing, but the conversation may have had calls.
+	restoring.Free = func(jsonedit.Object) bool { return false }
+	return format("compact", inspectCompact, restoring)
+}
 
 func format(name string, inspect func(jsonedit.Object) (wire.Request, error), tooling *wire.Tooling) wire.Format {
 	table := figures()

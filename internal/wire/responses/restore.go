@@ -18,7 +18,7 @@ func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
 		return nil
 	}
 	r := newRestoring(body.Elements("input"), kept)
-	edits := r.aroundCalls()
+	edits := r.aroundItems()
 	previous := memberText(body, "previous_response_id")
 	chained := r.turns[string(kept[answerKey(previous)])]
 	switch {
@@ -40,10 +40,10 @@ type restoring struct {
 	items jsonedit.Array
 	turns map[string]*keptTurn // By their encoded form: a turn is found under several keys.
 	// byCall are the turns with a call of the client's by its id, that which was kept for the id first: there are servers
-	// that give the same id to many calls. byItem are they by the ids of the calls' items.
-	byCall, byItem map[string][]*keptTurn
-	sent           map[string]bool // The ids of the calls that the client sends, or refers to.
-	claimed        map[int]bool    // The positions of the items of turns that have been put back.
+	// that give the same id to many calls. byItem are they by the ids of the calls' items, byReasoning by what is in them.
+	byCall, byItem, byReasoning map[string][]*keptTurn
+	sent                        map[string]bool // The ids of the calls that the client sends, or refers to.
+	claimed                     map[int]bool    // The positions of the items of turns that have been put back.
 }
 
 // keptTurn is a turn that was kept.
@@ -56,7 +56,7 @@ type keptTurn struct {
 func newRestoring(items jsonedit.Array, kept map[string][]byte) *restoring {
 	r := &restoring{
 		items: items, turns: map[string]*keptTurn{}, sent: map[string]bool{}, claimed: map[int]bool{},
-		byCall: map[string][]*keptTurn{}, byItem: map[string][]*keptTurn{},
+		byCall: map[string][]*keptTurn{}, byItem: map[string][]*keptTurn{}, byReasoning: map[string][]*keptTurn{},
 	}
 	keys := slices.Sorted(maps.Keys(kept))
 	for _, key := range keys {
@@ -77,8 +77,11 @@ func newRestoring(items jsonedit.Array, kept map[string][]byte) *restoring {
 			}
 		}
 		for _, mark := range turn.marks {
-			if isCall(mark.Kind) && mark.ID != "" && turn.Checks[mark.Content] != "" {
+			switch {
+			case isCall(mark.Kind) && mark.ID != "" && turn.Checks[mark.Content] != "":
 				r.byItem[mark.ID] = append(r.byItem[mark.ID], turn)
+			case mark.Kind == "reasoning" && mark.Content != "":
+				r.byReasoning[mark.Content] = append(r.byReasoning[mark.Content], turn)
 			}
 		}
 	}
@@ -98,7 +101,8 @@ func newRestoring(items jsonedit.Array, kept map[string][]byte) *restoring {
 	return r
 }
 
-// decode returns what was kept, if each of its calls has a result.
+// decode returns what was kept, if each of its calls has a result. It may have no rounds, and only say which answer an id
+// stands for.
 func decode(encoded []byte) (wire.KeptTurn, bool) {
 	if !wire.IsSound(encoded) {
 		return wire.KeptTurn{}, false
@@ -112,11 +116,11 @@ func decode(encoded []byte) (wire.KeptTurn, bool) {
 				callIDOf(result) != "" && wire.String(call.Get("call_id")) == callIDOf(result)
 		}
 	}
-	return turn, ok && len(turn.Rounds) > 0
+	return turn, ok
 }
 
-// aroundCalls returns the edits that put the rounds around the calls that the client sends.
-func (r *restoring) aroundCalls() []jsonedit.Edit {
+// aroundItems returns the edits that put the rounds around the calls, and the reasoning, that the client sends.
+func (r *restoring) aroundItems() []jsonedit.Edit {
 	var edits []jsonedit.Edit
 	for i := r.items.Len() - 1; i >= 0; i-- {
 		if turn := r.turnAt(i); turn != nil && !r.hasCallOf(turn) {
@@ -127,21 +131,23 @@ func (r *restoring) aroundCalls() []jsonedit.Edit {
 	return edits
 }
 
-// turnAt returns the turn that has the call at position i of the input, if it must still be put back, or nil.
+// turnAt returns the turn that has the call or the reasoning at position i of the input, if it must still be put back, or nil.
 func (r *restoring) turnAt(i int) *keptTurn {
 	item := wire.View(r.items.At(i))
 	kind, id := item.Get("type").Str, callIDOf(item)
-	isReferred := kind == "item_reference"
+	isSure := !isCall(kind)
 	var turns []*keptTurn
 	switch {
 	case r.claimed[i]:
-	case isReferred:
+	case kind == "item_reference":
 		turns = r.byItem[wire.String(item.Get("id"))]
-	case isCall(kind):
+	case kind == "reasoning":
+		turns = r.byReasoning[markOf(item).Content]
+	case !isSure:
 		turns = r.byCall[id]
 	}
 	for _, turn := range turns {
-		if !turn.done && (isReferred || turn.Checks[id] == check(item)) {
+		if !turn.done && (isSure || turn.Checks[id] == check(item)) {
 			return turn
 		}
 	}
@@ -161,7 +167,7 @@ func (r *restoring) hasCallOf(turn *keptTurn) bool {
 }
 
 // around returns the edits that put the rounds of a turn among the items of it that the client sends, which are those
-// around the call at position i, or nothing if they are not to be recognised.
+// around that at position i, or nothing if they are not to be recognised.
 func (r *restoring) around(i int, turn *keptTurn) []jsonedit.Edit {
 	marks := turn.marks
 	at, end := r.find(i, turn)
@@ -267,7 +273,7 @@ func (r *restoring) beforeResults(turn *keptTurn) []jsonedit.Edit {
 		if of == nil && len(r.byCall[id]) > 0 {
 			of = r.byCall[id][0]
 		}
-		if of == nil || of.Checks[id] == "" {
+		if of == nil || of.Checks[id] == "" || len(of.Rounds) == 0 {
 			continue
 		}
 		start, _ := r.items.Place(i)

@@ -1,6 +1,7 @@
 package responses_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -122,6 +123,28 @@ func TestRestore(t *testing.T) {
 	})
 }
 
+// A client that has only seen the final text, and sends the reasoning, sends reasoning that calls must follow.
+func TestRestoreText(t *testing.T) {
+	p := playBoth(t, asked, nil, answer{id: "resp_1", items: []string{reasoning(1), ourCall(1)}}, answer{id: "resp_2", items: []string{reasoning(2), message(2)}})
+	if whole := tooling().Keys(parseBody(t, inputOf(user, reasoning(1), reasoning(2), message(2), user)), true); len(whole) != 2 || p.kept()[whole[0]] == nil {
+		t.Errorf("kept under %v, looked for under %v", p.keep.Keys, whole)
+	}
+	for name, test := range map[string]struct{ sent, want []string }{
+		"all":          {[]string{reasoning(1), reasoning(2), message(2)}, []string{reasoning(1), ourCall(1), outputOf("our_1"), reasoning(2), message(2)}},
+		"only the 1st": {[]string{reasoning(1), message(2)}, []string{reasoning(1), ourCall(1), outputOf("our_1"), message(2)}},
+		"only the 2nd": {[]string{reasoning(2), message(2)}, []string{withoutID(ourCall(1)), outputOf("our_1"), reasoning(2), message(2)}},
+		"only text":    {[]string{message(2)}, []string{message(2)}},
+		"another":      {[]string{reasoning(7), message(2)}, []string{reasoning(7), message(2)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := restored(t, inputOf(slices.Concat([]string{user}, test.sent, []string{user})...), p.kept())
+			if want := inputOf(slices.Concat([]string{user}, test.want, []string{user})...); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
 // Some servers give the same id to many calls. What was kept of each is found by the ids of the answers, too.
 func TestRestoreSameIDs(t *testing.T) {
 	weak := func(n int) string { return strings.Replace(theirCall(n), fmt.Sprintf("their_%d", n), "call_0", 1) }
@@ -185,10 +208,16 @@ func TestRestoreNothing(t *testing.T) {
 	otherID.Rounds = []wire.KeptRound{{Calls: turn.Rounds[0].Calls, Results: turn.Rounds[1].Results}}
 	badSeen := turn
 	badSeen.Rounds = []wire.KeptRound{{Seen: 5, Calls: turn.Rounds[0].Calls, Results: turn.Rounds[0].Results}}
+	noCall, _ := wire.DecodeTurn(p.keep.Turn)
+	for _, round := range noCall.Rounds {
+		for n := range round.Calls {
+			round.Calls[n].Call = bytes.ReplaceAll(round.Calls[n].Call, []byte("function_call"), []byte("reasoning"))
+		}
+	}
 	for name, encoded := range map[string]string{
 		"empty": ``, "no JSON": `{`, "another type": `[]`, "nothing": `{}`, "rounds of another type": `{"rounds":7}`,
 		"no result": string(missing.Encode()), "result of another call": string(otherID.Encode()), "seen more than it says": string(badSeen.Encode()),
-		"a call that is none": strings.ReplaceAll(string(p.keep.Turn), "function_call", "reasoning"),
+		"a call that is none": string(noCall.Encode()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := restored(t, request, map[string][]byte{"responses:their_1": []byte(encoded)}); got != request {
@@ -214,6 +243,20 @@ func TestRestoreChain(t *testing.T) {
 		got := restored(t, chain("resp_1", outputOf("their_1")), kept)
 		if want := chain("resp_1", outputOf("our_1"), outputOf("their_1")); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+	t.Run("too large to be kept whole", func(t *testing.T) {
+		for _, encoded := range [][]byte{wire.WithoutRounds(rounds(t).keep.Turn), []byte(`{"last":"resp_2","checks":{"their_1":"x"}}`)} {
+			kept := map[string][]byte{"response:resp_1": encoded, "responses:their_1": encoded}
+			if got, want := restored(t, chain("resp_1", outputOf("their_1")), kept), chain("resp_2", outputOf("their_1")); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			if request := inputOf(user, theirCall(1), outputOf("their_1")); restored(t, request, kept) != request {
+				t.Errorf("got %s", restored(t, request, kept))
+			}
+			if request := `{"conversation":"c","input":[` + outputOf("their_1") + `]}`; restored(t, request, kept) != request {
+				t.Errorf("got %s", restored(t, request, kept))
+			}
 		}
 	})
 	t.Run("no call of the client's", func(t *testing.T) {

@@ -11,20 +11,23 @@ import (
 )
 
 func TestOnlyResponsesHaveTools(t *testing.T) {
-	if responses.Compact().Tooling != nil || responses.Stored().Tooling != nil || tooling().First {
-		t.Error("compacting and stored answers have no tools, and those of the gateway stand behind the client's")
+	if responses.Stored().Tooling != nil || tooling().First {
+		t.Error("stored answers have no tools, and those of the gateway stand behind the client's")
+	}
+	if responses.Compact().Tooling.Free(parseBody(t, `{"model":"m","input":"x","tools":[{"type":"function","name":"a"}]}`)) {
+		t.Error("a request to compact a conversation is offered tools")
 	}
 }
 
 func TestWrite(t *testing.T) {
 	for name, test := range map[string]struct{ schema, want string }{
-		"as it is":          {`{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{}},"anyOf":[1e400]}`, `{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{}},"anyOf":[1e400]}`},
+		"as it is":          {`{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{"anyOf":[1e400]}}}`, `{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{"anyOf":[1e400]}}}`},
 		"no properties":     {`{"type":"object"}`, `{"type":"object","properties":{}}`},
-		"empty":             {`{}`, `{"properties":{}}`},
+		"empty":             {`{}`, `{"type":"object","properties":{}}`},
 		"no schema":         {``, `{"type":"object","properties":{}}`},
 		"no object":         {`[]`, ``},
 		"no JSON":           {`{"type":`, ``},
-		"nested in another": {`{"a":{"properties":{}}}`, `{"a":{"properties":{}},"properties":{}}`},
+		"nested in another": {`{"a":{"properties":{}}}`, `{"a":{"properties":{}},"type":"object","properties":{}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tool := wire.Tool{Name: "bmcp_s_t", Description: "a <b> \"c\"\n", Schema: []byte(test.schema)}
