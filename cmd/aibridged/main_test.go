@@ -49,6 +49,10 @@ func TestDemo(t *testing.T) {
 	if rows := strings.Count(out, "list_files"); rows != 6 || !strings.Contains(out, "equals what was scripted") {
 		t.Errorf("%d rows:\n%s", rows, out)
 	}
+	calls := regexp.MustCompile(`call bmcp_docs_search {"query":"cache"} at http://\S+\n +round 1: tokens 40 in, 12 out.*\n +round 2: tokens 60 in, 9 out`)
+	if n := len(calls.FindAllString(out, -1)); n != 6 {
+		t.Errorf("%d calls of the MCP server's tool with both rounds:\n%s", n, out)
+	}
 }
 
 // TestFault118 makes the mistakes that a person may make: each gives one line that says what to do, and leaves nothing
