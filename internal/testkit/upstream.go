@@ -26,9 +26,10 @@ type Upstream struct {
 type Play struct {
 	// Pieces returns what it writes of an answer's body, each in a write of its own.
 	Pieces func(*Message) [][]byte
-	// Stay makes it wait after the last piece until the gateway hangs up. Then it closes Left.
-	Stay bool
-	Left chan struct{}
+	// Stay is the answer after whose last piece it closes Reached and waits until the gateway hangs up. Then it closes Left.
+	Stay    *Message
+	Reached chan struct{}
+	Left    chan struct{}
 }
 
 // NewUpstream returns an upstream that answers with c's answer. It is closed with the test.
@@ -97,7 +98,8 @@ func answer(conn *rawserver.Conn, c *Case, message *Message, play Play) bool {
 			conn.Write(string(piece))
 		}
 	}
-	if play.Stay {
+	if play.Stay == message {
+		close(play.Reached)
 		_, _ = conn.Read(make([]byte, 1)) // Returns when the gateway hangs up.
 		close(play.Left)
 		return false
