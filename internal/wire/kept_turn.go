@@ -17,20 +17,20 @@ type KeptTurn struct {
 	Last string `json:"last,omitempty"`
 }
 
-// KeptRound is what is kept of one round.
+// KeptRound is what is kept of one round. JSON is kept as bytes: encoded as JSON, it would not stay as it came.
 type KeptRound struct {
 	// Seen is how many parts of the round's turn the client has seen, of those that the format counts.
-	Seen    int               `json:"seen"`
-	Calls   []KeptCall        `json:"calls,omitempty"`
-	Results []json.RawMessage `json:"results,omitempty"` // As the format writes them.
+	Seen    int        `json:"seen"`
+	Calls   []KeptCall `json:"calls,omitempty"`
+	Results [][]byte   `json:"results,omitempty"` // As the format writes them.
 	// Around is what stands around the calls, where the format has that.
-	Around json.RawMessage `json:"around,omitempty"`
+	Around []byte `json:"around,omitempty"`
 }
 
 // KeptCall is a call of one of the gateway's tools, as the model made it.
 type KeptCall struct {
-	At   int             `json:"at"` // How many of the parts that the client has seen stand before it, within its round.
-	Call json.RawMessage `json:"call"`
+	At   int    `json:"at"` // How many of the parts that the client has seen stand before it, within its round.
+	Call []byte `json:"call"`
 }
 
 // Encode returns the turn as [DecodeTurn] takes it.
@@ -42,10 +42,29 @@ func (k KeptTurn) Encode() []byte {
 	return encoded
 }
 
-// DecodeTurn returns a turn that was kept. It reports false for anything else.
+// DecodeTurn returns a turn that was kept. It reports false for anything else, and for a turn with a call or a result that is
+// no JSON.
 func DecodeTurn(encoded []byte) (KeptTurn, bool) {
 	var turn KeptTurn
-	return turn, json.Unmarshal(encoded, &turn) == nil
+	if json.Unmarshal(encoded, &turn) != nil {
+		return KeptTurn{}, false
+	}
+	for _, round := range turn.Rounds {
+		for _, call := range round.Calls {
+			if !IsSound(call.Call) {
+				return KeptTurn{}, false
+			}
+		}
+		for _, result := range round.Results {
+			if !IsSound(result) {
+				return KeptTurn{}, false
+			}
+		}
+		if len(round.Around) > 0 && !IsSound(round.Around) {
+			return KeptTurn{}, false
+		}
+	}
+	return turn, true
 }
 
 // WithoutRounds returns a turn that was kept without its calls and results, which can be large.

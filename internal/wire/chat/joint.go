@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"github.com/tidwall/gjson"
@@ -142,7 +143,9 @@ func (j *joint) passChunk(ready []byte, event sse.Event, data []byte) []byte {
 	if withhold := j.joined.Request.Withhold; withhold != nil && withhold(event) {
 		return ready
 	}
-	j.failed = j.failed || c.failed
+	if c.failed { // There is no other round, and the end of this one comes first.
+		j.failed, ready = true, j.showHeld(ready)
+	}
 	switch isHeld := j.ours && c.ends && !c.failed; {
 	case isHeld:
 		said := j.write(data, c, saying)
@@ -269,7 +272,11 @@ func (j *joint) Finish(ready []byte) []byte {
 		}
 		return ready
 	}
-	ready = j.settle(ready)
+	return j.showHeld(j.settle(ready))
+}
+
+// showHeld appends what was held.
+func (j *joint) showHeld(ready []byte) []byte {
 	if len(j.held) > 0 {
 		ready = append(j.separate(ready), j.held...)
 	}
@@ -283,7 +290,7 @@ func (j *joint) Fail(ready []byte, failure wire.Failure) []byte {
 	}
 	j.failed = true
 	ready = gjson.AppendJSONString(append(j.separate(ready), `data: {"error":{"message":`...), failure.Message)
-	ready = gjson.AppendJSONString(append(ready, `,"type":`...), failure.Type)
+	ready = gjson.AppendJSONString(append(ready, `,"type":`...), cmp.Or(failure.Type, "server_error"))
 	if ready = append(ready, `,"code":`...); failure.Code == "" {
 		ready = append(ready, "null"...)
 	} else {

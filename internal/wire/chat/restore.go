@@ -2,7 +2,6 @@ package chat
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -182,7 +181,7 @@ func (r *restoring) clashes(calls jsonedit.Array, turn wire.KeptTurn) bool {
 }
 
 // split tells the results of calls from the message with their images.
-func split(messages []json.RawMessage) (results, images []json.RawMessage) {
+func split(messages [][]byte) (results, images [][]byte) {
 	for _, message := range messages {
 		if wire.View(message).Get("role").Str == "tool" {
 			results = append(results, message)

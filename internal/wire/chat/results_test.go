@@ -90,6 +90,8 @@ func TestEvents(t *testing.T) {
 	same(t, "an error", string(joint.Fail(nil, failure)),
 		`data: {"error":{"message":"a\n\"b\"","type":"server_error","code":null}}`+"\n\n")
 	same(t, "a second error", string(joint.Fail(nil, failure)), "")
+	same(t, "an error of ours", string(join(t, isOurs, mayBeOurs).Fail(nil, wire.Failure{Message: "m"})),
+		`data: {"error":{"message":"m","type":"server_error","code":null}}`+"\n\n")
 	joint = join(t, isOurs, mayBeOurs)
 	joint.Begin(wire.Stream)
 	same(t, "an error with a code", string(joint.Fail(nil, wire.Failure{Type: "t", Code: "c"})),
@@ -196,4 +198,17 @@ func TestFinishReasons(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestErrorBehindTheEnd has an error behind the finish reason of a turn with a call of ours: the client gets both in order.
+func TestErrorBehindTheEnd(t *testing.T) {
+	joint := join(t, isOurs, mayBeOurs)
+	joint.Begin(wire.Stream)
+	var client []byte
+	finish, failing := `data: {"choices":[{"delta":{},"finish_reason":"tool_calls"}]}`+"\n\n", `data: {"error":{"message":"m"}}`+"\n\n"
+	for event := range split([]byte(`data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"bmcp_a_x","arguments":"{}"}}]}}]}` + "\n\n" +
+		finish + failing)) {
+		client = joint.Pass(client, event)
+	}
+	same(t, "the stream", string(joint.Finish(client)), finish+failing)
 }

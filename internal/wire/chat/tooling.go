@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -20,8 +19,8 @@ func tooling() *wire.Tooling {
 
 // writeTool returns nil for a tool whose schema is not that of an object.
 func writeTool(tool wire.Tool) []byte {
-	schema, ok := parameters(tool.Schema)
-	if !ok {
+	schema := wire.ToolSchema(tool.Schema)
+	if schema == nil {
 		return nil
 	}
 	written := gjson.AppendJSONString([]byte(`{"type":"function","function":{"name":`), tool.Name)
@@ -30,30 +29,6 @@ func writeTool(tool wire.Tool) []byte {
 	}
 	written = append(append(written, `,"parameters":`...), schema...)
 	return append(written, `}}`...)
-}
-
-// parameters returns a schema with the members that the API wants of an object's.
-func parameters(schema []byte) (mended []byte, ok bool) {
-	schema = bytes.TrimSpace(schema)
-	if len(schema) == 0 {
-		schema = []byte(`{}`)
-	}
-	for _, wanted := range [...]struct{ name, value string }{{"type", `"object"`}, {"properties", `{}`}} {
-		object, err := jsonedit.Parse(schema)
-		if err != nil {
-			return nil, false
-		}
-		value, has := object.Get(wanted.name)
-		switch {
-		case !has:
-			if schema, err = jsonedit.Splice(schema, object.Set(wanted.name, []byte(wanted.value))); err != nil {
-				return nil, false
-			}
-		case wanted.name == "type" && string(value) != wanted.value:
-			return nil, false
-		}
-	}
-	return schema, true
 }
 
 func isFree(body jsonedit.Object) bool {

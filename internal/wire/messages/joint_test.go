@@ -355,8 +355,8 @@ func TestFree(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	for schema, want := range map[string]string{
-		`{"type":"object","$defs":{"a":{"anyOf":[{}]}},"additionalProperties":false}`: `{"type":"object","$defs":{"a":{"anyOf":[{}]}},"additionalProperties":false}`,
-		`{ "type" : "object", "oneOf":[{"required":["a"]}], "x":1e400}`:               `{"type":"object","x":1e400}`,
+		`{"type":"object","$defs":{"a":{"anyOf":[{}]}},"additionalProperties":false,"properties":{}}`: `{"type":"object","$defs":{"a":{"anyOf":[{}]}},"additionalProperties":false,"properties":{}}`,
+		`{"type":"object", "oneOf":[{"required":["a"]}], "x":1e400,"properties":{}}`:                  `{"type":"object", "x":1e400,"properties":{}}`,
 	} {
 		got := string(messages.Format().Tooling.Write(wire.Tool{Name: "n", Description: "d", Schema: []byte(schema)}))
 		if got != `{"name":"n","description":"d","input_schema":`+want+`}` {

@@ -1,7 +1,6 @@
 package messages
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -19,39 +18,17 @@ func tooling() *wire.Tooling {
 	}
 }
 
-// writeTool returns a tool as the API takes it. The API refuses a whole request for one schema that has anyOf, oneOf or
-// allOf at its root: they are left out there, and the tool's server judges the input.
+// writeTool implements [wire.Tooling].Write.
 func writeTool(tool wire.Tool) []byte {
-	schema := tool.Schema
-	if strings.Contains(string(schema), "Of\"") {
-		schema = withoutAlternatives(schema)
-	}
-	written, err := json.Marshal(struct {
-		Name        string          `json:"name"`
-		Description string          `json:"description,omitempty"`
-		Schema      json.RawMessage `json:"input_schema"`
-	}{tool.Name, tool.Description, json.RawMessage("0")})
-	if err != nil {
+	schema := wire.ToolSchema(tool.Schema)
+	if schema == nil {
 		return nil
 	}
-	// Marshal would write the schema in other bytes than its own.
-	return append(append(written[:len(written)-len("0}")], schema...), '}')
-}
-
-func withoutAlternatives(schema []byte) []byte {
-	kept := []byte{'{'}
-	wire.View(schema).ForEach(func(name, value gjson.Result) bool {
-		switch name.Str {
-		case "anyOf", "oneOf", "allOf":
-			return true
-		}
-		if len(kept) > 1 {
-			kept = append(kept, ',')
-		}
-		kept = append(append(append(kept, name.Raw...), ':'), value.Raw...)
-		return true
-	})
-	return append(kept, '}')
+	written := gjson.AppendJSONString([]byte(`{"name":`), tool.Name)
+	if tool.Description != "" {
+		written = gjson.AppendJSONString(append(written, `,"description":`...), tool.Description)
+	}
+	return append(append(append(written, `,"input_schema":`...), schema...), '}')
 }
 
 // isFree implements [wire.Tooling].Free. A probe for one token, and an answer in a form that the client prescribes, are for

@@ -101,7 +101,8 @@ func newRestoring(items jsonedit.Array, kept map[string][]byte) *restoring {
 	return r
 }
 
-// decode returns what was kept, if each of its calls has a result.
+// decode returns what was kept, if each of its calls has a result. It may have no rounds, and only say which answer an id
+// stands for.
 func decode(encoded []byte) (wire.KeptTurn, bool) {
 	if !wire.IsSound(encoded) {
 		return wire.KeptTurn{}, false
@@ -115,7 +116,7 @@ func decode(encoded []byte) (wire.KeptTurn, bool) {
 				callIDOf(result) != "" && wire.String(call.Get("call_id")) == callIDOf(result)
 		}
 	}
-	return turn, ok && len(turn.Rounds) > 0
+	return turn, ok
 }
 
 // aroundItems returns the edits that put the rounds around the calls, and the reasoning, that the client sends.
@@ -272,7 +273,7 @@ func (r *restoring) beforeResults(turn *keptTurn) []jsonedit.Edit {
 		if of == nil && len(r.byCall[id]) > 0 {
 			of = r.byCall[id][0]
 		}
-		if of == nil || of.Checks[id] == "" {
+		if of == nil || of.Checks[id] == "" || len(of.Rounds) == 0 {
 			continue
 		}
 		start, _ := r.items.Place(i)

@@ -1,6 +1,7 @@
 package responses_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -207,10 +208,16 @@ func TestRestoreNothing(t *testing.T) {
 	otherID.Rounds = []wire.KeptRound{{Calls: turn.Rounds[0].Calls, Results: turn.Rounds[1].Results}}
 	badSeen := turn
 	badSeen.Rounds = []wire.KeptRound{{Seen: 5, Calls: turn.Rounds[0].Calls, Results: turn.Rounds[0].Results}}
+	noCall, _ := wire.DecodeTurn(p.keep.Turn)
+	for _, round := range noCall.Rounds {
+		for n := range round.Calls {
+			round.Calls[n].Call = bytes.ReplaceAll(round.Calls[n].Call, []byte("function_call"), []byte("reasoning"))
+		}
+	}
 	for name, encoded := range map[string]string{
 		"empty": ``, "no JSON": `{`, "another type": `[]`, "nothing": `{}`, "rounds of another type": `{"rounds":7}`,
 		"no result": string(missing.Encode()), "result of another call": string(otherID.Encode()), "seen more than it says": string(badSeen.Encode()),
-		"a call that is none": strings.ReplaceAll(string(p.keep.Turn), "function_call", "reasoning"),
+		"a call that is none": string(noCall.Encode()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := restored(t, request, map[string][]byte{"responses:their_1": []byte(encoded)}); got != request {
@@ -236,6 +243,20 @@ func TestRestoreChain(t *testing.T) {
 		got := restored(t, chain("resp_1", outputOf("their_1")), kept)
 		if want := chain("resp_1", outputOf("our_1"), outputOf("their_1")); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+	t.Run("too large to be kept whole", func(t *testing.T) {
+		for _, encoded := range [][]byte{wire.WithoutRounds(rounds(t).keep.Turn), []byte(`{"last":"resp_2","checks":{"their_1":"x"}}`)} {
+			kept := map[string][]byte{"response:resp_1": encoded, "responses:their_1": encoded}
+			if got, want := restored(t, chain("resp_1", outputOf("their_1")), kept), chain("resp_2", outputOf("their_1")); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			if request := inputOf(user, theirCall(1), outputOf("their_1")); restored(t, request, kept) != request {
+				t.Errorf("got %s", restored(t, request, kept))
+			}
+			if request := `{"conversation":"c","input":[` + outputOf("their_1") + `]}`; restored(t, request, kept) != request {
+				t.Errorf("got %s", restored(t, request, kept))
+			}
 		}
 	})
 	t.Run("no call of the client's", func(t *testing.T) {

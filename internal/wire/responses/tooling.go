@@ -18,24 +18,16 @@ func tooling() *wire.Tooling {
 	}
 }
 
-// writeTool implements [wire.Tooling].Write. The API wants properties in a schema. By default it makes schemas strict, which
-// most are not written for.
+// writeTool implements [wire.Tooling].Write. By default the API makes schemas strict, which most are not written for.
 func writeTool(tool wire.Tool) []byte {
-	schema := tool.Schema
-	if len(schema) == 0 {
-		schema = []byte(`{"type":"object"}`)
-	}
-	object, err := jsonedit.Parse(schema)
-	if err != nil {
+	schema := wire.ToolSchema(tool.Schema)
+	if schema == nil {
 		return nil
 	}
-	if _, ok := object.Get("properties"); !ok {
-		if schema, err = jsonedit.Splice(schema, object.Set("properties", []byte("{}"))); err != nil {
-			return nil
-		}
-	}
 	written := appendText([]byte(`{"type":"function","name":`), tool.Name)
-	written = appendText(append(written, `,"description":`...), tool.Description)
+	if tool.Description != "" {
+		written = appendText(append(written, `,"description":`...), tool.Description)
+	}
 	written = append(append(written, `,"parameters":`...), schema...)
 	return append(written, `,"strict":false}`...)
 }

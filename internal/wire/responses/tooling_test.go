@@ -21,13 +21,13 @@ func TestOnlyResponsesHaveTools(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	for name, test := range map[string]struct{ schema, want string }{
-		"as it is":          {`{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{}},"anyOf":[1e400]}`, `{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{}},"anyOf":[1e400]}`},
+		"as it is":          {`{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{"anyOf":[1e400]}}}`, `{"type":"object", "properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{"anyOf":[1e400]}}}`},
 		"no properties":     {`{"type":"object"}`, `{"type":"object","properties":{}}`},
-		"empty":             {`{}`, `{"properties":{}}`},
+		"empty":             {`{}`, `{"type":"object","properties":{}}`},
 		"no schema":         {``, `{"type":"object","properties":{}}`},
 		"no object":         {`[]`, ``},
 		"no JSON":           {`{"type":`, ``},
-		"nested in another": {`{"a":{"properties":{}}}`, `{"a":{"properties":{}},"properties":{}}`},
+		"nested in another": {`{"a":{"properties":{}}}`, `{"a":{"properties":{}},"type":"object","properties":{}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tool := wire.Tool{Name: "bmcp_s_t", Description: "a <b> \"c\"\n", Schema: []byte(test.schema)}
