@@ -277,7 +277,7 @@ func TestLimitsOfTools(t *testing.T) {
 					if !strings.Contains(w.Body.String(), test.want) || body == askBlocking && w.Code != http.StatusForbidden {
 						t.Errorf("%d: the client got %s", w.Code, w.Body)
 					}
-					if ended := recordsOf[*aibridge.InterceptionEnd](recorder); len(ended) != 1 || ended[0].ErrorType == "" || !strings.Contains(ended[0].ErrorMessage, test.want) {
+					if ended := recordsOf[*aibridge.InterceptionEnd](recorder); len(ended) != 1 || ended[0].ErrorType != aibridge.ErrorUnknown || !strings.Contains(ended[0].ErrorMessage, test.want) {
 						t.Errorf("recorded %+v", ended)
 					}
 				})
