@@ -146,6 +146,7 @@ func (x *relay) endWhole(answer *http.Response, round *round, whole []byte, sent
 		return x.finishAnswer(nil)
 	}
 	x.keep()
+	x.final = true
 	joined := x.tools.joint.Finish(nil)
 	if len(joined) == 0 || bytes.Equal(joined, whole) {
 		return x.sendWhole(answer, whole[sent:])
@@ -170,7 +171,7 @@ func (x *relay) sendJoined(head *http.Response, joined []byte) error {
 // finishAnswer ends an answer: rest, and what the joint has held, go out once the records are safe.
 func (x *relay) finishAnswer(rest []byte) error {
 	x.keep()
-	x.pending = false
+	x.final = true
 	x.tools.ready = x.tools.joint.Finish(append(x.tools.ready[:0], rest...))
 	if x.tools.head != nil {
 		return x.sendJoined(x.tools.head, x.tools.ready)

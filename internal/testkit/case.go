@@ -26,6 +26,7 @@ import (
 //	newlines: lf, crlf or cr            what the upstream ends its lines with; lf
 //	client: served or aborted           whether the client's connection ends in good order; served
 //	network: any or only                whether the case concerns requests over the network alone; any
+//	turns: kept or forgotten            whether the control plane keeps turns; if not, later requests go to another gateway; kept
 //
 // Its sections are messages, each a first line, headers, an empty line and a body:
 //
@@ -40,6 +41,9 @@ import (
 // Where the model calls the gateway's tools, there are several rounds: "upstream 2" is the answer to the second request, which
 // must be "sent 2", and so on. The bodies of these must be the same JSON as what was sent, and not the same bytes.
 //
+// Where a rule is about a whole conversation, the client sends "request 2" once it has its answer, and must get "received 2".
+// The rounds of all requests are numbered through.
+//
 // In sent and received, a header "!Name:" must be absent; headers that are not named may have any value or be absent.
 type Case struct {
 	File     string
@@ -50,13 +54,20 @@ type Case struct {
 	Received *Message
 	Records  string
 
-	Later []Round // The second round and the others.
+	Later []Round    // The second round and the others.
+	Next  []Exchange // What the client sends after its first request.
 	Tools []fakemcp.Tool
 	Calls []string
 }
 
 // Round is a later round of a case.
 type Round struct{ Sent, Upstream *Message }
+
+// Exchange is a later request of the client, and what it must get: nil is what the upstream answered last.
+type Exchange struct {
+	Request  Message
+	Received *Message
+}
 
 // Message is an HTTP message of a case.
 type Message struct {
@@ -109,7 +120,7 @@ func LoadCase(t testing.TB, file string) *Case {
 	}
 	archive := txtar.Parse(data)
 	c := &Case{File: file, Settings: map[string]string{
-		"framing": "", "ending": "clean", "newlines": "lf", "client": "served", "network": "any",
+		"framing": "", "ending": "clean", "newlines": "lf", "client": "served", "network": "any", "turns": "kept",
 	}}
 	for line := range strings.Lines(string(archive.Comment)) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
@@ -129,12 +140,7 @@ func LoadCase(t testing.TB, file string) *Case {
 			c.Sent = parseMessage(t, section.Data)
 			c.Sent.Body = bytes.TrimSuffix(c.Sent.Body, []byte("\n"))
 		case "received":
-			c.Received = parseMessage(t, section.Data)
-			if c.Received.IsStream() {
-				c.Received.Body = c.withNewlines(c.Received.Body)
-			} else {
-				c.Received.Body = bytes.TrimSuffix(c.Received.Body, []byte("\n"))
-			}
+			c.Received = c.parseReceived(t, section.Data)
 		case "tools":
 			for line := range strings.Lines(string(section.Data)) {
 				var tool fakemcp.Tool
@@ -148,7 +154,7 @@ func LoadCase(t testing.TB, file string) *Case {
 		case "records":
 			c.Records = string(section.Data)
 		default:
-			c.loadRound(t, section)
+			c.loadNumbered(t, section)
 		}
 	}
 	if c.Settings["framing"] == "" {
@@ -160,16 +166,47 @@ func LoadCase(t testing.TB, file string) *Case {
 	return c
 }
 
-// loadRound loads a section of a later round.
-func (c *Case) loadRound(t testing.TB, section txtar.File) {
+// parseReceived parses what a client must get.
+func (c *Case) parseReceived(t testing.TB, data []byte) *Message {
+	t.Helper()
+	message := parseMessage(t, data)
+	if message.IsStream() {
+		message.Body = c.withNewlines(message.Body)
+	} else {
+		message.Body = bytes.TrimSuffix(message.Body, []byte("\n"))
+	}
+	return message
+}
+
+// loadNumbered loads a section of a later round, or of a later request.
+func (c *Case) loadNumbered(t testing.TB, section txtar.File) {
 	t.Helper()
 	name, number, _ := strings.Cut(section.Name, " ")
 	n, err := strconv.Atoi(number)
-	if err != nil || n < 2 || n > len(c.Later)+2 {
+	if err != nil || n < 2 {
 		t.Fatalf("%s: unknown section %q", c.File, section.Name)
+	}
+	switch name {
+	case "request":
+		request := *parseMessage(t, section.Data)
+		request.Body = bytes.TrimSuffix(request.Body, []byte("\n"))
+		if n != len(c.Next)+2 {
+			t.Fatalf("%s: section %q is out of order", c.File, section.Name)
+		}
+		c.Next = append(c.Next, Exchange{Request: request})
+		return
+	case "received":
+		if n != len(c.Next)+1 {
+			t.Fatalf("%s: section %q is out of order", c.File, section.Name)
+		}
+		c.Next[n-2].Received = c.parseReceived(t, section.Data)
+		return
 	}
 	if n == len(c.Later)+2 {
 		c.Later = append(c.Later, Round{})
+	}
+	if n > len(c.Later)+1 {
+		t.Fatalf("%s: section %q is out of order", c.File, section.Name)
 	}
 	message := parseMessage(t, section.Data)
 	switch name {

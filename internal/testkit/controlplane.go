@@ -33,15 +33,18 @@ type ControlPlane struct {
 
 	// MCPServers are the addresses of MCP servers, by their ids. They take no tokens.
 	MCPServers map[string]string
+	// Forgets says that turns are not kept.
+	Forgets bool
 
 	proto.DRPCRecorderUnimplementedServer
 	proto.DRPCMCPConfiguratorUnimplementedServer
 	proto.DRPCAuthorizerUnimplementedServer
 
 	mu      sync.Mutex
-	records []*proto.Record // Guarded by mu.
-	known   map[string]bool // Guarded by mu; the ids of the records.
-	changed chan struct{}   // Guarded by mu; closed and replaced after every batch.
+	records []*proto.Record   // Guarded by mu.
+	known   map[string]bool   // Guarded by mu; the ids of the records.
+	changed chan struct{}     // Guarded by mu; closed and replaced after every batch.
+	turns   map[string][]byte // Guarded by mu; by user and key.
 }
 
 // IsAuthorized implements proto.DRPCAuthorizerServer.
@@ -132,6 +135,34 @@ func (c *ControlPlane) GetMCPServerAccessTokensBatch(ctx context.Context, reques
 		response.AccessTokens[id] = ""
 	}
 	return response, nil
+}
+
+// KeepTurn implements proto.DRPCMCPConfiguratorServer.
+func (c *ControlPlane) KeepTurn(_ context.Context, request *proto.KeepTurnRequest) (*proto.KeepTurnResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turns == nil {
+		c.turns = map[string][]byte{}
+	}
+	for _, key := range request.GetKeys() {
+		if !c.Forgets {
+			c.turns[request.GetUserId()+" "+key] = request.GetTurn()
+		}
+	}
+	return &proto.KeepTurnResponse{}, nil
+}
+
+// FindTurns implements proto.DRPCMCPConfiguratorServer.
+func (c *ControlPlane) FindTurns(_ context.Context, request *proto.FindTurnsRequest) (*proto.FindTurnsResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := &proto.FindTurnsResponse{Turns: map[string][]byte{}}
+	for _, key := range request.GetKeys() {
+		if turn, ok := c.turns[request.GetUserId()+" "+key]; ok {
+			found.Turns[key] = turn
+		}
+	}
+	return found, nil
 }
 
 // Records returns the records so far.

@@ -26,9 +26,10 @@ type Upstream struct {
 type Play struct {
 	// Pieces returns what it writes of an answer's body, each in a write of its own.
 	Pieces func(*Message) [][]byte
-	// Stay makes it wait after the last piece until the gateway hangs up. Then it closes Left.
-	Stay bool
-	Left chan struct{}
+	// Stay is the answer after whose last piece it closes Reached and waits until the gateway hangs up. Then it closes Left.
+	Stay    *Message
+	Reached chan struct{}
+	Left    chan struct{}
 }
 
 // NewUpstream returns an upstream that answers with c's answer. It is closed with the test.
@@ -97,7 +98,8 @@ func answer(conn *rawserver.Conn, c *Case, message *Message, play Play) bool {
 			conn.Write(string(piece))
 		}
 	}
-	if play.Stay {
+	if play.Stay == message {
+		close(play.Reached)
 		_, _ = conn.Read(make([]byte, 1)) // Returns when the gateway hangs up.
 		close(play.Left)
 		return false
@@ -150,11 +152,28 @@ func (r Round) checkSent(t testing.TB, n int, got Message) {
 	if r.Sent == nil {
 		return
 	}
-	var sent, want bytes.Buffer
-	if json.Compact(&sent, got.Body) != nil || json.Compact(&want, r.Sent.Body) != nil || !bytes.Equal(sent.Bytes(), want.Bytes()) {
+	if sent := tokens(got.Body); sent == nil || !slices.Equal(sent, tokens(r.Sent.Body)) {
 		t.Errorf("upstream got body %d\n%s\nwant\n%s", n, got.Body, r.Sent.Body)
 	}
 	checkHeader(t, "upstream", got.Header, r.Sent.Header)
+}
+
+// tokens returns the tokens of a JSON value: its members in their order, numbers as they are written, strings without their
+// escapes. Nil: it is no JSON.
+func tokens(value []byte) []json.Token {
+	if !json.Valid(value) {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(value))
+	decoder.UseNumber()
+	var all []json.Token
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return all
+		}
+		all = append(all, token)
+	}
 }
 
 // upstreamPath returns a request's path without the provider's name.

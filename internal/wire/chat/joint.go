@@ -263,7 +263,10 @@ func (j *joint) summed(usage []byte) []byte {
 func (j *joint) Close(results []wire.Result) { _ = j.keep(results) } // What cannot be kept is not put back.
 
 func (j *joint) Finish(ready []byte) []byte {
-	if j.form == wire.Body {
+	switch {
+	case j.form == wire.Body && j.round == 0 && !j.ours:
+		return ready // It is as it came.
+	case j.form == wire.Body:
 		for body := range j.data.All() {
 			ready = j.appendBody(ready, body)
 		}

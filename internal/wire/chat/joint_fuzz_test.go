@@ -72,8 +72,8 @@ func FuzzUntouched(f *testing.F) {
 		joint.Begin(wire.Body)
 		joint.Pass(nil, sse.Event{Data: body})
 		joint.Turn()
-		if client = joint.Finish(nil); !bytes.Equal(client, body) {
-			t.Fatalf("the client gets\n%q\nof\n%q", client, body)
+		if client = joint.Finish(nil); len(client) > 0 {
+			t.Fatalf("the client gets\n%q\nof\n%q, and not what came", client, body)
 		}
 	})
 }
