@@ -203,7 +203,7 @@ func (i *interception) roundRecords(round *round) []Record {
 
 // noteInjected notes in the record of a call whether the tool is the gateway's, where it is, and how the call failed.
 func (i *interception) noteInjected(round *round, usage *ToolUsage, call wire.ToolCall) {
-	if i.toolOf == nil {
+	if i.toolOf == nil || len(call.Origin) > 0 { // The tool of another server or namespace may have the same name.
 		return
 	}
 	url, ours := i.toolOf(call.Name)

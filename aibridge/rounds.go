@@ -40,7 +40,9 @@ func (x *relay) serveRounds() error {
 		x.arrived(<-x.tools.tail)
 		switch {
 		case x.ctx.Err() != nil:
-			return x.endWithError(&apierror.Error{Status: http.StatusBadRequest, Text: "the client left", Cause: context.Cause(x.ctx)})
+			return x.endWithError(&apierror.Error{
+				Status: http.StatusBadGateway, Text: "the request ended while tools of the gateway ran", Cause: context.Cause(x.ctx),
+			})
 		case x.tools.turn.Mixed:
 			x.tools.joint.Close(results)
 			return x.finishAnswer(nil)

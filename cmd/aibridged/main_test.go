@@ -49,6 +49,10 @@ func TestDemo(t *testing.T) {
 	if rows := strings.Count(out, "list_files"); rows != 6 || !strings.Contains(out, "equals what was scripted") {
 		t.Errorf("%d rows:\n%s", rows, out)
 	}
+	calls := regexp.MustCompile(`call bmcp_docs_search {"query":"cache"} at http://\S+\n +round 1: tokens 40 in, 12 out.*\n +round 2: tokens 60 in, 9 out`)
+	if n := len(calls.FindAllString(out, -1)); n != 6 {
+		t.Errorf("%d calls of the MCP server's tool with both rounds:\n%s", n, out)
+	}
 }
 
 // TestFault118 makes the mistakes that a person may make: each gives one line that says what to do, and leaves nothing
@@ -196,6 +200,12 @@ type served struct {
 // serveHere starts both, and stops them at the end of the test. The arguments are added to those of serve.
 func serveHere(t *testing.T, args ...string) *served {
 	t.Helper()
+	return serveWith(t, "", args...)
+}
+
+// serveWith does the same with more lines in the configuration.
+func serveWith(t *testing.T, more string, args ...string) *served {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	upstream := lineOf(t, ctx, `listens on (http://\S+)`, "fakellm", "--listen", "127.0.0.1:0")
 	s := &served{data: t.TempDir()}
@@ -204,7 +214,7 @@ func serveHere(t *testing.T, args ...string) *served {
 	text := "providers:\n- {name: anthropic, type: anthropic, base_url: " + upstream.found + ", keys: ['${TEST_KEY}']}\n" +
 		"- {name: openai, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}']}\n" +
 		"- {name: off, type: openai, disabled: true}\n- {name: own, type: openai}\n" +
-		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n"
+		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n" + more
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

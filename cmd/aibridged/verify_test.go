@@ -79,7 +79,13 @@ func everything() (all []spoken) {
 // say sends a request. It does not check the answer.
 func (s *served) say(t *testing.T, token string, what spoken) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	s.sayIn(t.Context(), t, token, what)
+}
+
+// sayIn is say for a client that leaves when its context ends.
+func (s *served) sayIn(ctx context.Context, t *testing.T, token string, what spoken) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+what.path, strings.NewReader(what.body))
 	if err != nil {

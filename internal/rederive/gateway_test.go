@@ -215,7 +215,7 @@ func (p *played) recorded() (facts rederive.Facts, err error) {
 		case *aibridge.ToolUsage:
 			facts.ToolUsages = append(facts.ToolUsages, rederive.ToolUsage{
 				MessageID: record.MessageID, CallID: record.ToolCallID, ItemID: record.ItemID, Tool: record.Tool, Input: record.Input,
-				Metadata: record.Metadata,
+				Injected: record.Injected, Metadata: record.Metadata,
 			})
 		case *aibridge.ModelThought:
 			facts.Thoughts = append(facts.Thoughts, rederive.Thought{Content: record.Content, Metadata: record.Metadata})
