@@ -102,7 +102,8 @@ func constants() []string {
 		"internal/memory.sizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
 		"internal/clients.SubAgents", "internal/credential.rows", "internal/credential.known", "internal/credential.looks",
 		"internal/credential.beginnings", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
-		"internal/wire/chat.hiddenNames", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
+		"internal/wire/chat.hiddenNames", "internal/keys.deadKeys", "internal/keys.requestsAlone", "internal/keys.dialects",
+		"internal/keys.members", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
 	}
 }
 
