@@ -41,14 +41,19 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		return
 	}
 	defer body.forgo() // The transport may still be sending it.
+	target, err := to.provider.upstreamURL(to.path, credential.Query(r.URL.RawQuery, hidden.tokens), "")
+	if err != nil {
+		shape.Write(w, r, apierror.From(err))
+		return
+	}
 	r = r.WithContext(ctx)
 	r.GetBody = func() (io.ReadCloser, error) { return body.reader(), nil }
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.Out.URL = to.provider.upstreamURL(to.path, credential.Query(pr.Out.URL.RawQuery, hidden.tokens))
+			pr.Out.URL = target
 			pr.Out.Host = ""
-			pr.Out.Header, pr.Out.Trailer = with.forward(r.Header, to.provider), nil
+			pr.Out.Header, pr.Out.Trailer = with.forward(ctx, r.Header, to.provider, sentRequest{}), nil
 			if to.route.stored != nil {
 				delete(pr.Out.Header, "Accept-Encoding") // A coded answer would have to be decoded to be read.
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -26,7 +27,8 @@ type relay struct {
 	client       *clientWriter
 	request      *http.Request
 	to           destination
-	plain        bool // The body goes upstream without the content coding that it came in.
+	target       *url.URL // Where it goes.
+	plain        bool     // The body goes upstream without the content coding that it came in.
 	initiator    string
 	clientBody   *body // What the client sent; held until it has been sent on.
 	upstreamBody *body // What goes upstream; often the client's.
@@ -155,6 +157,9 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		return err
 	}
 	x.secrets.key = x.credential.key
+	if x.target, err = x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens), x.inspected.Model); err != nil {
+		return err
+	}
 	if x.provider.usageInStreams == UsageNever || x.provider.refusing.has(x.inspected.Model) {
 		x.inspected.Edits, x.inspected.Withhold = nil, nil
 	}
@@ -227,7 +232,11 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 
 // upstreamRequest returns the request that goes upstream.
 func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
-	header := x.credential.forward(x.request.Header, x.provider)
+	of := sentRequest{round: len(x.rounds)}
+	if x.plain || codingOf(x.request.Header) == "" {
+		of.body = x.upstreamBody.bytes
+	}
+	header := x.credential.forward(ctx, x.request.Header, x.provider, of)
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
 		delete(header, "Content-Encoding")
@@ -237,7 +246,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	}
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
-		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens)),
+		URL:  x.target,
 		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
 	}
 	return out.WithContext(ctx)
