@@ -7,6 +7,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/keys"
 )
 
 // upstreamCredential is the credential that a request is sent upstream with.
@@ -17,8 +18,9 @@ type upstreamCredential struct {
 	of     Key    // The provider's.
 }
 
-// credentialFor returns the credential that a request will be sent with. It fails if there is none. The status is then
-// 403, which says that this is final: after another status, some clients try again in another form.
+// credentialFor returns the credential that a request will be sent with; of several keys of the provider, one is chosen
+// later. It fails if there is none. The status is then 403, which says that this is final: after another status, some
+// clients try again in another form.
 func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCredential, error) {
 	kind, own := caller.Credential, credential.Own{}
 	if kind != CredentialCentralized {
@@ -33,8 +35,19 @@ func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCre
 			Text:   fmt.Sprintf("provider %q has no key here: bring your own, or ask its operator for one", p.name),
 		}
 	}
-	return upstreamCredential{kind: CredentialCentralized, key: p.keys[0].Secret, of: p.keys[0]}, nil
+	return upstreamCredential{kind: CredentialCentralized}, nil
 }
+
+// poolFor returns the keys to choose from for a request with this credential, or nil if there is nothing to choose.
+func (p *Provider) poolFor(c upstreamCredential) *keys.Pool {
+	if c.kind != CredentialCentralized || len(p.keys) == 0 {
+		return nil
+	}
+	return p.pool
+}
+
+// use makes a key of the provider the one of the credential.
+func (c *upstreamCredential) use(choice keys.Choice) { c.key, c.of = choice.Secret, Key(choice.Key) }
 
 // forward returns the header of a request as it goes upstream. Ctx is the context of the request. What the gateway sets comes last, so that a caller cannot
 // remove it by naming its header in Connection.

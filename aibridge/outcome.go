@@ -36,9 +36,9 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorClientClosed, "the client left before the answer began"}
 	case e.failure != nil && i.pending && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
 		return outcome{ErrorUnknown, e.failure.Text}
-	case e.failure != nil && len(i.rounds) > 0 && e.failure.Status == http.StatusBadGateway:
+	case e.failure != nil && e.failure.Status == http.StatusBadGateway && i.isBroken():
 		return outcome{ErrorTruncated, e.failure.Text}
-	case e.failure != nil:
+	case e.failure != nil && (len(i.rounds) == 0 || !isNoKey(e.failure)): // Else the answer to the last key says why.
 		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}
 	case len(i.rounds) == 0:
 		return outcome{ErrorUnknown, "the request was not sent"}
@@ -77,6 +77,15 @@ func (i *interception) continues(last wire.Answer) bool {
 		_, ours := i.toolOf(call.Name)
 		return ours
 	})
+}
+
+// isBroken reports whether the last answer broke off.
+func (i *interception) isBroken() bool {
+	if len(i.rounds) == 0 {
+		return false
+	}
+	last := i.rounds[len(i.rounds)-1]
+	return !last.ended || last.err != nil
 }
 
 // breakText says why an answer broke off, without the addresses that are in network errors.

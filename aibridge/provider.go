@@ -6,10 +6,14 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/breaker"
+	"github.com/coder/aibridged/internal/keys"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
@@ -33,6 +37,10 @@ type Provider struct {
 	complete  func(header http.Header, of sentRequest)
 	headers   []extraHeader
 	actor     bool // Requests tell who they are made for.
+	breaker   BreakerOptions
+	gate      *admission.Gate             // Nil: all requests are let in.
+	pool      *keys.Pool                  // Nil: the provider has not joined an [Upstreams] yet.
+	breakers  map[string]*breaker.Breaker // By the path of a recorded route.
 	digests   bool
 	spans     trace.SpanStartOption
 	transport http.RoundTripper
@@ -74,6 +82,13 @@ type ProviderOptions struct {
 	Passthrough []string
 	// Limits bounds requests to this provider.
 	Limits Limits
+	// Breaker says when requests to an upstream that fails are refused.
+	Breaker BreakerOptions
+	// Admission limits recorded requests, over all providers that have it. Nil: there are no limits.
+	Admission *Admission
+	// Upstreams has what is known of the provider's keys and breakers. Nil means that all providers of a pool, also those
+	// that replace others later, or of a [ProviderSet] without a pool, that are given none share one.
+	Upstreams *Upstreams
 	// Memory bounds what bodies take of the process's memory. Nil means that all providers of a pool, or of a
 	// [ProviderSet] without a pool, that are given none share one: see [NewMemory].
 	Memory *Memory
@@ -89,6 +104,20 @@ type Key struct {
 	// Account names whose key it is. What an upstream stores or encrypts for an account is of use with the keys of that
 	// account only. Empty: it is the only key of its account.
 	Account string
+}
+
+// BreakerOptions say when a breaker, of which each recorded route of a provider has one, refuses requests with 503 and
+// Retry-After. What fails is a request without an answer, one with a status from 500 on, and one whose answer breaks off.
+// Other statuses say nothing, and clients that leave. A zero field means its default.
+type BreakerOptions struct {
+	// Failures is how many requests must fail within Window, and at least half of all: 10.
+	Failures int
+	// Window is 30 s.
+	Window time.Duration
+	// Open is how long requests are refused before one tries the upstream again: 10 s.
+	Open time.Duration
+	// Off says that there is no breaker.
+	Off bool
 }
 
 // providerKind is what the providers of one type have in common.
@@ -163,11 +192,12 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 			Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
 		})
 	}
-	return Provider{
+	made := Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
 		keys: keys, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete,
 		headers: headers, actor: options.ActorHeaders,
+		breaker: options.Breaker, gate: options.Admission.gateOrNil(),
 		digests:   options.Digests,
 		spans:     spanAttributes(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
@@ -178,7 +208,11 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 
 		usageInStreams: options.UsageInStreams,
 		refusing:       &refusing{},
-	}, nil
+	}
+	if options.Upstreams != nil {
+		made.join(options.Upstreams)
+	}
+	return made, nil
 }
 
 // parseBaseURL does not repeat the URL in its errors, since the URL may hold a credential.
