@@ -136,6 +136,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
+	admission := aibridge.NewAdmission(aibridge.AdmissionLimits(c.Admission))
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
@@ -146,6 +147,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	for _, configured := range c.Providers {
 		provider, err := configured.provider(aibridge.ProviderOptions{
 			Limits: limits, Memory: memory, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
+			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission,
 		})
 		if err != nil {
 			return nil, err
