@@ -2,6 +2,7 @@ package aibridge
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -29,7 +30,7 @@ type AzureOptions struct {
 // NewAzureProvider returns a provider of type "azure": OpenAI's APIs on a resource of Azure. Clients may send OpenAI's own
 // paths, which it puts into the layout of the resource, or either layout's, which go upstream as they are.
 func NewAzureProvider(name string, options AzureOptions) (Provider, error) {
-	layout := azureLayout{version: options.APIVersion, deployments: options.Deployments}
+	layout := azureLayout{version: options.APIVersion, deployments: maps.Clone(options.Deployments)}
 	if err := layout.check(); err != nil {
 		return Provider{}, fmt.Errorf("provider %q: %w", name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/breaker"
@@ -85,12 +86,12 @@ func (k *keyed) next(answer *http.Response, body func() []byte) (keys.Verdict, b
 // has one.
 var storedMembers = [...]string{"previous_response_id", "conversation", "thread"}
 
-// boundMember is a member, at any depth, whose value an upstream has encrypted for one account.
-const boundMember = `"encrypted_content"`
+// isBound reports whether a request has, at any depth, the member whose value an upstream has encrypted for one account.
+func isBound(plain []byte) bool { return bytes.Contains(plain, []byte(`"encrypted_content"`)) }
 
 // askFor returns what a request's body asks of a key. Clients write what is bound to an account as the upstream sent it.
 func askFor(model string, body jsonedit.Object, plain []byte) keys.Ask {
-	ask := keys.Ask{Model: model, Bound: bytes.Contains(plain, []byte(boundMember))}
+	ask := keys.Ask{Model: model, Bound: isBound(plain)}
 	for _, name := range storedMembers {
 		value, _ := body.Get(name)
 		if id := idIn(value); id != "" {
@@ -138,8 +139,22 @@ func (x *relay) useKey(err error) error {
 	return nil
 }
 
+// continued notes, in a later round, what the request asks of another key if its own is refused: the gateway has put what an
+// earlier answer said into it.
+func (x *relay) continued() {
+	if x.keyed.pool == nil || x.keyed.pool.Len() == 1 || x.keyed.ask.Home == x.keyed.choice {
+		return
+	}
+	isServed := func(r *round) bool { return r.status < http.StatusMultipleChoices }
+	if slices.ContainsFunc(x.rounds, isServed) {
+		x.keyed.ask.Home = x.keyed.choice
+		x.keyed.ask.Bound = x.keyed.ask.Bound || isBound(x.upstreamBody.bytes) || bytes.Contains(x.upstreamBody.bytes, []byte(storedMembers[0]))
+	}
+}
+
 // send sends the request upstream, with another key where one is refused, and returns when an answer begins.
 func (x *relay) send() (*http.Response, error) {
+	x.continued()
 	for {
 		answer, err := x.sendOnce()
 		if x.keyed.pool == nil {

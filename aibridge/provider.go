@@ -181,9 +181,9 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	if err != nil {
 		return Provider{}, fmt.Errorf("provider %q: headers: %w", name, err)
 	}
-	keys := options.Keys
-	if options.Key != "" {
-		keys = append([]Key{{Secret: options.Key}}, keys...)
+	keys, err := allKeys(options)
+	if err != nil {
+		return Provider{}, fmt.Errorf("provider %q: keys: %w", name, err)
 	}
 	limits := options.Limits.withDefaults()
 	transport := options.Transport
@@ -213,6 +213,23 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		made.join(options.Upstreams)
 	}
 	return made, nil
+}
+
+// allKeys returns the keys in options. Its errors repeat none of them.
+func allKeys(options ProviderOptions) ([]Key, error) {
+	var all []Key
+	if options.Key != "" {
+		all = append(all, Key{Secret: options.Key})
+	}
+	for i, key := range append(all, options.Keys...) {
+		switch {
+		case key.Secret == "":
+			return nil, fmt.Errorf("key %d is empty", i+1)
+		case !isHeaderValue(key.Secret), !isHeaderValue(key.Account):
+			return nil, fmt.Errorf("key %d or its account has a line break or another control character", i+1)
+		}
+	}
+	return append(all, options.Keys...), nil
 }
 
 // parseBaseURL does not repeat the URL in its errors, since the URL may hold a credential.

@@ -232,6 +232,10 @@ func TestProvidersThatCannotBe(t *testing.T) {
 		_, err := NewAzureProvider("p", options)
 		return err
 	}
+	keys := func(keys ...Key) error {
+		_, err := NewOpenAIProvider("p", ProviderOptions{Key: "key", Keys: keys})
+		return err
+	}
 	_, noAddress := NewOpenAICompatibleProvider("p", ProviderOptions{})
 	_, noResource := NewAzureProvider("p", AzureOptions{})
 	for text, err := range map[string]error{
@@ -246,6 +250,9 @@ func TestProvidersThatCannotBe(t *testing.T) {
 		`headers: "X Team" cannot be set`:                        headers(map[string]string{"X Team": canary}),
 		`headers: "" cannot be set`:                              headers(map[string]string{"": canary}),
 		`the value of "X-Team" has a line break`:                 headers(map[string]string{"X-Team": canary + "\r\nX: y"}),
+		`keys: key 3 is empty`:                                   keys(Key{Secret: "a"}, Key{Account: "x"}),
+		`keys: key 2 or its account has a line`:                  keys(Key{Secret: canary + "\n"}),
+		`keys: key 2 or its account has a line `:                 keys(Key{Secret: canary, Account: "a\r\nb"}),
 		`api version "2024"`:                                     azure(AzureOptions{APIVersion: "2024"}),
 		`api version "2024-10-21&x=y"`:                           azure(AzureOptions{APIVersion: "2024-10-21&x=y"}),
 		`deployment "a/b" of model "m" cannot be`:                azure(AzureOptions{Deployments: map[string]string{"m": "a/b"}}),

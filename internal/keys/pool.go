@@ -23,7 +23,10 @@ type Ask struct {
 	// Stored is the id of what the request continues at the provider, such as a response. Empty: nothing. It is of use
 	// only with a key of the account that it was stored for.
 	Stored string
-	// Bound says that the request has something that was encrypted for the account of its session.
+	// Home is the key that an earlier round of the same request was served with. The zero Choice: there was none.
+	Home Choice
+	// Bound says that the request has something that was encrypted for the account of Home or, if there is none, of its
+	// session.
 	Bound bool
 }
 
@@ -54,6 +57,7 @@ func (p *Pool) Len() int { return len(p.entries) }
 // an account gets a key of that account only. If there is no such key, it fails with a *[Resting]; of a pool without keys,
 // it must not be called.
 func (p *Pool) Choose(ask Ask) (Choice, error) {
+	ask.Model = ask.Model[:min(len(ask.Model), longestModel)]
 	k := p.known
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -108,10 +112,14 @@ func (e *entry) isOfAccount(other *entry) bool {
 // nobody can find two that are remembered in one place.
 func (k *known) placeOf(kind, id string) uint64 { return maphash.String(k.seed, kind+id) }
 
-// home returns the key of what a request continues, or of its session. It returns nil if none is known, or the key is gone.
+// home returns the key of an earlier round, of what a request continues, or of its session. It returns nil if none is known,
+// or the key is gone.
 func (p *Pool) home(ask Ask) *entry {
 	if len(p.entries) < 2 {
 		return nil
+	}
+	if at := p.entryOf(ask.Home); at != nil {
+		return at
 	}
 	for _, place := range [...]struct{ kind, id string }{{"stored ", ask.Stored}, {"session ", ask.Session}} {
 		if place.id == "" {
@@ -144,11 +152,19 @@ func (p *Pool) Stores(choice Choice, id string) {
 	}
 	p.known.mu.Lock()
 	defer p.known.mu.Unlock()
+	if at := p.entryOf(choice); at != nil {
+		p.known.homes.Add(p.known.placeOf("stored ", id), at.id)
+	}
+}
+
+// entryOf returns the key of a choice, or nil if it is none of the pool.
+func (p *Pool) entryOf(choice Choice) *entry {
 	for i := range p.entries {
-		if p.entries[i].state == choice.state {
-			p.known.homes.Add(p.known.placeOf("stored ", id), p.entries[i].id)
+		if choice.state != nil && p.entries[i].state == choice.state {
+			return &p.entries[i]
 		}
 	}
+	return nil
 }
 
 // Answer is the beginning of an answer.

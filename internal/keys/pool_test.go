@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -264,6 +265,16 @@ func TestBound(t *testing.T) {
 			t.Errorf("%s", got.Secret)
 		}
 
+		later := poolOf(&Book{}, "a@x", "b@y", "c@x", "d")
+		round := choose(t, later, Ask{})
+		later.Judge(round, limited("60"))
+		if got := choose(t, later, Ask{Home: round}); got.Account == "x" && got.Secret == round.Secret {
+			t.Errorf("a later round went to %s, which rests", got.Secret)
+		}
+		if got := choose(t, later, Ask{Home: round, Bound: true}); got.Secret != "c@x" {
+			t.Errorf("a later round that is bound went to %s", got.Secret)
+		}
+
 		q := poolOf(&Book{}, "d", "e") // Two keys without an account: each is of its own.
 		own := choose(t, q, Ask{})
 		q.Stores(own, "resp_2")
@@ -342,13 +353,18 @@ func TestModelsAreBounded(t *testing.T) {
 		p := poolOf(&Book{}, "a")
 		var choices []Choice
 		for i := range 10 * mostModels {
-			choices = append(choices, choose(t, p, Ask{Model: fmt.Sprint(i)}))
+			choices = append(choices, choose(t, p, Ask{Model: fmt.Sprint(i) + strings.Repeat("x", 1000)}))
 		}
 		for _, choice := range choices {
 			p.Judge(choice, limited("60"))
 		}
 		if n := len(choices[0].state.models); n > mostModels {
 			t.Errorf("%d models are remembered", n)
+		}
+		for model := range choices[0].state.models {
+			if len(model) > longestModel {
+				t.Errorf("%d bytes of a model are remembered", len(model))
+			}
 		}
 		mustRest(t, p, Ask{Model: "new"}, Resting{For: time.Minute, State: Limited})
 		time.Sleep(time.Minute)

@@ -3,6 +3,7 @@ package keys
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,9 @@ const (
 // mostModels is how many models of a key are remembered that it rested for. While it rests for two, it rests for all, so
 // only what is over is forgotten.
 const mostModels = 32
+
+// longestModel is how many bytes of a model's name count.
+const longestModel = 256
 
 // usedHalf is the time in which the use of a key counts half.
 const usedHalf = time.Minute
@@ -103,7 +107,7 @@ func (s *state) limited(model string, wait time.Duration, now time.Time) bool {
 			s.models = map[string]*rest{}
 		}
 		of = &rest{}
-		s.models[model] = of
+		s.models[strings.Clone(model)] = of // It may be a part of a whole body.
 	}
 	first := of.begin(Limited, wait, now)
 	named := 0
