@@ -161,16 +161,17 @@ func (x *relay) send() (*http.Response, error) {
 			return answer, err
 		}
 		if err != nil {
-			x.keyed.pool.Failed(x.keyed.choice)
+			if x.ctx.Err() == nil {
+				x.keyed.pool.Failed(x.keyed.choice)
+			}
 			return nil, err
 		}
-		refused := x.credential
 		var text []byte
 		verdict, again, err := x.keyed.next(answer, func() (plain []byte) {
 			text, plain = readRefusal(answer)
 			return plain
 		})
-		x.bridge.tellOfKey(x.ctx, x.provider, refused.hint(), verdict)
+		x.bridge.tellOfKey(x.ctx, x.provider, x.credential, verdict)
 		if !again && err == nil {
 			return answer, nil
 		}

@@ -21,7 +21,9 @@ func (t keyedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	for {
 		answer, err := t.next.RoundTrip(r)
 		if err != nil {
-			t.keyed.pool.Failed(t.keyed.choice)
+			if r.Context().Err() == nil {
+				t.keyed.pool.Failed(t.keyed.choice)
+			}
 			return nil, err
 		}
 		verdict, again, err := t.keyed.next(answer, func() []byte {

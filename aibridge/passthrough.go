@@ -66,7 +66,7 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	transport := http.RoundTripper(upstream.BareInformational(to.provider.transport))
 	if keyed.pool != nil {
 		transport = keyedTransport{next: transport, keyed: &keyed, used: func(verdict keys.Verdict) {
-			b.tellOfKey(ctx, to.provider, with.hint(), verdict)
+			b.tellOfKey(ctx, to.provider, with, verdict)
 			with.use(keyed.choice)
 			hidden.key = with.key
 		}, header: header}

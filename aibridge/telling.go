@@ -8,13 +8,13 @@ import (
 	"github.com/coder/aibridged/internal/keys"
 )
 
-// tellOfKey writes a line to the log if a key has begun to rest.
-func (b *RequestBridge) tellOfKey(ctx context.Context, provider *Provider, hint string, verdict keys.Verdict) {
+// tellOfKey writes a line to the log if the key of a request has begun to rest.
+func (b *RequestBridge) tellOfKey(ctx context.Context, provider *Provider, of upstreamCredential, verdict keys.Verdict) {
 	if !verdict.New {
 		return
 	}
 	fields := []slog.Field{
-		slog.F("provider", provider.name), slog.F("key", hint), slog.F("state", string(verdict.State)), slog.F("rests_for", verdict.For),
+		slog.F("provider", provider.name), slog.F("key", of.hint()), slog.F("state", string(verdict.State)), slog.F("rests_for", verdict.For),
 	}
 	switch verdict.State {
 	case keys.Limited:

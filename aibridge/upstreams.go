@@ -30,7 +30,7 @@ type KeyStatus struct {
 	State string
 	// Since and Until say when it began to rest, and when it will be asked again. They are zero if it is ready.
 	Since, Until time.Time
-	// Models are those for which it rests. Empty: all, or none if it is ready.
+	// Models are those for which it rests, by the names that clients have given. Empty: all, or none if it is ready.
 	Models []string
 }
 

@@ -35,6 +35,8 @@ type gateway struct {
 	admin     *http.Server
 	observers *observers
 	served    []providerState
+	// upstreams outlives the providers, also those that a reload makes.
+	upstreams *aibridge.Upstreams
 
 	draining atomic.Bool
 }
@@ -89,7 +91,7 @@ type gatewayOptions struct {
 
 // newGateway makes a gateway. It does not listen; serve does.
 func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
-	g, logger := &gateway{}, options.logger
+	g, logger := &gateway{upstreams: aibridge.NewUpstreams()}, options.logger
 	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
@@ -147,7 +149,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	for _, configured := range c.Providers {
 		provider, err := configured.provider(aibridge.ProviderOptions{
 			Limits: limits, Memory: memory, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
-			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission,
+			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
 		})
 		if err != nil {
 			return nil, err
