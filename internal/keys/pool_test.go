@@ -73,7 +73,7 @@ func TestLimited(t *testing.T) {
 		choose(t, p, Ask{})
 		time.Sleep(17*time.Second - 1)
 		mustRest(t, p, Ask{Model: "m"}, Resting{For: 1, State: Limited})
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		choose(t, p, Ask{Model: "m"})
 	})
 }

@@ -70,9 +70,9 @@ func remainingOf(name string) (remaining string, isReset bool) {
 	if limit, ok := strings.CutPrefix(name, "X-Ratelimit-Reset-"); ok {
 		return "X-Ratelimit-Remaining-" + limit, true
 	}
-	limit, ok := strings.CutPrefix(name, "Anthropic-Ratelimit-")
-	if limit, ok = strings.CutSuffix(limit, "-Reset"); ok {
-		return "Anthropic-Ratelimit-" + limit + "-Remaining", true
+	limit, ok := strings.CutSuffix(name, "-Reset")
+	if ok && strings.HasPrefix(limit, "Anthropic-Ratelimit-") {
+		return limit + "-Remaining", true
 	}
 	return "", false
 }

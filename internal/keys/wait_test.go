@@ -34,6 +34,8 @@ func TestWaits(t *testing.T) {
 		"milliseconds":               {header: http.Header{"Retry-After-Ms": {"1250"}, "Retry-After": {"2"}}, want: 1250 * time.Millisecond},
 		"Anthropic":                  {header: http.Header{"Anthropic-Ratelimit-Unified-Reset": {unix(90 * time.Second)}}, want: 90 * time.Second},
 		"Anthropic's dates":          {header: http.Header{"Anthropic-Ratelimit-Tokens-Reset": {"2026-11-26T12:00:30Z"}}, want: 30 * time.Second},
+		"Anthropic, the exhausted":   {header: http.Header{"Anthropic-Ratelimit-Tokens-Reset": {"2026-11-26T12:00:30Z"}, "Anthropic-Ratelimit-Requests-Reset": {"2026-11-26T12:01:30Z"}, "Anthropic-Ratelimit-Requests-Remaining": {"0"}}, want: 90 * time.Second},
+		"another reset":              {header: http.Header{"X-Cache-Reset": {"5"}}},
 		"OpenAI":                     {header: http.Header{"X-Ratelimit-Reset-Requests": {"6m0s"}}, want: 6 * time.Minute},
 		"OpenAI, the first of two":   {header: http.Header{"X-Ratelimit-Reset-Requests": {"6m0s"}, "X-Ratelimit-Reset-Tokens": {"120ms"}}, want: 120 * time.Millisecond},
 		"OpenAI, the exhausted one":  {header: http.Header{"X-Ratelimit-Reset-Requests": {"6m0s"}, "X-Ratelimit-Remaining-Requests": {"0"}, "X-Ratelimit-Reset-Tokens": {"120ms"}}, want: 6 * time.Minute},
