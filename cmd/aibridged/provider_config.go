@@ -110,13 +110,20 @@ func (p providerConfig) azure(name string, options aibridge.ProviderOptions) (ai
 	return aibridge.NewAzureProvider(name, aibridge.AzureOptions{ProviderOptions: options, APIVersion: p.APIVersion, Deployments: p.Deployments})
 }
 
+// errUnknownType is the error of a provider whose type this program does not know. Another version may know it, so the
+// others are served.
+var errUnknownType = errors.New("not known")
+
 // provider makes the provider that p describes. Shared holds the options that all providers have in common.
 func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Provider, error) {
 	all := p.constructors()
 	construct, ok := all[p.Type]
 	switch {
 	case !ok:
-		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is not known: use one of %s", p.Name, p.Type, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+		if err := aibridge.CheckProviderName(p.Name); err != nil {
+			return aibridge.Provider{}, err
+		}
+		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is %w: use one of %s", p.Name, p.Type, errUnknownType, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 	case p.Type != "azure" && (p.APIVersion != "" || len(p.Deployments) > 0):
 		return aibridge.Provider{}, fmt.Errorf("provider %q: api_version and deployments are for providers of type azure", p.Name)
 	}

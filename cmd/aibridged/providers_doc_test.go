@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,5 +71,43 @@ func TestKeysOfAConfiguration(t *testing.T) {
 	got, err := c.Providers[0].keys()
 	if err != nil || len(got) != 2 || got[0] != (aibridge.Key{Secret: "a"}) || got[1] != (aibridge.Key{Secret: "b", Account: "x"}) {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestUnknownType checks that a provider whose type is not known has the status error, and that the others are served.
+func TestUnknownType(t *testing.T) {
+	t.Setenv("TEST_KEY", "a-key-of-no-account")
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	text := "providers: [{name: new, type: acme, keys: ['${TEST_KEY}']}, {name: old, type: openai, keys: ['${TEST_KEY}']}]"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	gateway := lineOf(t, ctx, `(?s)for operators +(http://\S+).*new \(acme\): error: its type is not known.*old \(openai\): ready`,
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir(), "--config", file)
+	defer func() {
+		cancel()
+		if err := <-gateway.ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	response, err := http.Get(gateway.groups[1] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	metrics, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`aibridged_provider_info{provider_name="new",provider_type="acme",status="error"} 1`,
+		`aibridged_provider_info{provider_name="old",provider_type="openai",status="enabled"} 1`,
+		`aibridged_key_pool_state{provider="old",state="ready"} 1`,
+		`aibridged_circuit_breaker_state{provider="old",route="/v1/responses"} 0`,
+	} {
+		if !strings.Contains(string(metrics), line) {
+			t.Errorf("no line %s", line)
+		}
 	}
 }
