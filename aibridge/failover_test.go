@@ -22,7 +22,11 @@ func TestFailsOver(t *testing.T) {
 					}
 					return asked.fine()
 				})
+				began := time.Now()
 				w := b.send(asked.target, asked.body)
+				if took := time.Since(began); took > longestRefusal {
+					t.Errorf("%s, %s: it took %s", format, name, took)
+				}
 				if w.Code != http.StatusOK || w.Body.String() != asked.answer || w.Header().Get("Retry-After") != "" {
 					t.Errorf("%s, %s: status %d, %v, body %s", format, name, w.Code, w.Header(), w.Body)
 				}
@@ -130,7 +134,7 @@ func TestNoKeyIsReady(t *testing.T) {
 func TestTheOnlyKey(t *testing.T) {
 	for format, asked := range waysToAsk() {
 		for name, refusal := range refusals() {
-			if refusal.cut {
+			if refusal.cut || refusal.silent {
 				continue
 			}
 			synctest.Test(t, func(t *testing.T) {
@@ -158,7 +162,7 @@ func TestTheOnlyKey(t *testing.T) {
 // TestOwnKeysNeverFailOver checks that a caller's own key is sent once, and changes nothing for the provider's keys.
 func TestOwnKeysNeverFailOver(t *testing.T) {
 	for name, refusal := range refusals() {
-		refusal.cut = false
+		refusal.cut, refusal.silent = false, false
 		b := newResilient(t, ProviderOptions{Keys: threeKeys()}, func(string, *http.Request) said { return refusal })
 		for target, body := range map[string]string{
 			"POST /openai/v1/chat/completions": chatBody, "POST /anthropic/v1/messages": messagesBody, "GET /openai/v1/models": "",

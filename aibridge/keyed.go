@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"cdr.dev/slog/v3"
 
@@ -56,12 +57,20 @@ func isNoKey(failure *apierror.Error) bool {
 	return ok
 }
 
+// longestRefusal is how long the body of an answer that refuses a key is waited for, if there is another key.
+const longestRefusal = 2 * time.Second
+
 // next notes what an answer says of its key. Body returns the beginning of the answer's body, without its content coding.
 // If the key was refused and another one is ready, next chooses that and returns true: the request can be sent again. If
 // none is, it fails with an *[apierror.Error], unless there is but one key: then its own answer says it best.
 func (k *keyed) next(answer *http.Response, body func() []byte) (keys.Verdict, bool, error) {
 	said := keys.Answer{Status: answer.StatusCode, Header: answer.Header}
 	if keys.ReadsBody(said.Status) {
+		if k.pool.Len() > 1 && said.Status != http.StatusBadRequest {
+			// The status alone says enough for another key, and the answer is then not for the client.
+			timer := time.AfterFunc(longestRefusal, func() { _ = answer.Body.Close() })
+			defer timer.Stop()
+		}
 		said.Body = body()
 	}
 	verdict := k.pool.Judge(k.choice, said)

@@ -23,6 +23,7 @@ type said struct {
 	header http.Header
 	body   string
 	cut    bool // The answer breaks off behind its body.
+	silent bool // The answer goes on behind its body, and nothing more comes.
 }
 
 // scripted is an upstream that answers by the key of a request, and keeps what it was asked.
@@ -36,17 +37,17 @@ type scripted struct {
 var errNotReached = errors.New("not reached")
 
 func (u *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := ""
+	asked := ""
 	if r.Body != nil {
 		text, err := io.ReadAll(r.Body)
 		if err != nil {
 			return nil, err
 		}
-		body = string(text)
+		asked = string(text)
 	}
 	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + r.Header.Get("X-Api-Key")
 	u.mu.Lock()
-	u.asked = append(u.asked, key+" "+body)
+	u.asked = append(u.asked, key+" "+asked)
 	u.mu.Unlock()
 	a := u.answer(key, r)
 	if a.status == 0 {
@@ -60,9 +61,35 @@ func (u *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.cut {
 		rest = io.MultiReader(rest, failing{})
 	}
+	body := io.NopCloser(rest)
+	if a.silent {
+		body = &silent{Reader: rest, closed: make(chan struct{})}
+	}
 	return &http.Response{
-		StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r, Header: header, Body: io.NopCloser(rest), ContentLength: -1,
+		StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r, Header: header, Body: body, ContentLength: -1,
 	}, nil
+}
+
+// silent is a body that does not end until it is closed.
+type silent struct {
+	io.Reader
+
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (s *silent) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err == io.EOF && n == 0 {
+		<-s.closed
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return n, nil
+}
+
+func (s *silent) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
 }
 
 type failing struct{}
@@ -260,5 +287,6 @@ func refusals() map[string]said {
 		"no quota":            {status: 429, body: `{"error":{"message":"x","type":"insufficient_quota","code":"insufficient_quota"}}`},
 		"payment required":    {status: 402},
 		"cut off in its body": {status: 429, body: `{"error":`, cut: true},
+		"without an end":      {status: 401, body: `{"error":`, silent: true},
 	}
 }
