@@ -79,13 +79,11 @@ func (i *interception) continues(last wire.Answer) bool {
 	})
 }
 
-// isBroken reports whether the last answer broke off.
+// isBroken reports whether an answer had begun, so that a failure after that broke it off. Answers that refused a key were whole.
 func (i *interception) isBroken() bool {
-	if len(i.rounds) == 0 {
-		return false
-	}
-	last := i.rounds[len(i.rounds)-1]
-	return !last.ended || last.err != nil
+	return slices.ContainsFunc(i.rounds, func(r *round) bool {
+		return r.status < http.StatusMultipleChoices || !r.ended || r.err != nil
+	})
 }
 
 // breakText says why an answer broke off, without the addresses that are in network errors.
