@@ -89,7 +89,7 @@ type Joint interface {
 	Close([]Result)
 	// Kept returns what must be kept of an answer that has ended, in whatever way. Its keys are there even if there is nothing
 	// to be kept: nobody need be asked for them then.
-	Kept() ToKeep
+	Kept() []ToKeep
 	// Finish appends what was held, as the end of the answer: the body, if the answers are no streams. It appends nothing if the
 	// body is as it came, which may stand between white space, and in a content coding.
 	Finish(ready []byte) []byte
