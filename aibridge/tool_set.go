@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,7 @@ const toolPrefix = "bmcp_"
 type toolSet struct {
 	tools   []mcp.Tool
 	byName  map[string]*mcp.Tool
-	written sync.Map    // Of each format, by its Tooling: the tools as its requests have them, nil where it cannot have one.
+	written sync.Map    // Of each format, by its Tooling: a pointer to the tools as its requests have them, nil where one cannot be.
 	warned  atomic.Bool // That there are more tools than a request may have.
 }
 
@@ -34,31 +35,47 @@ func (s *toolSet) isFrom(tools []mcp.Tool) bool {
 }
 
 // in returns the tools as the requests of a format have them.
-func (s *toolSet) in(format *wire.Tooling) [][]byte {
+func (s *toolSet) in(format *wire.Tooling) *[][]byte {
 	if written, ok := s.written.Load(format); ok {
-		return written.([][]byte)
+		return written.(*[][]byte)
 	}
 	written := make([][]byte, len(s.tools))
 	for i, tool := range s.tools {
 		written[i] = format.Write(wire.Tool{Name: tool.ID, Description: tool.Description, Schema: tool.InputSchema})
 	}
-	s.written.Store(format, written)
-	return written
+	stored, _ := s.written.LoadOrStore(format, &written)
+	return stored.(*[][]byte)
 }
 
-// offer returns at most that many tools as the requests of a format have them, without those whose names the client's own
-// tools have, and whether there were more.
-func (s *toolSet) offer(format *wire.Tooling, most int, own map[string]bool) (offered [][]byte, capped bool) {
-	for i, written := range s.in(format) {
+// refuse leaves a tool out of all later requests of a format.
+func (s *toolSet) refuse(format *wire.Tooling, name string) {
+	for {
+		before := s.in(format)
+		without := slices.Clone(*before)
+		for i := range s.tools {
+			if s.tools[i].ID == name {
+				without[i] = nil
+			}
+		}
+		if s.written.CompareAndSwap(format, before, &without) {
+			return
+		}
+	}
+}
+
+// offer returns at most that many tools, their names and as the requests of a format have them, without those whose names
+// the client's own tools have, and whether there were more.
+func (s *toolSet) offer(format *wire.Tooling, most int, own map[string]bool) (names []string, offered [][]byte, capped bool) {
+	for i, written := range *s.in(format) {
 		switch {
 		case written == nil || own[s.tools[i].ID]:
 		case len(offered) >= most:
-			return offered, true
+			return names, offered, true
 		default:
-			offered = append(offered, written)
+			names, offered = append(names, s.tools[i].ID), append(offered, written)
 		}
 	}
-	return offered, false
+	return names, offered, false
 }
 
 // mayBeOurs reports whether the name of a tool of the gateway can begin so.
