@@ -18,7 +18,7 @@ const mostRefusedTools = 8
 var toolPlace = regexp.MustCompile(`\btools(?:\.|\[)(\d+)`)
 
 // refusedTool reports whether an answer refuses the request for a tool of the gateway, whose schema this provider does not take.
-// Then the tool is left out, here and in all later requests of this format, and the answer's round has ended.
+// Then the tool is left out, here and in later requests, and the answer's round has ended.
 func (x *relay) refusedTool(answer *http.Response) bool {
 	if x.tools == nil || answer.StatusCode != http.StatusBadRequest && answer.StatusCode != http.StatusUnprocessableEntity {
 		return false
@@ -29,7 +29,7 @@ func (x *relay) refusedTool(answer *http.Response) bool {
 		return false
 	}
 	x.tools.refused++
-	x.tools.set.refuse(x.format.Tooling, name)
+	x.tools.set.refuse(writtenFor{x.format.Name, x.provider.name}, x.format.Tooling, name)
 	x.bridge.options.Logger.Warn(x.ctx, "a provider does not take a tool of the gateway: it is left out",
 		slog.F("provider", x.provider.name), slog.F("format", x.format.Name), slog.F("tool", name),
 		slog.F("reason", x.secrets.redact(string(plain[:min(len(plain), longestErrorMessage)]))))
@@ -76,10 +76,10 @@ func containsName(text []byte, name string) bool {
 
 // offer makes the edits that offer the tools.
 func (x *relay) offer() (capped bool) {
-	use, format := x.tools, x.format.Tooling
+	use, tooling := x.tools, x.format.Tooling
 	most := use.limits.Tools - use.body.Elements("tools").Len()
 	var elements [][]byte
-	use.names, elements, capped = use.set.offer(format, most, use.own)
-	use.offered = use.body.Insert("tools", jsonedit.Join(elements...), format.First)
+	use.names, elements, capped = use.set.offer(writtenFor{x.format.Name, x.provider.name}, tooling, most, use.own)
+	use.offered = use.body.Insert("tools", jsonedit.Join(elements...), tooling.First)
 	return capped
 }
