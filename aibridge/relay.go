@@ -280,6 +280,9 @@ func (x *relay) answer(answer *http.Response) error {
 	if err != nil {
 		return err
 	}
+	if round.joint != nil && x.isLater() && round.isStream == x.isBody() {
+		return x.endOtherForm(answer, round)
+	}
 	if asItComes && (round.isStream || round.joint == nil) {
 		err = x.copyAsItComes(answer, round)
 	} else {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -78,9 +79,34 @@ func (x *relay) serveRound() error {
 	return x.answer(answer)
 }
 
-// joins reports whether an answer is part of one that may have several rounds.
+// joins reports whether an answer is part of one that may have several rounds. One in a coding that is not known here cannot
+// be: it is relayed as it comes.
 func (x *relay) joins(answer *http.Response) bool {
-	return x.tools != nil && answer.StatusCode < http.StatusMultipleChoices
+	return x.tools != nil && answer.StatusCode < http.StatusMultipleChoices && contentcoding.IsKnown(x.lastRound().coding)
+}
+
+// isBody reports whether the answer has begun, with a round that is no stream: nothing goes out before the last one has come.
+func (x *relay) isBody() bool { return x.tools != nil && x.tools.head != nil }
+
+// endOtherForm ends an answer because a later round came in another form than the first, and the client can have but one. What
+// the round says has been paid for, so it is read to its end and recorded.
+func (x *relay) endOtherForm(answer *http.Response, round *round) error {
+	round.joint = nil
+	buffer := x.bridge.providers.copies.Get()
+	defer x.bridge.providers.copies.Put(buffer)
+	for {
+		n, err := answer.Body.Read(buffer)
+		x.arrived(buffer[:n])
+		round.follow(buffer[:n])
+		if err != nil {
+			round.rest(isEnd(err))
+			_ = round.finish(err) // The client gets an error in any case.
+			break
+		}
+	}
+	return x.endWithError(&apierror.Error{
+		Status: http.StatusBadGateway, Text: "the upstream answered in another form after a call of the gateway's tools",
+	})
 }
 
 // isLater reports whether the client has begun to get an answer of an earlier round, or would have.
