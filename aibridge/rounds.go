@@ -159,25 +159,24 @@ func readTail(body io.ReadCloser) <-chan []byte {
 
 // endWhole ends a round whose answer, which is no stream, has come. Sent says how many bytes of it the client has.
 func (x *relay) endWhole(answer *http.Response, round *round, whole []byte, sent int) error {
-	if round.unread || round.said().Failure != (wire.Failure{}) {
+	if round.unread {
 		return x.sendWhole(answer, whole[sent:])
 	}
 	x.tools.turn = x.tools.joint.Turn()
-	switch {
-	case len(x.tools.turn.Calls) > 0:
-		x.tools.head = cmp.Or(x.tools.head, answer)
-		x.tools.tail = readTail(answer.Body)
-		return errGoesOn
-	case x.tools.head != nil:
-		return x.finishAnswer(nil)
+	if failed := round.said().Failure != (wire.Failure{}); !failed {
+		if len(x.tools.turn.Calls) > 0 {
+			x.tools.head = cmp.Or(x.tools.head, answer)
+			x.tools.tail = readTail(answer.Body)
+			return errGoesOn
+		}
+		x.keep()
 	}
-	x.keep()
 	x.final = true
 	joined := x.tools.joint.Finish(nil)
 	if len(joined) == 0 || bytes.Equal(joined, whole) {
 		return x.sendWhole(answer, whole[sent:])
 	}
-	return x.sendJoined(answer, joined)
+	return x.sendJoined(cmp.Or(x.tools.head, answer), joined)
 }
 
 // sendJoined sends an answer that is no stream and that was made of one or more, once its records are safe.

@@ -90,7 +90,7 @@ type Joint interface {
 	// Kept returns what must be kept of an answer that is complete, or nothing.
 	Kept() ToKeep
 	// Finish appends what was held, as the end of the answer: the body, if the answers are no streams. It appends nothing if the
-	// body is as it came, which may stand between white space, and in a content coding.
+	// body is as it came, which may stand between white space, and in a content coding. One that is no answer, but an error, is.
 	Finish(ready []byte) []byte
 	// Fail appends the event that ends a stream with an error.
 	Fail(ready []byte, failure Failure) []byte
