@@ -75,3 +75,10 @@ func contains(names []string, name string) bool {
 	}
 	return false
 }
+
+// withoutDigests takes what says which bytes a body has out of the header of one that has others.
+func withoutDigests(header http.Header) {
+	for _, name := range [...]string{"Etag", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+		header.Del(name)
+	}
+}

@@ -126,6 +126,12 @@ func (x *relay) writeStreamHead(answer *http.Response) error {
 		answer.Header.Del("Content-Length")
 		answer.ContentLength = -1
 	}
+	if x.joins(answer) {
+		if isCoded(codingOf(answer.Header)) {
+			withoutDigests(answer.Header)
+		}
+		answer.Header.Del("Content-Encoding") // What goes to the client has been decoded.
+	}
 	if err := x.writeHead(answer); err != nil {
 		return err
 	}

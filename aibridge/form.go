@@ -44,13 +44,16 @@ func (x *relay) open(answer *http.Response, round *round) (asItComes bool, err e
 		return true, nil
 	}
 	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
-	if !isJSON {
+	if !isJSON && !x.isBody() {
 		if err := x.writeStreamHead(answer); err != nil {
 			return true, err
 		}
 	}
 	form, err := peek(answer, round, x.bridge.providers.copies, func(blank []byte) error {
 		x.arrived(blank)
+		if x.isBody() {
+			return nil
+		}
 		if err := x.writeHeadOnce(answer); err != nil {
 			return err
 		}

@@ -42,7 +42,6 @@ type interception struct {
 	pending   bool    // Tools were called, and the model goes on: what comes next is a later round's.
 	final     bool    // No round follows, whatever tools were called in the last one.
 	later     bool    // Another request began the answer: only its records are made here.
-	decodes   bool    // The bytes of the present answer are decoded while they are read.
 	received  bodySum // Of the answers of all rounds.
 	concluded *conclusion
 
@@ -120,18 +119,12 @@ func (i *interception) awaitStart(ctx context.Context) error {
 // answered adds a round, whose answer has begun.
 func (i *interception) answered(of answerHead) *round {
 	round := newRound(of, i.format.Track, i.provider.memory)
-	i.rounds, i.decodes = append(i.rounds, round), false
+	i.rounds = append(i.rounds, round)
 	return round
 }
 
 // arrived counts the next bytes of an answer. Bytes that come after the interception has concluded are not counted.
 func (i *interception) arrived(p []byte) {
-	if !i.decodes { // Else they are counted before they are decoded.
-		i.count(p)
-	}
-}
-
-func (i *interception) count(p []byte) {
 	if i.concluded != nil || len(p) == 0 {
 		return
 	}

@@ -322,24 +322,13 @@ func (x *relay) answer(answer *http.Response) error {
 	}
 	if x.joins(answer) {
 		round.joint = x.tools.joint
-		if isCoded(round.coding) {
-			x.decode(answer, round)
-		}
 	}
-	var asItComes bool
-	var err error
-	if x.isLater() && round.joint != nil {
-		if asItComes, err = x.openLater(answer, round); errors.Is(err, errOtherForm) && x.client.started {
-			return x.failRound(answer, round)
-		}
-	} else {
-		asItComes, err = x.open(answer, round)
-	}
+	asItComes, err := x.open(answer, round)
 	if err != nil {
 		return err
 	}
-	if round.joint != nil {
-		x.tools.isStream = round.isStream
+	if round.joint != nil && x.isLater() && round.isStream == x.isBody() {
+		return x.endOtherForm(answer, round)
 	}
 	if asItComes && (round.isStream || round.joint == nil) {
 		err = x.copyAsItComes(answer, round)

@@ -13,11 +13,9 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/wire"
 )
-
-// errOtherForm says that a later round's answer is a stream and the first one is not, or the other way round.
-var errOtherForm = &apierror.Error{Status: http.StatusBadGateway, Text: "the upstream answered a later round in another form than the first"}
 
 // errGoesOn says that the model has called tools of the gateway, and goes on in another round once it has their results.
 var errGoesOn = errors.New("the answer goes on in another round")
@@ -83,21 +81,6 @@ func (x *relay) goesOnAfter(round int) bool {
 	return x.ctx.Err() == nil && !x.tools.turn.Mixed && round < x.tools.limits.Rounds && time.Now().Before(x.tools.until)
 }
 
-// openLater finds out which form the answer of a later round has, and fails with [errOtherForm] if it is another one than that
-// of the first. It reports whether the rest goes on as it comes.
-func (x *relay) openLater(answer *http.Response, round *round) (asItComes bool, err error) {
-	isStream := x.tools.isStream
-	form, err := peek(answer, round, x.bridge.providers.copies, nil)
-	switch {
-	case err != nil:
-		return false, err
-	case form == aStream && !isStream, form == aValue && isStream:
-		return false, errOtherForm
-	}
-	round.begin(isStream)
-	return isStream, nil
-}
-
 // serveRound sends the request of one round and copies its answer. It returns [errGoesOn] if there is to be another one.
 func (x *relay) serveRound() error {
 	var answer *http.Response
@@ -109,9 +92,37 @@ func (x *relay) serveRound() error {
 	return x.answer(answer)
 }
 
-// joins reports whether an answer is part of one that may have several rounds.
+// joins reports whether an answer is part of one that may have several rounds. One in a coding that is not known here cannot
+// be: it is relayed as it comes.
 func (x *relay) joins(answer *http.Response) bool {
-	return x.tools != nil && answer.StatusCode < http.StatusMultipleChoices
+	return x.tools != nil && answer.StatusCode < http.StatusMultipleChoices && contentcoding.IsKnown(x.lastRound().coding)
+}
+
+// isBody reports whether the answer has begun, with a round that is no stream: nothing goes out before the last one has come.
+func (x *relay) isBody() bool { return x.tools != nil && x.tools.head != nil }
+
+// endOtherForm ends an answer because a later round came in another form than the first, and the client can have but one. What
+// the round says has been paid for, so it is read to its end and recorded.
+func (x *relay) endOtherForm(answer *http.Response, round *round) error {
+	round.joint = nil
+	buffer := x.bridge.providers.copies.Get()
+	defer x.bridge.providers.copies.Put(buffer)
+	for {
+		n, err := answer.Body.Read(buffer)
+		x.arrived(buffer[:n])
+		round.follow(buffer[:n])
+		if err != nil {
+			round.rest(isEnd(err))
+			_ = round.finish(err) // The client gets an error in any case.
+			break
+		}
+	}
+	if failure := round.said().Failure; failure.Message != "" && x.client.started {
+		return x.endWithFailure(failure)
+	}
+	return x.endWithError(&apierror.Error{
+		Status: http.StatusBadGateway, Text: "the upstream answered in another form after a call of the gateway's tools",
+	})
 }
 
 // isLater reports whether the client has begun to get an answer of an earlier round, or would have.
@@ -164,25 +175,24 @@ func readTail(body io.ReadCloser) <-chan []byte {
 
 // endWhole ends a round whose answer, which is no stream, has come. Sent says how many bytes of it the client has.
 func (x *relay) endWhole(answer *http.Response, round *round, whole []byte, sent int) error {
-	if seen := round.said(); round.unread || seen.Failure != (wire.Failure{}) && seen.ID == "" {
+	if round.unread {
 		return x.sendWhole(answer, whole[sent:])
 	}
 	x.tools.turn = x.tools.joint.Turn()
-	switch {
-	case len(x.tools.turn.Calls) > 0:
-		x.tools.head = cmp.Or(x.tools.head, answer)
-		x.tools.tail = readTail(answer.Body)
-		return errGoesOn
-	case x.tools.head != nil:
-		return x.finishAnswer(nil)
+	if failed := round.said().Failure != (wire.Failure{}); !failed {
+		if len(x.tools.turn.Calls) > 0 {
+			x.tools.head = cmp.Or(x.tools.head, answer)
+			x.tools.tail = readTail(answer.Body)
+			return errGoesOn
+		}
+		x.keep()
 	}
-	x.keep()
 	x.final = true
 	joined := x.tools.joint.Finish(nil)
 	if len(joined) == 0 || bytes.Equal(joined, whole) {
 		return x.sendWhole(answer, whole[sent:])
 	}
-	return x.sendJoined(answer, joined)
+	return x.sendJoined(cmp.Or(x.tools.head, answer), joined)
 }
 
 // sendJoined sends an answer that is no stream and that was made of one or more, once its records are safe.
@@ -226,14 +236,14 @@ func (x *relay) failRound(answer *http.Response, round *round) error {
 	}
 	_ = round.finish(err) // The status says enough.
 	failure := round.said().Failure
-	switch {
-	case failure.Message != "":
-	case round.status < http.StatusMultipleChoices:
-		x.failure = errOtherForm
-		failure.Message = errOtherForm.Text
-	default:
+	if failure.Message == "" {
 		failure.Message = fmt.Sprintf("the upstream answered with status %d", round.status)
 	}
+	return x.endWithFailure(failure)
+}
+
+// endWithFailure ends a stream with an error that the upstream reported in a later round.
+func (x *relay) endWithFailure(failure wire.Failure) error {
 	x.keep()
 	if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 		return unrecorded(lost)

@@ -29,7 +29,6 @@ type toolUse struct {
 	rest    []jsonedit.Edit // What else tools change for the present round.
 	refused int             // How many tools the provider did not take.
 
-	isStream bool           // The first answer is one.
 	head     *http.Response // That of the first answer, for one that is no stream.
 	ready    []byte         // For the client.
 	wrote    time.Time      // When the client was last sent something.

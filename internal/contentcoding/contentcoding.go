@@ -36,6 +36,12 @@ func IsCoded(encoding string) bool {
 	return err != nil || len(codings) > 0
 }
 
+// IsKnown reports whether all codings of a Content-Encoding can be decoded here. None at all can.
+func IsKnown(encoding string) bool {
+	_, err := parse(encoding)
+	return err == nil
+}
+
 // Decode undoes the codings that encoding names: gzip, deflate (wrapped as zlib or not), br, zstd, identity, or up to
 // three of these separated by commas in the order in which they were applied. It returns a buffer of pool, which the
 // caller gives back, also if there is an error.

@@ -91,7 +91,7 @@ type Joint interface {
 	// to be kept: nobody need be asked for them then.
 	Kept() []ToKeep
 	// Finish appends what was held, as the end of the answer: the body, if the answers are no streams. It appends nothing if the
-	// body is as it came, which may stand between white space, and in a content coding.
+	// body is as it came, which may stand between white space, and in a content coding. One that is no answer, but an error, is.
 	Finish(ready []byte) []byte
 	// Fail appends the event that ends a stream with an error.
 	Fail(ready []byte, failure Failure) []byte

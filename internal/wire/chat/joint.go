@@ -264,7 +264,7 @@ func (j *joint) Close(results []wire.Result) { _ = j.keep(results) } // What can
 
 func (j *joint) Finish(ready []byte) []byte {
 	switch {
-	case j.form == wire.Body && j.round == 0 && !j.ours:
+	case j.form == wire.Body && (j.round == 0 && !j.ours || !j.body.choices):
 		return ready // It is as it came.
 	case j.form == wire.Body:
 		for body := range j.data.All() {

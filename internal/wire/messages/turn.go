@@ -336,7 +336,7 @@ func (j *joint) body() []byte {
 	j.show(j.blocks())
 	for last := range j.current.data.All() {
 		object, err := jsonedit.Parse(last)
-		if err != nil {
+		if err != nil || !wire.Has(object, "content") {
 			break
 		}
 		var content [][]byte

@@ -202,8 +202,8 @@ func (j *joint) hold(event sse.Event) {
 func (j *joint) Finish(ready []byte) []byte {
 	if j.form == wire.Body {
 		body, err := jsonedit.Parse(j.now.body)
-		if err != nil {
-			return append(ready, j.now.body...) // It is as it came, or no answer of the API.
+		if err != nil || memberText(body, "object") != "response" && !wire.Has(body, "output") {
+			return ready // It is as it came, or no answer of the API.
 		}
 		edits, _ := j.responseEdits(body, jsonedit.Object{}, true)
 		return append(ready, spliced(body, edits)...)
