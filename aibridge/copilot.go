@@ -49,8 +49,8 @@ func completeForCopilot(header http.Header, of sentRequest) {
 			header.Set(name, value)
 		}
 	}
-	if of.round > 0 {
-		header.Set("X-Initiator", "agent") // Nobody typed this: the gateway goes on by itself.
+	if of.later {
+		header.Set("X-Initiator", "agent") // Nobody typed this.
 	}
 	if header.Get("Copilot-Vision-Request") == "" && hasImages(of.body) {
 		header.Set("Copilot-Vision-Request", "true")

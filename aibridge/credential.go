@@ -49,8 +49,8 @@ func (p *Provider) poolFor(c upstreamCredential) *keys.Pool {
 // use makes a key of the provider the one of the credential.
 func (c *upstreamCredential) use(choice keys.Choice) { c.key, c.of = choice.Secret, Key(choice.Key) }
 
-// forward returns the header of a request as it goes upstream. Ctx is the context of the request. What the gateway sets comes last, so that a caller cannot
-// remove it by naming its header in Connection.
+// forward returns the header of a request as it goes upstream. Ctx is the context of the request. What the gateway sets
+// comes last, so that a caller cannot remove it by naming its header in Connection.
 func (c upstreamCredential) forward(ctx context.Context, header http.Header, provider *Provider, of sentRequest) http.Header {
 	out := credential.Forward(header, c.header)
 	if provider.complete != nil {

@@ -3,7 +3,6 @@ package aibridge
 import (
 	"bytes"
 	"net/http"
-	"slices"
 )
 
 // chooseKey chooses the key of a request of a session. It is called before the interception begins, so that its start tells
@@ -31,14 +30,12 @@ func (x *relay) useKey(err error) error {
 // continued notes, in a later round, what the request asks of another key if its own is refused: the gateway has put what an
 // earlier answer said into it.
 func (x *relay) continued() {
-	if x.keyed.pool == nil || x.keyed.pool.Len() == 1 || x.keyed.ask.Home == x.keyed.choice {
+	if x.keyed.pool == nil || x.keyed.pool.Len() == 1 || !x.isLater() {
 		return
 	}
-	isServed := func(r *round) bool { return r.status < http.StatusMultipleChoices }
-	if slices.ContainsFunc(x.rounds, isServed) {
-		x.keyed.ask.Home = x.keyed.choice
-		x.keyed.ask.Bound = x.keyed.ask.Bound || isBound(x.upstreamBody.bytes) || bytes.Contains(x.upstreamBody.bytes, []byte(storedMembers[0]))
-	}
+	x.keyed.ask.Home = x.keyed.choice
+	body := x.upstreamBody.bytes
+	x.keyed.ask.Bound = x.keyed.ask.Bound || isBound(body) || bytes.Contains(body, []byte(storedMembers[0]))
 }
 
 // send sends the request upstream, with another key where one is refused, and returns when an answer begins.

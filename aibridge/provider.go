@@ -139,7 +139,7 @@ type providerKind struct {
 
 // sentRequest is what [providerKind].complete may know of a request.
 type sentRequest struct {
-	round int    // How many answers came before.
+	later bool   // The gateway goes on by itself, after calls of its own tools.
 	body  []byte // JSON, or nil if the request is passed through or its body is coded.
 }
 

@@ -196,12 +196,29 @@ func TestHeadersOfOperators(t *testing.T) {
 	}
 }
 
-// TestLaterRoundsAreTheAgents checks that Copilot is told that nobody typed what the gateway sends by itself.
-func TestLaterRoundsAreTheAgents(t *testing.T) {
+// TestWhoInitiates checks that Copilot is told that nobody typed what the gateway sends by itself, and only then: a request
+// that is sent again with another key is still the user's.
+func TestWhoInitiates(t *testing.T) {
 	header := http.Header{"X-Initiator": {"user"}}
-	completeForCopilot(header, sentRequest{round: 1})
+	completeForCopilot(header, sentRequest{later: true})
 	if header.Get("X-Initiator") != "agent" {
 		t.Error(header)
+	}
+	var initiators []string
+	up := &scripted{answer: func(key string, r *http.Request) said {
+		initiators = append(initiators, r.Header.Get("X-Initiator"))
+		if key == keyA {
+			return said{status: http.StatusTooManyRequests}
+		}
+		return waysToAsk()["chat"].fine()
+	}}
+	provider, err := NewCopilotProvider("p", ProviderOptions{Keys: threeKeys(), Transport: up})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(t, provider, &written{}, "POST /chat/completions\nX-Initiator: user\n\n"+chatBody)
+	if got := fmt.Sprint(initiators); got != "[user user]" {
+		t.Errorf("the upstream was told %s", got)
 	}
 }
 

@@ -265,7 +265,7 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 
 // upstreamRequest returns the request that goes upstream.
 func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
-	of := sentRequest{round: len(x.rounds)}
+	of := sentRequest{later: x.isLater()}
 	if x.plain || codingOf(x.request.Header) == "" {
 		of.body = x.upstreamBody.bytes
 	}

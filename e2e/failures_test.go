@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -40,10 +41,13 @@ func TestUpstreamRefusals(t *testing.T) {
 			t.Run(sdk.name+"/"+transfer(stream), func(t *testing.T) {
 				t.Parallel()
 				u := newUser(t)
+				settings := u.settings(sdk, stream)
+				// A key of the gateway would rest after some of these, and all tests share it.
+				settings.key, settings.header = ownKey, http.Header{governance: {u.token}}
 				for _, refusal := range refusals() {
 					// Each refusal has a conversation of its own, since a refused one cannot continue.
 					script := fmt.Sprintf("[[error: %d retry-after=7 come back later]]", refusal.status)
-					_, err := sdk.open(u.settings(sdk, stream)).ask(t.Context(), script)
+					_, err := sdk.open(settings).ask(t.Context(), script)
 					if got := refused(t, err); got.status != refusal.status || got.retryAfter != "7" || got.message != "come back later" {
 						t.Errorf("status %d arrives as %+v", refusal.status, got)
 					}

@@ -52,9 +52,10 @@ func installAll() (stop func() error, err error) {
 		}
 		return errors.Join(errs...)
 	}
+	end := stop // A failure makes stop nil.
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, stop())
+			err = errors.Join(err, end())
 		}
 	}()
 	directory, err := os.MkdirTemp("", "aibridged-e2e-")
