@@ -17,8 +17,8 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
-		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
+		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"internal/inproc", "internal/invokestream", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/mcp", "internal/recording"},
