@@ -11,7 +11,7 @@ import (
 // upstreamCredential is the credential that a request is sent upstream with.
 type upstreamCredential struct {
 	kind   CredentialKind
-	key    string // The caller's or the provider's; empty where there is none.
+	key    string // The caller's or the provider's; empty where there is none, or the transport has it.
 	header string // The header that has the caller's own.
 }
 
@@ -25,7 +25,7 @@ func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCre
 	if kind == CredentialBYOK || own.Header != "" {
 		return upstreamCredential{kind: CredentialBYOK, key: own.Key, header: own.Header}, nil
 	}
-	if p.key == "" {
+	if p.key == "" && !p.signs {
 		return upstreamCredential{}, &apierror.Error{
 			Status: http.StatusForbidden,
 			Text:   fmt.Sprintf("provider %q has no key here: bring your own, or ask its operator for one", p.name),
@@ -38,8 +38,12 @@ func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCre
 // remove it by naming its header in Connection.
 func (c upstreamCredential) forward(header http.Header, provider *Provider) http.Header {
 	out := credential.Forward(header, c.header)
-	if c.kind == CredentialCentralized {
+	switch {
+	case c.kind != CredentialCentralized:
+	case c.key != "":
 		provider.setKey(out, c.key)
+	case provider.signs:
+		out.Set(credential.Sign, "1")
 	}
 	return out
 }

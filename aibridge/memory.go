@@ -34,7 +34,8 @@ func (m *Memory) Limit() int64 { return m.pool.Limit() }
 // Used returns how many bytes the bodies in flight take.
 func (m *Memory) Used() int64 { return m.pool.Used() }
 
-func (m *Memory) poolOrNil() *memory.Pool {
+// Pool returns what lends the memory, for transports of this module that rewrite bodies. It is nil for a nil Memory.
+func (m *Memory) Pool() *memory.Pool {
 	if m == nil {
 		return nil
 	}

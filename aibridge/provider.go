@@ -27,6 +27,7 @@ type Provider struct {
 	routes    []route
 	shape     apierror.Shape
 	key       string
+	signs     bool // The transport authenticates the requests that go without a key.
 	setKey    func(header http.Header, key string)
 	keyHeader string // The header that is preferred for a caller's own credential.
 	digests   bool
@@ -66,6 +67,9 @@ type ProviderOptions struct {
 	// Transport carries the requests. Nil means a transport of the provider's own, with the limits in Limits. A
 	// transport that is given here keeps its own limits for dialling and for the beginning of an answer.
 	Transport http.RoundTripper
+	// Signs says that Transport authenticates the requests of callers that bring no credential, so that Key stays empty.
+	// These requests have a header by which the transports of this module know them, and which these remove.
+	Signs bool
 }
 
 // providerKind is what the providers of one type have in common.
@@ -121,14 +125,14 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	return Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
-		key: options.Key, setKey: kind.setKey, keyHeader: kind.keyHeader,
+		key: options.Key, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader,
 		digests:   options.Digests,
 		spans:     spanAttributes(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
 		watched:   observe.Watches(transport),
 		idle:      idleCloser(transport),
 		limits:    limits,
-		memory:    options.Memory.poolOrNil(),
+		memory:    options.Memory.Pool(),
 
 		usageInStreams: options.UsageInStreams,
 		refusing:       &refusing{},
@@ -163,7 +167,7 @@ func (p Provider) Type() string { return p.kind }
 func (p Provider) Disabled() bool { return p.disabled }
 
 // HasKey reports whether the provider can serve callers without a key of their own.
-func (p Provider) HasKey() bool { return p.key != "" }
+func (p Provider) HasKey() bool { return p.key != "" || p.signs }
 
 // upstreamURL returns the address of an escaped path that one of the provider's routes has matched.
 func (p *Provider) upstreamURL(escapedPath, query string) *url.URL {

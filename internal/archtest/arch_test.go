@@ -21,7 +21,7 @@ func floors() [][]string {
 		{"internal/inproc", "internal/invokestream", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
-		{"aibridge/mcp", "internal/recording"},
+		{"aibridge/bedrock", "aibridge/mcp", "internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
 		{"aibridgedserver/sqlite"},
@@ -66,7 +66,7 @@ func light() (packages, banned []string) {
 		[]string{
 			"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/lib/pq", "github.com/mattn/go-sqlite3", "github.com/pressly/goose",
 			"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/anthropics", "github.com/openai", "github.com/bufbuild",
-			"github.com/aws", "golang.org/x/tools",
+			"github.com/aws", "golang.org/x/oauth2", "cloud.google.com", "golang.org/x/tools",
 		}
 }
 

@@ -1,0 +1,43 @@
+package aibridge
+
+import (
+	"net/http"
+
+	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/wire/messages"
+)
+
+// NewBedrockProvider returns a provider of type "bedrock" for Bedrock's InvokeModel. Its base URL has no default, since it
+// names a region. Its transport must translate requests of the Messages API: package aibridge/bedrock makes both. The error
+// says which option is wrong and why.
+func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) {
+	format := messages.Format()
+	return newProvider(providerKind{
+		name: "bedrock",
+		routes: []route{
+			{method: http.MethodPost, path: "/v1/messages", format: &format},
+		},
+		shape:     apierror.Anthropic(),
+		setKey:    setBearer,
+		keyHeader: credential.Authorization,
+	}, name, options)
+}
+
+// NewMantleProvider returns a provider of type "bedrock" for Bedrock's Mantle, which speaks the Messages API. Its base URL has
+// no default, since it names a region. The error says which option is wrong and why.
+func NewMantleProvider(name string, options ProviderOptions) (Provider, error) {
+	format := messages.Format()
+	return newProvider(providerKind{
+		name: "bedrock",
+		routes: []route{
+			{method: http.MethodPost, path: "/v1/messages", format: &format},
+			{method: http.MethodPost, path: "/v1/messages/count_tokens"},
+			{method: http.MethodGet, path: "/v1/models"},
+			{method: http.MethodGet, path: "/v1/models/"},
+		},
+		shape:     apierror.Anthropic(),
+		setKey:    func(header http.Header, key string) { header.Set("X-Api-Key", key) },
+		keyHeader: credential.APIKey,
+	}, name, options)
+}
