@@ -50,7 +50,7 @@ func FuzzJudgeModelPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id string) {
 		const below = "/openai/v1/models/"
-		if strings.Contains(id, "/") || judgeModelPath(below+id) != nil {
+		if strings.Contains(id, "/") || judgeModelPath(below+id, len(below), len(below+id)) != nil {
 			return
 		}
 		plain, err := url.PathUnescape(below + id)

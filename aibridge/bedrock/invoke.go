@@ -10,6 +10,7 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/invokestream"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // mostError is how much of the body of an error is read.
@@ -26,7 +27,7 @@ func (t *transport) invoke(r *http.Request, body []byte) (*http.Response, error)
 		size += int64(len(edit.New))
 	}
 	if err := t.memory.Take(size); err != nil {
-		return nil, noMemory(err)
+		return nil, upstream.NoMemory(err)
 	}
 	defer t.memory.Give(size)
 	edited, err := jsonedit.Splice(body, invocation.edits...)
@@ -34,7 +35,7 @@ func (t *transport) invoke(r *http.Request, body []byte) (*http.Response, error)
 		return nil, err
 	}
 	out := r.Clone(r.Context())
-	setURL(out.URL, t.base, invocation.path)
+	upstream.SetURL(out, t.base, invocation.path)
 	out.URL.RawQuery = ""
 	out.Header.Del("Anthropic-Beta") // Both are in the body.
 	out.Header.Del("Anthropic-Version")

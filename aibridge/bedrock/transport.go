@@ -1,12 +1,9 @@
 package bedrock
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +14,7 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/memory"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // transport is the RoundTripper of a provider: it signs the requests that go with the gateway's credentials, and translates those of the
@@ -36,7 +34,7 @@ type transport struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := t.read(r)
+	body, err := upstream.ReadBody(r, t.memory)
 	if err != nil {
 		return nil, err
 	}
@@ -47,71 +45,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	out := r.Clone(r.Context())
 	if t.invokes && strings.HasPrefix(path, "/inference-profiles") {
-		setURL(out.URL, t.control, path)
+		upstream.SetURL(out, t.control, path)
 	}
 	return t.send(out, body)
-}
-
-// read reads the body of a request into memory that the pool has lent.
-func (t *transport) read(r *http.Request) ([]byte, error) {
-	if r.Body == nil || r.Body == http.NoBody {
-		return nil, nil
-	}
-	defer func() { _ = r.Body.Close() }()
-	body, err := t.memory.Lend(0)
-	if r.ContentLength > int64(cap(body)) && err == nil {
-		body, err = t.memory.Grow(body, r.ContentLength)
-	}
-	if err != nil {
-		t.memory.Forgo(body)
-		return nil, noMemory(err)
-	}
-	for {
-		if len(body) == cap(body) && int64(len(body)) != r.ContentLength {
-			larger, err := t.memory.Grow(body, 0)
-			if err != nil {
-				t.memory.Forgo(body)
-				return nil, noMemory(err)
-			}
-			body = larger
-		}
-		if int64(len(body)) == r.ContentLength {
-			return body, nil
-		}
-		n, err := r.Body.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		switch {
-		case errors.Is(err, io.EOF):
-			return body, nil
-		case err != nil:
-			t.memory.Forgo(body)
-			return nil, err
-		}
-	}
-}
-
-// noMemory returns the refusal of a request of which there is no memory for a copy.
-func noMemory(err error) *apierror.Error {
-	if errors.Is(err, memory.ErrNever) {
-		return &apierror.Error{
-			Status: http.StatusRequestEntityTooLarge, Text: "request body too large for the memory that the gateway may use", Cause: err,
-		}
-	}
-	return &apierror.Error{
-		Status: http.StatusServiceUnavailable, Text: "the gateway has no memory for another request of this size at the moment: try again",
-		RetryAfter: time.Second, Cause: err,
-	}
 }
 
 // send authenticates a request, which is the transport's own, and sends it with that body. The signature is made for this
 // one sending.
 func (t *transport) send(out *http.Request, body []byte) (*http.Response, error) {
-	out.Body, out.GetBody, out.ContentLength = http.NoBody, nil, int64(len(body))
-	if len(body) > 0 {
-		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-		out.Body, _ = out.GetBody()
-	}
-	out.Host = ""
+	upstream.SetBody(out, body)
 	if t.invokes {
 		// A coded stream would be held back until its coder has enough of it.
 		out.Header.Set("Accept-Encoding", "identity")
@@ -170,16 +112,6 @@ func (t *transport) sign(out *http.Request, body []byte) error {
 func cloneURL(u *url.URL) *url.URL {
 	clone := *u
 	return &clone
-}
-
-// setURL makes target the address of an escaped path below base. The query stays.
-func setURL(target, base *url.URL, escapedPath string) {
-	target.Scheme, target.Host = base.Scheme, base.Host
-	path, err := url.PathUnescape(escapedPath)
-	if err != nil {
-		path = escapedPath // It cannot happen: the path was judged, or made here.
-	}
-	target.Path, target.RawPath = base.Path+path, base.EscapedPath()+escapedPath
 }
 
 // CloseIdleConnections closes the connections that no request uses.
