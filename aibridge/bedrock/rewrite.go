@@ -5,12 +5,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // anthropicVersion is the only version that InvokeModel has.
@@ -33,7 +33,8 @@ func (t *transport) rewrite(header http.Header, body []byte) (invocation, error)
 	value, _ := object.Get("model")
 	asked, _ := jsonedit.String(value)
 	id := cmp.Or(t.models[asked], asked)
-	if strings.Trim(id, ".") == "" { // Dots alone would be another path.
+	segment, ok := upstream.ModelSegment(id)
+	if !ok {
 		return invocation{}, &apierror.Error{Status: http.StatusBadRequest, Text: "model: Bedrock needs the name of one"}
 	}
 	if _, ok := object.Get("messages"); !ok {
@@ -44,7 +45,7 @@ func (t *transport) rewrite(header http.Header, body []byte) (invocation, error)
 		m = modelOf(asked)
 	}
 	stream, _ := object.Get("stream")
-	r := invocation{path: "/model/" + url.PathEscape(id) + "/invoke", stream: string(stream) == "true"}
+	r := invocation{path: "/model/" + segment + "/invoke", stream: string(stream) == "true"}
 	if r.stream {
 		r.path += "-with-response-stream"
 	}

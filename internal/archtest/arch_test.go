@@ -21,7 +21,7 @@ func floors() [][]string {
 		{"internal/inproc", "internal/invokestream", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
-		{"aibridge/bedrock", "aibridge/mcp", "internal/recording"},
+		{"aibridge/bedrock", "aibridge/mcp", "aibridge/vertex", "internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
 		{"aibridgedserver/sqlite"},
@@ -33,7 +33,7 @@ func floors() [][]string {
 // forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/fakebedrock", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/testkit",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/testkit",
 		"internal/wire/wiretest",
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/coder/aibridged/internal/apierror"
@@ -86,4 +87,15 @@ func SetURL(r *http.Request, base *url.URL, escapedPath string) {
 	target.Path, target.RawPath = base.Path+path, base.EscapedPath()+escapedPath
 	target.RawQuery = r.URL.RawQuery
 	r.URL, r.Host = &target, ""
+}
+
+// ModelSegment returns the id of a model, which a client may have written, as one segment of a path, and whether it can be
+// one: its colons stay, its slashes are escaped, and a server that unescapes these finds no other path. An empty id cannot.
+func ModelSegment(id string) (string, bool) {
+	for part := range strings.SplitSeq(id, "/") {
+		if strings.Trim(part, ".") == "" || strings.ContainsAny(part, "\\\x00") {
+			return "", false
+		}
+	}
+	return url.PathEscape(id), true
 }

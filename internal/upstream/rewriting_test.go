@@ -68,3 +68,15 @@ func TestSetURL(t *testing.T) {
 		t.Errorf("%s, host %q", got, r.Host)
 	}
 }
+
+func TestModelSegment(t *testing.T) {
+	for id, want := range map[string]string{
+		"us.anthropic.claude-v1:0": "us.anthropic.claude-v1:0", "arn:aws:bedrock:eu-west-1:1:inference-profile/a.b": "arn:aws:bedrock:eu-west-1:1:inference-profile%2Fa.b",
+		"a b?c#d%2F;\u00e9@1": "a%20b%3Fc%23d%252F%3B%C3%A9@1", "a..b.": "a..b.",
+		"": "", ".": "", "..": "", "...": "", "a/../b": "", "a//b": "", "/a": "", "a/": "", "a\\..\\b": "", "a\x00": "",
+	} {
+		if got, ok := upstream.ModelSegment(id); got != want || ok != (want != "") {
+			t.Errorf("%q: %q, %t", id, got, ok)
+		}
+	}
+}
