@@ -40,6 +40,9 @@ type providerConfig struct {
 	// UsageInStreams is [aibridge.ProviderOptions.UsageInStreams].
 	UsageInStreams aibridge.UsageInStreams `yaml:"usage_in_streams"`
 
+	Bedrock *bedrockConfig `yaml:"bedrock"`
+	Vertex  *vertexConfig  `yaml:"vertex"`
+
 	// literalKey is the key of demo, which belongs to no account. No file can set it.
 	literalKey string
 }
@@ -79,10 +82,12 @@ func (l limitsConfig) check() error {
 }
 
 // constructors make the providers of each type.
-func constructors() map[string]func(string, aibridge.ProviderOptions) (aibridge.Provider, error) {
+func (p providerConfig) constructors() map[string]func(string, aibridge.ProviderOptions) (aibridge.Provider, error) {
 	return map[string]func(string, aibridge.ProviderOptions) (aibridge.Provider, error){
 		"anthropic": aibridge.NewAnthropicProvider,
+		"bedrock":   p.newBedrock,
 		"openai":    aibridge.NewOpenAIProvider,
+		"vertex":    p.newVertex,
 	}
 }
 
@@ -132,9 +137,12 @@ func configFromEnvironment() config {
 
 // provider makes the provider that p describes. Shared holds the options that all providers have in common.
 func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Provider, error) {
-	constructor, ok := constructors()[p.Type]
+	constructor, ok := p.constructors()[p.Type]
 	if !ok {
-		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is not known: use anthropic or openai", p.Name, p.Type)
+		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is not known: use anthropic, bedrock, openai or vertex", p.Name, p.Type)
+	}
+	if err := p.checkClouds(); err != nil {
+		return aibridge.Provider{}, fmt.Errorf("provider %q: %w", p.Name, err)
 	}
 	key, err := p.key()
 	if err != nil {
@@ -155,30 +163,41 @@ func (p providerConfig) key() (string, error) {
 	if len(p.Keys) > 1 {
 		return "", fmt.Errorf("one key is supported, %d are there", len(p.Keys))
 	}
-	reference := p.Keys[0]
+	return secretKey(p.Keys[0])
+}
+
+// secretKey returns the key that a reference in the file stands for. Its errors never repeat the reference, which may be a
+// key by mistake.
+func secretKey(reference string) (string, error) {
+	key, where, err := secret(reference)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsFunc(key, unicode.IsControl) {
+		return "", fmt.Errorf("%s has a line break or another control character within the key", where)
+	}
+	return key, nil
+}
+
+// secret returns the text that a reference stands for, and where it is: in a variable of the environment or in a file.
+func secret(reference string) (text, where string, err error) {
 	if match := variable.FindStringSubmatch(reference); match != nil {
-		key := strings.TrimSpace(os.Getenv(match[1]))
-		if key == "" {
-			return "", fmt.Errorf("the environment variable %s is empty: set it, or name another", match[1])
+		text := strings.TrimSpace(os.Getenv(match[1]))
+		if text == "" {
+			return "", "", fmt.Errorf("the environment variable %s is empty: set it, or name another", match[1])
 		}
-		if strings.ContainsFunc(key, unicode.IsControl) {
-			return "", fmt.Errorf("the environment variable %s has a line break or another control character within the key", match[1])
-		}
-		return key, nil
+		return text, "the environment variable " + match[1], nil
 	}
 	if file, ok := strings.CutPrefix(reference, "file:"); ok {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		key := strings.TrimSpace(string(data))
-		if key == "" {
-			return "", fmt.Errorf("the file %s is empty", file)
+		text := strings.TrimSpace(string(data))
+		if text == "" {
+			return "", "", fmt.Errorf("the file %s is empty", file)
 		}
-		if strings.ContainsFunc(key, unicode.IsControl) {
-			return "", fmt.Errorf("the file %s has a line break or another control character within the key", file)
-		}
-		return key, nil
+		return text, "the file " + file, nil
 	}
-	return "", fmt.Errorf("keep keys out of this file: write ${NAME_OF_A_VARIABLE} or file:/path/to/a/file")
+	return "", "", fmt.Errorf("keep keys out of this file: write ${NAME_OF_A_VARIABLE} or file:/path/to/a/file")
 }
