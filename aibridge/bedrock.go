@@ -9,14 +9,20 @@ import (
 )
 
 // NewBedrockProvider returns a provider of type "bedrock" for Bedrock's InvokeModel. Its base URL has no default, since it
-// names a region. Its transport must translate requests of the Messages API: package aibridge/bedrock makes both. The error
-// says which option is wrong and why.
+// names a region. Requests of Bedrock's own clients go through as they are. Its transport must translate those of the
+// Messages API: package aibridge/bedrock makes both. The error says which option is wrong and why.
 func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) {
-	format := messages.Format()
+	format, hosted := messages.Format(), messages.Hosted()
+	hosted.Shape = apierror.Bedrock()
 	return newProvider(providerKind{
 		name: "bedrock",
 		routes: []route{
 			{method: http.MethodPost, path: "/v1/messages", format: &format},
+			{method: http.MethodPost, path: "/model/{model}/invoke", format: &hosted},
+			{method: http.MethodPost, path: "/model/{model}/invoke-with-response-stream", format: &hosted, streams: true},
+			{method: http.MethodPost, path: "/model/{model}/count-tokens"},
+			{method: http.MethodGet, path: "/inference-profiles"},
+			{method: http.MethodGet, path: "/inference-profiles/{model}"},
 		},
 		shape:     apierror.Anthropic(),
 		setKey:    setBearer,

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	aws "github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
 	"github.com/coder/aibridged/internal/eventstream"
 	"github.com/coder/aibridged/internal/invokestream"
+	"github.com/coder/aibridged/internal/sse"
 )
 
 // frame makes a frame with headers, which are pairs of name and value.
@@ -123,5 +125,39 @@ func TestErrorsOfAnswers(t *testing.T) {
 	}
 	if _, isForeign := invokestream.FromAnswer("", []byte(`{"type":"error","error":{"type":"api_error","message":"x"}}`)); !isForeign {
 		t.Error("an error of the Messages API is not recognised")
+	}
+}
+
+// TestSplitter checks the events that a tracker is shown.
+func TestSplitter(t *testing.T) {
+	stream := slices.Concat(
+		chunk(t, `{"type":"ping"}`).Raw, frame(t, "{}", ":message-type", "event", ":event-type", "other").Raw,
+		frame(t, `{"bytes":1}`, ":message-type", "event", ":event-type", "chunk").Raw,
+		frame(t, `{"message":"m"}`, ":message-type", "exception", ":exception-type", "validationException").Raw,
+	)
+	want := []sse.Event{
+		{Type: []byte("ping"), Data: []byte(`{"type":"ping"}`)}, {}, {Opaque: true},
+		{Type: []byte("error"), Data: []byte(`{"type":"error","error":{"type":"invalid_request_error","message":"m"}}`)},
+	}
+	for _, size := range []int{1, 7, len(stream)} {
+		splitter := invokestream.NewSplitter(nil)
+		var raw []byte
+		n := 0
+		for piece := range slices.Chunk(stream, size) {
+			for got := range splitter.Feed(piece) {
+				if n == len(want) {
+					t.Fatalf("pieces of %d: too many events", size)
+				}
+				if w := want[n]; string(got.Type) != string(w.Type) || string(got.Data) != string(w.Data) || got.Opaque != w.Opaque {
+					t.Errorf("pieces of %d: event %d is %s %s", size, n, got.Type, got.Data)
+				}
+				raw = append(raw, got.Raw...)
+				n++
+			}
+		}
+		if err := splitter.End(); err != nil || n != len(want) || !bytes.Equal(raw, stream) {
+			t.Errorf("pieces of %d: %d events, %v", size, n, err)
+		}
+		splitter.Close()
 	}
 }
