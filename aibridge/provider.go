@@ -67,6 +67,9 @@ type ProviderOptions struct {
 	// Transport carries the requests. Nil means a transport of the provider's own, with the limits in Limits. A
 	// transport that is given here keeps its own limits for dialling and for the beginning of an answer.
 	Transport http.RoundTripper
+	// Observe, if set, returns a transport that looks on at what goes through another one: the provider's own, or Transport.
+	// Of a provider whose Transport translates, it sees what clients send and get.
+	Observe func(http.RoundTripper) http.RoundTripper
 	// Signs says that Transport authenticates the requests of callers that bring no credential, so that Key stays empty.
 	// These requests have a header by which the transports of this module know them, and which these remove.
 	Signs bool
@@ -122,6 +125,10 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 			Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
 		})
 	}
+	idle := idleCloser(transport)
+	if options.Observe != nil {
+		transport = options.Observe(transport)
+	}
 	return Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
@@ -130,7 +137,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		spans:     spanAttributes(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
 		watched:   observe.Watches(transport),
-		idle:      idleCloser(transport),
+		idle:      idle,
 		limits:    limits,
 		memory:    options.Memory.Pool(),
 
