@@ -42,7 +42,7 @@ type round struct {
 	tracker  wire.Tracker // Nil: the form of the answer is not known yet.
 	events   sse.Splitter
 	frames   *invokestream.Splitter // Of a stream of frames; nil: it is one of server-sent events.
-	decoder  *contentcoding.Stream // For a coded stream.
+	decoder  *contentcoding.Stream  // For a coded stream.
 
 	whole []byte          // The pool's: what has come of a value that goes on as it comes.
 	value jsonedit.Prefix // The same, uncoded, as far as it shows whether the value goes on.

@@ -14,7 +14,7 @@ import (
 func TestAnswers(t *testing.T) {
 	events := fakebedrock.Events(hello()...)
 	throttled := fakebedrock.Frame{Exception: "throttlingException", Message: "Too many tokens"}
-	two := len(fakebedrock.Encode(t, events[:2]...))
+	two := len(fakebedrock.Encode(events[:2]...))
 	first := strings.Join(strings.SplitAfter(helloSSE(), "\n\n")[:2], "")
 	const tooMany = `{"type":"error","error":{"type":"rate_limit_error","message":"Too many tokens"}}`
 	for name, test := range map[string]struct {

@@ -70,8 +70,8 @@ func TestNativeRequests(t *testing.T) {
 // TestNativeStreams checks that a client of Bedrock gets the frames byte for byte, and what is recorded of them.
 func TestNativeStreams(t *testing.T) {
 	events := fakebedrock.Events(hello()...)
-	stream := fakebedrock.Encode(t, events...)
-	two := len(fakebedrock.Encode(t, events[:2]...))
+	stream := fakebedrock.Encode(events...)
+	two := len(fakebedrock.Encode(events[:2]...))
 	throttled := fakebedrock.Frame{Exception: "throttlingException", Message: "Too many tokens"}
 	damaged := bytes.Clone(stream)
 	damaged[two+59] ^= 0x20
@@ -82,13 +82,13 @@ func TestNativeStreams(t *testing.T) {
 		end     string // The error type of the record.
 	}{
 		"whole":              {answer: fakebedrock.Answer{Frames: events}, body: stream},
-		"exception at first": {answer: fakebedrock.Answer{Frames: []fakebedrock.Frame{throttled}}, body: throttled.Encode(t), end: "rate_limited"},
-		"exception later":    {answer: fakebedrock.Answer{Frames: append(events[:2:2], throttled)}, body: append(stream[:two:two], throttled.Encode(t)...), end: "rate_limited"},
+		"exception at first": {answer: fakebedrock.Answer{Frames: []fakebedrock.Frame{throttled}}, body: throttled.Encode(), end: "rate_limited"},
+		"exception later":    {answer: fakebedrock.Answer{Frames: append(events[:2:2], throttled)}, body: append(stream[:two:two], throttled.Encode()...), end: "rate_limited"},
 		"cut in a frame":     {answer: fakebedrock.Answer{Frames: events, Cut: two + 20}, body: stream[:two+20], aborted: true, end: "truncated"},
 		"cut between frames": {answer: fakebedrock.Answer{Frames: events[:2]}, body: stream[:two], aborted: true, end: "truncated"},
 		"damaged":            {answer: fakebedrock.Answer{Frames: events, Damage: two + 60}, body: damaged, aborted: true, end: "truncated"},
 		"empty":              {answer: fakebedrock.Answer{Frames: []fakebedrock.Frame{}}, aborted: true, end: "truncated"},
-		"other frames":       {answer: fakebedrock.Answer{Frames: append([]fakebedrock.Frame{{Other: "x"}}, events...)}, body: append(fakebedrock.Frame{Other: "x"}.Encode(t), stream...)},
+		"other frames":       {answer: fakebedrock.Answer{Frames: append([]fakebedrock.Frame{{Other: "x"}}, events...)}, body: append(fakebedrock.Frame{Other: "x"}.Encode(), stream...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := fakebedrock.New(t, answering(test.answer))
@@ -128,8 +128,8 @@ func TestNativeStreamFlows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := make([]byte, len(events[0].Encode(t)))
-	if _, err := answer.Body.Read(first); err != nil || !bytes.HasPrefix(events[0].Encode(t), first[:1]) {
+	first := make([]byte, len(events[0].Encode()))
+	if _, err := answer.Body.Read(first); err != nil || !bytes.HasPrefix(events[0].Encode(), first[:1]) {
 		t.Error(err)
 	}
 	close(hold)

@@ -17,7 +17,7 @@ import (
 // TestPings checks that a client is sent a ping for each 15 seconds in which Bedrock says nothing, before the first event
 // too, and never within an event.
 func TestPings(t *testing.T) {
-	event := fakebedrock.Frame{Event: `{"type":"x"}`}.Encode(t)
+	event := fakebedrock.Frame{Event: `{"type":"x"}`}.Encode()
 	synctest.Test(t, func(t *testing.T) {
 		body, upstream := io.Pipe()
 		s := newStream(body, nil)
@@ -52,7 +52,7 @@ func TestPings(t *testing.T) {
 
 // TestExceptionAfterPing checks that an exception that comes too late to become a status becomes an event.
 func TestExceptionAfterPing(t *testing.T) {
-	frame := fakebedrock.Frame{Exception: "throttlingException", Message: "m"}.Encode(t)
+	frame := fakebedrock.Frame{Exception: "throttlingException", Message: "m"}.Encode()
 	synctest.Test(t, func(t *testing.T) {
 		body, upstream := io.Pipe()
 		s := newStream(body, nil)
@@ -132,7 +132,7 @@ func FuzzStream(f *testing.F) {
 	f.Add("\r", "event: x\n\n", uint16(1), uint16(0))
 	f.Fuzz(func(t *testing.T, first, second string, size, cut uint16) {
 		events := []string{first, second}
-		stream := fakebedrock.Encode(t, fakebedrock.Events(events...)...)
+		stream := fakebedrock.Encode(fakebedrock.Events(events...)...)
 		whole, err := translate(stream, int(size)+1)
 		if err != nil {
 			t.Fatal(err)
@@ -156,7 +156,7 @@ func FuzzStream(f *testing.F) {
 		}
 		length := int(cut) % len(stream)
 		part, err := translate(stream[:length], int(size)+1)
-		if isBetween := length == 0 || length == len(fakebedrock.Frame{Event: first}.Encode(t)); (err == nil) != isBetween {
+		if isBetween := length == 0 || length == len(fakebedrock.Frame{Event: first}.Encode()); (err == nil) != isBetween {
 			t.Fatalf("cut after %d of %d bytes: %v", length, len(stream), err)
 		}
 		if !bytes.HasPrefix(whole, part) {

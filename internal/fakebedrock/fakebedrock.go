@@ -26,6 +26,8 @@ type Options struct {
 	APIKeys []string // Accepted as Authorization: Bearer, and in X-Api-Key.
 	// Answer returns the answer to a request.
 	Answer func(Request) Answer
+	// Messages is an upstream of the Messages API that answers instead, where set.
+	Messages http.Handler
 }
 
 // Request is a request as it came.
@@ -68,8 +70,7 @@ func Events(events ...string) []Frame {
 }
 
 // Encode returns a frame's bytes, made by AWS's own encoder.
-func (f Frame) Encode(t testing.TB) []byte {
-	t.Helper()
+func (f Frame) Encode() []byte {
 	var message eventstream.Message
 	var payload any
 	set := func(name, value string) { message.Headers.Set(name, eventstream.StringValue(value)) }
@@ -87,52 +88,55 @@ func (f Frame) Encode(t testing.TB) []byte {
 		payload = map[string]string{"bytes": base64.StdEncoding.EncodeToString([]byte(f.Event)), "p": "abcdefgh"}
 	}
 	set(":content-type", "application/json")
-	var err error
-	if message.Payload, err = json.Marshal(payload); err != nil {
-		t.Fatal(err)
-	}
 	var frame bytes.Buffer
-	if err := eventstream.NewEncoder().Encode(&frame, message); err != nil {
-		t.Fatal(err)
+	var err error
+	if message.Payload, err = json.Marshal(payload); err == nil {
+		err = eventstream.NewEncoder().Encode(&frame, message)
+	}
+	if err != nil {
+		panic(err) // It is too large for a frame.
 	}
 	return frame.Bytes()
 }
 
 // Encode returns the bytes of frames in a row.
-func Encode(t testing.TB, frames ...Frame) []byte {
-	t.Helper()
+func Encode(frames ...Frame) []byte {
 	var stream []byte
 	for _, frame := range frames {
-		stream = append(stream, frame.Encode(t)...)
+		stream = append(stream, frame.Encode()...)
 	}
 	return stream
 }
 
-// Server is a Bedrock at an address of its own.
+// Server is a Bedrock.
 type Server struct {
-	URL string
+	URL string // Of one that was made by New.
 
-	t       testing.TB
 	options Options
 
 	mu       sync.Mutex
 	requests []Request // Guarded by mu.
 }
 
-// New starts a Bedrock. It is closed with the test.
+// New starts a Bedrock at an address of its own. It is closed with the test.
 func New(t testing.TB, options Options) *Server {
 	t.Helper()
+	s := NewHandler(options)
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	s.URL = server.URL
+	return s
+}
+
+// NewHandler returns a Bedrock that has no address yet.
+func NewHandler(options Options) *Server {
 	if options.Region == "" {
 		options.Region = "us-east-1"
 	}
 	if options.Service == "" {
 		options.Service = "bedrock"
 	}
-	s := &Server{t: t, options: options}
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	s.URL = server.URL
-	return s
+	return &Server{options: options}
 }
 
 // Requests returns the requests that were accepted, in their order.
@@ -158,6 +162,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, request)
 	s.mu.Unlock()
+	if s.options.Messages != nil {
+		s.serveMessages(w, r, request)
+		return
+	}
 	s.answer(w, r, s.options.Answer(request))
 }
 
@@ -204,7 +212,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, a Answer) {
 				return
 			}
 		}
-		piece := frame.Encode(s.t)
+		piece := frame.Encode()
 		if at := a.Damage - 1 - sent; a.Damage > 0 && 0 <= at && at < len(piece) {
 			piece[at] ^= 0x20
 		}

@@ -47,11 +47,13 @@ type Answer struct {
 	Body        string
 }
 
-// Server is a Vertex at an address of its own.
+// Server is a Vertex.
 type Server struct {
+	// URL is its address. One that was made by NewHandler must be told it before the first request.
 	URL string
+	// Messages is an upstream of the Messages API that answers instead, where set.
+	Messages http.Handler
 
-	t      testing.TB
 	key    *rsa.PrivateKey
 	answer func(Request) Answer
 
@@ -60,33 +62,37 @@ type Server struct {
 	fetched  int       // Guarded by mu; how many tokens were given.
 }
 
-// New starts a Vertex, which gives these answers. It is closed with the test.
+// New starts a Vertex at an address of its own, which gives these answers. It is closed with the test.
 func New(t testing.TB, answer func(Request) Answer) *Server {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{t: t, key: key, answer: answer}
+	s := NewHandler(answer)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.URL = server.URL
 	return s
 }
 
+// NewHandler returns a Vertex that has no address yet.
+func NewHandler(answer func(Request) Answer) *Server {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // It never fails.
+	}
+	return &Server{key: key, answer: answer}
+}
+
 // ServiceAccount returns the JSON of the service account's key.
 func (s *Server) ServiceAccount() []byte {
-	s.t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(s.key)
 	if err != nil {
-		s.t.Fatal(err)
+		panic(err) // It never fails for such a key.
 	}
 	text, err := json.Marshal(map[string]string{
 		"type": "service_account", "client_email": account, "private_key_id": "1", "token_uri": s.URL + "/token",
 		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		panic(err) // Strings always marshal.
 	}
 	return text
 }
@@ -125,6 +131,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, request)
 	s.mu.Unlock()
+	if s.Messages != nil {
+		s.serveMessages(w, r, request)
+		return
+	}
 	answer := s.answer(request)
 	if answer.ContentType != "" {
 		w.Header().Set("Content-Type", answer.ContentType)
