@@ -10,9 +10,21 @@ import (
 func TestClaudeCode(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
+	turn := runClaude(t, u, "ANTHROPIC_BASE_URL="+program.url+"/anthropic", "ANTHROPIC_AUTH_TOKEN="+u.token)
+	turn.provider, turn.hint = "anthropic", providerHint
+	for _, i := range turn.check(t) {
+		if !strings.HasPrefix(i.UserAgent, "claude-cli/") {
+			t.Errorf("the user agent is %q", i.UserAgent)
+		}
+	}
+}
+
+// runClaude has Claude Code run a command for a user, with further variables in its environment. It returns what must be
+// recorded of that, but for the provider.
+func runClaude(t *testing.T, u *user, environment ...string) agentTurn {
+	t.Helper()
 	c := newClient(t, "claude")
-	c.environment = append(c.environment, "ANTHROPIC_BASE_URL="+program.url+"/anthropic", "ANTHROPIC_AUTH_TOKEN="+u.token,
-		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1")
+	c.environment = append(append(c.environment, environment...), "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1")
 	const input = `{"command":"echo hi-from-bash"}`
 	const typed = `Run it. [[think: It wants to run.]] [[text: Looking.]] [[tool: Bash ` + input + `]]` +
 		` [[usage: input=100 output=20 cache_read=30 cache_write=4 thinking=6]]`
@@ -39,16 +51,11 @@ func TestClaudeCode(t *testing.T) {
 	if u := result.Usage; u.OutputTokens <= 20 || u.CacheReadInputTokens != 30 || u.CacheCreationInputTokens != 4 {
 		t.Errorf("Claude Code saw the usage %+v, not that of both answers", u)
 	}
-	turn := agentTurn{
-		user: u, client: "Claude Code", session: result.SessionID, provider: "anthropic", prompt: typed, thought: "It wants to run.",
+	return agentTurn{
+		user: u, client: "Claude Code", session: result.SessionID, prompt: typed, thought: "It wants to run.",
 		call: call{Tool: "Bash", Input: input},
 		tokens: tokens{
 			result.Usage.InputTokens, result.Usage.OutputTokens, result.Usage.CacheReadInputTokens, result.Usage.CacheCreationInputTokens,
 		},
-	}
-	for _, i := range turn.check(t) {
-		if !strings.HasPrefix(i.UserAgent, "claude-cli/") {
-			t.Errorf("the user agent is %q", i.UserAgent)
-		}
 	}
 }
