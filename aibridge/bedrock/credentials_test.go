@@ -163,6 +163,26 @@ func TestCredentialsOfCallers(t *testing.T) {
 	}
 }
 
+// TestRefusedSignature checks that what Bedrock repeats of a signature that it refuses does not show the session's token.
+func TestRefusedSignature(t *testing.T) {
+	options := answering(fakebedrock.Answer{Body: helloBody})
+	options.Keys[0].Secret = "another"
+	fake := fakebedrock.New(t, options)
+	g := newGateway(t, fake.URL, bedrock.Options{Credentials: static()})
+	for _, path := range []string{"/bedrock/v1/messages", "/bedrock/model/m/invoke", "/bedrock/model/m/count-tokens"} {
+		got := post(t, g, path, ask)
+		if got.status != http.StatusForbidden || got.err != nil || !strings.Contains(got.body, "x-amz-security-token:cana...eway") {
+			t.Errorf("%s: %d %s, %v", path, got.status, got.body, got.err)
+		}
+		if strings.Contains(got.body, key().Token) {
+			t.Errorf("%s: the token is in %s", path, got.body)
+		}
+	}
+	if text := testkit.RenderRecords(t, g.Control.WaitEnds(t, 2)) + g.Log.String(); strings.Contains(text, key().Token) {
+		t.Errorf("the token is in %s", text)
+	}
+}
+
 func TestAPIKey(t *testing.T) {
 	fake := fakebedrock.New(t, answering(fakebedrock.Answer{Body: helloBody}))
 	g := newGateway(t, fake.URL, bedrock.Options{Provider: aibridge.ProviderOptions{Key: "bedrock-api-key-of-somebody"}})

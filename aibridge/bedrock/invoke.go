@@ -16,9 +16,10 @@ import (
 // mostError is how much of the body of an error is read.
 const mostError = 1 << 20
 
-// invoke sends a request of the Messages API to InvokeModel, and returns the answer as one of that API.
-func (t *transport) invoke(r *http.Request, body []byte) (*http.Response, error) {
-	invocation, err := t.rewrite(r.Header, body)
+// invoke sends a request of the Messages API, which is the transport's own, to InvokeModel, and returns the answer as one of
+// that API.
+func (t *transport) invoke(out *http.Request, body []byte) (*http.Response, error) {
+	invocation, err := t.rewrite(out.Header, body)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func (t *transport) invoke(r *http.Request, body []byte) (*http.Response, error)
 	if err != nil {
 		return nil, err
 	}
-	out := r.Clone(r.Context())
+	upstream.SetBody(out, edited)
 	upstream.SetURL(out, t.base, invocation.path)
 	out.URL.RawQuery = ""
 	out.Header.Del("Anthropic-Beta") // Both are in the body.
@@ -45,7 +46,6 @@ func (t *transport) invoke(r *http.Request, body []byte) (*http.Response, error)
 	if err != nil {
 		return nil, err
 	}
-	answer.Request = r
 	if id := answer.Header.Get("X-Amzn-Requestid"); id != "" && answer.Header.Get("Request-Id") == "" {
 		answer.Header.Set("Request-Id", id) // Where clients of the Messages API look for it.
 	}
@@ -61,10 +61,7 @@ func (t *transport) invoke(r *http.Request, body []byte) (*http.Response, error)
 
 // failed returns an error of Bedrock's as one of the Messages API: the same status, and the same words.
 func failed(answer *http.Response) (*http.Response, error) {
-	body, err := io.ReadAll(io.LimitReader(answer.Body, mostError))
-	if err == nil {
-		err = answer.Body.Close()
-	}
+	body, err := readError(answer)
 	if err != nil {
 		return nil, err
 	}

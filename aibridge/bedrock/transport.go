@@ -1,11 +1,14 @@
 package bedrock
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,42 +37,75 @@ type transport struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	path := strings.TrimPrefix(r.URL.EscapedPath(), t.base.EscapedPath())
+	translates := t.invokes && path == "/v1/messages"
+	out := r.Clone(r.Context())
+	if t.invokes && strings.HasPrefix(path, "/inference-profiles") {
+		upstream.SetURL(out, t.control, path)
+	}
+	if _, signs := r.Header[credential.Sign]; !signs && !translates {
+		return t.send(out, nil)
+	}
 	body, err := upstream.ReadBody(r, t.memory)
 	if err != nil {
 		return nil, err
 	}
 	defer t.memory.Forgo(body) // The network may still be sending it when the answer begins.
-	path := strings.TrimPrefix(r.URL.EscapedPath(), t.base.EscapedPath())
-	if t.invokes && path == "/v1/messages" {
-		return t.invoke(r, body)
+	if translates {
+		return t.invoke(out, body)
 	}
-	out := r.Clone(r.Context())
-	if t.invokes && strings.HasPrefix(path, "/inference-profiles") {
-		upstream.SetURL(out, t.control, path)
-	}
+	upstream.SetBody(out, body)
 	return t.send(out, body)
 }
 
-// send authenticates a request, which is the transport's own, and sends it with that body. The signature is made for this
-// one sending.
+// send authenticates a request, which is the transport's own, and sends it. The signature is made for this one sending. Body
+// is what the request has as its body, and is only needed if it is to be signed.
 func (t *transport) send(out *http.Request, body []byte) (*http.Response, error) {
-	upstream.SetBody(out, body)
 	if t.invokes {
 		// A coded stream would be held back until its coder has enough of it.
 		out.Header.Set("Accept-Encoding", "identity")
 	}
-	if err := t.authenticate(out, body); err != nil {
+	if _, signs := out.Header[credential.Sign]; signs {
+		delete(out.Header, credential.Sign)
+		if err := t.sign(out, body); err != nil {
+			return nil, err
+		}
+	} else if err := t.readCredential(out); err != nil {
+		if out.Body != nil {
+			_ = out.Body.Close() // The request is refused in any case.
+		}
 		return nil, err
 	}
-	return t.next.RoundTrip(out)
+	answer, err := t.next.RoundTrip(out)
+	if token := out.Header.Get("X-Amz-Security-Token"); err == nil && answer.StatusCode == http.StatusForbidden && token != "" {
+		return withoutToken(answer, token)
+	}
+	return answer, err
 }
 
-// authenticate signs a request that goes with the gateway's credentials. Any other one goes with what its caller brings.
-func (t *transport) authenticate(out *http.Request, body []byte) error {
-	if _, ok := out.Header[credential.Sign]; ok {
-		delete(out.Header, credential.Sign)
-		return t.sign(out, body)
+// withoutToken returns a refusal without the token of the gateway's session: AWS repeats what it finds wrongly signed.
+func withoutToken(answer *http.Response, token string) (*http.Response, error) {
+	body, err := readError(answer)
+	if err != nil {
+		return nil, err
 	}
+	hidden := bytes.ReplaceAll(body, []byte(token), []byte(credential.Hint(token)))
+	answer.Header.Set("Content-Length", strconv.Itoa(len(hidden)))
+	answer.ContentLength, answer.Body = int64(len(hidden)), io.NopCloser(bytes.NewReader(hidden))
+	return answer, nil
+}
+
+// readError reads the body of an error, and closes it.
+func readError(answer *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(answer.Body, mostError))
+	if closed := answer.Body.Close(); err == nil {
+		err = closed
+	}
+	return body, err
+}
+
+// readCredential makes the credential that the caller brings one that Bedrock reads.
+func (t *transport) readCredential(out *http.Request) error {
 	authorization, key := out.Header.Get("Authorization"), out.Header.Get("X-Api-Key")
 	switch {
 	case strings.HasPrefix(authorization, "AWS4-"):

@@ -32,6 +32,9 @@ const (
 	// mostHeaders and mostPayload are the limits of the protocol.
 	mostHeaders = 128 << 10
 	mostPayload = 16 << 20
+
+	// maxKept is the largest buffer that a Splitter keeps between frames: most streams are idle most of the time.
+	maxKept = 4 << 10
 )
 
 // ErrDamaged means that the bytes are not the frames that were sent: a checksum or a length is wrong.
@@ -133,8 +136,8 @@ func (s *Splitter) Close() {
 }
 
 // Feed returns the frames that chunk completes. Range over all of the sequence, and before the Splitter is used again. The
-// slices of a frame are valid until the next one is taken, those of the last one until the next Feed or Close. Feed
-// neither changes nor keeps chunk. After a fault, which End returns, there are no more frames.
+// slices of a frame are valid until the next one is taken, or the sequence ends. Feed neither changes nor keeps chunk. After
+// a fault, which End returns, there are no more frames.
 func (s *Splitter) Feed(chunk []byte) iter.Seq[Frame] {
 	return func(yield func(Frame) bool) {
 		for s.err == nil && len(chunk) > 0 {
@@ -154,7 +157,9 @@ func (s *Splitter) Feed(chunk []byte) iter.Seq[Frame] {
 			if !yield(frame) {
 				return
 			}
-			s.tail = s.tail[:0]
+			if s.tail = s.tail[:0]; cap(s.tail) > maxKept {
+				s.Close()
+			}
 		}
 	}
 }

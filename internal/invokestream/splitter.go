@@ -20,7 +20,7 @@ func NewSplitter(pool *memory.Pool) *Splitter {
 
 // Feed returns the events of the frames that chunk completes. The Raw of an event is its frame, and it is opaque if it could
 // not be read. Range over all of the sequence, and before the Splitter is used again. The slices of an event are valid until
-// the next one is taken, those of the last one until the next Feed or Close.
+// the next one is taken, or the sequence ends.
 func (s *Splitter) Feed(chunk []byte) iter.Seq[sse.Event] {
 	return func(yield func(sse.Event) bool) {
 		for frame := range s.frames.Feed(chunk) {
