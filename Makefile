@@ -49,7 +49,7 @@ gen-clean: ## Generating changes nothing.
 	if [ "$$before" != "$$after" ]; then echo "make gen changed what is committed: commit what it made"; exit 1; fi
 	$(GO) mod tidy -diff
 
-bench: ## What serve costs beside a bare ReverseProxy, in up to eight minutes; then the CPU time of a record.
+bench: ## What serve costs beside a bare ReverseProxy, and what tools cost, in up to ten minutes; then the CPU time of a record.
 	$(GO) run ./internal/bench
 	@GOGC=400 $(GO) test -run '^$$' -bench '^BenchmarkRecord$$' -benchtime 40000x -count 3 . | grep -E 'Benchmark|^cpu'
 

@@ -108,6 +108,8 @@ type ServerOptions struct {
 	Metrics *Metrics
 	// Records says where records are kept until the control plane has them.
 	Records RecordOptions
+	// MCP are the limits of users' sessions with MCP servers.
+	MCP MCPOptions
 	// FindToken returns where in a text the first token of the control plane begins and ends, by its form alone, or a
 	// start below zero. No such token goes upstream, whether or not it is the one that the request presents; see
 	// [aibridge.Caller]. It is called for each part of each request, also concurrently. Nil: the form of Coder's API keys.
@@ -145,7 +147,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
 		findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
 	}
-	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow)
+	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow).WithOptions(options.MCP)
 	s.dialing, s.stopDial = context.WithCancel(ctx)
 	s.serving, s.stopServe = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.attached, s.detach = context.WithCancel(context.WithoutCancel(ctx))

@@ -46,6 +46,8 @@ type MCPProxyFactory struct {
 	logger   slog.Logger
 	tracer   trace.Tracer
 	clientFn ClientFunc
+	options  MCPOptions
+	late     *mcp.Late
 }
 
 var _ MCPProxyBuilder = (*MCPProxyFactory)(nil)
@@ -55,7 +57,7 @@ var _ MCPProxyBuilder = (*MCPProxyFactory)(nil)
 //
 // Deprecated: hosts should let the pool build the MCP sessions.
 func NewMCPProxyFactory(logger slog.Logger, tracer trace.Tracer, clientFn ClientFunc) *MCPProxyFactory {
-	return &MCPProxyFactory{logger: logger, tracer: tracer, clientFn: clientFn}
+	return &MCPProxyFactory{logger: logger, tracer: tracer, clientFn: clientFn, late: mcp.NewLate()}
 }
 
 // Build implements [MCPProxyBuilder]. It fails if the control plane cannot be asked. A server that is badly configured,
@@ -71,7 +73,9 @@ func (f *MCPProxyFactory) Build(ctx context.Context, req Request, tracer trace.T
 	if err != nil {
 		return nil, fmt.Errorf("get MCP server configs of user %s: %w", user, err)
 	}
-	b := mcpBuild{logger: f.logger.With(slog.F("initiator_id", user)), tracer: tracer, clientFn: f.clientFn, user: user}
+	b := mcpBuild{
+		logger: f.logger.With(slog.F("initiator_id", user)), tracer: tracer, clientFn: f.clientFn, user: user, options: f.options,
+	}
 	if tracer == nil {
 		b.tracer = f.tracer
 	}
@@ -81,7 +85,7 @@ func (f *MCPProxyFactory) Build(ctx context.Context, req Request, tracer trace.T
 	if err := b.addExternal(ctx, client, configs.GetExternalAuthMcpConfigs()); err != nil {
 		return nil, err
 	}
-	return mcp.NewManager(b.servers, mcp.ManagerOptions{Logger: b.logger}), nil
+	return mcp.NewManager(b.servers, mcp.ManagerOptions{Wait: f.options.Wait, Owner: user, Late: f.late, Logger: b.logger}), nil
 }
 
 // mcpBuild is one Build under way.
@@ -90,6 +94,7 @@ type mcpBuild struct {
 	tracer   trace.Tracer
 	clientFn ClientFunc
 	user     string
+	options  MCPOptions
 	servers  []mcp.ServerProxier
 }
 
@@ -146,6 +151,7 @@ func (b *mcpBuild) addExternal(ctx context.Context, client DRPCClient, configs [
 // add adds a server.
 func (b *mcpBuild) add(ctx context.Context, config *proto.MCPServerConfig, options mcp.ProxyOptions) {
 	options.Logger, options.Tracer = b.logger, b.tracer
+	b.options.limit(&options)
 	server, err := mcp.NewStreamableHTTPProxy(options)
 	if err != nil {
 		b.leaveOut(ctx, config, err)

@@ -3,12 +3,14 @@ package aibridged
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"cdr.dev/slog/v3"
 	"github.com/google/uuid"
@@ -146,7 +148,7 @@ func credentialAt(t *testing.T, built mcp.ServerProxier, id string) string {
 	if err != nil {
 		t.Fatalf("Call: %v", err)
 	}
-	return strings.ReplaceAll(result.Text, ".", "")
+	return strings.ReplaceAll(result.Parts[0].Text, ".", "")
 }
 
 func TestMCPSessionsOfAUser(t *testing.T) {
@@ -315,4 +317,74 @@ func TestExpiredMCPTokenIsAskedForAgain(t *testing.T) {
 	if !errors.Is(err, mcp.ErrUnauthorized) || !strings.Contains(err.Error(), "link it again") {
 		t.Errorf("Call with no token left: %v", err)
 	}
+}
+
+// The options of a factory are the limits of the sessions that it builds.
+func TestMCPOptions(t *testing.T) {
+	there := server.NewMCPServer("test", "1")
+	there.AddTool(mcpgo.NewTool("large"), func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		return mcpgo.NewToolResultText(strings.Repeat("x", 100)), nil
+	})
+	there.AddTool(mcpgo.NewTool("slow"), func(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	listening := httptest.NewServer(server.NewStreamableHTTPServer(there))
+	t.Cleanup(listening.Close)
+	hangs := newHangingServer(t)
+	client := &mcpControlPlane{
+		configs: func(string) (*proto.GetMCPServerConfigsResponse, error) {
+			return &proto.GetMCPServerConfigsResponse{ExternalAuthMcpConfigs: []*proto.MCPServerConfig{
+				{Id: "good", Url: listening.URL + "/mcp"}, {Id: "hangs", Url: hangs},
+			}}, nil
+		},
+		tokens: func(string, []string) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
+			return &proto.GetMCPServerAccessTokensBatchResponse{AccessTokens: map[string]string{"good": "", "hangs": ""}}, nil
+		},
+	}
+	const wait = 500 * time.Millisecond
+	factory := NewMCPProxyFactory(slog.Logger{}, noop.NewTracerProvider().Tracer(""), func() (DRPCClient, error) { return client, nil }).
+		WithOptions(MCPOptions{Wait: wait, ConnectTimeout: time.Minute, CallTimeout: 50 * time.Millisecond, ResultBytes: 10})
+	// The second time, nobody waits for the server that hangs: the wait for it is over for now.
+	for i := range 2 {
+		built, err := factory.Build(t.Context(), Request{InitiatorID: uuid.UUID{1}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := built.Init(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); (took >= wait) != (i == 0) {
+			t.Errorf("Init %d took %s", i, took)
+		}
+		if got := toolIDs(built); !slices.Equal(got, []string{"bmcp_good_large", "bmcp_good_slow"}) {
+			t.Errorf("tools %v", got)
+		}
+		result, err := built.Call(t.Context(), "bmcp_good_large", nil)
+		if err != nil || len(result.Parts) != 2 || result.Parts[0].Text != strings.Repeat("x", 10) {
+			t.Errorf("result %v, error %v", result, err)
+		}
+		if _, err := built.Call(t.Context(), "bmcp_good_slow", nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the slow call: %v", err)
+		}
+		if err := built.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	// Limits below zero are the defaults, as zero is.
+	if got := factory.WithOptions(MCPOptions{Wait: -1, ConnectTimeout: -1, CallTimeout: -1, ResultBytes: -1}).options; got != (MCPOptions{}) {
+		t.Errorf("options %+v", got)
+	}
+}
+
+// newHangingServer starts a server that answers nothing.
+func newHangingServer(t *testing.T) string {
+	t.Helper()
+	listening := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // Only then does the end of the connection end the context.
+		<-r.Context().Done()
+	}))
+	t.Cleanup(listening.Close)
+	return listening.URL
 }

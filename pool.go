@@ -62,10 +62,16 @@ type CachedBridgePool struct {
 	metrics *aibridge.Metrics
 	tracer  trace.Tracer
 	bridges *lease.Pool[poolKey, *aibridge.RequestBridge]
-	memory  *aibridge.Memory // For providers that were given none, also for those that replace them.
-	retries chan struct{}    // Holds one for each bridge that tries to build its tools again.
+	// For providers that were given none, also for those that replace them.
+	memory    *aibridge.Memory
+	upstreams *aibridge.Upstreams
+	retries   chan struct{} // Holds one for each bridge that tries to build its tools again.
+
+	remember      sync.Once
+	conversations *aibridge.Conversations // Of all bridges. Set by remember.
 
 	mu        sync.Mutex
+	limits    aibridge.ToolLimits   // Guarded by mu.
 	recorder  aibridge.Recorder     // Guarded by mu. Nil: bridges record straight to the control plane.
 	providers *aibridge.ProviderSet // Guarded by mu; the set for the bridges that are built from now on.
 	empty     bool                  // Guarded by mu; there are no providers.
@@ -97,17 +103,18 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 	if options.TTL == 0 {
 		options.TTL = DefaultPoolOptions.TTL
 	}
-	memory := aibridge.NewMemory(0)
-	set, err := aibridge.NewProviderSet(memory.Share(providers)...)
+	memory, upstreams := aibridge.NewMemory(0), aibridge.NewUpstreams()
+	set, err := aibridge.NewProviderSet(upstreams.Share(memory.Share(providers))...)
 	if err != nil {
 		return nil, xerrors.Errorf("providers: %w", err)
 	}
+	metrics.Watch(set)
 	bridges, err := lease.New[poolKey, *aibridge.RequestBridge](int(options.MaxItems), options.TTL)
 	if err != nil {
 		return nil, xerrors.Errorf("pool options: %w", err)
 	}
 	return &CachedBridgePool{
-		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, memory: memory, providers: set, empty: len(providers) == 0,
+		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, memory: memory, upstreams: upstreams, providers: set, empty: len(providers) == 0,
 		retries: make(chan struct{}, toolsRetries),
 	}, nil
 }
@@ -200,7 +207,7 @@ func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 
 // replaceProviders returns the set that was replaced, nil where none was.
 func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (before *aibridge.ProviderSet, err error) {
-	set, err := aibridge.NewProviderSet(p.memory.Share(providers)...)
+	set, err := aibridge.NewProviderSet(p.upstreams.Share(p.memory.Share(providers))...)
 	if err != nil {
 		return nil, err
 	}
@@ -213,8 +220,29 @@ func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (befo
 		return nil, xerrors.New("no providers given")
 	}
 	set.Succeed(p.providers)
+	p.metrics.Watch(set)
 	before, p.providers, p.empty = p.providers, set, len(providers) == 0
 	return before, nil
+}
+
+// LimitTools sets what tools of the gateway may take of a request, for the bridges that are built from now on.
+func (p *CachedBridgePool) LimitTools(limits aibridge.ToolLimits) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limits = limits
+}
+
+func (p *CachedBridgePool) toolLimits() aibridge.ToolLimits {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limits
+}
+
+// conversationsFor returns what bridges remember of conversations. What one gateway does not remember, it asks of the control
+// plane. A pool is one server's, so any of its clients is of the same control plane.
+func (p *CachedBridgePool) conversationsFor(clientFn ClientFunc) *aibridge.Conversations {
+	p.remember.Do(func() { p.conversations = aibridge.NewConversations(newTurnStore(clientFn)) })
+	return p.conversations
 }
 
 // current returns the providers for a bridge that is built now. No Acquire gets a bridge older than the latest

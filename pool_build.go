@@ -28,13 +28,15 @@ func (p *CachedBridgePool) builder(plan bridgePlan) lease.Build[*aibridge.Reques
 // build makes a bridge, and returns with it a function that closes its tools. It fails only where the pool gave it up: a
 // bridge serves its requests without tools too.
 func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridge.RequestBridge, func(context.Context), error) {
+	options := aibridge.BridgeOptions{APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics}
+	var end func(context.Context)
 	providers := p.current()
-	bridge := aibridge.NewRequestBridge(providers, p.recorderOf(plan.clientFn), aibridge.BridgeOptions{
-		APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics,
-	})
-	if plan.mcpBootstrapper == nil {
-		return bridge, nil, nil
+	if plan.mcpBootstrapper != nil {
+		tools := newBridgeTools(trace.ContextWithSpanContext(ctx, plan.parent), p, plan)
+		end = tools.close
+		if !tools.isEmpty() {
+			options.Tools, options.ToolLimits, options.Conversations = tools, p.toolLimits(), p.conversationsFor(plan.clientFn)
+		}
 	}
-	tools := newBridgeTools(trace.ContextWithSpanContext(ctx, plan.parent), p, plan)
-	return bridge, tools.close, context.Cause(ctx)
+	return aibridge.NewRequestBridge(providers, p.recorderOf(plan.clientFn), options), end, context.Cause(ctx)
 }

@@ -14,6 +14,7 @@ import (
 func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) {
 	format, hosted := messages.Format(), messages.Hosted()
 	hosted.Shape = apierror.Bedrock()
+	hosted.Tooling = nil // The answers of several rounds cannot be joined in frames.
 	return newProvider(providerKind{
 		name: "bedrock",
 		routes: []route{
@@ -43,7 +44,7 @@ func NewMantleProvider(name string, options ProviderOptions) (Provider, error) {
 			{method: http.MethodGet, path: "/v1/models/"},
 		},
 		shape:     apierror.Anthropic(),
-		setKey:    func(header http.Header, key string) { header.Set("X-Api-Key", key) },
+		setKey:    func(header http.Header, key Key) { header.Set("X-Api-Key", key.Secret) },
 		keyHeader: credential.APIKey,
 	}, name, options)
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/coder/aibridged/aibridge/mcp"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/ingress"
@@ -34,6 +35,13 @@ type BridgeOptions struct {
 	Tracer trace.Tracer
 	// Metrics counts. Nil means nothing is counted.
 	Metrics *Metrics
+	// Tools are the initiator's MCP tools. Nil means none. The bridge neither initialises them nor shuts them down.
+	Tools mcp.ServerProxier
+	// ToolLimits bounds what these tools take of a request.
+	ToolLimits ToolLimits
+	// Conversations remembers what clients have not seen of their conversations: it is shared by all bridges. Nil means one
+	// of the bridge's own.
+	Conversations *Conversations
 }
 
 // RequestBridge relays the requests of one initiator and records them. It is immutable and safe for concurrent use, and
@@ -42,6 +50,8 @@ type RequestBridge struct {
 	providers *ProviderSet
 	recorder  Recorder
 	options   BridgeOptions
+
+	conversations *Conversations // Nil: there are no tools.
 }
 
 // NewRequestBridge returns a bridge to providers that records into recorder.
@@ -49,7 +59,10 @@ func NewRequestBridge(providers *ProviderSet, recorder Recorder, options BridgeO
 	if options.Tracer == nil {
 		options.Tracer = noop.NewTracerProvider().Tracer("aibridge")
 	}
-	return &RequestBridge{providers: providers, recorder: recorder, options: options}
+	if options.Conversations == nil && options.Tools != nil {
+		options.Conversations = NewConversations(nil)
+	}
+	return &RequestBridge{providers: providers, recorder: recorder, options: options, conversations: options.Conversations}
 }
 
 // ServeHTTP serves /<provider>/<path>. The request's context carries its [Actor]; a request without one would be recorded

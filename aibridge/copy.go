@@ -38,10 +38,7 @@ func (b *copyBuffers) Put(buffer []byte) { b.pool.Put((*[copyBytes]byte)(buffer)
 // copyAsItComes copies a stream, or a value that came in the place of one, as it comes: each piece is noted, then
 // written and flushed. The records are safe before the piece that ends the answer goes out, and before the stream ends.
 func (x *relay) copyAsItComes(answer *http.Response, round *round) error {
-	var pass passing
-	if round.isStream && !isCoded(round.coding) {
-		pass.withhold = x.inspected.Withhold
-	}
+	pass := x.passage(round)
 	if err := x.writeStreamHead(answer); err != nil {
 		return err
 	}
@@ -67,6 +64,9 @@ func (x *relay) copyAsItComes(answer *http.Response, round *round) error {
 		}
 		left -= int64(n)
 		isOver := err != nil || round.isOver()
+		if isOver && round.joint != nil {
+			return x.endRound(answer, round, err, append(held, pass.take()...))
+		}
 		if isOver {
 			if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 				return lost
@@ -98,6 +98,23 @@ func (x *relay) copyAsItComes(answer *http.Response, round *round) error {
 	}
 }
 
+// passage is what the bytes of a stream go through to the client: it is given each piece, and then the end.
+type passage interface {
+	add(piece []byte)
+	finish()
+	take() []byte // The bytes for the client since the last call. They are valid until the next piece is added.
+}
+
+func (x *relay) passage(round *round) passage {
+	switch {
+	case round.joint != nil:
+		return joinedPassing{x, round}
+	case round.isStream && !isCoded(round.coding):
+		return &passing{withhold: x.inspected.Withhold}
+	}
+	return &passing{}
+}
+
 // writeStreamHead writes the head of an answer that may be a stream, unless it has been written.
 func (x *relay) writeStreamHead(answer *http.Response) error {
 	if x.client.started {
@@ -105,7 +122,7 @@ func (x *relay) writeStreamHead(answer *http.Response) error {
 	}
 	// A stream of which an event is withheld becomes shorter. And a stream of no bytes is broken off, which its client
 	// could not see if it had been told to expect none.
-	if x.inspected.Withhold != nil || answer.ContentLength == 0 && answer.StatusCode == http.StatusOK {
+	if x.inspected.Withhold != nil || x.joins(answer) || answer.ContentLength == 0 && answer.StatusCode == http.StatusOK {
 		answer.Header.Del("Content-Length")
 		answer.ContentLength = -1
 	}
@@ -164,6 +181,9 @@ func (x *relay) copyWhole(answer *http.Response, round *round) error {
 			x.readWhole(round, whole)
 			if err := round.finish(err); !isEnd(err) {
 				return upstream.Failure(err)
+			}
+			if round.joint != nil {
+				return x.endWhole(answer, round, whole, sent)
 			}
 			return x.sendWhole(answer, whole[sent:])
 		case err != nil:

@@ -36,8 +36,11 @@ type interception struct {
 	credential upstreamCredential
 	secrets    secrets
 
-	begun     Commit // Of the start; nil once it has been waited for.
+	toolOf    func(name string) (serverURL string, ours bool) // Of a tool that the model calls. Nil: no tool is the gateway's.
+	begun     Commit                                          // Of the start; nil once it has been waited for.
 	rounds    []*round
+	pending   bool    // Tools were called, and the model goes on: what comes next is a later round's.
+	final     bool    // No round follows, whatever tools were called in the last one.
 	later     bool    // Another request began the answer: only its records are made here.
 	received  bodySum // Of the answers of all rounds.
 	concluded *conclusion

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/storable"
 )
 
@@ -22,9 +23,12 @@ type Metrics struct {
 	prompts        *prometheus.CounterVec
 	tokens         *prometheus.CounterVec
 	toolSelections *prometheus.CounterVec
+	invocations    *prometheus.CounterVec
 	overhead       *prometheus.HistogramVec
 	firstByte      *prometheus.HistogramVec
 	panics         prometheus.Counter
+	admission      *prometheus.CounterVec
+	upstreams      upstreamMetrics
 
 	models modelLabels
 }
@@ -49,16 +53,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		prompts:        counter("prompts_total", "Prompts that people typed.", "provider", "model"),
 		tokens:         counter("tokens_total", "Tokens that upstreams counted, by kind.", "provider", "model", "type"),
 		toolSelections: counter("non_injected_tool_selections_total", "Calls of the clients' own tools.", "provider", "model"),
+		invocations: counter("injected_tool_invocations_total", "Calls of the gateway's own tools, by how they ended.",
+			"provider", "model", "server", "status"),
 		overhead: histogram("gateway_overhead_seconds", "Time that the gateway itself took before a request went upstream.",
 			[]float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1}, "provider"),
 		firstByte: histogram("time_to_first_byte_seconds", "Time from a request to the first byte of its answer.",
 			[]float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}, "provider"),
+		admission: counter("admission_refusals_total", "Requests that were refused because they were beyond a limit.", "limit"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "panics_total", Help: "Requests that failed because the gateway panicked.",
 		}),
 	}
-	reg.MustRegister(m.interceptions, m.inflight, m.duration, m.passthrough, m.prompts, m.tokens, m.toolSelections,
-		m.overhead, m.firstByte, m.panics)
+	reg.MustRegister(m.interceptions, m.inflight, m.duration, m.passthrough, m.prompts, m.tokens, m.toolSelections, m.invocations,
+		m.overhead, m.firstByte, m.panics, m.admission, &m.upstreams)
 	return m
 }
 
@@ -78,6 +85,13 @@ func (m *Metrics) over(to destination) {
 func (m *Metrics) passedThrough(to destination) {
 	if m != nil {
 		m.passthrough.WithLabelValues(to.provider.name, to.route.path).Inc()
+	}
+}
+
+// refused counts a request that was beyond a limit.
+func (m *Metrics) refused(limit admission.Limit) {
+	if m != nil {
+		m.admission.WithLabelValues(string(limit)).Inc()
 	}
 }
 
@@ -105,6 +119,19 @@ func (m *Metrics) ended(i *interception) {
 	}
 }
 
+// invoked counts a call of a tool of the gateway. The server is empty if no server has such a tool.
+func (m *Metrics) invoked(i *interception, server string, failed bool) {
+	if m == nil {
+		return
+	}
+	status := "success"
+	if failed {
+		status = "error"
+	}
+	provider := i.provider.name
+	m.invocations.WithLabelValues(provider, m.models.label(provider, i.inspected.Model), server, status).Inc()
+}
+
 // recorded counts what records say.
 func (m *Metrics) recorded(i *interception, records []Record) {
 	if m == nil {
@@ -116,6 +143,9 @@ func (m *Metrics) recorded(i *interception, records []Record) {
 		case *PromptUsage:
 			m.prompts.WithLabelValues(provider, model).Inc()
 		case *ToolUsage:
+			if record.Injected {
+				continue // It was counted when it was run.
+			}
 			m.toolSelections.WithLabelValues(provider, model).Inc()
 		case *TokenUsage:
 			m.tokens.WithLabelValues(provider, model, "input").Add(float64(record.InputTokens))

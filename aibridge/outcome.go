@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/coder/aibridged/internal/apierror"
@@ -33,9 +34,11 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorServer, "internal error"}
 	case e.failure != nil && e.left:
 		return outcome{ErrorClientClosed, "the client left before the answer began"}
-	case e.failure != nil && len(i.rounds) > 0 && e.failure.Status == http.StatusBadGateway:
+	case e.failure != nil && i.pending && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
+		return outcome{ErrorUnknown, e.failure.Text}
+	case e.failure != nil && e.failure.Status == http.StatusBadGateway && i.isBroken():
 		return outcome{ErrorTruncated, e.failure.Text}
-	case e.failure != nil:
+	case e.failure != nil && (len(i.rounds) == 0 || !isNoKey(e.failure)): // Else the answer to the last key says why.
 		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}
 	case len(i.rounds) == 0:
 		return outcome{ErrorUnknown, "the request was not sent"}
@@ -43,6 +46,10 @@ func (i *interception) outcome(e ending) outcome {
 	last := i.rounds[len(i.rounds)-1]
 	seen := last.said()
 	switch {
+	case i.continues(seen) && (e.left || e.stalled):
+		return outcome{ErrorClientClosed, "the client left before the end of the answer"}
+	case i.continues(seen) && e.ended:
+		return outcome{ErrorTruncated, "the gateway ended the request"}
 	case last.status >= http.StatusMultipleChoices:
 		return outcome{errorTypeOf(last.status), failureMessage(seen.Failure, fmt.Sprintf("the upstream answered with status %d", last.status))}
 	case seen.Failure != (wire.Failure{}):
@@ -61,6 +68,22 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorTruncated, "the gateway ended the request"}
 	}
 	return outcome{ErrorTruncated, breakText(last.err)}
+}
+
+// continues reports whether another round follows the one that said this, which is not known before that has ended: tools of the
+// gateway were called in it.
+func (i *interception) continues(last wire.Answer) bool {
+	return !i.final && i.toolOf != nil && slices.ContainsFunc(last.ToolCalls, func(call wire.ToolCall) bool {
+		_, ours := i.toolOf(call.Name)
+		return ours
+	})
+}
+
+// isBroken reports whether an answer had begun, so that a failure after that broke it off. Answers that refused a key were whole.
+func (i *interception) isBroken() bool {
+	return slices.ContainsFunc(i.rounds, func(r *round) bool {
+		return r.status < http.StatusMultipleChoices || !r.ended || r.err != nil
+	})
 }
 
 // breakText says why an answer broke off, without the addresses that are in network errors.

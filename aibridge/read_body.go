@@ -92,21 +92,18 @@ func decodeBody(coding string, coded *body, limit int64) (*body, error) {
 	return nil, &apierror.Error{Status: http.StatusBadRequest, Text: "request body is not in its content encoding", Cause: err}
 }
 
-// edit returns a copy of a body with the edits made. The caller holds it. The error is an *[apierror.Error].
+// edit returns a copy of a body with the edits made. The caller holds it. The error is an *[apierror.Error], or says that
+// the edits cannot be made.
 func edit(plain *body, edits []jsonedit.Edit) (*body, error) {
-	size := int64(len(plain.bytes))
-	for _, e := range edits {
-		size += int64(len(e.New))
-	}
-	if err := plain.pool.Take(size); err != nil {
+	buffer, err := plain.pool.LendFor(int64(jsonedit.SplicedLen(plain.bytes, edits...)))
+	if err != nil {
 		return nil, upstream.NoMemory(err)
 	}
-	edited, err := jsonedit.Splice(plain.bytes, edits...)
+	edited, err := jsonedit.AppendSplice(buffer, plain.bytes, edits...)
 	if err != nil {
-		plain.pool.Give(size)
+		plain.pool.TakeBack(buffer)
 		return nil, err
 	}
-	plain.pool.Give(size - int64(cap(edited))) // An edit may also take bytes away.
 	return newBody(edited, plain.pool), nil
 }
 

@@ -3,6 +3,7 @@ package aibridge
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,6 +181,7 @@ func (i *interception) roundRecords(round *round) []Record {
 			Input:          input,
 			CreatedAt:      now,
 		}
+		i.noteInjected(round, usage, call)
 		usage.Metadata = i.readLater(names.flag(withoutCredential(flagged(origin(call, &names), changed), hid)))
 		records = append(records, usage)
 	}
@@ -197,6 +199,26 @@ func (i *interception) roundRecords(round *round) []Record {
 		})
 	}
 	return records
+}
+
+// noteInjected notes in the record of a call whether the tool is the gateway's, where it is, and how the call failed.
+func (i *interception) noteInjected(round *round, usage *ToolUsage, call wire.ToolCall) {
+	if i.toolOf == nil || len(call.Origin) > 0 { // The tool of another server or namespace may have the same name.
+		return
+	}
+	url, ours := i.toolOf(call.Name)
+	if !ours {
+		return
+	}
+	usage.Injected, usage.ServerURL = true, storable.Text(url)
+	usage.InvocationError = "not run: the answer did not go on"
+	for n, run := range round.run {
+		if run.call.ID == call.ID && run.call.Name == call.Name {
+			usage.InvocationError = storable.Cut(storable.Text(i.secrets.redact(run.err)), longestErrorMessage)
+			round.run = slices.Delete(round.run, n, n+1) // The next call with that id is another one.
+			return
+		}
+	}
 }
 
 // origin returns where the tool of a call comes from, or nil.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 
 	"cdr.dev/slog/v3"
 
+	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/credential"
@@ -25,11 +28,19 @@ type relay struct {
 	client       *clientWriter
 	request      *http.Request
 	to           destination
-	plain        bool  // The body goes upstream without the content coding that it came in.
+	target       *url.URL // Where it goes.
+	keyed        keyed
+	pass         admission.Pass
+	plain        bool // The body goes upstream without the content coding that it came in.
+	initiator    string
 	clientBody   *body // What the client sent; held until it has been sent on.
 	upstreamBody *body // What goes upstream; often the client's.
 	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
+
+	tools     *toolUse        // Nil: the model is offered no tools of the gateway.
+	plainBody *body           // What the client sent, uncoded; held if tools change it.
+	toolEdits []jsonedit.Edit // What tools change in it for the present round.
 
 	isLarge bool   // The body is large, once decoded.
 	turn    func() // Ends that turn; nil: it has ended.
@@ -46,9 +57,12 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 		ctx:          ctx, client: w, request: r, to: to,
 	}
 	defer x.letGo()
+	defer x.closeTools()
 	defer x.endTurn()
 	caller := CallerFromContext(ctx)
+	x.initiator = caller.Actor.ID
 	x.secrets.tokens = caller.tokens()
+	defer func() { x.pass.Leave() }()
 	if err := x.accept(caller); err != nil {
 		x.refuse(err)
 		return
@@ -65,26 +79,39 @@ func (x *relay) serve() error {
 	if err := x.settle(); err != nil {
 		return err
 	}
-	answer, err := x.send()
+	if x.tools != nil {
+		return x.serveRounds()
+	}
+	answer, err := x.ask()
 	if err != nil {
 		return err
-	}
-	if x.refusedUsage(answer) {
-		x.withdrawUsage()
-		if answer, err = x.send(); err != nil {
-			return err
-		}
-		if answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
-			x.provider.refusing.add(x.inspected.Model)
-		}
 	}
 	x.letGo() // Nothing is sent again, so a stream that lasts for minutes need not hold its request.
 	return x.answer(answer)
 }
 
+// ask sends the request, and once more if the upstream refuses to be asked for its usage.
+func (x *relay) ask() (*http.Response, error) {
+	answer, err := x.send()
+	if err != nil || !x.refusedUsage(answer) {
+		return answer, err
+	}
+	if err := x.withdrawUsage(); err != nil {
+		return nil, err
+	}
+	answer, err = x.send()
+	if err == nil && answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
+		x.provider.refusing.add(x.inspected.Model)
+	}
+	return answer, err
+}
+
 // accept reads the request and records its start.
 func (x *relay) accept(caller Caller) error {
-	var err error
+	err := x.enter(caller.Actor.ID)
+	if err != nil {
+		return err
+	}
 	if x.clientBody, err = readBody(x.client, x.request, x.provider.limits, x.provider.memory); err != nil {
 		return err
 	}
@@ -95,7 +122,11 @@ func (x *relay) accept(caller Caller) error {
 	if err := x.inspect(coding, caller); err != nil {
 		return err
 	}
-	err = x.begin(x.ctx, x.beginning(caller))
+	beginning := x.beginning(caller)
+	if err := x.chooseKey(beginning.session); err != nil {
+		return err
+	}
+	err = x.begin(x.ctx, beginning)
 	x.inspected.Prompt = nil // It has been recorded, and can be as large as the body.
 	return err
 }
@@ -137,15 +168,29 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		return err
 	}
 	x.secrets.key = x.credential.key
+	if x.keyed.pool = x.provider.poolFor(x.credential); x.keyed.pool != nil {
+		x.keyed.ask.Model = x.inspected.Model
+		if x.keyed.pool.Len() > 1 {
+			x.keyed.ask = askFor(x.inspected.Model, object, plain.bytes)
+		}
+	}
+	if x.target, err = x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens), x.inspected.Model); err != nil {
+		return err
+	}
 	if x.provider.usageInStreams == UsageNever || x.provider.refusing.has(x.inspected.Model) {
 		x.inspected.Edits, x.inspected.Withhold = nil, nil
 	}
-	if len(x.inspected.Edits) == 0 {
+	x.toolEdits = x.useTools(object)
+	if len(x.inspected.Edits)+len(x.toolEdits) == 0 {
 		x.clientBody.hold()
 		x.upstreamBody = x.clientBody
 		return nil
 	}
-	x.upstreamBody, err = edit(plain, x.inspected.Edits)
+	if len(x.toolEdits) > 0 {
+		plain.hold()
+		x.plainBody = plain
+	}
+	x.upstreamBody, err = edit(plain, slices.Concat(x.inspected.Edits, x.toolEdits))
 	// An edited body goes upstream without its content coding: to encode it again would not give the client's bytes
 	// either.
 	x.plain = true
@@ -167,13 +212,15 @@ func (x *relay) beginning(caller Caller) beginning {
 // refuse answers a request that never became an interception.
 func (x *relay) refuse(err error) {
 	refusal := refusal(err, x.secrets.tokens)
-	x.bridge.options.Logger.Info(x.ctx, "request refused",
-		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
+	if !errors.Is(err, errQuiet) {
+		x.bridge.options.Logger.Info(x.ctx, "request refused",
+			slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
+	}
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
 
-// send sends the request upstream, and returns when the answer begins.
-func (x *relay) send() (*http.Response, error) {
+// sendOnce sends the request upstream, and returns when the answer begins.
+func (x *relay) sendOnce() (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
 	sending := sending{client: x.client, body: x.upstreamBody}
 	x.sentBody = x.upstreamBody
@@ -181,12 +228,13 @@ func (x *relay) send() (*http.Response, error) {
 	out.GetBody = sending.again
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
-	response, err := x.roundTrip(out)
+	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.roundTrip(out) })
+	x.bridge.tellOfBreaker(x.ctx, x.to)
 	x.upstreamWait = time.Since(sent)
 	sending.answered()
 	if err != nil {
 		span.End()
-		return nil, err
+		return nil, opened(err)
 	}
 	x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
 	return response, nil
@@ -204,7 +252,11 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 
 // upstreamRequest returns the request that goes upstream.
 func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
-	header := x.credential.forward(x.request.Header, x.provider)
+	of := sentRequest{round: len(x.rounds)}
+	if x.plain || codingOf(x.request.Header) == "" {
+		of.body = x.upstreamBody.bytes
+	}
+	header := x.credential.forward(ctx, x.request.Header, x.provider, of)
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
 		delete(header, "Content-Encoding")
@@ -214,7 +266,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	}
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
-		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens)),
+		URL:  x.target,
 		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
 	}
 	return out.WithContext(ctx)
@@ -223,7 +275,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 // letGo releases the request's bodies. A body that the transport is still sending stays held until it is sent: see
 // sending.
 func (x *relay) letGo() {
-	for _, body := range [...]**body{&x.clientBody, &x.upstreamBody} {
+	for _, body := range [...]**body{&x.clientBody, &x.upstreamBody, &x.plainBody} {
 		if *body != nil {
 			(*body).release()
 			*body = nil
@@ -240,17 +292,33 @@ func (x *relay) forgo() {
 
 // answer copies an answer to the client and notes what it says.
 func (x *relay) answer(answer *http.Response) error {
-	defer func() { _ = answer.Body.Close() }() // It may have been replaced by then.
-	round := x.rounds[len(x.rounds)-1]
+	goesOn := false
+	defer func() {
+		if !goesOn { // Else its end is still being read.
+			_ = answer.Body.Close() // It may have been replaced by then.
+		}
+	}()
+	round := x.lastRound()
+	if x.isLater() && x.client.started && !x.joins(answer) {
+		return x.failRound(answer, round)
+	}
+	if x.joins(answer) {
+		round.joint = x.tools.joint
+	}
 	asItComes, err := x.open(answer, round)
 	if err != nil {
 		return err
 	}
-	if asItComes {
-		return x.copyAsItComes(answer, round)
+	if asItComes && (round.isStream || round.joint == nil) {
+		err = x.copyAsItComes(answer, round)
+	} else {
+		err = x.copyWhole(answer, round)
 	}
-	return x.copyWhole(answer, round)
+	goesOn = errors.Is(err, errGoesOn)
+	return err
 }
+
+func (x *relay) lastRound() *round { return x.rounds[len(x.rounds)-1] }
 
 // writeHeadOnce is writeHead, unless the head has been written.
 func (x *relay) writeHeadOnce(answer *http.Response) error {
@@ -296,6 +364,8 @@ func (x *relay) close() {
 	ending := x.ending()
 	ending.panicked = reason != nil && reason != http.ErrAbortHandler
 	_ = x.conclude(x.ctx, ending) // [interception.end] logs its failure.
+	x.noteBreak()
+	x.noteStored()
 	x.end(x.ctx, x.failure)
 	if reason != nil {
 		panic(reason) // The stack of the first panic is still below this one, for the log.

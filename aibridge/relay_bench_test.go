@@ -2,6 +2,8 @@ package aibridge_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridge/mcp"
 )
 
 // reused is a ResponseWriter that keeps nothing, so that only the relay is measured.
@@ -24,6 +27,14 @@ func (w *reused) WriteHeader(status int) {
 func (w *reused) Write(p []byte) (int, error) { return len(p), nil }
 func (w *reused) Flush()                      {}
 
+// offered are tools that nobody calls.
+type offered struct {
+	tools
+	all []mcp.Tool
+}
+
+func (o *offered) Tools() []mcp.Tool { return o.all }
+
 // BenchmarkRelay sends a request through the bridge without a network, a log or a queue, to measure what the relay
 // itself costs.
 func BenchmarkRelay(b *testing.B) {
@@ -32,16 +43,35 @@ func BenchmarkRelay(b *testing.B) {
 	for range 100 {
 		stream = append(stream, event)
 	}
+	with := &offered{}
+	for i := range 20 {
+		with.all = append(with.all, mcp.Tool{
+			ID: fmt.Sprintf("bmcp_docs_%02d", i), Description: strings.Repeat("It does something. ", 10),
+			InputSchema: json.RawMessage(`{"type":"object","properties":{"query":{"type":"string","description":"` + strings.Repeat("words ", 40) + `"}}}`),
+		})
+	}
+	large := `{"model":"claude","max_tokens":1000,"stream":true,"messages":[{"role":"user","content":"hello"}`
+	for i := range 100 {
+		large += fmt.Sprintf(`,{"role":"assistant","content":[{"type":"text","text":%q},{"type":"tool_use","id":"toolu_%d","name":"Bash","input":{"command":"ls"}}]},`+
+			`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_%d","content":%q}]}`, strings.Repeat("word ", 20), i, i, strings.Repeat("line ", 300))
+	}
+	large += `]}`
 	for name, test := range map[string]struct {
 		answer pieces
 		body   string
+		tools  mcp.ServerProxier
 	}{
-		"1 KB":       {pieces{whole}, `{"model":"claude","max_tokens":1000,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 180) + `"}]}`},
-		"100 events": {append(stream, stop), `{"model":"claude","max_tokens":1000,"stream":true,"messages":[{"role":"user","content":"hello"}]}`},
+		"200 KB":            {append(stream, stop), large, nil},
+		"200 KB, tools":     {append(stream, stop), large, with},
+		"100 events, tools": {append(stream, stop), `{"model":"claude","max_tokens":1000,"stream":true,"messages":[{"role":"user","content":"hello"}]}`, with},
+		"1 KB":              {pieces{whole}, `{"model":"claude","max_tokens":1000,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 180) + `"}]}`, nil},
+		"100 events":        {append(stream, stop), `{"model":"claude","max_tokens":1000,"stream":true,"messages":[{"role":"user","content":"hello"}]}`, nil},
 	} {
 		b.Run(name, func(b *testing.B) {
-			bridge := newBridge(b, test.answer, discard{}, aibridge.BridgeOptions{Metrics: aibridge.NewMetrics(prometheus.NewRegistry())})
-			r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "/p/v1/messages?beta=true", nil)
+			bridge := newBridge(b, test.answer, discard{}, aibridge.BridgeOptions{
+				Metrics: aibridge.NewMetrics(prometheus.NewRegistry()), Tools: test.tools,
+			})
+			r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://gateway/p/v1/messages?beta=true", nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -52,6 +82,7 @@ func BenchmarkRelay(b *testing.B) {
 			} {
 				r.Header.Set(name, value)
 			}
+			r.URL.Scheme, r.URL.Host = "", "" // As a server gets it: the host is in r.Host.
 			b.ReportAllocs()
 			for b.Loop() {
 				r.Body, r.ContentLength = io.NopCloser(strings.NewReader(test.body)), int64(len(test.body))

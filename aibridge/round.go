@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"slices"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -44,6 +45,10 @@ type round struct {
 	frames   *invokestream.Splitter // Of a stream of frames; nil: it is one of server-sent events.
 	decoder  *contentcoding.Stream  // For a coded stream.
 
+	joint wire.Joint   // Is shown each event, too. Nil: the answer is not one of several rounds.
+	ready []byte       // What the joint has for the client.
+	run   []invocation // The calls of the gateway's tools that were run.
+
 	whole []byte          // The pool's: what has come of a value that goes on as it comes.
 	value jsonedit.Prefix // The same, uncoded, as far as it shows whether the value goes on.
 	bytes int64           // How many have come of a stream.
@@ -69,6 +74,9 @@ func (r *round) begin(isStream bool) {
 		form = wire.Stream
 	}
 	r.tracker = r.track(form, r.share)
+	if r.joint != nil {
+		r.joint.Begin(form)
+	}
 	if isStream && isCoded(r.coding) {
 		var err error
 		if r.decoder, err = contentcoding.NewStream(r.coding, mostRead, r.pool); err != nil {
@@ -184,12 +192,15 @@ func (r *round) note(events iter.Seq[sse.Event]) {
 			continue
 		}
 		for line := range bytes.SplitSeq(event.Data, []byte("\n")) {
-			r.observe(sse.Event{Data: line})
+			r.observe(sse.Event{Raw: slices.Concat([]byte("data: "), line, []byte("\n\n")), Data: line})
 		}
 	}
 }
 
 func (r *round) observe(event sse.Event) {
+	if r.joint != nil {
+		r.ready = r.joint.Pass(r.ready, event)
+	}
 	if r.tracker.Ended() {
 		return
 	}
@@ -212,7 +223,7 @@ func (r *round) read(body []byte) {
 			return
 		}
 	}
-	r.tracker.Observe(sse.Event{Data: valueIn(plain)})
+	r.observe(sse.Event{Data: valueIn(plain)})
 	if seen := r.said(); !seen.Terminal && !seen.Complete {
 		var json jsonedit.Prefix
 		json.Feed(plain)

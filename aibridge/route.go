@@ -101,6 +101,17 @@ func (r route) named(path string) route {
 	return r
 }
 
+// parameter returns what a path, which the route matches, has in the place of the first segment in braces, or an empty
+// string if the route has none.
+func (r route) parameter(path string) string {
+	open := strings.IndexByte(r.path, '{')
+	if open < 0 {
+		return ""
+	}
+	id, _, _ := strings.Cut(path[open:], "/")
+	return id
+}
+
 // route returns the route of a method and a path below the provider's name.
 func (p *Provider) route(method, path string) (route, bool) {
 	for _, route := range p.routes {

@@ -59,6 +59,21 @@ func (mr *MockDRPCClientMockRecorder) DRPCConn() *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DRPCConn", reflect.TypeOf((*MockDRPCClient)(nil).DRPCConn))
 }
 
+// FindTurns mocks base method.
+func (m *MockDRPCClient) FindTurns(ctx context.Context, in *proto.FindTurnsRequest) (*proto.FindTurnsResponse, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "FindTurns", ctx, in)
+	ret0, _ := ret[0].(*proto.FindTurnsResponse)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// FindTurns indicates an expected call of FindTurns.
+func (mr *MockDRPCClientMockRecorder) FindTurns(ctx, in any) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "FindTurns", reflect.TypeOf((*MockDRPCClient)(nil).FindTurns), ctx, in)
+}
+
 // GetMCPServerAccessTokensBatch mocks base method.
 func (m *MockDRPCClient) GetMCPServerAccessTokensBatch(ctx context.Context, in *proto.GetMCPServerAccessTokensBatchRequest) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
 	m.ctrl.T.Helper()
@@ -102,6 +117,21 @@ func (m *MockDRPCClient) IsAuthorized(ctx context.Context, in *proto.IsAuthorize
 func (mr *MockDRPCClientMockRecorder) IsAuthorized(ctx, in any) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "IsAuthorized", reflect.TypeOf((*MockDRPCClient)(nil).IsAuthorized), ctx, in)
+}
+
+// KeepTurn mocks base method.
+func (m *MockDRPCClient) KeepTurn(ctx context.Context, in *proto.KeepTurnRequest) (*proto.KeepTurnResponse, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "KeepTurn", ctx, in)
+	ret0, _ := ret[0].(*proto.KeepTurnResponse)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// KeepTurn indicates an expected call of KeepTurn.
+func (mr *MockDRPCClientMockRecorder) KeepTurn(ctx, in any) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "KeepTurn", reflect.TypeOf((*MockDRPCClient)(nil).KeepTurn), ctx, in)
 }
 
 // RecordBatch mocks base method.

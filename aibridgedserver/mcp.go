@@ -3,66 +3,112 @@ package aibridgedserver
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/coder/aibridged/proto"
 )
 
 const (
-	listMCPServers = `SELECT id, url, tool_allow_regex, tool_deny_regex FROM mcp_servers
-		WHERE enabled ORDER BY id`
-	listMCPTokens = `SELECT t.mcp_server_id, t.access_token FROM mcp_access_tokens t
-		JOIN mcp_servers m ON m.id = t.mcp_server_id WHERE t.user_id = $1 AND m.enabled`
+	// mayUse is the condition that the user u may use the MCP server m.
+	mayUse = `(m.enabled AND (m.everyone OR EXISTS (
+		SELECT 1 FROM mcp_server_users a WHERE a.mcp_server_id = m.id AND a.username = u.username)))`
+	// mcpServersOf selects the servers that the user $1 may use, and the user's own tokens for them. A user that nobody knows
+	// may use what everyone may.
+	mcpServersOf = `SELECT m.id, m.url, m.tool_allow_regex, m.tool_deny_regex, m.token_from, t.access_token
+		FROM mcp_servers m LEFT JOIN users u ON u.id = $1
+		LEFT JOIN mcp_access_tokens t ON t.mcp_server_id = m.id AND t.user_id = u.id
+		WHERE ` + mayUse + ` ORDER BY m.id`
 )
 
-// GetMCPServerConfigs returns the MCP servers that are enabled, the same for every user. The control plane has no MCP
-// server of its own, so coder_mcp_config is not set.
+// usable is an MCP server that a user may use.
+type usable struct {
+	config    *proto.MCPServerConfig
+	tokenFrom string
+	own       sql.NullString // The user's own token, as it is stored.
+}
+
+// usableServers returns the servers that a user may use.
+func (s *Server) usableServers(ctx context.Context, userID string) ([]usable, error) {
+	user, err := parseID("user_id", userID)
+	if err != nil {
+		return nil, err
+	}
+	var servers []usable
+	err = each(ctx, s.db.Reader, mcpServersOf, []any{user.String()}, func(rows *sql.Rows) error {
+		m := usable{config: &proto.MCPServerConfig{}}
+		err := rows.Scan(&m.config.Id, &m.config.Url, &m.config.ToolAllowRegex, &m.config.ToolDenyRegex, &m.tokenFrom, &m.own)
+		servers = append(servers, m)
+		return err
+	})
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("list the MCP servers of a user: %w", err))
+	}
+	return servers, nil
+}
+
+// GetMCPServerConfigs returns the MCP servers that the user may use. The control plane has no MCP server of its own, so
+// coder_mcp_config is not set.
 func (s *Server) GetMCPServerConfigs(
 	ctx context.Context, in *proto.GetMCPServerConfigsRequest,
 ) (*proto.GetMCPServerConfigsResponse, error) {
-	if _, err := parseID("user_id", in.GetUserId()); err != nil {
+	servers, err := s.usableServers(ctx, in.GetUserId())
+	if err != nil {
 		return nil, err
 	}
 	response := &proto.GetMCPServerConfigsResponse{}
-	err := each(ctx, s.db.Reader, listMCPServers, nil, func(rows *sql.Rows) error {
-		server := &proto.MCPServerConfig{}
-		response.ExternalAuthMcpConfigs = append(response.ExternalAuthMcpConfigs, server)
-		return rows.Scan(&server.Id, &server.Url, &server.ToolAllowRegex, &server.ToolDenyRegex)
-	})
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("list MCP servers: %w", err))
+	for _, m := range servers {
+		response.ExternalAuthMcpConfigs = append(response.ExternalAuthMcpConfigs, m.config)
 	}
 	return response, nil
 }
 
-// GetMCPServerAccessTokensBatch returns the user's tokens for MCP servers. Each requested id is in exactly one of the
-// response's maps.
+// GetMCPServerAccessTokensBatch returns tokens for MCP servers: the user's own, or else the server's token for all, which
+// is looked up anew. A server that has neither gets an empty one, since it may need none. Each requested id is in exactly one
+// of the response's maps.
 func (s *Server) GetMCPServerAccessTokensBatch(
 	ctx context.Context, in *proto.GetMCPServerAccessTokensBatchRequest,
 ) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
-	user, err := parseID("user_id", in.GetUserId())
+	servers, err := s.usableServers(ctx, in.GetUserId())
 	if err != nil {
 		return nil, err
 	}
-	tokens := map[string]string{}
-	err = each(ctx, s.db.Reader, listMCPTokens, []any{user.String()}, func(rows *sql.Rows) error {
-		var id, token string
-		err := rows.Scan(&id, &token)
-		tokens[id] = token
-		return err
-	})
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("list MCP access tokens: %w", err))
+	known := make(map[string]usable, len(servers))
+	for _, m := range servers {
+		known[m.config.GetId()] = m
 	}
 	response := &proto.GetMCPServerAccessTokensBatchResponse{
 		AccessTokens: map[string]string{}, Errors: map[string]string{},
 	}
 	for _, id := range in.GetMcpServerConfigIds() {
-		if token, ok := tokens[id]; ok {
-			response.AccessTokens[id] = token
-		} else {
-			response.Errors[id] = "the user has no access token for this MCP server"
+		m, ok := known[id]
+		if !ok {
+			response.Errors[id] = "the user has no such MCP server"
+			continue
 		}
+		token, err := s.tokenFor(m)
+		if err != nil {
+			response.Errors[id] = err.Error()
+			continue
+		}
+		response.AccessTokens[id] = token
 	}
 	return response, nil
+}
+
+// tokenFor returns the token for a server, which is empty if there is none.
+func (s *Server) tokenFor(m usable) (string, error) {
+	switch {
+	case m.own.Valid:
+		return s.secrets.open(m.own.String)
+	case m.tokenFrom == "":
+		return "", nil
+	case s.secret == nil:
+		return "", errors.New("the token cannot be looked up: this control plane resolves no references")
+	}
+	token, err := s.secret(m.tokenFrom)
+	if err == nil {
+		err = checkMCPToken(token)
+	}
+	return token, err
 }

@@ -16,7 +16,7 @@
 // A gateway calls a [Server] over DRPC, or directly if it runs in the same process. The server treats requests as
 // immutable.
 //
-// A server opens no connection, listens on none, and asks nothing but its database.
+// A server opens no connection, listens on none, and asks nothing but its database and [Options.Secret].
 package aibridgedserver
 
 import (
@@ -42,6 +42,10 @@ var (
 type Options struct {
 	// Logger gets a warning about metadata that cannot be read. The zero value is silent.
 	Logger slog.Logger
+	// Secret returns the secret that a reference in the database stands for, such as the name of a file; see
+	// [MCPServer.TokenFrom]. It is asked at each use, so that a secret that changes takes effect. Its errors go to gateways
+	// and must not hold the secret. It must be safe for concurrent use. Nil: references stand for nothing.
+	Secret func(reference string) (string, error)
 }
 
 // Server is a control plane over a [Database]. All of its methods are safe for concurrent use, also while other servers
@@ -50,11 +54,13 @@ type Options struct {
 // An error of one of the three services carries the DRPC code 14, unavailable, if a later call may succeed. All other
 // errors are final.
 type Server struct {
-	db     Database
-	logger slog.Logger
-	writer *writer
-	keys   *sql.Stmt // findKey, prepared on the reader.
-	known  *keyCache // Nil if the database does not tell when keys change.
+	db      Database
+	logger  slog.Logger
+	writer  *writer
+	keys    *sql.Stmt                              // findKey, prepared on the reader.
+	secret  func(reference string) (string, error) // Nil: references stand for nothing.
+	secrets secrets
+	known   *keyCache // Nil if the database does not tell when keys change.
 }
 
 // New returns a server over db, which must stay open until after [Server.Close]. Ctx bounds New alone.
@@ -67,7 +73,9 @@ func New(ctx context.Context, db Database, options Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, keys.Close())
 	}
-	return &Server{db: db, logger: options.Logger, writer: writer, keys: keys, known: newKeyCache(db.Changes)}, nil
+	return &Server{
+		db: db, logger: options.Logger, writer: writer, keys: keys, secret: options.Secret, known: newKeyCache(db.Changes),
+	}, nil
 }
 
 // Close waits for the records that are being stored, and the server refuses records that come later. Close does not

@@ -66,6 +66,14 @@ func (l local) GetMCPServerAccessTokensBatch(ctx context.Context, in *proto.GetM
 	return call(ctx, "GetMCPServerAccessTokensBatch", l.server.GetMCPServerAccessTokensBatch, in)
 }
 
+func (l local) KeepTurn(ctx context.Context, in *proto.KeepTurnRequest) (*proto.KeepTurnResponse, error) {
+	return call(ctx, "KeepTurn", l.server.KeepTurn, in)
+}
+
+func (l local) FindTurns(ctx context.Context, in *proto.FindTurnsRequest) (*proto.FindTurnsResponse, error) {
+	return call(ctx, "FindTurns", l.server.FindTurns, in)
+}
+
 func (l local) IsAuthorized(ctx context.Context, in *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
 	return call(ctx, "IsAuthorized", l.server.IsAuthorized, in)
 }

@@ -30,6 +30,8 @@ func rpcs() []rpc {
 		unary("RecordBatch", aibridged.DRPCClient.RecordBatch),
 		unary("GetMCPServerConfigs", aibridged.DRPCClient.GetMCPServerConfigs),
 		unary("GetMCPServerAccessTokensBatch", aibridged.DRPCClient.GetMCPServerAccessTokensBatch),
+		unary("KeepTurn", aibridged.DRPCClient.KeepTurn),
+		unary("FindTurns", aibridged.DRPCClient.FindTurns),
 		unary("IsAuthorized", aibridged.DRPCClient.IsAuthorized),
 	}
 }

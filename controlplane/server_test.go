@@ -58,6 +58,14 @@ func (f fake) GetMCPServerAccessTokensBatch(ctx context.Context, in *proto.GetMC
 	return answer[proto.GetMCPServerAccessTokensBatchResponse](ctx, f, "GetMCPServerAccessTokensBatch", in)
 }
 
+func (f fake) KeepTurn(ctx context.Context, in *proto.KeepTurnRequest) (*proto.KeepTurnResponse, error) {
+	return answer[proto.KeepTurnResponse](ctx, f, "KeepTurn", in)
+}
+
+func (f fake) FindTurns(ctx context.Context, in *proto.FindTurnsRequest) (*proto.FindTurnsResponse, error) {
+	return answer[proto.FindTurnsResponse](ctx, f, "FindTurns", in)
+}
+
 func (f fake) IsAuthorized(ctx context.Context, in *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
 	return answer[proto.IsAuthorizedResponse](ctx, f, "IsAuthorized", in)
 }

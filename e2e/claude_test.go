@@ -6,11 +6,54 @@ import (
 	"testing"
 )
 
+// newClaude returns Claude Code with the user's token for the gateway.
+func (u *user) newClaude(t *testing.T) client {
+	t.Helper()
+	return newClaudeWith(t, "ANTHROPIC_BASE_URL="+u.of.url+"/anthropic", "ANTHROPIC_AUTH_TOKEN="+u.token)
+}
+
+// newClaudeWith returns Claude Code with these variables in its environment.
+func newClaudeWith(t *testing.T, environment ...string) client {
+	t.Helper()
+	c := newClient(t, "claude")
+	c.environment = append(append(c.environment, environment...), "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1")
+	return c
+}
+
+// claudeResult is what `claude -p --output-format json` prints.
+type claudeResult struct {
+	Result    string `json:"result"`
+	IsError   bool   `json:"is_error"`
+	NumTurns  int    `json:"num_turns"`
+	SessionID string `json:"session_id"`
+	Usage     struct {
+		InputTokens              int64 `json:"input_tokens"`
+		OutputTokens             int64 `json:"output_tokens"`
+		CacheReadInputTokens     int64 `json:"cache_read_input_tokens"`
+		CacheCreationInputTokens int64 `json:"cache_creation_input_tokens"`
+	} `json:"usage"`
+}
+
+func readClaude(t *testing.T, printed []string) claudeResult {
+	t.Helper()
+	var result claudeResult
+	if err := json.Unmarshal([]byte(strings.Join(printed, "\n")), &result); err != nil {
+		t.Fatalf("%v in %q", err, printed)
+	}
+	return result
+}
+
+// spent returns the tokens of all answers of the turn.
+func (r claudeResult) spent() tokens {
+	u := r.Usage
+	return tokens{u.InputTokens, u.OutputTokens, u.CacheReadInputTokens, u.CacheCreationInputTokens}
+}
+
 // TestClaudeCode has Claude Code run a command.
 func TestClaudeCode(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	turn := runClaude(t, u, "ANTHROPIC_BASE_URL="+program.url+"/anthropic", "ANTHROPIC_AUTH_TOKEN="+u.token)
+	turn := u.turnOfClaude(t, u.newClaude(t))
 	turn.provider, turn.hint = "anthropic", providerHint
 	for _, i := range turn.check(t) {
 		if !strings.HasPrefix(i.UserAgent, "claude-cli/") {
@@ -19,32 +62,14 @@ func TestClaudeCode(t *testing.T) {
 	}
 }
 
-// runClaude has Claude Code run a command for a user, with further variables in its environment. It returns what must be
-// recorded of that, but for the provider.
-func runClaude(t *testing.T, u *user, environment ...string) agentTurn {
+// turnOfClaude has Claude Code run a command. It returns what must be recorded of that, but for the provider.
+func (u *user) turnOfClaude(t *testing.T, c client) agentTurn {
 	t.Helper()
-	c := newClient(t, "claude")
-	c.environment = append(append(c.environment, environment...), "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1")
 	const input = `{"command":"echo hi-from-bash"}`
 	const typed = `Run it. [[think: It wants to run.]] [[text: Looking.]] [[tool: Bash ` + input + `]]` +
 		` [[usage: input=100 output=20 cache_read=30 cache_write=4 thinking=6]]`
 	printed := c.run(t, "-p", typed, "--allowedTools", "Bash", "--output-format", "json")
-
-	var result struct {
-		Result    string `json:"result"`
-		IsError   bool   `json:"is_error"`
-		NumTurns  int    `json:"num_turns"`
-		SessionID string `json:"session_id"`
-		Usage     struct {
-			InputTokens              int64 `json:"input_tokens"`
-			OutputTokens             int64 `json:"output_tokens"`
-			CacheReadInputTokens     int64 `json:"cache_read_input_tokens"`
-			CacheCreationInputTokens int64 `json:"cache_creation_input_tokens"`
-		} `json:"usage"`
-	}
-	if err := json.Unmarshal([]byte(strings.Join(printed, "\n")), &result); err != nil {
-		t.Fatalf("%v in %q", err, printed)
-	}
+	result := readClaude(t, printed)
 	if result.Result != "The tool returned: hi-from-bash" || result.IsError || result.NumTurns != 2 {
 		t.Errorf("Claude Code printed %q", printed)
 	}
@@ -53,9 +78,6 @@ func runClaude(t *testing.T, u *user, environment ...string) agentTurn {
 	}
 	return agentTurn{
 		user: u, client: "Claude Code", session: result.SessionID, prompt: typed, thought: "It wants to run.",
-		call: call{Tool: "Bash", Input: input},
-		tokens: tokens{
-			result.Usage.InputTokens, result.Usage.OutputTokens, result.Usage.CacheReadInputTokens, result.Usage.CacheCreationInputTokens,
-		},
+		call: call{Tool: "Bash", Input: input}, tokens: result.spent(),
 	}
 }

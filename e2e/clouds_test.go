@@ -124,7 +124,7 @@ func TestClaudeCodeInClouds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			turn := runClaude(t, u, test.environment(u.token)...)
+			turn := u.turnOfClaude(t, newClaudeWith(t, test.environment(u.token)...))
 			turn.provider = test.provider
 			turn.check(t)
 		})

@@ -1553,6 +1553,216 @@ func (x *GetMCPServerAccessTokensBatchResponse) GetErrors() map[string]string {
 	return nil
 }
 
+// KeepTurnRequest is what a gateway needs to put calls of its tools back into a conversation whose client has not seen
+// them. A turn that has a key which an earlier one of the user has takes that key over.
+type KeepTurnRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,100,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"` // UUID. Only look-ups for this user find the turn.
+	Keys          []string               `protobuf:"bytes,101,rep,name=keys,proto3" json:"keys,omitempty"`                   // Ids of calls and of responses: 1 to 256, each 1 to 512 bytes.
+	Turn          []byte                 `protobuf:"bytes,102,opt,name=turn,proto3" json:"turn,omitempty"`                   // Only gateways understand it. At most 1 MiB.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,103,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepTurnRequest) Reset() {
+	*x = KeepTurnRequest{}
+	mi := &file_aibridged_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepTurnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepTurnRequest) ProtoMessage() {}
+
+func (x *KeepTurnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepTurnRequest.ProtoReflect.Descriptor instead.
+func (*KeepTurnRequest) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *KeepTurnRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *KeepTurnRequest) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *KeepTurnRequest) GetTurn() []byte {
+	if x != nil {
+		return x.Turn
+	}
+	return nil
+}
+
+func (x *KeepTurnRequest) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type KeepTurnResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepTurnResponse) Reset() {
+	*x = KeepTurnResponse{}
+	mi := &file_aibridged_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepTurnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepTurnResponse) ProtoMessage() {}
+
+func (x *KeepTurnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepTurnResponse.ProtoReflect.Descriptor instead.
+func (*KeepTurnResponse) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{22}
+}
+
+type FindTurnsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,100,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"` // UUID.
+	Keys          []string               `protobuf:"bytes,101,rep,name=keys,proto3" json:"keys,omitempty"`                   // At most 1000.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindTurnsRequest) Reset() {
+	*x = FindTurnsRequest{}
+	mi := &file_aibridged_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindTurnsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindTurnsRequest) ProtoMessage() {}
+
+func (x *FindTurnsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindTurnsRequest.ProtoReflect.Descriptor instead.
+func (*FindTurnsRequest) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *FindTurnsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *FindTurnsRequest) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type FindTurnsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Turns         map[string][]byte      `protobuf:"bytes,100,rep,name=turns,proto3" json:"turns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // By key, at most 3 MiB. A key that is not here is not known, or see more.
+	More          bool                   `protobuf:"varint,101,opt,name=more,proto3" json:"more,omitempty"`                                                                            // Turns were left out: ask again for the keys that are missing.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindTurnsResponse) Reset() {
+	*x = FindTurnsResponse{}
+	mi := &file_aibridged_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindTurnsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindTurnsResponse) ProtoMessage() {}
+
+func (x *FindTurnsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindTurnsResponse.ProtoReflect.Descriptor instead.
+func (*FindTurnsResponse) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *FindTurnsResponse) GetTurns() map[string][]byte {
+	if x != nil {
+		return x.Turns
+	}
+	return nil
+}
+
+func (x *FindTurnsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 // IsAuthorizedRequest has exactly one of its fields set.
 type IsAuthorizedRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1564,7 +1774,7 @@ type IsAuthorizedRequest struct {
 
 func (x *IsAuthorizedRequest) Reset() {
 	*x = IsAuthorizedRequest{}
-	mi := &file_aibridged_proto_msgTypes[21]
+	mi := &file_aibridged_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1786,7 @@ func (x *IsAuthorizedRequest) String() string {
 func (*IsAuthorizedRequest) ProtoMessage() {}
 
 func (x *IsAuthorizedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aibridged_proto_msgTypes[21]
+	mi := &file_aibridged_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1799,7 @@ func (x *IsAuthorizedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IsAuthorizedRequest.ProtoReflect.Descriptor instead.
 func (*IsAuthorizedRequest) Descriptor() ([]byte, []int) {
-	return file_aibridged_proto_rawDescGZIP(), []int{21}
+	return file_aibridged_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *IsAuthorizedRequest) GetKey() string {
@@ -1617,7 +1827,7 @@ type IsAuthorizedResponse struct {
 
 func (x *IsAuthorizedResponse) Reset() {
 	*x = IsAuthorizedResponse{}
-	mi := &file_aibridged_proto_msgTypes[22]
+	mi := &file_aibridged_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1839,7 @@ func (x *IsAuthorizedResponse) String() string {
 func (*IsAuthorizedResponse) ProtoMessage() {}
 
 func (x *IsAuthorizedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aibridged_proto_msgTypes[22]
+	mi := &file_aibridged_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1852,7 @@ func (x *IsAuthorizedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IsAuthorizedResponse.ProtoReflect.Descriptor instead.
 func (*IsAuthorizedResponse) Descriptor() ([]byte, []int) {
-	return file_aibridged_proto_rawDescGZIP(), []int{22}
+	return file_aibridged_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *IsAuthorizedResponse) GetOwnerId() string {
@@ -1828,7 +2038,24 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vErrorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8d\x01\n" +
+	"\x0fKeepTurnRequest\x12\x17\n" +
+	"\auser_id\x18d \x01(\tR\x06userId\x12\x12\n" +
+	"\x04keys\x18e \x03(\tR\x04keys\x12\x12\n" +
+	"\x04turn\x18f \x01(\fR\x04turn\x129\n" +
+	"\n" +
+	"expires_at\x18g \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x12\n" +
+	"\x10KeepTurnResponse\"?\n" +
+	"\x10FindTurnsRequest\x12\x17\n" +
+	"\auser_id\x18d \x01(\tR\x06userId\x12\x12\n" +
+	"\x04keys\x18e \x03(\tR\x04keys\"\x9c\x01\n" +
+	"\x11FindTurnsResponse\x129\n" +
+	"\x05turns\x18d \x03(\v2#.proto.FindTurnsResponse.TurnsEntryR\x05turns\x12\x12\n" +
+	"\x04more\x18e \x01(\bR\x04more\x1a8\n" +
+	"\n" +
+	"TurnsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\">\n" +
 	"\x13IsAuthorizedRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x15\n" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\"k\n" +
@@ -1844,10 +2071,12 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x11RecordPromptUsage\x12\x1f.proto.RecordPromptUsageRequest\x1a .proto.RecordPromptUsageResponse\x12P\n" +
 	"\x0fRecordToolUsage\x12\x1d.proto.RecordToolUsageRequest\x1a\x1e.proto.RecordToolUsageResponse\x12Y\n" +
 	"\x12RecordModelThought\x12 .proto.RecordModelThoughtRequest\x1a!.proto.RecordModelThoughtResponse\x12D\n" +
-	"\vRecordBatch\x12\x19.proto.RecordBatchRequest\x1a\x1a.proto.RecordBatchResponse2\xeb\x01\n" +
+	"\vRecordBatch\x12\x19.proto.RecordBatchRequest\x1a\x1a.proto.RecordBatchResponse2\xe8\x02\n" +
 	"\x0fMCPConfigurator\x12\\\n" +
 	"\x13GetMCPServerConfigs\x12!.proto.GetMCPServerConfigsRequest\x1a\".proto.GetMCPServerConfigsResponse\x12z\n" +
-	"\x1dGetMCPServerAccessTokensBatch\x12+.proto.GetMCPServerAccessTokensBatchRequest\x1a,.proto.GetMCPServerAccessTokensBatchResponse2U\n" +
+	"\x1dGetMCPServerAccessTokensBatch\x12+.proto.GetMCPServerAccessTokensBatchRequest\x1a,.proto.GetMCPServerAccessTokensBatchResponse\x12;\n" +
+	"\bKeepTurn\x12\x16.proto.KeepTurnRequest\x1a\x17.proto.KeepTurnResponse\x12>\n" +
+	"\tFindTurns\x12\x17.proto.FindTurnsRequest\x1a\x18.proto.FindTurnsResponse2U\n" +
 	"\n" +
 	"Authorizer\x12G\n" +
 	"\fIsAuthorized\x12\x1a.proto.IsAuthorizedRequest\x1a\x1b.proto.IsAuthorizedResponseB\"Z github.com/coder/aibridged/protob\x06proto3"
@@ -1864,7 +2093,7 @@ func file_aibridged_proto_rawDescGZIP() []byte {
 	return file_aibridged_proto_rawDescData
 }
 
-var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_aibridged_proto_goTypes = []any{
 	(*RecordInterceptionRequest)(nil),             // 0: proto.RecordInterceptionRequest
 	(*RecordInterceptionResponse)(nil),            // 1: proto.RecordInterceptionResponse
@@ -1887,30 +2116,35 @@ var file_aibridged_proto_goTypes = []any{
 	(*MCPServerConfig)(nil),                       // 18: proto.MCPServerConfig
 	(*GetMCPServerAccessTokensBatchRequest)(nil),  // 19: proto.GetMCPServerAccessTokensBatchRequest
 	(*GetMCPServerAccessTokensBatchResponse)(nil), // 20: proto.GetMCPServerAccessTokensBatchResponse
-	(*IsAuthorizedRequest)(nil),                   // 21: proto.IsAuthorizedRequest
-	(*IsAuthorizedResponse)(nil),                  // 22: proto.IsAuthorizedResponse
-	nil,                                           // 23: proto.RecordInterceptionRequest.MetadataEntry
-	nil,                                           // 24: proto.RecordTokenUsageRequest.MetadataEntry
-	nil,                                           // 25: proto.RecordPromptUsageRequest.MetadataEntry
-	nil,                                           // 26: proto.RecordToolUsageRequest.MetadataEntry
-	nil,                                           // 27: proto.RecordModelThoughtRequest.MetadataEntry
-	nil,                                           // 28: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	nil,                                           // 29: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	(*timestamppb.Timestamp)(nil),                 // 30: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                             // 31: google.protobuf.Any
+	(*KeepTurnRequest)(nil),                       // 21: proto.KeepTurnRequest
+	(*KeepTurnResponse)(nil),                      // 22: proto.KeepTurnResponse
+	(*FindTurnsRequest)(nil),                      // 23: proto.FindTurnsRequest
+	(*FindTurnsResponse)(nil),                     // 24: proto.FindTurnsResponse
+	(*IsAuthorizedRequest)(nil),                   // 25: proto.IsAuthorizedRequest
+	(*IsAuthorizedResponse)(nil),                  // 26: proto.IsAuthorizedResponse
+	nil,                                           // 27: proto.RecordInterceptionRequest.MetadataEntry
+	nil,                                           // 28: proto.RecordTokenUsageRequest.MetadataEntry
+	nil,                                           // 29: proto.RecordPromptUsageRequest.MetadataEntry
+	nil,                                           // 30: proto.RecordToolUsageRequest.MetadataEntry
+	nil,                                           // 31: proto.RecordModelThoughtRequest.MetadataEntry
+	nil,                                           // 32: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	nil,                                           // 33: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	nil,                                           // 34: proto.FindTurnsResponse.TurnsEntry
+	(*timestamppb.Timestamp)(nil),                 // 35: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                             // 36: google.protobuf.Any
 }
 var file_aibridged_proto_depIdxs = []int32{
-	23, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
-	30, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
-	30, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
-	24, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
-	30, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	25, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
-	30, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	26, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
-	30, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	27, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
-	30, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
+	27, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
+	35, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
+	35, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
+	28, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
+	35, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	29, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
+	35, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	30, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
+	35, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	31, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
+	35, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
 	13, // 11: proto.RecordBatchRequest.records:type_name -> proto.Record
 	0,  // 12: proto.Record.interception:type_name -> proto.RecordInterceptionRequest
 	2,  // 13: proto.Record.interception_ended:type_name -> proto.RecordInterceptionEndedRequest
@@ -1921,38 +2155,44 @@ var file_aibridged_proto_depIdxs = []int32{
 	15, // 18: proto.RecordBatchResponse.failures:type_name -> proto.RecordFailure
 	18, // 19: proto.GetMCPServerConfigsResponse.coder_mcp_config:type_name -> proto.MCPServerConfig
 	18, // 20: proto.GetMCPServerConfigsResponse.external_auth_mcp_configs:type_name -> proto.MCPServerConfig
-	28, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	29, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	31, // 23: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	31, // 24: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	31, // 25: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	31, // 26: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	31, // 27: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	0,  // 28: proto.Recorder.RecordInterception:input_type -> proto.RecordInterceptionRequest
-	2,  // 29: proto.Recorder.RecordInterceptionEnded:input_type -> proto.RecordInterceptionEndedRequest
-	4,  // 30: proto.Recorder.RecordTokenUsage:input_type -> proto.RecordTokenUsageRequest
-	6,  // 31: proto.Recorder.RecordPromptUsage:input_type -> proto.RecordPromptUsageRequest
-	8,  // 32: proto.Recorder.RecordToolUsage:input_type -> proto.RecordToolUsageRequest
-	10, // 33: proto.Recorder.RecordModelThought:input_type -> proto.RecordModelThoughtRequest
-	12, // 34: proto.Recorder.RecordBatch:input_type -> proto.RecordBatchRequest
-	16, // 35: proto.MCPConfigurator.GetMCPServerConfigs:input_type -> proto.GetMCPServerConfigsRequest
-	19, // 36: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:input_type -> proto.GetMCPServerAccessTokensBatchRequest
-	21, // 37: proto.Authorizer.IsAuthorized:input_type -> proto.IsAuthorizedRequest
-	1,  // 38: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
-	3,  // 39: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
-	5,  // 40: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
-	7,  // 41: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
-	9,  // 42: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
-	11, // 43: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
-	14, // 44: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
-	17, // 45: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
-	20, // 46: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
-	22, // 47: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
-	38, // [38:48] is the sub-list for method output_type
-	28, // [28:38] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	32, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	33, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	35, // 23: proto.KeepTurnRequest.expires_at:type_name -> google.protobuf.Timestamp
+	34, // 24: proto.FindTurnsResponse.turns:type_name -> proto.FindTurnsResponse.TurnsEntry
+	36, // 25: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	36, // 26: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	36, // 27: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	36, // 28: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	36, // 29: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	0,  // 30: proto.Recorder.RecordInterception:input_type -> proto.RecordInterceptionRequest
+	2,  // 31: proto.Recorder.RecordInterceptionEnded:input_type -> proto.RecordInterceptionEndedRequest
+	4,  // 32: proto.Recorder.RecordTokenUsage:input_type -> proto.RecordTokenUsageRequest
+	6,  // 33: proto.Recorder.RecordPromptUsage:input_type -> proto.RecordPromptUsageRequest
+	8,  // 34: proto.Recorder.RecordToolUsage:input_type -> proto.RecordToolUsageRequest
+	10, // 35: proto.Recorder.RecordModelThought:input_type -> proto.RecordModelThoughtRequest
+	12, // 36: proto.Recorder.RecordBatch:input_type -> proto.RecordBatchRequest
+	16, // 37: proto.MCPConfigurator.GetMCPServerConfigs:input_type -> proto.GetMCPServerConfigsRequest
+	19, // 38: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:input_type -> proto.GetMCPServerAccessTokensBatchRequest
+	21, // 39: proto.MCPConfigurator.KeepTurn:input_type -> proto.KeepTurnRequest
+	23, // 40: proto.MCPConfigurator.FindTurns:input_type -> proto.FindTurnsRequest
+	25, // 41: proto.Authorizer.IsAuthorized:input_type -> proto.IsAuthorizedRequest
+	1,  // 42: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
+	3,  // 43: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
+	5,  // 44: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
+	7,  // 45: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
+	9,  // 46: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
+	11, // 47: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
+	14, // 48: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
+	17, // 49: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
+	20, // 50: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
+	22, // 51: proto.MCPConfigurator.KeepTurn:output_type -> proto.KeepTurnResponse
+	24, // 52: proto.MCPConfigurator.FindTurns:output_type -> proto.FindTurnsResponse
+	26, // 53: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_aibridged_proto_init() }
@@ -1979,7 +2219,7 @@ func file_aibridged_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aibridged_proto_rawDesc), len(file_aibridged_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

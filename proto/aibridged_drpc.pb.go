@@ -383,6 +383,8 @@ type DRPCMCPConfiguratorClient interface {
 
 	GetMCPServerConfigs(ctx context.Context, in *GetMCPServerConfigsRequest) (*GetMCPServerConfigsResponse, error)
 	GetMCPServerAccessTokensBatch(ctx context.Context, in *GetMCPServerAccessTokensBatchRequest) (*GetMCPServerAccessTokensBatchResponse, error)
+	KeepTurn(ctx context.Context, in *KeepTurnRequest) (*KeepTurnResponse, error)
+	FindTurns(ctx context.Context, in *FindTurnsRequest) (*FindTurnsResponse, error)
 }
 
 type drpcMCPConfiguratorClient struct {
@@ -413,9 +415,29 @@ func (c *drpcMCPConfiguratorClient) GetMCPServerAccessTokensBatch(ctx context.Co
 	return out, nil
 }
 
+func (c *drpcMCPConfiguratorClient) KeepTurn(ctx context.Context, in *KeepTurnRequest) (*KeepTurnResponse, error) {
+	out := new(KeepTurnResponse)
+	err := c.cc.Invoke(ctx, "/proto.MCPConfigurator/KeepTurn", drpcEncoding_File_aibridged_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcMCPConfiguratorClient) FindTurns(ctx context.Context, in *FindTurnsRequest) (*FindTurnsResponse, error) {
+	out := new(FindTurnsResponse)
+	err := c.cc.Invoke(ctx, "/proto.MCPConfigurator/FindTurns", drpcEncoding_File_aibridged_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 type DRPCMCPConfiguratorServer interface {
 	GetMCPServerConfigs(context.Context, *GetMCPServerConfigsRequest) (*GetMCPServerConfigsResponse, error)
 	GetMCPServerAccessTokensBatch(context.Context, *GetMCPServerAccessTokensBatchRequest) (*GetMCPServerAccessTokensBatchResponse, error)
+	KeepTurn(context.Context, *KeepTurnRequest) (*KeepTurnResponse, error)
+	FindTurns(context.Context, *FindTurnsRequest) (*FindTurnsResponse, error)
 }
 
 type DRPCMCPConfiguratorUnimplementedServer struct{}
@@ -428,9 +450,17 @@ func (s *DRPCMCPConfiguratorUnimplementedServer) GetMCPServerAccessTokensBatch(c
 	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
 }
 
+func (s *DRPCMCPConfiguratorUnimplementedServer) KeepTurn(context.Context, *KeepTurnRequest) (*KeepTurnResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCMCPConfiguratorUnimplementedServer) FindTurns(context.Context, *FindTurnsRequest) (*FindTurnsResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
 type DRPCMCPConfiguratorDescription struct{}
 
-func (DRPCMCPConfiguratorDescription) NumMethods() int { return 2 }
+func (DRPCMCPConfiguratorDescription) NumMethods() int { return 4 }
 
 func (DRPCMCPConfiguratorDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver, interface{}, bool) {
 	switch n {
@@ -452,6 +482,24 @@ func (DRPCMCPConfiguratorDescription) Method(n int) (string, drpc.Encoding, drpc
 						in1.(*GetMCPServerAccessTokensBatchRequest),
 					)
 			}, DRPCMCPConfiguratorServer.GetMCPServerAccessTokensBatch, true
+	case 2:
+		return "/proto.MCPConfigurator/KeepTurn", drpcEncoding_File_aibridged_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCMCPConfiguratorServer).
+					KeepTurn(
+						ctx,
+						in1.(*KeepTurnRequest),
+					)
+			}, DRPCMCPConfiguratorServer.KeepTurn, true
+	case 3:
+		return "/proto.MCPConfigurator/FindTurns", drpcEncoding_File_aibridged_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCMCPConfiguratorServer).
+					FindTurns(
+						ctx,
+						in1.(*FindTurnsRequest),
+					)
+			}, DRPCMCPConfiguratorServer.FindTurns, true
 	default:
 		return "", nil, nil, nil, false
 	}
@@ -495,6 +543,46 @@ func (x *drpcMCPConfigurator_GetMCPServerAccessTokensBatchStream) GetStream() dr
 }
 
 func (x *drpcMCPConfigurator_GetMCPServerAccessTokensBatchStream) SendAndClose(m *GetMCPServerAccessTokensBatchResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_aibridged_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCMCPConfigurator_KeepTurnStream interface {
+	drpc.Stream
+	SendAndClose(*KeepTurnResponse) error
+}
+
+type drpcMCPConfigurator_KeepTurnStream struct {
+	drpc.Stream
+}
+
+func (x *drpcMCPConfigurator_KeepTurnStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcMCPConfigurator_KeepTurnStream) SendAndClose(m *KeepTurnResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_aibridged_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCMCPConfigurator_FindTurnsStream interface {
+	drpc.Stream
+	SendAndClose(*FindTurnsResponse) error
+}
+
+type drpcMCPConfigurator_FindTurnsStream struct {
+	drpc.Stream
+}
+
+func (x *drpcMCPConfigurator_FindTurnsStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcMCPConfigurator_FindTurnsStream) SendAndClose(m *FindTurnsResponse) error {
 	if err := x.MsgSend(m, drpcEncoding_File_aibridged_proto{}); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (t *transport) rewrite(header http.Header, body []byte) (invocation, error)
 	if len(flags) == 0 {
 		gone = append(gone, "anthropic_beta")
 	}
-	r.edits = object.Remove(gone...)
+	r.edits = object.Without(gone...)
 	if _, ok := object.Get("anthropic_version"); !ok {
 		r.edits = append(r.edits, object.Set("anthropic_version", []byte(anthropicVersion)))
 	}
@@ -129,7 +129,7 @@ func within(object jsonedit.Object, name string, members []string) []jsonedit.Ed
 	if err != nil {
 		return nil // It is no object, which the upstream will say.
 	}
-	return jsonedit.Moved(inner.Remove(members...), object.Start(name))
+	return jsonedit.Moved(inner.Without(members...), object.Start(name))
 }
 
 // toolEdits returns the edits that remove members from each tool.
@@ -142,7 +142,8 @@ func toolEdits(object jsonedit.Object, members []string) []jsonedit.Edit {
 			continue
 		}
 		if tool, err := jsonedit.Parse(text); err == nil {
-			edits = append(edits, jsonedit.Moved(tool.Remove(members...), tools.Start(i))...)
+			start, _ := tools.Place(i)
+			edits = append(edits, jsonedit.Moved(tool.Without(members...), start)...)
 		}
 	}
 	return edits
@@ -166,7 +167,8 @@ func cacheEdits(object jsonedit.Object, levels int) []jsonedit.Edit {
 				continue
 			}
 			if element, err := jsonedit.Parse(text); err == nil {
-				edits = append(edits, jsonedit.Moved(cacheEdits(element, levels-1), elements.Start(i))...)
+				start, _ := elements.Place(i)
+				edits = append(edits, jsonedit.Moved(cacheEdits(element, levels-1), start)...)
 			}
 		}
 	}

@@ -10,32 +10,50 @@ import (
 	"sync/atomic"
 )
 
-// maxAnswer bounds, in bytes, one answer and one event of a stream of notifications.
-const maxAnswer = 8 << 20
+// maxAnswer bounds, in bytes, one answer and one event of a stream of notifications. It is larger than the results that
+// are kept, so that most results which are too large are cut, not lost.
+const maxAnswer = 16 << 20
 
-type tooLargeKey struct{}
+type answerMarksKey struct{}
 
-// withTooLargeMark returns a context for one request and a mark that is set if its answer is too large. The mark is
-// needed because mcp-go does not return the reason why it could not read an answer.
-func withTooLargeMark(ctx context.Context) (context.Context, *atomic.Bool) {
-	mark := new(atomic.Bool)
-	return context.WithValue(ctx, tooLargeKey{}, mark), mark
+// answerMarks say what became of the answer to one request. They are needed because mcp-go does not return why it could
+// not read an answer, nor how far it came.
+type answerMarks struct {
+	begun    atomic.Bool // The server began to answer.
+	tooLarge atomic.Bool
 }
 
-// tooLargeMark returns the mark in ctx, or a new one if ctx has none.
-func tooLargeMark(ctx context.Context) *atomic.Bool {
-	if mark, ok := ctx.Value(tooLargeKey{}).(*atomic.Bool); ok {
-		return mark
+// withAnswerMarks returns a context for one request, and the marks of its answer.
+func withAnswerMarks(ctx context.Context) (context.Context, *answerMarks) {
+	marks := new(answerMarks)
+	return context.WithValue(ctx, answerMarksKey{}, marks), marks
+}
+
+// marksOf returns the marks in ctx, or new ones if ctx has none.
+func marksOf(ctx context.Context) *answerMarks {
+	if marks, ok := ctx.Value(answerMarksKey{}).(*answerMarks); ok {
+		return marks
 	}
-	return new(atomic.Bool)
+	return new(answerMarks)
 }
 
-// boundedBody returns resp's body with a limit: on each event if listen is set and the body is an event stream, else on
-// the whole.
-func boundedBody(resp *http.Response, listen bool, tooLarge *atomic.Bool) io.ReadCloser {
+// stream says what a request awaits, if its answer is an event stream.
+type stream int
+
+const (
+	// oneAnswer is a stream that is limited as a whole and ends with the answer.
+	oneAnswer stream = iota
+	// changesThenAnswer may go on for ever, with a limit on each event, and ends with an answer.
+	changesThenAnswer
+	// changes may go on for ever, with a limit on each event. mcp-go awaits no answer in it.
+	changes
+)
+
+// boundedBody returns resp's body with a limit: on each event if it is a stream of changes, else on the whole.
+func boundedBody(resp *http.Response, awaited stream, tooLarge *atomic.Bool) io.ReadCloser {
 	body := limitedBody{ReadCloser: resp.Body, left: maxAnswer, tooLarge: tooLarge}
 	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "text/event-stream" {
-		return &eventBody{limitedBody: body, listen: listen}
+		return &eventBody{limitedBody: body, awaited: awaited}
 	}
 	return &body
 }
@@ -57,15 +75,14 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// eventBody is an event stream. A stream of notifications may go on for ever, but each event has a limited size. The
-// stream that answers a request is limited as a whole, and ends with the answer: a second answer would leave a
-// goroutine of mcp-go waiting for ever for a reader.
+// eventBody is an event stream. Where an answer is awaited, the stream ends with the first one: further answers would
+// leave a goroutine of mcp-go waiting for ever for a reader.
 type eventBody struct {
 	limitedBody
-	listen bool
-	event  []byte // The part of the present event that has arrived.
-	line   int    // Where in event its last line begins.
-	done   bool
+	awaited stream
+	event   []byte // The part of the present event that has arrived.
+	line    int    // Where in event its last line begins.
+	done    bool
 }
 
 func (b *eventBody) Read(p []byte) (int, error) {
@@ -85,11 +102,12 @@ func (b *eventBody) Read(p []byte) (int, error) {
 			b.line = len(b.event)
 			continue
 		}
-		if b.listen {
-			b.left = maxAnswer - len(rest)
-		} else if answers(b.event) {
+		if b.awaited != changes && answers(b.event) {
 			b.done = true
 			return n - len(rest), nil
+		}
+		if b.awaited != oneAnswer {
+			b.left = maxAnswer - len(rest)
 		}
 		b.event, b.line = nil, 0 // The buffer is freed: streams of notifications live long and are mostly silent.
 	}

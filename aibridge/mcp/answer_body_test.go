@@ -10,13 +10,13 @@ import (
 	"testing/iotest"
 )
 
-func body(contentType, text string, listen bool, chop func(io.Reader) io.Reader) (io.Reader, *atomic.Bool) {
+func body(contentType, text string, awaited stream, chop func(io.Reader) io.Reader) (io.Reader, *atomic.Bool) {
 	mark := new(atomic.Bool)
 	resp := &http.Response{
 		Header: http.Header{"Content-Type": {contentType}},
 		Body:   io.NopCloser(chop(strings.NewReader(text))),
 	}
-	return boundedBody(resp, listen, mark), mark
+	return boundedBody(resp, awaited, mark), mark
 }
 
 func whole(r io.Reader) io.Reader { return r }
@@ -35,7 +35,7 @@ func TestStreamEndsWithTheAnswer(t *testing.T) {
 	} {
 		for chopping, chop := range map[string]func(io.Reader) io.Reader{"whole": whole, "by byte": iotest.OneByteReader, "by halves": iotest.HalfReader} {
 			t.Run(name+" "+chopping, func(t *testing.T) {
-				r, _ := body("text/event-stream; charset=utf-8", test.text, false, chop)
+				r, _ := body("text/event-stream; charset=utf-8", test.text, oneAnswer, chop)
 				if got, err := io.ReadAll(r); err != nil || string(got) != test.want {
 					t.Errorf("read %q, %v, want %q", got, err, test.want)
 				}
@@ -44,21 +44,33 @@ func TestStreamEndsWithTheAnswer(t *testing.T) {
 	}
 }
 
+func TestStreamOfChangesEndsWithTheAnswer(t *testing.T) {
+	const change, answer = "data: {\"method\":\"x\"}\n\n", "data: {\"id\":1}\n\n"
+	for awaited, want := range map[stream]string{changesThenAnswer: change + answer, changes: change + answer + answer} {
+		r, _ := body("text/event-stream", change+answer+answer, awaited, whole)
+		if got, err := io.ReadAll(r); err != nil || string(got) != want {
+			t.Errorf("read %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
 func TestBodiesAreBounded(t *testing.T) {
 	event := "data: " + strings.Repeat("x", maxAnswer/2) + "\n\n"
 	for name, test := range map[string]struct {
 		contentType, text string
-		listen, tooLarge  bool
+		awaited           stream
+		tooLarge          bool
 	}{
-		"JSON":                      {"application/json", strings.Repeat("x", maxAnswer), false, false},
-		"too much JSON":             {"application/json", strings.Repeat("x", maxAnswer+1), false, true},
-		"too many events":           {"text/event-stream", event + event, false, true},
-		"many notifications":        {"text/event-stream", strings.Repeat(event, 5), true, false},
-		"too large a notification":  {"text/event-stream", event + strings.Repeat("data: xxxxxxxxxx\n", maxAnswer/16), true, true},
-		"many lines, no event ends": {"text/event-stream", strings.Repeat("data: x\n", maxAnswer/8+1), true, true},
+		"JSON":                        {"application/json", strings.Repeat("x", maxAnswer), oneAnswer, false},
+		"too much JSON":               {"application/json", strings.Repeat("x", maxAnswer+1), oneAnswer, true},
+		"too many events":             {"text/event-stream", event + event, oneAnswer, true},
+		"many notifications":          {"text/event-stream", strings.Repeat(event, 5), changes, false},
+		"too large a notification":    {"text/event-stream", event + strings.Repeat("data: xxxxxxxxxx\n", maxAnswer/16), changes, true},
+		"many changes, no answer yet": {"text/event-stream", strings.Repeat(event, 5), changesThenAnswer, false},
+		"many lines, no event ends":   {"text/event-stream", strings.Repeat("data: x\n", maxAnswer/8+1), changes, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, mark := body(test.contentType, test.text, test.listen, whole)
+			r, mark := body(test.contentType, test.text, test.awaited, whole)
 			n, err := io.Copy(io.Discard, r)
 			if test.tooLarge != errors.Is(err, ErrTooLarge) || test.tooLarge != mark.Load() {
 				t.Errorf("error %v, marked %v", err, mark.Load())

@@ -18,15 +18,15 @@ const maxShownID = 128
 
 var errNotConnected = errors.New("not connected")
 
-// callParams are the parameters of a tools/call.
-type callParams struct {
-	Name      string          `json:"name"`
-	Arguments json.RawMessage `json:"arguments"`
+// toolCall is one call of a tool.
+type toolCall struct {
+	tool      *listedTool
+	arguments json.RawMessage
 }
 
-// Call implements [ServerProxier]. If the server has forgotten the session, Call opens a new one; it repeats the call
-// only if the server declares the tool read-only or idempotent. If the server refused the credentials, Call repeats the
-// call with new ones.
+// Call implements [ServerProxier]. If the server has forgotten the session, or refused the credentials, Call opens a new
+// session, with new credentials, and makes the call once more. It does not do so if the server had begun to answer, so
+// that the tool may have run, unless the server declares the tool read-only or idempotent.
 func (p *StreamableHTTPProxy) Call(ctx context.Context, toolID string, input json.RawMessage) (Result, error) {
 	tool, ok := p.catalog.Load().byID[toolID]
 	if !ok {
@@ -42,19 +42,22 @@ func (p *StreamableHTTPProxy) Call(ctx context.Context, toolID string, input jso
 	ctx, cancel := context.WithTimeout(ctx, p.options.CallTimeout)
 	defer cancel()
 
-	params := callParams{Name: tool.Name, Arguments: arguments}
-	result, used, err := p.callOnce(ctx, params)
+	call := toolCall{tool, arguments}
+	result, first, err := p.callOnce(ctx, call)
 	refused := errors.Is(err, ErrUnauthorized) && p.options.Reauthorize != nil
 	if !refused && !errors.Is(err, ErrSessionExpired) {
+		if mayBeForgotten(first.err) {
+			p.look()
+		}
 		return result, err
 	}
-	if renewErr := p.renew(ctx, used, refused); renewErr != nil {
+	if renewErr := p.renew(ctx, first.session, refused); renewErr != nil {
 		return Result{}, renewErr
 	}
-	if !refused && !tool.repeatable() {
+	if first.begun && !tool.repeatable() {
 		return Result{}, err
 	}
-	result, _, err = p.callOnce(ctx, params)
+	result, _, err = p.callOnce(ctx, call)
 	return result, err
 }
 
@@ -74,26 +77,35 @@ func asArguments(input json.RawMessage) (json.RawMessage, error) {
 	return input, nil
 }
 
-// callOnce makes a call on the present session. It returns that session too.
-func (p *StreamableHTTPProxy) callOnce(ctx context.Context, params callParams) (Result, *session, error) {
+// tried is a try to make a call.
+type tried struct {
+	session *session
+	begun   bool  // The server had begun to answer.
+	err     error // As it came, with all secrets.
+}
+
+// callOnce makes a call on the present session.
+func (p *StreamableHTTPProxy) callOnce(ctx context.Context, call toolCall) (Result, tried, error) {
 	s, err := p.use()
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, tried{}, err
 	}
 	defer s.uses.Done()
-	id := s.nextID()
-	raw, err := s.request(ctx, id, string(mcpgo.MethodToolsCall), params)
-	if err != nil {
-		if ctx.Err() != nil {
-			p.abandon(s, id)
-		}
-		return Result{}, s, p.failure("call "+params.Name, s.secrets, err)
+	r := s.newRequest(mcpgo.MethodToolsCall, map[string]any{"name": call.tool.Name, "arguments": call.arguments})
+	r.tool = call.tool
+	got, err := s.send(ctx, r)
+	if err != nil && ctx.Err() != nil {
+		p.abandon(s, r.id)
 	}
-	result, err := readResult(raw, s.secrets)
-	if err != nil {
-		return Result{}, s, p.failure("call "+params.Name, s.secrets, err)
+	var result Result
+	if err == nil {
+		result, err = readResult(got.result, s.secrets, p.options.ResultBytes)
 	}
-	return result, s, nil
+	try := tried{session: s, begun: got.begun, err: err}
+	if err != nil {
+		err = p.failure("call "+call.tool.Name, s.secrets, err)
+	}
+	return result, try, err
 }
 
 // use returns the present session and counts one more use of it. The caller ends the use with uses.Done.
@@ -110,9 +122,12 @@ func (p *StreamableHTTPProxy) use() (*session, error) {
 	return p.session, nil
 }
 
-// abandon tells the server, in the background, that nobody waits for the request any more: a closed connection does not
-// tell it that.
+// abandon tells the server, in the background, that nobody waits for the request any more: before the stateless
+// protocol, a closed connection does not tell it that.
 func (p *StreamableHTTPProxy) abandon(s *session, id int64) {
+	if s.stateless {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

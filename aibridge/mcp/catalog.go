@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 
@@ -58,8 +57,7 @@ func differences(before, after *catalog) change {
 		switch {
 		case !ok:
 			news.added++
-		case old.Description != tool.Description, old.Annotations != tool.Annotations,
-			!bytes.Equal(old.InputSchema, tool.InputSchema):
+		case !tool.sameAs(old):
 			news.altered++
 		}
 	}

@@ -77,15 +77,15 @@ func (p *StreamableHTTPProxy) connect(a *attempt, parent trace.SpanContext) {
 	p.mu.Unlock()
 
 	if err == nil && !accepted {
-		err = errors.Join(ErrClosed, s.close(p.life))
+		err = errors.Join(ErrClosed, s.close(p.farewell()))
 	}
+	p.report(news) // Before refresh, which waits for the attempt, can report what is newer.
 	a.err = err
 	close(a.done)
-	p.report(news)
 	if accepted && old != nil {
 		// Calls that still run on the old session may finish there.
 		old.uses.Wait()
-		if err := old.close(p.life); err != nil {
+		if err := old.close(p.farewell()); err != nil {
 			p.options.Logger.Debug(p.life, "close replaced MCP session", slog.Error(p.failure("close", old.secrets, err)))
 		}
 	}
@@ -98,14 +98,14 @@ func (p *StreamableHTTPProxy) open(ctx context.Context) (*session, listing, erro
 		return nil, listing{}, p.failure("reauthorize", known.secrets, err)
 	}
 	s, err := openSession(ctx, p.life, sessionTarget{
-		url: p.url, credentials: known, next: p.options.Transport, look: p.look,
+		url: p.url, credentials: known, next: p.options.Transport, look: p.look, farewell: p.farewell,
 	})
 	if err != nil {
 		return nil, listing{}, p.failure("connect", known.secrets, err)
 	}
-	found, err := s.list(ctx, p.admits)
+	found, err := s.list(ctx, p.choice())
 	if err != nil {
-		return nil, listing{}, p.failure("list tools", known.secrets, errors.Join(err, s.close(p.life)))
+		return nil, listing{}, p.failure("list tools", known.secrets, errors.Join(err, s.close(p.farewell())))
 	}
 	return s, found, nil
 }

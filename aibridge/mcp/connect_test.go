@@ -153,7 +153,7 @@ func TestFailingHandshakes(t *testing.T) {
 		want   string
 		kind   error
 	}{
-		"no such path":        {rawServer{"initialize": status(404)}, "4xx for initialize", nil},
+		"no such path":        {rawServer{"initialize": status(404)}, "HTTP status 404", nil},
 		"unauthorized":        {rawServer{"initialize": status(401)}, "linked again", ErrUnauthorized},
 		"forbidden":           {rawServer{"initialize": status(403)}, "HTTP status 403", nil},
 		"version of tomorrow": {rawServer{"initialize": answerWith(`{"protocolVersion":"2026-07-28"}`)}, `version "2026-07-28"`, nil},
@@ -246,6 +246,39 @@ func TestShutdownWhileConnecting(t *testing.T) {
 		if err := receive(t, ended, "Init"); !errors.Is(err, ErrClosed) {
 			t.Errorf("Init: %v", err)
 		}
+	}
+}
+
+// A session that the server opens during Shutdown is ended too.
+func TestShutdownWhileASessionIsOpened(t *testing.T) {
+	begun, proceed, gone := make(chan struct{}), make(chan struct{}), make(chan string, 1)
+	p := newProxy(t, ProxyOptions{URL: rawServer{
+		"initialize": func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+			close(begun)
+			<-proceed
+			w.Header().Set("Mcp-Session-Id", "the-session")
+			answer(w, call, `{"protocolVersion":"2025-06-18","capabilities":{"tools":{}}}`)
+		},
+		"tools/list":      func(http.ResponseWriter, *http.Request, rawCall) { t.Error("asked for a list") },
+		http.MethodDelete: func(_ http.ResponseWriter, r *http.Request, _ rawCall) { gone <- r.Header.Get("Mcp-Session-Id") },
+	}.start(t)})
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := p.Init(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Init: %v", err)
+		}
+	})
+	receive(t, begun, "the handshake")
+	all.Go(func() {
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	receive(t, p.life.Done(), "Shutdown")
+	close(proceed)
+	all.Wait()
+	if got := receive(t, gone, "the farewell"); got != "the-session" {
+		t.Errorf("the farewell is of %q", got)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
 )
 
 // maxErrorBody is how many bytes of an HTTP error's body are read.
@@ -22,7 +24,7 @@ type endpoint struct {
 	// look is called when a stream of notifications has been opened, or refused because the session is gone: changes
 	// before that may have been missed.
 	look func()
-	// listening is used only by the one goroutine of mcp-go that listens.
+	// listening is used only by the one goroutine that listens.
 	listening pace
 	// farewell is the context of the request that ends the session, since mcp-go accepts none for it. The goroutine
 	// that closes the transport sets it just before.
@@ -32,10 +34,9 @@ type endpoint struct {
 // RoundTrip sends req with the credentials.
 func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	// A GET that resumes the answer of a call is part of that call.
-	listen := req.Method == http.MethodGet && req.Header.Get("Last-Event-ID") == ""
+	awaited := awaitedBy(req)
 	switch {
-	case listen:
+	case awaited != oneAnswer:
 		if err := e.listening.wait(ctx); err != nil {
 			return nil, err
 		}
@@ -50,48 +51,74 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if listen && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNotFound) {
+	marks := marksOf(ctx)
+	if resp.StatusCode < http.StatusMultipleChoices {
+		marks.begun.Store(true)
+	}
+	if awaited != oneAnswer && resp.StatusCode == http.StatusOK || awaited == changes && resp.StatusCode == http.StatusNotFound {
 		e.look()
 	}
-	if err := refusal(resp); err != nil {
+	if err := refusal(req, resp); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
-	resp.Body = boundedBody(resp, listen, tooLargeMark(ctx))
+	resp.Body = boundedBody(resp, awaited, &marks.tooLarge)
 	return resp, nil
+}
+
+// awaitedBy returns what a request awaits. A GET that resumes the answer of a call is part of that call.
+func awaitedBy(req *http.Request) stream {
+	switch {
+	case req.Method == http.MethodGet && req.Header.Get(mcpgo.HeaderLastEventID) == "":
+		return changes
+	case req.Header.Get(mcpgo.HeaderMethod) == string(mcpgo.MethodSubscriptionsListen):
+		return changesThenAnswer
+	}
+	return oneAnswer
 }
 
 // statusError is the error for an HTTP status that stands for no answer.
 type statusError struct {
 	status int
-	text   string // The message of the JSON-RPC error in the body, or empty.
+	rpc    *rpcError // In the body, or nil.
 }
 
 func (e *statusError) Error() string {
-	if e.text == "" {
+	if e.rpc == nil || e.rpc.text == "" {
 		return fmt.Sprintf("HTTP status %d", e.status)
 	}
-	return fmt.Sprintf("HTTP status %d: %s", e.status, e.text)
+	return fmt.Sprintf("HTTP status %d: %s", e.status, e.rpc.text)
 }
 
-// refusal returns the error that resp stands for, or nil. It leaves two statuses to mcp-go, since they have a meaning
-// in MCP: 404 says that the session is gone, 405 that the server offers no notifications.
-func refusal(resp *http.Response) error {
+func (e *statusError) Unwrap() error {
+	if e.rpc == nil {
+		return nil
+	}
+	return e.rpc
+}
+
+// refusal returns the error that the answer to req stands for, or nil. It leaves two statuses to mcp-go where they have a meaning in
+// MCP: 404 says that the session is gone, or that there is no stream of notifications, as 405 does.
+func refusal(req *http.Request, resp *http.Response) error {
+	listens := req.Method == http.MethodGet
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return fmt.Errorf("HTTP status %d: %w", resp.StatusCode, errRedirect)
-	case resp.StatusCode < 400, resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed:
+	case resp.StatusCode < 400, resp.StatusCode == http.StatusMethodNotAllowed && listens,
+		resp.StatusCode == http.StatusNotFound && (listens || req.Header.Get(mcpgo.HeaderSessionID) != ""):
 		return nil
 	}
+	refused := &statusError{status: resp.StatusCode}
 	var body struct {
-		Error struct {
+		Error *struct {
+			Code    int    `json:"code"`
 			Message string `json:"message"`
+			Data    any    `json:"data"`
 		} `json:"error"`
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err != nil || json.Unmarshal(data, &body) != nil {
-		body.Error.Message = "" // The status says enough.
+	if err == nil && json.Unmarshal(data, &body) == nil && body.Error != nil { // Else the status says enough.
+		refused.rpc = &rpcError{code: body.Error.Code, text: body.Error.Message, data: body.Error.Data}
 	}
-	refused := &statusError{status: resp.StatusCode, text: body.Error.Message}
 	if resp.StatusCode == http.StatusUnauthorized {
 		return fmt.Errorf("%w: %w", ErrUnauthorized, refused)
 	}

@@ -41,7 +41,7 @@ func ExampleManager() {
 	}
 	for _, tool := range manager.Tools() {
 		result, err := manager.Call(ctx, tool.ID, []byte(`{"city":"Bergen"}`))
-		fmt.Println(tool.ID, result.Text, err)
+		fmt.Println(tool.ID, result.Parts[0].Text, err)
 	}
 	// Output: bmcp_weather_forecast rain in Bergen <nil>
 }

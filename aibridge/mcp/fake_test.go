@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,15 +33,28 @@ type realServer struct {
 	*server.MCPServer
 	url string
 
+	versions []string // Of the protocol. None: all that mcp-go speaks.
+
 	mu      sync.Mutex
 	handler http.Handler
 	seen    []http.Header
 }
 
-// newRealServer starts a server that lists two tools a page and announces changes.
+// newRealServer starts a server that has sessions, lists two tools a page and announces changes.
 func newRealServer(t *testing.T) *realServer {
 	t.Helper()
-	s := &realServer{}
+	return startRealServer(t, mcpgo.ProtocolVersion20251125, mcpgo.ProtocolVersion20250618)
+}
+
+// newStatelessServer is newRealServer with a server that speaks the stateless protocol too.
+func newStatelessServer(t *testing.T) *realServer {
+	t.Helper()
+	return startRealServer(t)
+}
+
+func startRealServer(t *testing.T, versions ...string) *realServer {
+	t.Helper()
+	s := &realServer{versions: versions}
 	s.restart()
 	listening := httptest.NewServer(s)
 	t.Cleanup(listening.Close)
@@ -53,7 +67,7 @@ func (s *realServer) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.MCPServer = server.NewMCPServer("real", "1", server.WithPaginationLimit(2), server.WithToolCapabilities(true))
-	s.handler = server.NewStreamableHTTPServer(s.MCPServer,
+	s.handler = server.NewStreamableHTTPServer(s.MCPServer, server.WithStreamableHTTPProtocolVersions(s.versions...),
 		server.WithStateful(true), server.WithStreamableHTTPLogger(stdslog.New(stdslog.DiscardHandler)))
 }
 
@@ -105,7 +119,9 @@ type rawCall struct {
 	Params struct {
 		Name      string          `json:"name"`
 		Arguments json.RawMessage `json:"arguments"`
-		Cursor    string          `json:"cursor"`
+		Cursor    string          `json:"-"`
+		HasCursor bool            `json:"-"`
+		RawCursor *string         `json:"cursor"`
 		RequestID json.RawMessage `json:"requestId"`
 	} `json:"params"`
 }
@@ -132,6 +148,9 @@ func (s rawServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	if given := call.Params.RawCursor; given != nil {
+		call.Params.Cursor, call.Params.HasCursor = *given, true
+	}
 	if handle := s[call.Method]; handle != nil {
 		handle(w, r, call)
 		return
@@ -145,6 +164,9 @@ func (s rawServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 	}
 }
+
+// statelessDiscovery is the answer to server/discover of a server that speaks the stateless protocol.
+const statelessDiscovery = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}`
 
 // answer writes a JSON-RPC response.
 func answer(w http.ResponseWriter, call rawCall, result string) {
@@ -186,6 +208,24 @@ func connect(t *testing.T, options ProxyOptions) *StreamableHTTPProxy {
 		t.Fatalf("Init: %v", err)
 	}
 	return p
+}
+
+// texts returns a result of texts.
+func texts(all ...string) Result {
+	var result Result
+	for _, text := range all {
+		result.Parts = append(result.Parts, Part{Text: text})
+	}
+	return result
+}
+
+// textOf returns the texts of a result, as lines.
+func textOf(result Result) string {
+	var all []string
+	for _, part := range result.Parts {
+		all = append(all, part.Text)
+	}
+	return strings.Join(all, "\n")
 }
 
 func names(tools []Tool) []string {

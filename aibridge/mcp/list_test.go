@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"cdr.dev/slog/v3"
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 )
 
@@ -99,6 +100,32 @@ func TestAllowAndDeny(t *testing.T) {
 	}
 }
 
+func TestEachToolThatIsLeftOutHasAReason(t *testing.T) {
+	tools := `{"name":"string","inputSchema":{"type":"string"}},{"name":7},{"name":"twice","inputSchema":{"type":"object"}},` +
+		`{"name":"twice","description":"another","inputSchema":{"type":"object"}},{"name":"write","inputSchema":{"type":"object"}},` +
+		`{"name":"secret","inputSchema":{"type":"object"}}`
+	for i := range maxTools + 3 {
+		tools += fmt.Sprintf(`,{"name":"t%d","inputSchema":{"type":"object"}}`, i)
+	}
+	var left []string
+	connect(t, ProxyOptions{
+		URL:   rawServer{"tools/list": answerWith(`{"tools":[` + tools + `]}`)}.start(t),
+		Allow: regexp.MustCompile("^t|secret"), Deny: regexp.MustCompile("secret"),
+		LeftOut: func(name string, why error) { left = append(left, name+": "+why.Error()) },
+	})
+	want := []string{
+		"string: the input is not an object",
+		": json: cannot unmarshal number into Go struct field listedTool.name of type string",
+		"twice: another tool of this name comes before it",
+		"write: the expression that allows tools does not match its name",
+		"secret: the expression that denies tools matches its name",
+		fmt.Sprintf("t%d: %s", maxTools-1, errBeyondLimit), // One of the places is that of twice.
+	}
+	if !slices.Equal(left, want) {
+		t.Errorf("left out:\n%s\nwant:\n%s", strings.Join(left, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 func TestListIsBounded(t *testing.T) {
 	tool := func(name string, more string) string {
 		return fmt.Sprintf(`{"name":%q,"inputSchema":{"type":"object"%s}}`, name, more)
@@ -123,9 +150,8 @@ func TestListIsBounded(t *testing.T) {
 			tool("large", `,"x":"`+strings.Repeat("x", maxToolBytes)+`"`),
 			`{"name":"string","inputSchema":{"type":"string"}}`,
 			`{"name":"array","inputSchema":[]}`,
-			`{"name":"none"}`,
 			tool("", ""), `"text"`, `null`, `{"name":7}`,
-			tool("good", ""), tool("good", ""),
+			tool("good", ""), tool("good", `,"x":1`), tool("good", ""),
 		}, 1, "false"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +165,7 @@ func TestListIsBounded(t *testing.T) {
 			if got := field(entry, "more_than_limit"); got != test.capped {
 				t.Errorf("logged %v", entry.Fields)
 			}
-			if name == "unusable" && field(entry, "unusable") != "10" {
+			if name == "unusable" && field(entry, "unusable") != "9" {
 				t.Errorf("logged %v", entry.Fields)
 			}
 		})
@@ -152,10 +178,77 @@ func TestEndlessPagesEnd(t *testing.T) {
 		if pages++; pages > maxPages {
 			t.Errorf("page %d was asked for", pages)
 		}
-		answer(w, call, fmt.Sprintf(`{"tools":[{"name":"tool%d","inputSchema":{"type":"object"}}],"nextCursor":"more"}`, pages))
+		answer(w, call, fmt.Sprintf(`{"tools":[{"name":"tool%d","inputSchema":{"type":"object"}}],"nextCursor":"%d"}`, pages%7, pages))
 	}}.start(t)})
-	if got := len(p.Tools()); got != maxPages {
-		t.Errorf("%d tools, want %d", got, maxPages)
+	if got := len(p.Tools()); got != 7 || pages != maxPages {
+		t.Errorf("%d tools on %d pages", got, pages)
+	}
+}
+
+func TestAThousandToolsOnManyPages(t *testing.T) {
+	const all, each = 1000, 7
+	p := connect(t, ProxyOptions{URL: rawServer{"tools/list": func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+		var from int
+		_, _ = fmt.Sscan(call.Params.Cursor, &from) // The first page has no cursor.
+		var tools []string
+		next := ""
+		for i := from; i < min(from+each, all); i++ {
+			tools = append(tools, fmt.Sprintf(`{"name":"tool%d","inputSchema":{"type":"object","properties":{}}}`, i))
+		}
+		if from+each < all {
+			next = fmt.Sprintf(`,"nextCursor":"%d"`, from+each)
+		}
+		answer(w, call, `{"tools":[`+strings.Join(tools, ",")+`]`+next+`}`)
+	}}.start(t)})
+	if got := len(p.Tools()); got != all {
+		t.Errorf("%d tools", got)
+	}
+}
+
+// TestCursors has servers whose pages name cursors that end a listing, or do not.
+func TestCursors(t *testing.T) {
+	for name, test := range map[string]struct {
+		stateless bool
+		next      map[string]string // The member nextCursor of the page that a cursor asks for; "none" asks for the first.
+		want      []string          // The pages that are asked for.
+	}{
+		"none":                {false, map[string]string{"none": ``}, []string{"none"}},
+		"null":                {false, map[string]string{"none": `null`}, []string{"none"}},
+		"empty":               {false, map[string]string{"none": `""`}, []string{"none"}},
+		"empty is a cursor":   {true, map[string]string{"none": `""`, "": `"b"`, "b": ``}, []string{"none", "", "b"}},
+		"empty again":         {true, map[string]string{"none": `""`, "": `""`}, []string{"none", ""}},
+		"one that repeats":    {false, map[string]string{"none": `"a"`, "a": `"a"`}, []string{"none", "a"}},
+		"several that repeat": {true, map[string]string{"none": `"a"`, "a": `"b"`, "b": `"a"`}, []string{"none", "a", "b"}},
+		"odd characters":      {false, map[string]string{"none": `"\u0000 ☃"`, "\x00 ☃": ``}, []string{"none", "\x00 ☃"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			raw := rawServer{"tools/list": func(w http.ResponseWriter, _ *http.Request, call rawCall) {
+				page := "none"
+				if call.Params.HasCursor {
+					page = call.Params.Cursor
+				}
+				got = append(got, page)
+				next := test.next[page]
+				if next != "" {
+					next = `,"nextCursor":` + next
+				}
+				answer(w, call, `{"tools":[{"name":"tool`+fmt.Sprint(len(got))+`"},{"name":"everywhere"}]`+next+`}`)
+			}}
+			if test.stateless {
+				raw["server/discover"] = answerWith(statelessDiscovery)
+			}
+			l, logger := newLogs()
+			p := connect(t, ProxyOptions{URL: raw.start(t), Logger: logger})
+			if !slices.Equal(got, test.want) || len(p.Tools()) != len(got)+1 {
+				t.Errorf("pages %q, want %q; %d tools", got, test.want, len(p.Tools()))
+			}
+			for len(l) > 0 {
+				if entry := <-l; entry.Level >= slog.LevelWarn {
+					t.Errorf("logged %v", entry)
+				}
+			}
+		})
 	}
 }
 

@@ -23,7 +23,12 @@ const (
 type ManagerOptions struct {
 	// Wait is how long Init waits for slow servers; 2 s if zero. The tools of a server that is not ready by then appear
 	// once it is.
-	Wait   time.Duration
+	Wait time.Duration
+	// Owner is whose sessions these are, for Late.
+	Owner string
+	// Late remembers the servers that were not ready within Wait: Init does not wait for these, but connects them all the
+	// same. Nil means that nothing is remembered.
+	Late   *Late
 	Logger slog.Logger
 }
 
@@ -33,6 +38,8 @@ type ManagerOptions struct {
 type Manager struct {
 	servers []ServerProxier
 	wait    time.Duration
+	owner   string
+	late    *Late
 	logger  slog.Logger
 
 	life       context.Context // Of all background work.
@@ -52,7 +59,9 @@ var _ ServerProxier = (*Manager)(nil)
 // NewManager returns a manager of servers and takes them over: its Init connects them and its Shutdown shuts them down.
 // A manager without servers works and has no tools.
 func NewManager(servers []ServerProxier, options ManagerOptions) *Manager {
-	m := &Manager{servers: slices.Clone(servers), wait: options.Wait, logger: options.Logger}
+	m := &Manager{
+		servers: slices.Clone(servers), wait: options.Wait, owner: options.Owner, late: options.Late, logger: options.Logger,
+	}
 	if m.wait == 0 {
 		m.wait = defaultWait
 	}
@@ -85,36 +94,71 @@ func (m *Manager) Init(ctx context.Context) error {
 // start connects all servers in the background. The caller holds mu.
 func (m *Manager) start(parent trace.SpanContext) {
 	ctx := trace.ContextWithSpanContext(m.life, parent)
-	var first sync.WaitGroup
+	var awaited []connecting
 	for _, server := range m.servers {
-		first.Add(1)
-		m.background.Go(func() { m.keepTrying(ctx, server, first.Done) })
+		c := connecting{server: server, known: m.known(server), tried: make(chan struct{})}
+		m.background.Go(func() { m.keepTrying(ctx, c) })
+		if !m.late.is(c.known) {
+			awaited = append(awaited, c)
+		}
 	}
-	all := make(chan struct{})
-	m.background.Go(func() {
-		first.Wait()
-		close(all)
-	})
-	m.background.Go(func() { m.waitFor(all) })
+	m.background.Go(func() { m.waitFor(awaited) })
 }
 
-// waitFor closes tried when all is closed, or once m.wait has passed.
-func (m *Manager) waitFor(all <-chan struct{}) {
+// connecting is a server that is being connected.
+type connecting struct {
+	server ServerProxier
+	known  lateServer    // How Late knows it.
+	tried  chan struct{} // Closed after the first attempt.
+}
+
+// known returns how Late knows a server.
+func (m *Manager) known(server ServerProxier) lateServer {
+	known := lateServer{owner: m.owner}
+	if one, ok := server.(interface{ key() string }); ok {
+		known.server = one.key()
+	}
+	return known
+}
+
+// waitFor closes tried once all the servers were tried, or m.wait has passed. It notes those that were late.
+func (m *Manager) waitFor(awaited []connecting) {
 	defer close(m.tried)
 	patience := time.NewTimer(m.wait)
 	defer patience.Stop()
-	select {
-	case <-all:
-	case <-patience.C:
+	for i, c := range awaited {
+		select {
+		case <-c.tried:
+		case <-patience.C:
+			m.noteLate(awaited[i:])
+			return
+		case <-m.life.Done():
+			return
+		}
 	}
 }
 
-// keepTrying tries to connect a server until it succeeds or ctx ends. It calls tried after the first attempt.
-func (m *Manager) keepTrying(ctx context.Context, server ServerProxier, tried func()) {
-	report := sync.OnceFunc(tried)
+// noteLate notes the servers that were not tried yet.
+func (m *Manager) noteLate(awaited []connecting) {
+	for _, c := range awaited {
+		select {
+		case <-c.tried:
+		default:
+			m.late.note(c.known)
+		}
+	}
+}
+
+// keepTrying tries to connect a server until it succeeds or ctx ends.
+func (m *Manager) keepTrying(ctx context.Context, c connecting) {
+	report := sync.OnceFunc(func() { close(c.tried) })
 	defer report()
+	began := time.Now()
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
-		err := server.Init(ctx)
+		err := c.server.Init(ctx)
+		if err == nil && time.Since(began) < m.wait {
+			m.late.forget(c.known)
+		}
 		report()
 		if err == nil || ctx.Err() != nil {
 			return
@@ -126,6 +170,9 @@ func (m *Manager) keepTrying(ctx context.Context, server ServerProxier, tried fu
 		}
 	}
 }
+
+// IsEmpty reports whether the manager has no servers: it never has tools.
+func (m *Manager) IsEmpty() bool { return len(m.servers) == 0 }
 
 // Tools implements [ServerProxier].
 func (m *Manager) Tools() []Tool {

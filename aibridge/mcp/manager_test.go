@@ -77,7 +77,7 @@ func TestFailingServerIsLeftOutAlone(t *testing.T) {
 	if entry := l.await(t, "MCP server is left out for now"); !strings.Contains(field(entry, "error"), `"broken"`) {
 		t.Errorf("logged %v", entry.Fields)
 	}
-	if result, err := m.Call(t.Context(), m.Tools()[0].ID, nil); err != nil || result.Text != "this is tool" {
+	if result, err := m.Call(t.Context(), m.Tools()[0].ID, nil); err != nil || textOf(result) != "this is tool" {
 		t.Errorf("result %+v, error %v", result, err)
 	}
 	if err := m.Shutdown(t.Context()); err != nil {

@@ -27,8 +27,8 @@ var (
 	ErrRefusedURL = errors.New("refused URL")
 	// ErrUnauthorized says that a server refused the user's credentials.
 	ErrUnauthorized = errors.New("credentials refused: the account may have to be linked again")
-	// ErrSessionExpired says that a server had forgotten the session. There is a new session now, but the call was not
-	// made again, since nobody can know what the first attempt did.
+	// ErrSessionExpired says that a server had forgotten the session, more than once, or while it answered a call. Such a
+	// call is not made again, since nobody can know what it did.
 	ErrSessionExpired = errors.New("session expired: call again")
 	// ErrUnknownTool says that there is no tool of that ID, or that it is gone.
 	ErrUnknownTool = errors.New("unknown tool")
@@ -52,17 +52,30 @@ type Tool struct {
 	Name string
 	// Description is the server's text. It is data, not instructions to follow.
 	Description string
-	// InputSchema is the whole JSON Schema of the tool's input, as the server wrote it: an object of type "object".
+	// InputSchema is the whole JSON Schema of the tool's input, as the server wrote it. It is an object of type "object"
+	// with properties; what lacks of these was added.
 	InputSchema json.RawMessage
 }
 
-// Result is what a tool answered.
+// Result is what a tool answered. Its parts hold at most [ProxyOptions].ResultBytes bytes; if it was cut, a text at the
+// end says what was left out.
 type Result struct {
-	// Text holds the texts and the structured content of the answer, at most 1 MiB. If it was cut, a note at the end
-	// says so; a note also takes the place of each block that is not text.
-	Text string
-	// IsError says that the tool itself reports a failure, which Text describes.
+	// Parts are the texts and images of the answer, in the server's order. Structured content is a text, at the end,
+	// unless one of the server's texts is the same JSON. There are no empty parts; an answer without content has none.
+	Parts []Part
+	// IsError says that the tool itself reports a failure, which Parts describe.
 	IsError bool
+}
+
+// Part is one text or one image of a [Result]. A text also stands for content that is neither, and says so.
+type Part struct {
+	// Text is the text, in valid UTF-8; empty for an image.
+	Text string
+	// MediaType is the kind of the image, as its bytes show it: image/png, image/jpeg, image/gif or image/webp. It is
+	// empty for a text.
+	MediaType string
+	// Data holds the bytes of the image, decoded. Nobody may change them.
+	Data []byte
 }
 
 // ServerProxier is one user's sessions with some MCP servers. All methods are safe for concurrent use.

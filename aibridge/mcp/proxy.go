@@ -35,10 +35,16 @@ type ProxyOptions struct {
 	// Allow and Deny choose tools by the server's own names for them. A tool is used if Allow is nil or matches, and
 	// Deny is nil or does not match.
 	Allow, Deny *regexp.Regexp
+	// LeftOut is called for each tool of a list that is not used, with its name, as far as it can be read, and the reason:
+	// during Init, and later when the list is read again. It must be safe for concurrent use, and must not block. Nil means
+	// that nobody wants to know.
+	LeftOut func(tool string, why error)
 	// ConnectTimeout bounds connecting and listing, together; 5 s if zero.
 	ConnectTimeout time.Duration
 	// CallTimeout bounds each call; 60 s if zero.
 	CallTimeout time.Duration
+	// ResultBytes bounds the texts and images of each result, together; 1 MiB if zero.
+	ResultBytes int
 	// Transport carries the requests. If nil, the proxy makes its own, which ignores the environment and refuses
 	// link-local addresses.
 	Transport http.RoundTripper
@@ -63,8 +69,9 @@ type StreamableHTTPProxy struct {
 	// mu guards what follows. No holder of mu blocks.
 	mu          sync.Mutex
 	closed      bool
-	session     *session // Nil until connected.
-	attempt     *attempt // To connect; nil when there is none.
+	parting     context.Context // Shutdown's. Nil before it.
+	session     *session        // Nil until connected.
+	attempt     *attempt        // To connect; nil when there is none.
 	credentials credentials
 	refused     bool // The server refused the credentials.
 	stale       bool // The server's tools may have changed.
@@ -88,8 +95,14 @@ func NewStreamableHTTPProxy(options ProxyOptions) (*StreamableHTTPProxy, error) 
 	if options.CallTimeout == 0 {
 		p.options.CallTimeout = defaultCallTimeout
 	}
+	if options.ResultBytes == 0 {
+		p.options.ResultBytes = defaultResultBytes
+	}
 	if options.Tracer == nil {
 		p.options.Tracer = noop.NewTracerProvider().Tracer("")
+	}
+	if options.LeftOut == nil {
+		p.options.LeftOut = func(string, error) {}
 	}
 	if options.Transport == nil {
 		own := newTransport()
@@ -113,7 +126,9 @@ func (p *StreamableHTTPProxy) Tools() []Tool { return p.catalog.Load().tools }
 func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	s := p.session
-	p.closed, p.session = true, nil
+	if !p.closed {
+		p.closed, p.parting, p.session = true, ctx, nil
+	}
 	p.catalog.Store(&catalog{})
 	p.mu.Unlock()
 
@@ -128,10 +143,35 @@ func (p *StreamableHTTPProxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// admits reports whether Allow and Deny let the tool of that name be used.
-func (p *StreamableHTTPProxy) admits(name string) bool {
+// farewell returns the context for telling the server that a session has ended. It does not end with p.life, or the
+// server would keep the session.
+func (p *StreamableHTTPProxy) farewell() context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return p.parting
+	}
+	return context.WithoutCancel(p.life)
+}
+
+// key tells a user's servers apart.
+func (p *StreamableHTTPProxy) key() string { return p.server.ServerID + " " + p.server.ServerURL }
+
+// choice returns how Allow and Deny choose tools.
+func (p *StreamableHTTPProxy) choice() choice {
+	return choice{refuse: p.refuse, leftOut: p.options.LeftOut}
+}
+
+// refuse returns why Allow and Deny do not let the tool of that name be used, or nil.
+func (p *StreamableHTTPProxy) refuse(name string) error {
 	allow, deny := p.options.Allow, p.options.Deny
-	return (allow == nil || allow.MatchString(name)) && (deny == nil || !deny.MatchString(name))
+	switch {
+	case deny != nil && deny.MatchString(name):
+		return errDenied
+	case allow != nil && !allow.MatchString(name):
+		return errNotAllowed
+	}
+	return nil
 }
 
 // failure returns err without secrets, as callers and logs may see it.

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"cdr.dev/slog/v3"
@@ -60,11 +61,11 @@ func (p *StreamableHTTPProxy) relist() error {
 	}
 	ctx, cancel := context.WithTimeout(p.life, p.options.ConnectTimeout)
 	defer cancel()
-	found, err := s.list(ctx, p.admits)
+	found, err := s.list(ctx, p.choice())
 	s.uses.Done()
 	refused := errors.Is(err, ErrUnauthorized)
 	switch {
-	case refused, errors.Is(err, ErrSessionExpired):
+	case refused, errors.Is(err, ErrSessionExpired), mayBeForgotten(err):
 		return p.renew(p.life, s, refused)
 	case err != nil:
 		return p.failure("list tools", s.secrets, err)
@@ -77,4 +78,11 @@ func (p *StreamableHTTPProxy) relist() error {
 	p.mu.Unlock()
 	p.report(news)
 	return nil
+}
+
+// mayBeForgotten reports whether err may mean that the server has forgotten the session: some servers say that with
+// status 400 where the protocol wants 404.
+func mayBeForgotten(err error) bool {
+	status, ok := errors.AsType[*statusError](err)
+	return ok && status.status == http.StatusBadRequest
 }

@@ -14,8 +14,6 @@ import (
 
 	"github.com/mark3labs/mcp-go/client/transport"
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
-
-	"github.com/coder/aibridged/internal/storable"
 )
 
 const (
@@ -25,15 +23,20 @@ const (
 	farewellTimeout = 2 * time.Second
 )
 
-// session is one MCP session with one server. It is safe for concurrent use.
+// session is what one user has with one server, from the handshake on: a session of the protocol, or, with a server that
+// speaks the protocol without sessions, the choice of that protocol. It is safe for concurrent use.
 type session struct {
 	transport *transport.StreamableHTTP
 	endpoint  *endpoint
 	secrets   secrets
+	stateless bool // It speaks statelessVersion.
 	hasTools  bool
 	lastID    atomic.Int64
 	// uses counts the present uses of the session; its owner waits for them before it closes the session.
 	uses sync.WaitGroup
+	// unlisten ends the goroutine in listening, if there is one.
+	unlisten  context.CancelFunc
+	listening sync.WaitGroup
 }
 
 // sessionTarget holds what openSession needs.
@@ -43,17 +46,31 @@ type sessionTarget struct {
 	next        http.RoundTripper
 	// look is called from goroutines of mcp-go. It must not block.
 	look func()
+	// farewell returns a context for telling the server that the session has ended.
+	farewell func() context.Context
 }
 
 // openSession makes the handshake within ctx. The session listens for changes until life ends. The caller closes it.
 func openSession(ctx, life context.Context, target sessionTarget) (*session, error) {
+	s, err := discover(ctx, life, target)
+	if s != nil || err != nil {
+		return s, err
+	}
+	return initialize(ctx, life, target)
+}
+
+// newSession returns a session before its handshake.
+func newSession(life context.Context, target sessionTarget, stateless bool) (*session, error) {
 	e := &endpoint{next: target.next, header: target.credentials.header, look: target.look}
-	t, err := transport.NewStreamableHTTP(target.url.String(),
-		//lint:ignore SA1019 The protocol versions that have this stream are deprecated, but servers still speak them.
-		transport.WithContinuousListening(),
+	options := []transport.StreamableHTTPCOption{
 		transport.WithHTTPBasicClient(&http.Client{Transport: e}),
 		transport.WithHTTPLogger(slog.New(slog.DiscardHandler)), // Its log could contain secrets.
-	)
+	}
+	if !stateless {
+		//lint:ignore SA1019 The protocol versions that have this stream are deprecated, but servers still speak them.
+		options = append(options, transport.WithContinuousListening())
+	}
+	t, err := transport.NewStreamableHTTP(target.url.String(), options...)
 	if err != nil {
 		return nil, err
 	}
@@ -63,14 +80,15 @@ func openSession(ctx, life context.Context, target sessionTarget) (*session, err
 		}
 	})
 	t.SetRequestHandler(answerPing)
+	if stateless {
+		t.SetProtocolVersion(statelessVersion)
+	}
 	if err := t.Start(life); err != nil {
 		return nil, err
 	}
-	s := &session{transport: t, endpoint: e, secrets: target.credentials.secrets}
-	if err := s.handshake(ctx); err != nil {
-		return nil, errors.Join(err, s.close(life))
-	}
-	return s, nil
+	return &session{
+		transport: t, endpoint: e, secrets: target.credentials.secrets, stateless: stateless, unlisten: func() {},
+	}, nil
 }
 
 // answerPing answers a server's ping, the only request that every client must answer, and refuses all other requests.
@@ -81,73 +99,62 @@ func answerPing(_ context.Context, request transport.JSONRPCRequest) (*transport
 	return transport.NewJSONRPCResultResponse(request.ID, json.RawMessage("{}")), nil
 }
 
-func (s *session) handshake(ctx context.Context) error {
-	raw, err := s.request(ctx, s.nextID(), string(mcpgo.MethodInitialize), map[string]any{
-		"protocolVersion": mcpgo.LATEST_LEGACY_PROTOCOL_VERSION, // The newest with a stream of notifications.
-		"clientInfo":      mcpgo.Implementation{Name: clientName, Version: clientVersion},
-		"capabilities":    struct{}{},
-	})
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		ProtocolVersion string `json:"protocolVersion"`
-		Capabilities    struct {
-			Tools *struct{} `json:"tools"`
-		} `json:"capabilities"`
-	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("the answer to initialize: %w", err)
-	}
-	version := answer.ProtocolVersion
-	if !mcpgo.IsValidProtocolVersion(version) || mcpgo.IsModernProtocol(version) {
-		return fmt.Errorf("the server wants to speak version %q of the protocol", storable.Cut(version, 20))
-	}
-	s.hasTools = answer.Capabilities.Tools != nil
-	s.transport.SetProtocolVersion(version)
-	return s.notify(ctx, string(mcpgo.MethodNotificationInitialized), nil)
+// request is one request to a server.
+type request struct {
+	id     int64
+	method mcpgo.MCPMethod
+	params map[string]any // Never nil. The session adds to it what its protocol wants.
+	tool   *listedTool    // The tool that is called, or nil.
 }
 
-// rpcError is the JSON-RPC error in a server's answer.
-type rpcError struct {
-	code int
-	text string
+// newRequest returns a request with an ID of its own.
+func (s *session) newRequest(method mcpgo.MCPMethod, params map[string]any) request {
+	return request{id: s.lastID.Add(1), method: method, params: params}
 }
 
-func (e *rpcError) Error() string { return fmt.Sprintf("JSON-RPC error %d: %s", e.code, e.text) }
+// reply is what came of a request, also beside an error.
+type reply struct {
+	result json.RawMessage
+	// begun says that the server began to answer, so it may have done what was asked, whatever became of the answer.
+	begun bool
+}
 
-// nextID returns an ID for a request.
-func (s *session) nextID() int64 { return s.lastID.Add(1) }
-
-// request sends a request and returns the result in the answer. If ctx ends first, the error is the context's cause.
-func (s *session) request(ctx context.Context, id int64, method string, params any) (result json.RawMessage, err error) {
+// send sends a request and returns the result in the answer. If ctx ends first, the error is the context's cause.
+func (s *session) send(ctx context.Context, r request) (got reply, err error) {
+	sendCtx, marks := withAnswerMarks(ctx)
 	// If a server's answer makes mcp-go panic, only this request fails.
 	defer func() {
-		if r := recover(); r != nil {
-			result, err = nil, fmt.Errorf("panic in the MCP client: %v", r)
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in the MCP client: %v", p)
 		}
+		got.begun = marks.begun.Load()
 	}()
-	sendCtx, tooLarge := withTooLargeMark(ctx)
+	var header http.Header
+	if s.stateless {
+		if header, err = r.makeStateless(); err != nil {
+			return reply{}, err
+		}
+	}
 	answer, err := s.transport.SendRequest(sendCtx, transport.JSONRPCRequest{
-		JSONRPC: mcpgo.JSONRPC_VERSION, ID: mcpgo.NewRequestId(id), Method: method, Params: params,
+		JSONRPC: mcpgo.JSONRPC_VERSION, ID: mcpgo.NewRequestId(r.id), Method: string(r.method), Params: r.params, Header: header,
 	})
 	switch {
-	case tooLarge.Load():
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, maxAnswer)
+	case marks.tooLarge.Load():
+		return reply{}, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, maxAnswer)
 	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return reply{}, context.Cause(ctx)
 	case errors.Is(err, transport.ErrSessionTerminated):
-		return nil, ErrSessionExpired
+		return reply{}, ErrSessionExpired
 	case err != nil:
-		return nil, err
+		return reply{}, err
 	case answer.Error != nil:
-		return nil, &rpcError{answer.Error.Code, answer.Error.Message}
-	case answer.ID.Value() != id:
-		return nil, errors.New("the answer is to another request")
+		return reply{}, &rpcError{code: answer.Error.Code, text: answer.Error.Message, data: answer.Error.Data}
+	case answer.ID.Value() != r.id:
+		return reply{}, errors.New("the answer is to another request")
 	case len(answer.Result) == 0:
-		return nil, errors.New("the answer has neither a result nor an error")
+		return reply{}, errors.New("the answer has neither a result nor an error")
 	}
-	return answer.Result, nil
+	return reply{result: answer.Result}, nil
 }
 
 // notify sends a notification.
@@ -164,6 +171,9 @@ func (s *session) notify(ctx context.Context, method string, params map[string]a
 func (s *session) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
 	defer cancel()
+	s.unlisten()
 	s.endpoint.farewell = ctx
-	return s.transport.Close()
+	err := s.transport.Close()
+	s.listening.Wait()
+	return err
 }

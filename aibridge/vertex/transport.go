@@ -106,7 +106,7 @@ func (t *transport) translate(out *http.Request, body []byte) ([]byte, error) {
 		}
 		edits = append(edits, object.Set("model", name))
 	} else {
-		edits = object.Remove("model")
+		edits = object.Without("model")
 		method = segment + ":rawPredict"
 		if stream, _ := object.Get("stream"); string(stream) == "true" {
 			method = segment + ":streamRawPredict"

@@ -18,7 +18,7 @@ type bedrockConfig struct {
 	Credentials awsConfig         `yaml:"credentials"`
 }
 
-// awsConfig says where AWS credentials are. What is secret is a reference: see [secret].
+// awsConfig says where AWS credentials are. What is secret is a reference: see [secretOf].
 type awsConfig struct {
 	Default         bool   `yaml:"default"`
 	AccessKeyID     string `yaml:"access_key_id"`
@@ -86,7 +86,7 @@ func (c awsConfig) read(disabled bool) (bedrock.Credentials, error) {
 			continue
 		}
 		var err error
-		if *field.value, err = secretKey(field.reference); err != nil {
+		if *field.value, err = secretOf(field.reference, "key"); err != nil {
 			return bedrock.Credentials{}, fmt.Errorf("%s: %w", field.name, err)
 		}
 	}
@@ -103,7 +103,7 @@ func (p providerConfig) newVertex(name string, shared aibridge.ProviderOptions) 
 	if !p.Disabled {
 		options.Credentials.Default = of.Credentials.Default
 		if reference := of.Credentials.ServiceAccount; reference != "" {
-			account, _, err := secret(reference)
+			account, err := documentOf(reference, "service account's key")
 			if err != nil {
 				return aibridge.Provider{}, fmt.Errorf("provider %q: vertex.credentials.service_account: %w", name, err)
 			}

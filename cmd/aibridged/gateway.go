@@ -27,7 +27,7 @@ type gateway struct {
 	lock      *aibridged.RecordsLock // Nil where the system has no locks.
 	control   *store
 	watch     *databaseWatch
-	retention *retention // Nil where records are kept for ever.
+	retention *retention
 	trim      *trim
 	ready     *readiness
 	server    *aibridged.Server
@@ -35,6 +35,8 @@ type gateway struct {
 	admin     *http.Server
 	observers *observers
 	served    []providerState
+	// upstreams outlives the providers, also those that a reload makes.
+	upstreams *aibridge.Upstreams
 
 	draining atomic.Bool
 }
@@ -61,7 +63,7 @@ func openStore(ctx context.Context, path string, logger slog.Logger) (*store, er
 
 // newStore makes the control plane over a database, which it closes if it fails.
 func newStore(ctx context.Context, db aibridgedserver.Database, logger slog.Logger) (*store, error) {
-	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger})
+	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger, Secret: mcpToken})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -89,7 +91,7 @@ type gatewayOptions struct {
 
 // newGateway makes a gateway. It does not listen; serve does.
 func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
-	g, logger := &gateway{}, options.logger
+	g, logger := &gateway{upstreams: aibridge.NewUpstreams()}, options.logger
 	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
@@ -97,9 +99,13 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}()
 	for _, configured := range c.Providers { // A provider that cannot be is refused before anything is made.
-		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil {
+		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil && !errors.Is(err, errUnknownType) {
 			return nil, err
 		}
+	}
+	mcpServers, err := c.mcpServers()
+	if err != nil {
+		return nil, err
 	}
 	browsers, err := newBrowsers(c.CORSOrigins)
 	if err != nil {
@@ -130,10 +136,9 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			return nil, err
 		}
 	}
-	if options.keepRecords > 0 {
-		g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
-	}
+	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
+	admission := aibridge.NewAdmission(aibridge.AdmissionLimits(c.Admission))
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
@@ -144,7 +149,14 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	for _, configured := range c.Providers {
 		provider, err := configured.provider(aibridge.ProviderOptions{
 			Limits: limits, Memory: memory, Transport: g.observers.transport, Observe: g.observers.keep(), Digests: options.digests || options.observers.keepDir != "",
+			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
 		})
+		if errors.Is(err, errUnknownType) {
+			logger.Error(ctx, "a provider cannot be served", slog.Error(err))
+			outcomes = append(outcomes, aibridged.ProviderOutcome{Name: configured.Name, Type: configured.Type, Status: aibridged.ProviderStatusError, Err: err})
+			g.served = append(g.served, providerState{configured.Name, configured.Type, "error: its type is not known"})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -169,16 +181,22 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if err != nil {
 		return nil, err
 	}
+	pool.LimitTools(c.Tools.limits())
 	if err := g.control.SetProviders(ctx, stored); err != nil {
 		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
+	if err := g.control.ConfigureMCPServers(ctx, mcpServers); err != nil {
+		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
+		return nil, errors.Join(err, pool.Shutdown(ctx))
+	}
+	warnOfTokens(ctx, mcpServers, logger.Named("control"))
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
-		FindToken: aibridgedserver.FindToken,
+		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(),
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}

@@ -49,6 +49,10 @@ func TestDemo(t *testing.T) {
 	if rows := strings.Count(out, "list_files"); rows != 6 || !strings.Contains(out, "equals what was scripted") {
 		t.Errorf("%d rows:\n%s", rows, out)
 	}
+	calls := regexp.MustCompile(`call bmcp_docs_search {"query":"cache"} at http://\S+\n +round 1: tokens 40 in, 12 out.*\n +round 2: tokens 60 in, 9 out`)
+	if n := len(calls.FindAllString(out, -1)); n != 6 {
+		t.Errorf("%d calls of the MCP server's tool with both rounds:\n%s", n, out)
+	}
 }
 
 // TestFault118 makes the mistakes that a person may make: each gives one line that says what to do, and leaves nothing
@@ -68,6 +72,7 @@ func TestFault118(t *testing.T) {
 	if err := os.WriteFile(twoLines, []byte(secret+"\n"+secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("TEST_KEY", "x")
 	t.Setenv("TEST_TWO_LINES", secret+"\n"+secret)
 	provider := "providers: [{name: a, type: anthropic, keys: ['${NO_SUCH_VARIABLE}']}]"
 	for name, test := range map[string]struct {
@@ -91,21 +96,45 @@ func TestFault118(t *testing.T) {
 		"unknown key":        {"listen: 127.0.0.1:0\nprovidres: []\n", nil, `\[2:1\] unknown field "providres"`},
 		"not YAML":           {"providers: [" + secret, nil, `config`},
 		"wrong type":         {"providers: 7\n", nil, `\[1:12\]`},
-		"mcp_servers":        {"mcp_servers: [{name: x}]\n", nil, `mcp_servers: MCP tools cannot be configured yet; remove them$`},
+		"MCP field":          {"mcp_servers: [{name: x}]\n", nil, `\[1:\d+\] unknown field "name"`},
+		"MCP without URL":    {"mcp_servers: [{id: a}]\n", nil, `mcp_servers: entry 1 \("a"\): url is missing$`},
+		"MCP command":        {"mcp_servers: [{id: a, url: 'stdio:cat'}]\n", nil, `mcp_servers: entry 1 \("a"\): url: write an address with a host that begins with https`},
+		"MCP user in URL":    {"mcp_servers: [{id: a, url: 'http://u:" + secret + "@x'}]\n", nil, `url: it holds a user`},
+		"MCP id":             {"mcp_servers: [{id: 'a b', url: 'http://x'}]\n", nil, `mcp_servers: entry 1 \("a b"\): id: write 1 to 32`},
+		"MCP id of Coder":    {"mcp_servers: [{id: coder, url: 'http://x'}]\n", nil, `id: coder is the id of Coder's own server`},
+		"MCP id twice":       {"mcp_servers: [{id: a, url: 'http://x'}, {id: a, url: 'http://y'}]\n", nil, `entry 2 \("a"\): two servers have this id$`},
+		"MCP expression":     {"mcp_servers: [{id: a, url: 'http://x', tool_deny_regex: '('}]\n", nil, `entry 1 \("a"\): tool_deny_regex: error parsing regexp`},
+		"MCP token":          {"mcp_servers: [{id: a, url: 'http://x', token: " + secret + "}]\n", nil, `entry 1 \("a"\): token: keep tokens out of this file: write \$\{NAME_OF_A_VARIABLE\} or file:`},
+		"MCP token nowhere":  {"mcp_servers: [{id: a, url: 'http://x', token: 'file:'}]\n", nil, `token: keep tokens out of this file`},
+		"MCP token inside":   {"mcp_servers: [{id: a, url: 'http://x', token: 'Bearer ${TEST_TWO_LINES}'}]\n", nil, `token: keep tokens out of this file`},
+		"MCP for nobody":     {"mcp_servers: [{id: a, url: 'http://x', users: []}]\n", nil, `entry 1 \("a"\): users names nobody: name users, or leave it out, which is everyone$`},
+		"MCP for blank":      {"mcp_servers:\n- id: a\n  url: http://x\n  users:\n", nil, `users names nobody`},
+		"MCP entry is blank": {"mcp_servers:\n- \n", nil, `entry 1 \(""\): id: write`},
+		"MCP for one twice":  {"mcp_servers: [{id: a, url: 'http://x', users: [ada, ada]}]\n", nil, `users: "ada" is named twice$`},
+		"MCP for a word":     {"mcp_servers: [{id: a, url: 'http://x', users: ada}]\n", nil, `\[\d+:\d+\]`},
 		"missing secret":     {provider, nil, `provider "a": keys: the environment variable NO_SUCH_VARIABLE is empty: set it`},
 		"missing file":       {"providers: [{name: a, type: openai, keys: ['file:" + file + "x']}]", nil, `provider "a": keys: open .*no such file`},
 		"empty file":         {"providers: [{name: a, type: openai, keys: ['file:" + file + "']}]", nil, `is empty$`},
 		"literal key":        {"providers: [{name: a, type: openai, keys: [" + secret + "]}]", nil, `provider "a": keys: keep keys out of this file: write \$\{NAME`},
-		"two keys":           {"providers: [{name: a, type: openai, keys: ['${A}', '${B}']}]", nil, `one key is supported, 2 are there$`},
-		"unknown type":       {"providers: [{name: a, type: acme}]", nil, `provider "a": type "acme" is not known: use anthropic, bedrock, openai or vertex$`},
+		"key of no account":  {"providers: [{name: a, type: openai, keys: [{account: x}]}]", nil, `provider "a": keys: keep keys out of this file`},
+		"literal key, too":   {"providers: [{name: a, type: openai, keys: [{key: " + secret + ", account: x}]}]", nil, `provider "a": keys: keep keys out of this file`},
+		"second key missing": {"providers: [{name: a, type: openai, keys: ['${TEST_KEY}', {key: '${B}', account: x}]}]", nil, `provider "a": keys: the environment variable B is empty`},
+		"key of more":        {"providers: [{name: a, type: openai, keys: [{key: '${A}', acount: x}]}]", nil, `unknown field "acount"`},
+		"header of no use":   {"providers: [{name: a, type: openai, headers: {Host: " + secret + "}}]", nil, `provider "a": headers: "Host" cannot be set`},
+		"header missing":     {"providers: [{name: a, type: openai, headers: {X-A: '${B}'}}]", nil, `provider "a": headers: X-A: the environment variable B is empty`},
+		"version of azure":   {"providers: [{name: a, type: openai, api_version: preview}]", nil, `provider "a": api_version and deployments are for providers of type azure$`},
+		"azure's address":    {"providers: [{name: a, type: azure}]", nil, `provider "a": base URL: type azure has no address of its own`},
+		"negative breaker":   {"breaker: {open: -1s}", nil, `breaker: failures, window and open must not be negative$`},
+		"negative admission": {"admission: {per_minute: -1}", nil, `admission: a limit must not be negative; 0 is none$`},
 		"bedrock, no region": {"providers: [{name: a, type: bedrock}]", nil, `provider "a": region "": write one of AWS's, for example us-east-1$`},
-		"bedrock, literal":   {"providers: [{name: a, type: bedrock, bedrock: {region: us-east-1, credentials: {access_key_id: AKIA, secret_access_key: " + secret + "}}}]", nil, `provider "a": bedrock\.credentials\.access_key_id: keep keys out of this file`},
+		"bedrock, literal":   {"providers: [{name: a, type: bedrock, bedrock: {region: us-east-1, credentials: {access_key_id: AKIA, secret_access_key: " + secret + "}}}]", nil, `provider "a": bedrock\.credentials\.access_key_id: write \$\{NAME_OF_A_VARIABLE\} or file:`},
 		"bedrock, half":      {"providers: [{name: a, type: bedrock, bedrock: {region: us-east-1, credentials: {role_arn: r}}}]", nil, `provider "a": credentials: a role is assumed with other credentials`},
 		"bedrock elsewhere":  {"providers: [{name: a, type: openai, bedrock: {region: us-east-1}}]", nil, `provider "a": bedrock: these settings are for the type bedrock$`},
 		"bedrock, unknown":   {"providers: [{name: a, type: bedrock, bedrock: {regoin: us-east-1}}]", nil, `unknown field "regoin"`},
 		"vertex, no region":  {"providers: [{name: a, type: vertex}]", nil, `provider "a": region "": write one of Vertex's`},
 		"vertex, bad key":    {"providers: [{name: a, type: vertex, vertex: {region: eu, credentials: {service_account: 'file:" + twoLines + "'}}}]", nil, `provider "a": credentials: the service account's key cannot be read`},
 		"vertex elsewhere":   {"providers: [{name: a, type: bedrock, vertex: {region: eu}}]", nil, `provider "a": vertex: these settings are for the type vertex$`},
+		"bad name, bad type": {"providers: [{name: A_b, type: acme}]", nil, `provider name "A_b": use lower-case letters`},
 		"bad name":           {"providers: [{name: A_b, type: openai}]", nil, `provider name "A_b": use lower-case letters`},
 		"same name":          {"providers: [{name: a, type: openai}, {name: a, type: anthropic}]", nil, `two providers are named "a"`},
 		"bad URL":            {"providers: [{name: a, type: openai, base_url: 'ftp://x'}]", nil, `provider "a": base URL: scheme "ftp": use https or http$`},
@@ -189,15 +218,23 @@ type served struct {
 // serveHere starts both, and stops them at the end of the test. The arguments are added to those of serve.
 func serveHere(t *testing.T, args ...string) *served {
 	t.Helper()
+	return serveWith(t, "", args...)
+}
+
+// serveWith does the same with more lines in the configuration.
+func serveWith(t *testing.T, more string, args ...string) *served {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	upstream := lineOf(t, ctx, `listens on (http://\S+)`, "fakellm", "--listen", "127.0.0.1:0")
 	s := &served{data: t.TempDir()}
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	t.Setenv("TEST_KEY", "a-key-of-no-account")
+	t.Setenv("TEST_KEY_2", "another-key-of-no-account")
 	text := "providers:\n- {name: anthropic, type: anthropic, base_url: " + upstream.found + ", keys: ['${TEST_KEY}']}\n" +
 		"- {name: openai, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}']}\n" +
+		"- {name: two, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}', {key: '${TEST_KEY_2}', account: x}]}\n" +
 		"- {name: off, type: openai, disabled: true}\n- {name: own, type: openai}\n" +
-		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n"
+		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n" + more
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -31,13 +31,13 @@ func checkKeepRecords(keep time.Duration, observers observerOptions) error {
 	return nil
 }
 
-// retention deletes records that are too old, at once and then once every pruneEvery.
+// retention deletes records that are too old and kept turns that have expired, at once and then once every pruneEvery.
 type retention struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// startRetention starts to delete records that are older than keep. The caller closes the retention.
+// startRetention starts to delete records that are older than keep, if that is not zero. The caller closes the retention.
 func startRetention(store *store, keep time.Duration, logger slog.Logger) *retention {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &retention{cancel: cancel, done: make(chan struct{})}
@@ -50,21 +50,30 @@ func (r *retention) run(ctx context.Context, store *store, keep time.Duration, l
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
 	for {
-		deleted, err := store.Prune(ctx, time.Now().Add(-keep))
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			logger.Warn(ctx, "not all old records could be deleted, the gateway will try again", slog.F("deleted", deleted),
-				slog.F("next_in", pruneEvery), slog.Error(err))
-		} else if deleted > 0 {
-			logger.Info(ctx, "old records deleted", slog.F("interceptions", deleted))
-		}
+		prune(ctx, store, keep, logger)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func prune(ctx context.Context, store *store, keep time.Duration, logger slog.Logger) {
+	if err := store.PruneTurns(ctx); err != nil && ctx.Err() == nil {
+		logger.Warn(ctx, "not all expired turns could be deleted, the gateway will try again", slog.F("next_in", pruneEvery), slog.Error(err))
+	}
+	if keep == 0 {
+		return
+	}
+	deleted, err := store.Prune(ctx, time.Now().Add(-keep))
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		logger.Warn(ctx, "not all old records could be deleted, the gateway will try again", slog.F("deleted", deleted),
+			slog.F("next_in", pruneEvery), slog.Error(err))
+	case deleted > 0:
+		logger.Info(ctx, "old records deleted", slog.F("interceptions", deleted))
 	}
 }
 

@@ -95,7 +95,8 @@ func factsOf(i *aibridgedserver.Interception) (rederive.Facts, error) {
 			continue
 		}
 		facts.ToolUsages = append(facts.ToolUsages, rederive.ToolUsage{
-			MessageID: u.MsgID, CallID: u.ToolCallID, ItemID: u.ItemID, Tool: u.Tool, Input: u.Input, Metadata: metadata,
+			MessageID: u.MsgID, CallID: u.ToolCallID, ItemID: u.ItemID, Tool: u.Tool, Input: u.Input, Injected: u.Injected,
+			Metadata: metadata,
 		})
 	}
 	for _, thought := range i.ModelThoughts {

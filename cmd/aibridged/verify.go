@@ -22,6 +22,10 @@ verify also reports an interception whose kept bytes are damaged, and kept bytes
 end was recorded. It only counts interceptions without kept bytes: serve did not keep any at that time,
 has deleted them because of their age, or could not write them fast enough, which it logs.
 
+If the model calls tools of MCP servers, there are several requests to the upstream, and the bytes of each
+answer are kept: verify works out what should have been recorded of all of them together, and which calls
+were the gateway's.
+
 verify also counts, by provider and model, the members of usage objects and the types of events that
 neither the gateway nor verify reads: what a provider has added. They are no differences.
 
@@ -31,7 +35,13 @@ The bytes of a client's request and an upstream's answer cannot tell:
   - who was first if the client left and the upstream broke off at the same time;
   - what came after the last piece that was written of an exchange in which the gateway was killed: of
     such an interception, verify compares only what was recorded before the answer;
-  - whether an error message is the upstream's, if the upstream sent none, or repeated the key.`
+  - whether an error message is the upstream's, if the upstream sent none, or repeated the key;
+  - what a tool of an MCP server was asked, where it is, and what it answered;
+  - why an answer ended while such tools ran: a limit of rounds or of time, its client, or the gateway. But
+    a record that calls it a success differs;
+  - whether a call of a tool whose name begins with bmcp_ was the gateway's, if none of its request was
+    recorded so and the model was not asked again: models also call tools that they were not told of.
+    An interception whose tools run for an hour is reported as one whose end is not recorded.`
 
 // errDiffer is the error of verify if a record differs from the kept bytes.
 var errDiffer = errors.New("some records differ from the kept bytes")

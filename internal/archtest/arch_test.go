@@ -17,11 +17,11 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
-		{"internal/inproc", "internal/invokestream", "internal/rederive", "internal/upstream", "internal/wire"},
-		{"internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
+		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
+		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
-		{"aibridge/bedrock", "aibridge/mcp", "aibridge/vertex", "internal/recording"},
+		{"aibridge/bedrock", "aibridge/vertex", "internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
 		{"aibridgedserver/sqlite"},
@@ -43,7 +43,6 @@ func apart() map[string][]string {
 	return map[string][]string{
 		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
 		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
-		"aibridge/mcp":           {"aibridge"},                                       // Sessions know nothing of bridges.
 		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
@@ -73,14 +72,18 @@ func light() (packages, banned []string) {
 // only lists, for a module, the only packages that may import it directly.
 func only() map[string][]string {
 	return map[string][]string{
-		"github.com/mark3labs/mcp-go":           {"aibridge/mcp"},
+		"github.com/mark3labs/mcp-go":           {"aibridge/mcp", "internal/fakemcp"},
 		"github.com/hashicorp/yamux":            {"controlplane"},
 		"modernc.org/sqlite":                    {"aibridgedserver/sqlite"},
 		"github.com/pressly/goose/v3":           {"aibridgedserver/sqlite"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
+		"github.com/aws":                        {"aibridge/bedrock", "internal/fakebedrock"},
+		"golang.org/x/oauth2":                   {"aibridge/vertex"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/hashicorp/golang-lru":       {"internal/lease", "internal/strangers", "aibridgedserver"},
+		"github.com/hashicorp/golang-lru":       {"internal/admission", "internal/keys", "internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
+		"github.com/sony/gobreaker":             {"internal/breaker"},
+		"golang.org/x/time":                     {"internal/admission"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
 		"github.com/KimMachineGun/automemlimit": {"internal/memory"},

@@ -11,9 +11,20 @@ type ask struct {
 	stream   bool
 	messages []utterance
 	tools    map[string]tool // By name; empty: the request declares none.
+	names    []string        // Of the tools, in the order in which they are declared.
 
 	usageWanted bool                       // Chat only: the stream ends with a chunk of usage.
+	thinking    bool                       // Messages only: the request asks for thoughts.
 	echo        map[string]json.RawMessage // Responses only: the request's fields, which the answer repeats.
+	chain       chain                      // Responses only.
+}
+
+// declare notes a tool.
+func (a *ask) declare(name string, t tool) {
+	if _, known := a.tools[name]; !known {
+		a.names = append(a.names, name)
+	}
+	a.tools[name] = t
 }
 
 // tool says how a declared tool is called.
@@ -27,6 +38,19 @@ type utterance struct {
 	from    speaker
 	texts   []string
 	results []string // Results of tools. If there are any, texts is not what a person typed.
+
+	// What the formats insist on is checked by the rest.
+	calls    []string  // The ids of the calls in it.
+	answers  []string  // The ids of the calls that results answer.
+	late     bool      // Messages only: a result comes after something else.
+	thoughts []thought // Messages only.
+	order    []string  // Messages only: the signatures of thoughts and the ids of calls, as they come.
+	item     item      // Responses only.
+}
+
+// thought is a thought that comes back.
+type thought struct {
+	text, signature string
 }
 
 type speaker int
@@ -114,6 +138,11 @@ type part struct {
 	Type    string          `json:"type"`
 	Text    string          `json:"text"`
 	Content json.RawMessage `json:"content"` // The content of a tool result.
+
+	ID        string `json:"id"`          // Of a call.
+	ToolUseID string `json:"tool_use_id"` // Of the call that a result answers.
+	Thinking  string `json:"thinking"`
+	Signature string `json:"signature"`
 }
 
 // parts reads content, which is a string or a list of parts. Anything else holds no text.

@@ -10,7 +10,7 @@ func chat() format {
 	return format{
 		name: "chat", requestID: "X-Request-Id", answerID: "chatcmpl-",
 		read: readChat, call: chatCall, events: chatEvents, body: chatBody,
-		failure: chatFailure, refusal: openAIRefusal,
+		failure: chatFailure, refusal: openAIRefusal, insist: chatInsist,
 	}
 }
 
@@ -22,8 +22,12 @@ func readChat(body []byte) (ask, error) {
 			IncludeUsage bool `json:"include_usage"`
 		} `json:"stream_options"`
 		Messages []struct {
-			Role    string          `json:"role"`
-			Content json.RawMessage `json:"content"`
+			Role      string          `json:"role"`
+			Content   json.RawMessage `json:"content"`
+			ToolCalls []struct {
+				ID string `json:"id"`
+			} `json:"tool_calls"`
+			ToolCallID string `json:"tool_call_id"`
 		} `json:"messages"`
 		Tools []struct {
 			Function struct {
@@ -39,15 +43,18 @@ func readChat(body []byte) (ask, error) {
 		tools: map[string]tool{},
 	}
 	for _, t := range request.Tools {
-		a.tools[t.Function.Name] = tool{}
+		a.declare(t.Function.Name, tool{})
 	}
 	for _, m := range request.Messages {
 		said := utterance{from: speakerOf(m.Role)}
 		var err error
 		if said.from == fromTools {
-			said.results = []string{""}
+			said.results, said.answers = []string{""}, []string{m.ToolCallID}
 			said.results[0], err = result(m.Content)
 		} else {
+			for _, call := range m.ToolCalls {
+				said.calls = append(said.calls, call.ID)
+			}
 			said.texts, err = texts(m.Content)
 		}
 		if err != nil {
@@ -58,15 +65,15 @@ func readChat(body []byte) (ask, error) {
 	return a, nil
 }
 
-func chatCall(c ToolCall, _ tool, id func(string) string) (ToolCall, error) {
+func chatCall(c ToolCall, _ ask, id func(string) string) (ToolCall, error) {
 	c.ID, c.Input = id("call_"), orEmptyObject(c.Input)
 	return c, nil
 }
 
 func chatBody(request ask, a reply) object {
 	message := object{"role": "assistant", "content": nil, "refusal": nil, "annotations": []object{}}
-	if a.text != "" || len(a.calls) == 0 {
-		message["content"] = a.text
+	if text := a.text + a.after; text != "" || len(a.calls) == 0 {
+		message["content"] = text
 	}
 	if len(a.thoughts) > 0 {
 		message["reasoning_content"] = strings.Join(a.thoughts, "\n")
@@ -95,7 +102,10 @@ func chatObject(request ask, a reply, kind string) object {
 }
 
 func chatFinish(a reply) string {
-	if len(a.calls) > 0 {
+	switch {
+	case a.cutOff:
+		return "length"
+	case len(a.calls) > 0:
 		return "tool_calls"
 	}
 	return "stop"
@@ -152,6 +162,9 @@ func chatEvents(request ask, a reply) []event {
 		for _, piece := range inputPieces(c.Input) {
 			s.delta(object{"tool_calls": []object{{"index": i, "function": object{"arguments": piece}}}}, nil)
 		}
+	}
+	for _, piece := range pieces(a.after) {
+		s.delta(object{"content": piece}, nil)
 	}
 	s.delta(object{}, chatFinish(a))
 	if request.usageWanted {

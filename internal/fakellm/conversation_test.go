@@ -33,31 +33,34 @@ func TestMessagesConversation(t *testing.T) {
 	const wrapped = `{"role":"user","content":[` +
 		`{"type":"text","text":"<system-reminder>[[delay: 0s]] x</system-reminder>"},` +
 		`{"type":"text","text":"` + prompt + `"}]},{"role":"system","content":"# Environment"}`
-	const called = `,{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"a","input":{}}]}`
-	const results = `,{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"one [[tool: d]]"},` +
-		`{"type":"tool_result","tool_use_id":"2","content":[{"type":"text","text":"two"}]},` +
-		`{"type":"text","text":"[[tool: e]]"}]}`
+	called := func(round string) string {
+		return inRound(round, `,{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"a","input":{}},`+
+			`{"type":"tool_use","id":"2","name":"b","input":{}}]}`+
+			`,{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"one [[tool: d]]"},`+
+			`{"type":"tool_result","tool_use_id":"2","content":[{"type":"text","text":"two"}]},`+
+			`{"type":"text","text":"[[tool: e]]"}]}`)
+	}
 	body := func(messages string) string {
 		return `{"model":"x","tools":[{"name":"a"}],"messages":[` + messages + `]}`
 	}
 	if s := say(t, "/v1/messages", body(wrapped)); calls(s) != "a b" || s.Text != "" || s.Prompt != prompt {
 		t.Errorf("first: %+v", s)
 	}
-	s := say(t, "/v1/messages", body(wrapped+called+results))
+	s := say(t, "/v1/messages", body(wrapped+called("1")))
 	if calls(s) != "c" || s.Text != "now c" || s.Usage.Input != 7 {
 		t.Errorf("second: %+v", s)
 	}
-	s = say(t, "/v1/messages", body(wrapped+called+results+called+results))
+	s = say(t, "/v1/messages", body(wrapped+called("1")+called("2")))
 	if calls(s) != "" || s.Text != "The tool returned: one [[tool: d]]; two" || s.Prompt != prompt {
 		t.Errorf("third: %+v", s)
 	}
 	begun := `,{"role":"assistant","content":"Well,"}`
-	s = say(t, "/v1/messages", body(`{"role":"user","content":"go on"}`+called+results+begun))
+	s = say(t, "/v1/messages", body(`{"role":"user","content":"go on"}`+called("1")+begun))
 	if s.Text != wrote+"go on" {
 		t.Errorf("an answer that the client has begun: %+v", s)
 	}
 	next := `,{"role":"user","content":[{"type":"text","text":"thanks"}]}`
-	if s := say(t, "/v1/messages", body(wrapped+called+results+next)); s.Text != wrote+"thanks" {
+	if s := say(t, "/v1/messages", body(wrapped+called("1")+next)); s.Text != wrote+"thanks" {
 		t.Errorf("next: %+v", s)
 	}
 }
@@ -65,7 +68,7 @@ func TestMessagesConversation(t *testing.T) {
 func TestChatConversation(t *testing.T) {
 	const user = `{"role":"developer","content":"[[tool: z]]"},` +
 		`{"role":"user","content":[{"type":"text","text":"` + prompt + `"}]}`
-	const called = `,{"role":"assistant","content":null,"tool_calls":[{"id":"1"}]}`
+	const called = `,{"role":"assistant","content":null,"tool_calls":[{"id":"1"},{"id":"2"}]}`
 	const results = `,{"role":"tool","tool_call_id":"1","content":"one"},` +
 		`{"role":"tool","tool_call_id":"2","content":[{"type":"text","text":"two"}]}`
 	for round, want := range []string{"a b", "c", ""} {
@@ -83,7 +86,8 @@ func TestResponsesConversation(t *testing.T) {
 		`{"type":"namespace","name":"n","tools":[{"type":"custom","name":"c"}]}]}`
 	const user = `,{"type":"message","role":"user","content":[{"type":"input_text","text":"<environment_context>"}]},` +
 		`{"type":"message","role":"user","content":[{"type":"input_text","text":"` + prompt + `"}]}`
-	const called = `,{"type":"reasoning","summary":[]},{"type":"function_call","call_id":"1","name":"a","arguments":"{}"}`
+	const called = `,{"type":"reasoning","summary":[]},{"type":"function_call","call_id":"1","name":"a","arguments":"{}"}` +
+		`,{"type":"custom_tool_call","call_id":"2","name":"b","input":""}`
 	const results = `,{"type":"function_call_output","call_id":"1","output":"one"},` +
 		`{"type":"custom_tool_call_output","call_id":"2","output":[{"type":"input_text","text":"two"}]}`
 	for round, want := range []string{"a b", "c", ""} {
@@ -95,11 +99,11 @@ func TestResponsesConversation(t *testing.T) {
 			t.Errorf("the tool was declared as custom: %+v", s)
 		}
 	}
-	// With previous_response_id the prompt is not in the request: the real server would remember it.
-	s := say(t, "/v1/responses", `{"model":"x","previous_response_id":"resp_1","input":[`+results[1:]+`]}`)
-	if s.Text != "The tool returned: one; two" || s.Prompt != "" {
-		t.Errorf("continued: %+v", s)
-	}
+}
+
+// inRound gives the calls 1 and 2, and their results, ids that no other round has.
+func inRound(round, text string) string {
+	return strings.NewReplacer(`id":"1"`, `id":"1 in `+round+`"`, `id":"2"`, `id":"2 in `+round+`"`).Replace(text)
 }
 
 func TestHeaderHasTheLastWord(t *testing.T) {

@@ -17,7 +17,7 @@ type directive struct {
 // isDirective reports whether name is that of a directive, and not other text in brackets.
 func isDirective(name string) bool {
 	switch name {
-	case "text", "think", "tool", "usage", "then", "error", "error-event", "delay", "silence", "cut", "no-done":
+	case "text", "text-after", "think", "tool", "usage", "then", "error", "error-event", "delay", "silence", "cut", "no-done", "max-tokens":
 		return true
 	}
 	return false

@@ -9,8 +9,11 @@
 // {"command":"ls"}]], or in the header X-Fakellm; [Help] describes them. Without directives it repeats the first words
 // of the prompt, or quotes the tool results that an agent sends back, so that the agent's loop ends.
 //
-// It is not a model, and it does not cover the whole APIs: it checks little of a request, keeps no conversation, and
-// has no WebSocket.
+// It insists on what the APIs insist on where tools are called: each call is answered in its place, thoughts come back
+// unchanged, and what the server has stored is not sent again.
+//
+// It is not a model, and it does not cover the whole APIs: it checks little else of a request, keeps only the conversations
+// of stored responses, the latest thousand, and has no WebSocket.
 package fakellm
 
 import (
@@ -43,6 +46,7 @@ type Server struct {
 	options Options
 	mux     *http.ServeMux
 	count   atomic.Int64 // The number of requests so far, from which ids are made.
+	memory  memory
 
 	mu     sync.Mutex
 	served []Served // Guarded by mu; at most maxServed.
@@ -105,7 +109,7 @@ func formatOf(r *http.Request) format {
 
 // answer serves a request of one format.
 func (s *Server) answer(f format, w http.ResponseWriter, r *http.Request) {
-	p := plan{format: f, newID: s.ids()}
+	p := plan{format: f, newID: s.ids(), memory: &s.memory}
 	requestID := p.newID("req_", 0)
 	w.Header().Set(f.requestID, requestID)
 	err := p.decide(w, r)

@@ -13,8 +13,12 @@ type format struct {
 	answerID  string // The beginning of answers' ids.
 
 	read func(body []byte) (ask, error)
+	// insist refuses what this API refuses in a conversation. It fills in what only the server remembers of it.
+	insist func(a *ask, m *memory) error
+	// remember keeps what insist needs to know about an answer. Nil: nothing.
+	remember func(a ask, made reply, m *memory)
 	// call completes a scripted tool call. It fails if the format cannot express the call.
-	call func(c ToolCall, declared tool, id func(prefix string) string) (ToolCall, error)
+	call func(c ToolCall, request ask, id func(prefix string) string) (ToolCall, error)
 	// events returns the whole stream. Its last event is the terminal one.
 	events func(ask, reply) []event
 	// body returns the blocking answer, with the same content.

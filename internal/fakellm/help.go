@@ -13,12 +13,16 @@ Directives script the answer. Put them into the prompt, or into the header X-Fak
 overrides the prompt:
 
   [[text: hello there]]       the answer's text; [[text:]] means no text
+  [[text-after: bye]]         a text after the tool calls
   [[think: hm]]               a thought before it; several add up
   [[tool: NAME {"a":1}]]      a tool call; several are parallel calls. The input is a JSON
-                              object, or text for custom tools. Requests that declare no
-                              tools get no calls
+                              object, or text for custom tools and, in a string of arguments
+                              or a stream, for an input that is no JSON. NAME* is the first
+                              declared tool whose name begins so: bmcp_* is one of a gateway's.
+                              Requests that declare no such tool, or none, get no calls
   [[usage: input=10 output=5 cache_read=3 cache_write=2 thinking=1]]
                               tokens, input without cached ones; by default words are counted
+  [[max-tokens]]              the answer ends at a limit of tokens, half-way in its last call
   [[then]]                    directives after it are for the answer to the tool results, and so on
 
   [[error: 429 retry-after=2 type=rate_limit_error too fast]]
@@ -35,6 +39,14 @@ Without streaming, error-event and no-done do nothing.
 The text of a directive ends at the first closing brackets. A directive with a wrong argument is
 answered with status 400. Other text in double brackets stays text.
 
+It knows by the tool results since the prompt which answer is next. It insists on what the APIs
+insist on, and answers with status 400 and their words if a call is without a result, or a result
+without a call; if results are not in their place, or an id is there twice; if a thought has
+changed, or is missing though the request asks for thinking (Messages); if reasoning has changed,
+or what came after it is sent without it (Responses). It stores the latest thousand responses, so
+a request with previous_response_id or conversation sends only what is new. If a request includes
+reasoning.encrypted_content, reasoning comes in the form that a client can send back.
+
 Examples:
 
   curl http://127.0.0.1:4002/v1/messages -H 'x-api-key: any' \
@@ -43,6 +55,9 @@ Examples:
   curl http://127.0.0.1:4002/v1/chat/completions -H 'authorization: Bearer any' \
     -H 'x-fakellm: [[error: 429 retry-after=2]]' \
     -d '{"model":"fake","messages":[{"role":"user","content":"Hi"}]}'
+
+  [[text: I look.]] [[tool: bmcp_* {"path":"/"}]] [[tool: Bash {"command":"ls"}]]
+  [[then]] [[tool: bmcp_*]] [[then]] [[text: Done.]]
 
   claude -p 'List it. [[tool: Bash {"command":"ls"}]]' --allowedTools Bash
 `

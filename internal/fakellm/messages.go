@@ -1,6 +1,7 @@
 package fakellm
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -11,7 +12,7 @@ func messages() format {
 	return format{
 		name: "messages", requestID: "Request-Id", answerID: "msg_",
 		read: readMessages, call: messagesCall, events: messagesEvents, body: messagesBody,
-		failure: messagesFailure, refusal: anthropicRefusal,
+		failure: messagesFailure, refusal: anthropicRefusal, insist: messagesInsist, remember: messagesRemember,
 	}
 }
 
@@ -27,13 +28,17 @@ func readMessages(body []byte) (ask, error) {
 		Tools []struct {
 			Name string `json:"name"`
 		} `json:"tools"`
+		Thinking struct {
+			Type string `json:"type"`
+		} `json:"thinking"`
 	}
 	if err := json.Unmarshal(body, &request); err != nil {
 		return ask{}, err
 	}
 	a := ask{model: request.Model, stream: request.Stream, tools: map[string]tool{}}
+	a.thinking = request.Thinking.Type != "" && request.Thinking.Type != "disabled"
 	for _, t := range request.Tools {
-		a.tools[t.Name] = tool{}
+		a.declare(t.Name, tool{})
 	}
 	instructions, err := texts(request.System)
 	if err != nil {
@@ -57,14 +62,20 @@ func readMessage(from speaker, content json.RawMessage) (utterance, error) {
 		return utterance{}, err
 	}
 	said := utterance{from: from}
-	for _, p := range list {
+	for i, p := range list {
 		switch {
 		case p.Type == "tool_result":
 			text, err := result(p.Content)
 			if err != nil {
 				return utterance{}, err
 			}
-			said.results = append(said.results, text)
+			said.late = said.late || i > len(said.results)
+			said.results, said.answers = append(said.results, text), append(said.answers, p.ToolUseID)
+		case p.Type == "tool_use":
+			said.calls, said.order = append(said.calls, p.ID), append(said.order, p.ID)
+		case p.Type == "thinking":
+			said.thoughts = append(said.thoughts, thought{p.Thinking, p.Signature})
+			said.order = append(said.order, p.Signature)
 		case p.Text != "":
 			said.texts = append(said.texts, p.Text)
 		}
@@ -72,12 +83,15 @@ func readMessage(from speaker, content json.RawMessage) (utterance, error) {
 	return said, nil
 }
 
-func messagesCall(c ToolCall, _ tool, id func(string) string) (ToolCall, error) {
+// messagesCall lets only a stream have an input that is no JSON: there it is text.
+func messagesCall(c ToolCall, request ask, id func(string) string) (ToolCall, error) {
 	c.ID, c.Input = id("toolu_"), orEmptyObject(c.Input)
-	if !strings.HasPrefix(c.Input, "{") {
-		return c, badRequest("[[tool: %s]] needs an input that is a JSON object", c.Name)
+	switch {
+	case strings.HasPrefix(c.Input, "{"):
+		c.Input = string(encode(json.RawMessage(c.Input))) // Without blanks, so that a stream has the same bytes as a body.
+	case !request.stream:
+		return c, badRequest("[[tool: %s]] needs an input that is a JSON object, since the answer is no stream", c.Name)
 	}
-	c.Input = string(encode(json.RawMessage(c.Input))) // Without blanks, so that a stream has the same bytes as a body.
 	return c, nil
 }
 
@@ -90,15 +104,23 @@ func messagesContent(a reply) []object {
 	if a.text != "" {
 		content = append(content, object{"type": "text", "text": a.text})
 	}
-	for _, c := range a.calls {
-		content = append(content, object{"type": "tool_use", "id": c.ID, "name": c.Name, "input": json.RawMessage(c.Input)})
+	for i, c := range a.calls {
+		input := json.RawMessage(c.Input)
+		if i == a.cutCall() {
+			input = json.RawMessage("{}") // A body cannot hold a piece of an object.
+		}
+		content = append(content, object{"type": "tool_use", "id": c.ID, "name": c.Name, "input": input})
+	}
+	if a.after != "" {
+		content = append(content, object{"type": "text", "text": a.after})
 	}
 	return content
 }
 
-// signature returns a thought's signature, which the same thought always has.
+// signature returns a thought's signature, which the same thought always has, and no other.
 func signature(thought string) string {
-	return base64.StdEncoding.EncodeToString([]byte("fakellm:" + firstWords(thought, 8)))
+	sum := sha256.Sum256([]byte("fakellm:" + thought))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 func messagesBody(request ask, a reply) object {
@@ -118,7 +140,10 @@ func messagesMessage(request ask, a reply, content []object, stop any, output in
 }
 
 func messagesStop(a reply) string {
-	if len(a.calls) > 0 {
+	switch {
+	case a.cutOff:
+		return "max_tokens"
+	case len(a.calls) > 0:
 		return "tool_use"
 	}
 	return "end_turn"
@@ -170,6 +195,9 @@ func messagesEvents(request ask, a reply) []event {
 		deltas := deltasOf("input_json_delta", "partial_json", append([]string{""}, inputPieces(c.Input)...))
 		s.block(index, object{"type": "tool_use", "id": c.ID, "name": c.Name, "input": object{}}, deltas)
 		index++
+	}
+	if a.after != "" {
+		s.block(index, object{"type": "text", "text": ""}, deltasOf("text_delta", "text", pieces(a.after)))
 	}
 	s.add("message_delta", object{
 		"delta": object{"stop_reason": messagesStop(a), "stop_sequence": nil},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,12 +13,13 @@ import (
 type plan struct {
 	format format
 	newID  func(prefix string, item int) string
+	memory *memory
 	ask    ask
 	turn   turn
 	answer reply
 }
 
-// reply is an answer without a format: first the thoughts, then the text, then the calls.
+// reply is an answer without a format: first the thoughts, then the text, then the calls, then the text after them.
 type reply struct {
 	newID    func(prefix string, item int) string
 	id       string
@@ -25,6 +27,8 @@ type reply struct {
 	thoughts []string
 	text     string
 	calls    []ToolCall
+	after    string
+	cutOff   bool // By a limit of tokens: see cutCall.
 	usage    Usage
 }
 
@@ -34,6 +38,9 @@ func (p *plan) decide(w http.ResponseWriter, r *http.Request) error {
 	if p.ask, err = read(p.format, w, r); err != nil {
 		return err
 	}
+	if err := p.format.insist(&p.ask, p.memory); err != nil {
+		return err
+	}
 	var plain string
 	if p.turn, plain, err = p.ask.script(r.Header.Values("X-Fakellm")); err != nil {
 		return err
@@ -41,7 +48,13 @@ func (p *plan) decide(w http.ResponseWriter, r *http.Request) error {
 	if p.turn.refusal != nil {
 		return p.turn.refusal
 	}
-	return p.compose(plain)
+	if err := p.compose(plain); err != nil {
+		return err
+	}
+	if p.format.remember != nil {
+		p.format.remember(p.ask, p.answer, p.memory)
+	}
+	return nil
 }
 
 // read reads a request's body in the format f. Its error is always a [*refusal].
@@ -68,25 +81,56 @@ func (p *plan) compose(plain string) error {
 	made := reply{
 		newID: p.newID, id: p.newID(p.format.answerID, 0), created: time.Now().Unix(), thoughts: p.turn.thoughts,
 	}
-	if len(p.ask.tools) > 0 {
-		for i, scripted := range p.turn.calls {
-			newID := func(prefix string) string { return p.newID(prefix, i) }
-			call, err := p.format.call(scripted, p.ask.tools[scripted.Name], newID)
-			if err != nil {
-				return err
-			}
-			made.calls = append(made.calls, call)
+	var refused []ToolCall
+	for i, scripted := range p.turn.calls {
+		name, declared := p.ask.called(scripted.Name)
+		if !declared {
+			refused = append(refused, scripted)
+			continue
 		}
+		scripted.Name = name
+		call, err := p.format.call(scripted, p.ask, func(prefix string) string { return p.newID(prefix, i) })
+		if err != nil {
+			return err
+		}
+		made.calls = append(made.calls, call)
 	}
 	switch {
 	case p.turn.text != nil:
 		made.text = *p.turn.text
-	case len(made.calls) == 0:
-		made.text = defaultText(p.ask.conversation().results, p.turn.calls, plain)
+	case len(made.calls) == 0 && p.turn.after == "":
+		made.text = defaultText(p.ask.conversation().results, refused, plain)
+	}
+	made.after, made.cutOff = p.turn.after, p.turn.cutOff
+	if i := made.cutCall(); i >= 0 {
+		input := []rune(made.calls[i].Input)
+		made.calls[i].Input = string(input[:len(input)/2])
 	}
 	made.usage = usageOf(p.ask, made, p.turn.usage)
 	p.answer = made
 	return nil
+}
+
+// cutCall returns which call has only half of its input, since a limit of tokens ended the answer there, or -1.
+func (a reply) cutCall() int {
+	if a.cutOff && a.after == "" {
+		return len(a.calls) - 1
+	}
+	return -1
+}
+
+// called returns the name of the tool that a script calls, and whether there is one: of a name that ends in an asterisk, the
+// first declared tool whose name begins so. A request that declares no tools gets no calls.
+func (a ask) called(name string) (called string, ok bool) {
+	beginning, open := strings.CutSuffix(name, "*")
+	if !open {
+		return name, len(a.tools) > 0
+	}
+	i := slices.IndexFunc(a.names, func(declared string) bool { return strings.HasPrefix(declared, beginning) })
+	if i < 0 {
+		return "", false
+	}
+	return a.names[i], true
 }
 
 // defaultText returns the text of an answer if the script sets none.
@@ -95,6 +139,9 @@ func defaultText(results []string, refused []ToolCall, plain string) string {
 	case len(refused) > 0:
 		// A client's own request, for example for a title, repeats the prompt and declares no tools. It does not expect
 		// a call.
+		if strings.HasSuffix(refused[0].Name, "*") {
+			return "I cannot call " + refused[0].Name + ": this request declares no such tool."
+		}
 		return "I cannot call " + refused[0].Name + ": this request declares no tools."
 	case len(results) > 0:
 		return "The tool returned: " + firstWords(strings.Join(results, "; "), 60)
@@ -121,7 +168,7 @@ func firstWords(text string, n int) string {
 // usageOf returns the scripted figures, and for the others a count of words.
 func usageOf(a ask, made reply, scripted map[string]int64) Usage {
 	u := Usage{Input: a.words(), Thinking: countWords(made.thoughts...)}
-	u.Output = u.Thinking + countWords(made.text)
+	u.Output = u.Thinking + countWords(made.text, made.after)
 	for _, call := range made.calls {
 		u.Output += countWords(call.Name, call.Input)
 	}

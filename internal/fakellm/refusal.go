@@ -13,12 +13,19 @@ type refusal struct {
 	kind       string // The error type in the body; empty: the API's usual one for the status.
 	message    string
 	retryAfter string // The header's value, which need not be valid; empty: no header.
+
+	code, param string // OpenAI's; empty: the usual code for the status, and no parameter.
 }
 
 func (r *refusal) Error() string { return r.message }
 
 func badRequest(text string, values ...any) error {
 	return &refusal{status: http.StatusBadRequest, message: fmt.Sprintf(text, values...)}
+}
+
+// badParam is badRequest with the parameter that OpenAI's errors name.
+func badParam(param, text string, values ...any) error {
+	return &refusal{status: http.StatusBadRequest, param: param, message: fmt.Sprintf(text, values...)}
 }
 
 func (r *refusal) write(w http.ResponseWriter, f format, requestID string) {
@@ -77,5 +84,12 @@ func openAIRefusal(r refusal, _ string) object {
 	case r.status >= http.StatusInternalServerError:
 		kind = "server_error"
 	}
-	return object{"error": object{"type": cmp.Or(r.kind, kind), "message": r.message, "param": nil, "code": code}}
+	param := any(nil)
+	if r.param != "" {
+		param = r.param
+	}
+	if r.code != "" {
+		code = r.code
+	}
+	return object{"error": object{"type": cmp.Or(r.kind, kind), "message": r.message, "param": param, "code": code}}
 }

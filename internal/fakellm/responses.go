@@ -3,6 +3,7 @@ package fakellm
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,7 @@ func responses() format {
 	return format{
 		name: "responses", requestID: "X-Request-Id", answerID: "resp_",
 		read: readResponses, call: responsesCall, events: responsesEvents, body: responsesBody,
-		failure: responsesFailure, refusal: openAIRefusal,
+		failure: responsesFailure, refusal: openAIRefusal, insist: responsesInsist, remember: responsesRemember,
 	}
 }
 
@@ -29,6 +30,11 @@ func readResponses(body []byte) (ask, error) {
 		Instructions json.RawMessage `json:"instructions"`
 		Input        json.RawMessage `json:"input"`
 		Tools        []responsesTool `json:"tools"`
+
+		PreviousResponseID string          `json:"previous_response_id"`
+		Conversation       json.RawMessage `json:"conversation"`
+		Store              *bool           `json:"store"`
+		Include            []string        `json:"include"`
 	}
 	if err := json.Unmarshal(body, &request); err != nil {
 		return ask{}, err
@@ -37,7 +43,12 @@ func readResponses(body []byte) (ask, error) {
 	if err := json.Unmarshal(body, &a.echo); err != nil {
 		return ask{}, err
 	}
-	a.declare(request.Tools, "")
+	a.declareAll(request.Tools, "")
+	a.chain = chain{
+		after: request.PreviousResponseID, conversation: conversationID(request.Conversation),
+		store: request.Store == nil || *request.Store, encrypted: slices.Contains(request.Include, "reasoning.encrypted_content"),
+		size: len(body),
+	}
 	instructions, err := texts(request.Instructions)
 	if err != nil {
 		return ask{}, err
@@ -46,14 +57,26 @@ func readResponses(body []byte) (ask, error) {
 	return a, a.readInput(request.Input)
 }
 
-// declare notes tools, including those within namespaces.
-func (a *ask) declare(list []responsesTool, namespace string) {
+// conversationID returns the id of a conversation, which is named by its id or by an object with it.
+func conversationID(conversation json.RawMessage) string {
+	var named struct {
+		ID string `json:"id"`
+	}
+	var id string
+	if json.Unmarshal(conversation, &id) != nil && json.Unmarshal(conversation, &named) == nil {
+		id = named.ID
+	}
+	return id
+}
+
+// declareAll notes tools, including those within namespaces.
+func (a *ask) declareAll(list []responsesTool, namespace string) {
 	for _, t := range list {
 		if t.Type == "namespace" && namespace == "" {
-			a.declare(t.Tools, t.Name)
+			a.declareAll(t.Tools, t.Name)
 			continue
 		}
-		a.tools[t.Name] = tool{custom: t.Type == "custom", namespace: namespace}
+		a.declare(t.Name, tool{custom: t.Type == "custom", namespace: namespace})
 	}
 }
 
@@ -69,7 +92,7 @@ func (a *ask) readInput(input json.RawMessage) error {
 		return err
 	}
 	for _, item := range items {
-		a.declare(item.Tools, "")
+		a.declareAll(item.Tools, "")
 		said, err := item.read()
 		if err != nil {
 			return err
@@ -86,23 +109,32 @@ type responsesItem struct {
 	Content json.RawMessage `json:"content"`
 	Output  json.RawMessage `json:"output"`
 	Tools   []responsesTool `json:"tools"` // In an item of type additional_tools, by which Codex declares all of its tools.
+
+	ID        string `json:"id"`
+	CallID    string `json:"call_id"`
+	Encrypted string `json:"encrypted_content"`
 }
 
 func (item responsesItem) read() (said utterance, err error) {
+	said.item = itemOf(item)
 	switch {
 	case strings.HasSuffix(item.Type, "_output"):
-		said = utterance{from: fromTools, results: []string{""}}
+		said.from, said.results, said.answers = fromTools, []string{""}, []string{item.CallID}
 		said.results[0], err = result(item.Output)
 	case item.Role != "":
 		said.from = speakerOf(item.Role)
 		said.texts, err = texts(item.Content)
 	default:
 		said.from = fromModel // Calls, reasoning and the like come from the model.
+		if item.CallID != "" {
+			said.calls = []string{item.CallID}
+		}
 	}
 	return said, err
 }
 
-func responsesCall(c ToolCall, declared tool, id func(string) string) (ToolCall, error) {
+func responsesCall(c ToolCall, request ask, id func(string) string) (ToolCall, error) {
+	declared := request.tools[c.Name]
 	c.ID, c.Namespace, c.custom = id("call_"), declared.namespace, declared.custom
 	if c.custom {
 		c.ItemID = id("ctc_")
@@ -113,20 +145,47 @@ func responsesCall(c ToolCall, declared tool, id func(string) string) (ToolCall,
 }
 
 func responsesBody(request ask, a reply) object {
-	return responsesObject(request, a, "completed", responsesOutput(a))
+	return responsesObject(request, a, a.status(), responsesOutput(request, a))
+}
+
+// status returns the status of the answer, and of its last item.
+func (a reply) status() string {
+	if a.cutOff {
+		return "incomplete"
+	}
+	return "completed"
+}
+
+// callStatus returns the status of the nth call.
+func (a reply) callStatus(n int) string {
+	if n == a.cutCall() {
+		return "incomplete"
+	}
+	return "completed"
 }
 
 // responsesOutput returns the items of a whole answer.
-func responsesOutput(a reply) []object {
+func responsesOutput(request ask, a reply) []object {
 	output := []object{}
 	for i, thought := range a.thoughts {
-		output = append(output, reasoningItem(a, i, []object{{"type": "summary_text", "text": thought}}))
+		item := reasoningItem(a, i, []object{{"type": "summary_text", "text": thought}})
+		if request.chain.encrypted {
+			item["encrypted_content"] = encrypted(thought)
+		}
+		output = append(output, item)
 	}
-	if a.text != "" || len(a.calls) == 0 {
-		output = append(output, messageItem(a, "completed", []object{outputText(a.text)}))
+	if a.hasFirstMessage() {
+		status := "completed"
+		if len(a.calls) == 0 && a.after == "" {
+			status = a.status()
+		}
+		output = append(output, messageItem(a, 0, status, []object{outputText(a.text)}))
 	}
-	for _, c := range a.calls {
-		output = append(output, callItem(c, "completed", c.Input))
+	for i, c := range a.calls {
+		output = append(output, callItem(c, a.callStatus(i), c.Input))
+	}
+	if a.after != "" {
+		output = append(output, messageItem(a, 1, a.status(), []object{outputText(a.after)}))
 	}
 	return output
 }
@@ -135,9 +194,12 @@ func reasoningItem(a reply, number int, summary []object) object {
 	return object{"id": a.newID("rs_", number), "type": "reasoning", "summary": summary}
 }
 
-func messageItem(a reply, status string, content []object) object {
+// hasFirstMessage reports whether there is a message before the calls: an answer of nothing has an empty one.
+func (a reply) hasFirstMessage() bool { return a.text != "" || len(a.calls) == 0 && a.after == "" }
+
+func messageItem(a reply, number int, status string, content []object) object {
 	return object{
-		"id": a.newID("msg_", 0), "type": "message", "status": status, "role": "assistant", "content": content,
+		"id": a.newID("msg_", number), "type": "message", "status": status, "role": "assistant", "content": content,
 	}
 }
 
@@ -173,8 +235,11 @@ func responsesObject(request ask, a reply, status string, output []object) objec
 	} {
 		response[field] = json.RawMessage(cmp.Or(string(request.echo[field]), otherwise))
 	}
-	if status == "completed" {
+	if status != "in_progress" {
 		response["usage"] = responsesUsage(a.usage)
+	}
+	if status == "incomplete" {
+		response["incomplete_details"] = object{"reason": "max_output_tokens"}
 	}
 	return response
 }

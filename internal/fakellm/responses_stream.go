@@ -27,17 +27,20 @@ func responsesEvents(request ask, a reply) []event {
 	var s responsesStream
 	s.add("response.created", object{"response": responsesObject(request, a, "in_progress", []object{})})
 	s.add("response.in_progress", object{"response": responsesObject(request, a, "in_progress", []object{})})
-	output := responsesOutput(a)
+	output := responsesOutput(request, a)
 	for i, thought := range a.thoughts {
 		s.item(reasoningItem(a, i, []object{}), output[s.index], summaryOf(thought))
 	}
-	if a.text != "" || len(a.calls) == 0 {
-		s.item(messageItem(a, "in_progress", []object{}), output[s.index], contentOf(a.text))
+	if a.hasFirstMessage() {
+		s.item(messageItem(a, 0, "in_progress", []object{}), output[s.index], contentOf(a.text))
 	}
-	for _, c := range a.calls {
-		s.item(callItem(c, "in_progress", ""), output[s.index], inputOf(c))
+	for i, c := range a.calls {
+		s.item(callItem(c, "in_progress", ""), output[s.index], inputOf(c, i != a.cutCall()))
 	}
-	s.add("response.completed", object{"response": responsesObject(request, a, "completed", output)})
+	if a.after != "" {
+		s.item(messageItem(a, 1, "in_progress", []object{}), output[s.index], contentOf(a.after))
+	}
+	s.add("response."+a.status(), object{"response": responsesObject(request, a, a.status(), output)})
 	return s.events
 }
 
@@ -64,7 +67,7 @@ func contentOf(text string) func(add func(string, object)) {
 	}
 }
 
-func inputOf(c ToolCall) func(add func(string, object)) {
+func inputOf(c ToolCall, whole bool) func(add func(string, object)) {
 	return func(add func(string, object)) {
 		kind, field := "response.function_call_arguments", "arguments"
 		if c.custom {
@@ -73,7 +76,9 @@ func inputOf(c ToolCall) func(add func(string, object)) {
 		for _, piece := range inputPieces(c.Input) {
 			add(kind+".delta", object{"delta": piece})
 		}
-		add(kind+".done", object{field: c.Input, "name": c.Name})
+		if whole {
+			add(kind+".done", object{field: c.Input, "name": c.Name})
+		}
 	}
 }
 

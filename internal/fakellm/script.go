@@ -11,6 +11,7 @@ import (
 type turn struct {
 	thoughts []string
 	text     *string // Nil: the default one.
+	after    string  // The text after the calls.
 	calls    []ToolCall
 	usage    map[string]int64
 
@@ -20,6 +21,7 @@ type turn struct {
 	silence *silence
 	cut     *point
 	noDone  bool
+	cutOff  bool
 }
 
 // failure is an error event that replaces the rest of a stream.
@@ -91,6 +93,8 @@ func (t *turn) apply(d directive) error {
 	switch d.name {
 	case "text":
 		t.text = &d.argument
+	case "text-after":
+		t.after = d.argument
 	case "think":
 		t.thoughts = append(t.thoughts, d.argument)
 	case "tool":
@@ -114,6 +118,8 @@ func (t *turn) apply(d directive) error {
 		return readPoint(d, options, t.cut)
 	case "no-done":
 		t.noDone = true
+	case "max-tokens":
+		t.cutOff = true
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ type Usage struct {
 func (p plan) describe(requestID string) Served {
 	s := Served{
 		Format: p.format.name, Streamed: p.ask.stream, Model: p.ask.model, RequestID: requestID, Status: http.StatusOK,
-		Prompt: p.ask.conversation().prompt(), AnswerID: p.answer.id, Thoughts: p.answer.thoughts, Text: p.answer.text,
+		Prompt: p.ask.conversation().prompt(), AnswerID: p.answer.id, Thoughts: p.answer.thoughts, Text: p.answer.text + p.answer.after,
 		ToolCalls: p.answer.calls, Usage: p.answer.usage,
 	}
 	if p.turn.failure != nil && p.ask.stream {

@@ -165,14 +165,18 @@ func TestTwins(t *testing.T) {
 	}
 	for format, path := range paths() {
 		for name, prompt := range map[string]string{
-			"default":   "What is the time? <b> & ü",
-			"text":      "[[text: Tabs\tand  blanks, and 😀 ]]",
-			"no text":   "[[text:]]",
-			"thoughts":  "[[think: first one]] [[think: then another]] [[text: done]]",
-			"calls":     `[[think: hm]] [[text: I look.]] [[tool: Bash {"command":"ls 😀 /some/long/path"}]] [[tool: Bash]]`,
-			"call":      `[[tool: Bash {"a": [[1]] }]]`,
-			"usage":     "[[usage: input=10 output=5 cache_read=3 cache_write=2 thinking=9]]",
-			"namespace": `[[tool: spawn {"role":"x"}]]`,
+			"default":    "What is the time? <b> & ü",
+			"text":       "[[text: Tabs\tand  blanks, and 😀 ]]",
+			"no text":    "[[text:]]",
+			"thoughts":   "[[think: first one]] [[think: then another]] [[text: done]]",
+			"calls":      `[[think: hm]] [[text: I look.]] [[tool: Bash {"command":"ls 😀 /some/long/path"}]] [[tool: Bash]]`,
+			"after":      `[[text: I look.]] [[tool: Bash]] [[tool: Bash {"a":1}]] [[text-after: Wait for it.]]`,
+			"only after": `[[text-after: Wait.]]`,
+			"no limit":   `[[text: I look.]] [[tool: Bash {"a":1}]] [[text-after: Wait.]] [[max-tokens]]`,
+			"limit":      `[[think: hm]] [[text: I look.]] [[max-tokens]]`,
+			"call":       `[[tool: Bash {"a": [[1]] }]]`,
+			"usage":      "[[usage: input=10 output=5 cache_read=3 cache_write=2 thinking=9]]",
+			"namespace":  `[[tool: spawn {"role":"x"}]]`,
 		} {
 			t.Run(format+" "+name, func(t *testing.T) {
 				checkTwins(t, format, path, prompt, assemble[format])

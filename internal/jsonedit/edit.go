@@ -1,7 +1,6 @@
 package jsonedit
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -42,26 +41,40 @@ func Splice(body []byte, edits ...Edit) ([]byte, error) {
 	if len(edits) == 0 {
 		return body, nil
 	}
+	spliced, err := AppendSplice(make([]byte, 0, SplicedLen(body, edits...)), body, edits...)
+	if err != nil {
+		return nil, err
+	}
+	return spliced, nil
+}
+
+// SplicedLen returns how many bytes body has once the edits are made.
+func SplicedLen(body []byte, edits ...Edit) int {
+	size := len(body)
+	for _, e := range edits {
+		size += len(e.New) - (e.End - e.Start)
+	}
+	return max(size, 0)
+}
+
+// AppendSplice is [Splice], but appends the copy to dst. If it fails, it returns dst.
+func AppendSplice(dst, body []byte, edits ...Edit) ([]byte, error) {
 	edits = slices.Clone(edits)
 	slices.SortStableFunc(edits, func(a, b Edit) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End))
 	})
-	size, done := len(body), 0
+	done := 0
 	for _, e := range edits {
 		if e.Start < done || e.End < e.Start || e.End > len(body) {
-			return nil, fmt.Errorf("edit bytes %d to %d of %d: outside the body, or edited twice",
+			return dst, fmt.Errorf("edit bytes %d to %d of %d: outside the body, or edited twice",
 				e.Start, e.End, len(body))
 		}
-		size += len(e.New) - (e.End - e.Start)
 		done = e.End
 	}
-	out := bytes.NewBuffer(make([]byte, 0, size))
 	done = 0
 	for _, e := range edits {
-		out.Write(body[done:e.Start])
-		out.Write(e.New)
+		dst = append(append(dst, body[done:e.Start]...), e.New...)
 		done = e.End
 	}
-	out.Write(body[done:])
-	return out.Bytes(), nil
+	return append(dst, body[done:]...), nil
 }

@@ -1,51 +1,52 @@
 package jsonedit
 
-import "slices"
+// Remove returns the edits that take the elements for which gone reports true out of the array that is the member with that
+// name. There are none if its value is no array. They undo [Object.Insert], but for an array that had to be made.
+func (o Object) Remove(name string, gone func(element []byte) bool) []Edit {
+	all := o.Elements(name)
+	places := make([]span, all.Len())
+	for i := range places {
+		start, end := all.Place(i)
+		places[i] = span{uint32(start), uint32(end)}
+	}
+	return remove(places, func(i int) bool { return gone(all.At(i)) })
+}
 
-// Remove returns the edits that remove the members with exactly those names, and the commas that separated them. Names of
-// no member are ignored. With the edits, members may be set, unless all members are removed.
-func (o Object) Remove(names ...string) []Edit {
+// Without returns the edits that take the members with these names out of the object.
+func (o Object) Without(names ...string) []Edit {
+	places := make([]span, len(o.members))
+	for i, m := range o.members {
+		places[i] = span{m.name.start - 1, m.value.end}
+	}
+	gone := map[*member]bool{}
+	for _, name := range names {
+		gone[o.exactly(name)] = true
+	}
+	return remove(places, func(i int) bool { return gone[&o.members[i]] })
+}
+
+// remove returns the edits that take values out of a list with commas between them: each with the comma before it, or, in
+// front of the first that stays, with the comma behind it.
+func remove(places []span, gone func(int) bool) []Edit {
 	var edits []Edit
-	for first := 0; first < len(o.members); first++ {
-		next := first
-		for next < len(o.members) && slices.Contains(names, string(o.name(&o.members[next]))) {
-			next++
-		}
-		if next == first {
+	stays := -1 // The last that stays.
+	for i := 0; i < len(places); i++ {
+		if !gone(i) {
+			stays = i
 			continue
 		}
-		// A run of members goes with the comma in front of it or, if it has none, with the one behind it.
-		edit := Edit{Start: int(o.members[first].name.start) - 1, End: int(o.members[next-1].value.end)}
+		begin := i
+		for i+1 < len(places) && gone(i+1) {
+			i++
+		}
+		edit := Edit{Start: int(places[begin].start), End: int(places[i].end)}
 		switch {
-		case first > 0:
-			edit.Start = int(o.members[first-1].value.end)
-		case next < len(o.members):
-			edit.End = int(o.members[next].name.start) - 1
+		case stays >= 0:
+			edit.Start = int(places[stays].end)
+		case i+1 < len(places):
+			edit.End = int(places[i+1].start)
 		}
 		edits = append(edits, edit)
-		first = next
-	}
-	return edits
-}
-
-// Start returns the offset in the body at which the value of the member with that name begins, or -1 if there is none.
-// Edits of a value that was parsed by itself are moved by it: see [Moved].
-func (o Object) Start(name string) int {
-	if m := o.exactly(name); m != nil {
-		return int(m.value.start)
-	}
-	return -1
-}
-
-// Start returns the offset in the body at which the element at position i begins.
-func (a Array) Start(i int) int { return int(a.starts[i]) }
-
-// Moved returns edits of a part of a body as edits of the whole body, in which the part begins at that offset. It changes
-// and returns the edits that it is given.
-func Moved(edits []Edit, offset int) []Edit {
-	for i := range edits {
-		edits[i].Start += offset
-		edits[i].End += offset
 	}
 	return edits
 }

@@ -9,106 +9,76 @@ import (
 )
 
 func TestRemove(t *testing.T) {
-	for _, test := range []struct {
-		body  string
-		names []string
-		want  string
-	}{
-		{`{"a":1,"b":2,"c":3}`, []string{"a"}, `{"b":2,"c":3}`},
-		{`{"a":1,"b":2,"c":3}`, []string{"b"}, `{"a":1,"c":3}`},
-		{`{"a":1,"b":2,"c":3}`, []string{"c"}, `{"a":1,"b":2}`},
-		{`{"a":1,"b":2,"c":3}`, []string{"b", "a"}, `{"c":3}`},
-		{`{"a":1,"b":2,"c":3}`, []string{"a", "c"}, `{"b":2}`},
-		{`{"a":1,"b":2,"c":3}`, []string{"c", "b"}, `{"a":1}`},
-		{`{"a":1,"b":2,"c":3}`, []string{"a", "b", "c"}, `{}`},
-		{"{ \"a\" : 1 ,\n \"b\" : [ 2 ] , \"c\":3 }", []string{"b"}, "{ \"a\" : 1 , \"c\":3 }"},
-		{`{"a":1}`, []string{"A", "x"}, `{"a":1}`},
-		{`{"\u0061":1,"b":2}`, []string{"a"}, `{"b":2}`},
-		{`{}`, []string{"a"}, `{}`},
+	for name, test := range map[string]struct{ body, want string }{
+		"the last":        {`{"a": [ 1, 2, 7 ] }`, `{"a": [ 1, 2 ] }`},
+		"the last ones":   {`{"a":[1, 7 , 7 ],"b":7}`, `{"a":[1 ],"b":7}`},
+		"the first":       {`{"a":[ 7 , 1]}`, `{"a":[ 1]}`},
+		"the first ones":  {`{"a":[7,7 , 1]}`, `{"a":[1]}`},
+		"between":         {`{"a":[1 , 7 , 2]}`, `{"a":[1 , 2]}`},
+		"here and there":  {`{"a":[7,1,7,7,2,7]}`, `{"a":[1,2]}`},
+		"the only one":    {`{"a":[ 7 ]}`, `{"a":[  ]}`},
+		"all":             {`{"a":[7,7]}`, `{"a":[]}`},
+		"none":            {`{"a":[1,2]}`, `{"a":[1,2]}`},
+		"empty":           {`{"a":[]}`, `{"a":[]}`},
+		"no array":        {`{"a":7}`, `{"a":7}`},
+		"no such member":  {`{"b":[7]}`, `{"b":[7]}`},
+		"nested elements": {`{"a":[[7],7,{"a":[7]}]}`, `{"a":[[7],{"a":[7]}]}`},
 	} {
-		object, err := jsonedit.Parse([]byte(test.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := jsonedit.Splice([]byte(test.body), object.Remove(test.names...)...)
-		if err != nil || string(got) != test.want {
-			t.Errorf("%s without %q: %s, %v", test.body, test.names, got, err)
-		}
-	}
-}
-
-func TestEditsOfParts(t *testing.T) {
-	body := []byte(` {"model":"m", "tools": [ {"name":"a","strict":true} ,{"strict":false,"cache":{"ttl":"1h","type":"x"}}]}`)
-	object, err := jsonedit.Parse(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	edits := append(object.Remove("model"), object.Set("new", []byte("1")))
-	tools := object.Elements("tools")
-	for i := range tools.Len() {
-		tool, err := jsonedit.Parse(tools.At(i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		of := tool.Remove("strict")
-		if cache, ok := tool.Get("cache"); ok {
-			inner, err := jsonedit.Parse(cache)
-			if err != nil {
-				t.Fatal(err)
+		t.Run(name, func(t *testing.T) {
+			object := parse(t, test.body)
+			gone := func(element []byte) bool { return string(element) == "7" }
+			if got := splice(t, test.body, object.Remove("a", gone)...); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
 			}
-			of = append(of, jsonedit.Moved(inner.Remove("ttl"), tool.Start("cache"))...)
-		}
-		edits = append(edits, jsonedit.Moved(of, tools.Start(i))...)
-	}
-	if object.Start("none") != -1 {
-		t.Error("a member that is not there has a start")
-	}
-	const want = ` {"tools": [ {"name":"a"} ,{"cache":{"type":"x"}}],"new":1}`
-	if got, err := jsonedit.Splice(body, edits...); err != nil || string(got) != want {
-		t.Errorf("%s, %v", got, err)
+		})
 	}
 }
 
-// FuzzRemove checks that an object without one of its members is what encoding/json says it is.
+// What Insert puts into an array, Remove takes out again, and all bytes are as they were.
 func FuzzRemove(f *testing.F) {
-	f.Add([]byte(`{"a":1, "b":{"c":[2]} ,"d":"x"}`), uint8(1))
-	f.Fuzz(func(t *testing.T, body []byte, which uint8) {
+	f.Add([]byte(`{"a": [ 1, {"b":2} ] }`), true)
+	f.Add([]byte(`{"a":[]}`), false)
+	f.Fuzz(func(t *testing.T, body []byte, first bool) {
 		object, err := jsonedit.Parse(body)
-		if err != nil {
+		if value, ok := object.Get("a"); err != nil || !ok || value[0] != '[' || bytes.Contains(body, []byte("777")) {
 			return
 		}
-		var members map[string]json.RawMessage
-		if json.Unmarshal(body, &members) != nil || len(members) == 0 {
-			return
-		}
-		names := make([]string, 0, 2)
-		for name := range members {
-			if which%2 == 0 || len(names) == 0 {
-				names = append(names, name)
-			}
-			which /= 2
-		}
-		without, err := jsonedit.Splice(body, object.Remove(names...)...)
+		more, err := jsonedit.Splice(body, object.Insert("a", []byte(`777,[777]`), first)...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := map[string]json.RawMessage{}
-		if err := json.Unmarshal(without, &got); err != nil {
-			t.Fatalf("%q without %q: %v", body, names, err)
+		object, err = jsonedit.Parse(more)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, name := range names {
-			if _, ok := object.Get(name); !ok {
-				return // Of invalid UTF-8, which encoding/json reads in another way.
-			}
-			delete(members, name)
-		}
-		if len(got) != len(members) {
-			t.Fatalf("%q without %q is %q", body, names, without)
-		}
-		for name, value := range members {
-			if !bytes.Equal(got[name], value) {
-				t.Fatalf("%q without %q is %q", body, names, without)
-			}
+		gone := func(element []byte) bool { return bytes.Contains(element, []byte("777")) }
+		back, err := jsonedit.Splice(more, object.Remove("a", gone)...)
+		if err != nil || !bytes.Equal(back, body) {
+			t.Fatalf("%s became %s, and then %s, %v", body, more, back, err)
 		}
 	})
+}
+
+func TestWithout(t *testing.T) {
+	for name, test := range map[string]struct{ body, want string }{
+		"the first":      {`{ "x" : 1 , "a":2}`, `{ "a":2}`},
+		"the last":       {`{"a":2, "x":[1] }`, `{"a":2 }`},
+		"both":           {`{"x":1,"a":{"x":1},"y":2}`, `{"a":{"x":1}}`},
+		"side by side":   {`{"a":1,"y":1,"x":2,"b":1}`, `{"a":1,"b":1}`},
+		"all":            {`{"x":1,"y":2}`, `{}`},
+		"none":           {`{"a":1}`, `{"a":1}`},
+		"empty":          {`{}`, `{}`},
+		"another case":   {`{"X":1}`, `{"X":1}`},
+		"written oddly":  {`{"a":1,"\u0078":1}`, `{"a":1}`},
+		"many members":   {`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"x":1}`, `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1}`},
+		"with no value":  {`{"x":null,"a":null}`, `{"a":null}`},
+		"nested objects": {`{"a":{"x":1},"x":{"x":1}}`, `{"a":{"x":1}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := splice(t, test.body, parse(t, test.body).Without("x", "y")...)
+			if got != test.want || !json.Valid([]byte(got)) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
 }

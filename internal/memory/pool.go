@@ -89,6 +89,9 @@ const announced = 64 << 10
 // [ErrExhausted].
 func (p *Pool) Lend(size int64) ([]byte, error) { return p.lend(min(size, announced)) }
 
+// LendFor returns an empty buffer for size bytes that are there to be copied. It fails with [ErrExhausted] or [ErrNever].
+func (p *Pool) LendFor(size int64) ([]byte, error) { return p.lend(size) }
+
 // lend lends a buffer of that size, or of the next one that is kept.
 func (p *Pool) lend(size int64) ([]byte, error) {
 	if size > Large {

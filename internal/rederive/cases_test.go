@@ -33,13 +33,27 @@ func TestCases(t *testing.T) {
 			header.Set("User-Agent", "case/1.0") // The user agent of the client that sends the cases.
 		}
 		t.Run(file, func(t *testing.T) {
-			facts, err := rederive.Derive(rederive.Exchange{
-				Format: format, RequestHeader: header, Request: c.Request.Body,
-				Status: c.Upstream.Status(), ResponseHeader: c.Upstream.Header, Response: c.Upstream.Body,
-				Whole: c.Settings["ending"] == "clean",
-			})
+			var rounds []rederive.Exchange
+			answers := []*testkit.Message{c.Upstream}
+			for _, later := range c.Later {
+				answers = append(answers, later.Upstream)
+			}
+			for i, answer := range answers {
+				rounds = append(rounds, rederive.Exchange{
+					Format: format, RequestHeader: header, Request: c.Request.Body,
+					Status: answer.Status(), ResponseHeader: answer.Header, Response: answer.Body,
+					Whole: c.Settings["ending"] == "clean" || i < len(answers)-1,
+				})
+			}
+			facts, err := rederive.DeriveRounds(rounds...)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if facts.Runs && !facts.Mixed {
+				t.Error("the answer should have gone on in another round")
+			}
+			if facts.WentOn != (len(c.Later) > 0) {
+				t.Errorf("another round followed: %t", len(c.Later) > 0)
 			}
 			for _, difference := range facts.Diff(readRecords(t, c.Records)) {
 				t.Error(difference)
@@ -106,7 +120,7 @@ func readRecords(t *testing.T, lines string) rederive.Facts {
 		case "tool_usage":
 			facts.ToolUsages = append(facts.ToolUsages, rederive.ToolUsage{
 				MessageID: text("msg_id"), CallID: text("tool_call_id"), ItemID: text("item_id"), Tool: text("tool"),
-				Input: text("input"), Metadata: metadata,
+				Input: text("input"), Injected: fields["injected"] == true, Metadata: metadata,
 			})
 		case "model_thought":
 			facts.Thoughts = append(facts.Thoughts, rederive.Thought{Content: text("content"), Metadata: metadata})

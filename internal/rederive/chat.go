@@ -13,7 +13,10 @@ func chatRequest(fields object) request {
 		return request{opening: text, typed: texts{parts: []string{text}, single: true}}
 	}
 	messages := fields.objects("messages")
-	asked := request{system: leadingSystem(messages), opening: opening(messages)}
+	asked := request{
+		system: leadingSystem(messages), opening: opening(messages),
+		tools: append(namesOf(fields.objects("tools"), "function", "custom"), namesOf(fields.objects("functions"), "")...),
+	}
 	last := lastNotSystem(messages)
 	switch last.text("role") {
 	case "user":
@@ -164,6 +167,8 @@ func (c *chatReading) chunk(chunk object, streamed bool) {
 			c.failed(told)
 		}
 		c.finished = c.finished || finish != ""
+		c.cutsCalls = c.cutsCalls || slices.Contains(
+			[]string{"length", "content_filter", "error", "max_tokens", "insufficient_system_resource"}, finish)
 	}
 }
 
@@ -239,7 +244,7 @@ func (c *chatReading) called(p chatPiece, as string) *call {
 	}
 	choice := c.choice(p.place.choice)
 	if made == nil {
-		made = c.call(call{whole: as == "whole"})
+		made = c.call(call{whole: as == "whole", whose: byName})
 		choice.calls = append(choice.calls, made)
 	}
 	c.last[p.place] = made

@@ -223,6 +223,8 @@ func TestDiff(t *testing.T) {
 			v.SetString("b")
 		case reflect.Int64:
 			v.SetInt(7)
+		case reflect.Bool:
+			v.SetBool(true)
 		case reflect.Map:
 			v.Set(reflect.ValueOf(map[string]any{"other": "b"}))
 		case reflect.Pointer:
@@ -254,7 +256,7 @@ func TestDiff(t *testing.T) {
 	check("Facts", reflect.ValueOf(&changed).Elem(), &changed)
 
 	// Values that cannot be compared are no difference.
-	changed.ErrorMessage, changed.Ended = "", true
+	changed.ErrorMessage, changed.Ended, changed.Runs = "", true, true
 	changed.TokenUsages[0].Metadata["unread"] = int64(1)
 	if differences := facts().Diff(changed); len(differences) > 0 {
 		t.Errorf("got %q", differences)

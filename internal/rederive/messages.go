@@ -2,12 +2,13 @@ package rederive
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
 // messagesRequest reads a request of the Messages API.
 func messagesRequest(fields object) request {
-	asked := request{system: textsOf(fields["system"]).first()}
+	asked := request{system: textsOf(fields["system"]).first(), tools: namesOf(fields.objects("tools"), "")}
 	messages := fields.objects("messages")
 	asked.opening = opening(messages)
 	last := lastNotSystem(messages)
@@ -79,6 +80,7 @@ func messagesStream(events []event) reading {
 		case "content_block_delta":
 			open[index].add(data.object("delta"))
 		case "message_delta":
+			a.stopped(data.object("delta"))
 			a.usage.add(data["usage"])
 			a.usage.add(data.object("delta")["usage"])
 			a.preliminary = false
@@ -109,10 +111,18 @@ func messagesBody(body object) reading {
 	return a
 }
 
+// stopped notes why an object says that the model stopped.
+func (a *reading) stopped(said object) {
+	if reason := said.text("stop_reason"); reason != "" {
+		a.cutsCalls = slices.Contains([]string{"max_tokens", "model_context_window_exceeded", "refusal", "pause_turn"}, reason)
+	}
+}
+
 // message notes a message, which may repeat blocks that other events of its stream have brought.
 func (a *reading) message(message object) {
 	a.id, a.model = cmp.Or(a.id, message.text("id")), cmp.Or(a.model, message.text("model"))
 	a.usage.add(message["usage"])
+	a.stopped(message)
 	calls, thoughts := a.calls, a.thoughts
 	n, m := 0, 0
 	for _, content := range message.objects("content") {
@@ -160,6 +170,9 @@ func (a *reading) wholeCall(known []*call, n int, content object) {
 
 // describe notes what a block says of its call beside its id and name.
 func (c *call) describe(content object) {
+	if content.text("type") == "tool_use" {
+		c.whose = byName
+	}
 	c.from(content)
 	if content.has("input") && string(content["input"]) != `""` && c.withoutInput == "{}" {
 		c.withoutInput = string(content["input"])

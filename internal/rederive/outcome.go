@@ -41,6 +41,8 @@ func (a *reading) outcome(exchange Exchange) (errorType, message string) {
 	switch {
 	case exchange.Status == 0 && exchange.ClientLeft:
 		return "client_closed", ""
+	case exchange.later && (exchange.Status == 0 && exchange.Failure == 502 || exchange.Status != 0 && isRefused(exchange)):
+		return "truncated", "" // The client has the beginning of the answer, or would have it.
 	case exchange.Status == 0:
 		return ofStatus(exchange.Failure), ""
 	case isRefused(exchange):

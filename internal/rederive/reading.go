@@ -19,6 +19,9 @@ type reading struct {
 	thoughts    []*thought
 	failure     *failure // Nil: it reported none.
 
+	cutsCalls bool     // It ended for a reason for which a call may have been cut, or for which the client has to go on.
+	answered  []string // The ids of calls whose results are in the answer.
+
 	unread     Unread
 	background bool   // The upstream calls it the answer to a background request.
 	status     string // The response's, as it was reported last.
@@ -46,6 +49,7 @@ type call struct {
 	input          text
 	withoutInput   string            // The input of a call without input.
 	origin         map[string]string // Where the tool comes from.
+	whose          whose
 	// whole says that an object which calls itself whole brought the call: the events that make it may follow.
 	whole bool
 }
@@ -158,7 +162,7 @@ func (a *reading) thought(source string) *thought {
 // fail notes a failure that the upstream reported. The first one caused the others, and stays.
 func (a *reading) fail(told *failure) { a.failure = cmp.Or(a.failure, told) }
 
-func (a *reading) toolUsages() []ToolUsage {
+func (a *reading) toolUsages(own []string) []ToolUsage {
 	var usages []ToolUsage
 	for _, made := range a.calls {
 		input := cmp.Or(made.input.content, made.withoutInput)
@@ -173,6 +177,7 @@ func (a *reading) toolUsages() []ToolUsage {
 			ItemID:    name(made.item),
 			Tool:      name(made.tool),
 			Input:     asInput(input),
+			Injected:  made.isInjected(own),
 			Metadata:  flagShortened(sanitized(metadata, input), a.id, made.id, made.item, made.tool),
 		})
 	}

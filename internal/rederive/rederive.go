@@ -69,6 +69,8 @@ type Exchange struct {
 	// Failure is the status that a gateway answers with where the upstream did not answer or broke off: 504 for a
 	// timeout, one from 400 where the client caused the failure, otherwise 502.
 	Failure int
+
+	later bool // There was another round before: see DeriveRounds.
 }
 
 // Facts are the facts of an exchange. Its fields, and those below, have the names in JSON that reports use.
@@ -92,6 +94,11 @@ type Facts struct {
 	Ended bool `json:"-"`
 	// Unread is what of the answer is not read. It is not recorded, and never a difference.
 	Unread Unread `json:"-"`
+
+	// Runs says that the answer ended in good order with calls of the gateway's tools, so that the gateway runs them. Mixed
+	// says that it has calls of the client's, too: then the answer is the client's, and otherwise it goes on in another round.
+	// WentOn says that it did so after a round before. None is recorded, or a difference.
+	Runs, Mixed, WentOn bool `json:"-"`
 }
 
 // Prompt is the text that a person typed.
@@ -116,7 +123,8 @@ type ToolUsage struct {
 	CallID    string         `json:"tool_call_id"`
 	ItemID    string         `json:"item_id"`
 	Tool      string         `json:"tool"`
-	Input     string         `json:"input"` // JSON: the model's bytes, or a JSON string of them.
+	Input     string         `json:"input"`    // JSON: the model's bytes, or a JSON string of them.
+	Injected  bool           `json:"injected"` // The tool is one of the gateway's.
 	Metadata  map[string]any `json:"metadata"`
 }
 
@@ -160,7 +168,7 @@ func Derive(exchange Exchange) (Facts, error) {
 		CorrelatingToolCallID: name(asked.toolResultID),
 		Prompt:                client.prompt(asked),
 		TokenUsages:           answer.tokenUsages(),
-		ToolUsages:            answer.toolUsages(),
+		ToolUsages:            answer.toolUsages(asked.tools),
 		Thoughts:              answer.thoughtRecords(),
 		Ended:                 answer.ended(),
 		Unread:                answer.unread,
@@ -170,6 +178,9 @@ func Derive(exchange Exchange) (Facts, error) {
 		facts.TokenUsages, facts.ToolUsages, facts.Thoughts = nil, nil, nil
 	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
+	if exchange.Status < 300 {
+		facts.Runs, facts.Mixed = answer.runs(asked.tools)
+	}
 	return facts, nil
 }
 

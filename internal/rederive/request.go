@@ -4,12 +4,13 @@ import "encoding/json"
 
 // request is a client's request, in terms that the formats share.
 type request struct {
-	system        string // The beginning of the system prompt.
-	opening       string // The beginning of the user's first message.
-	typed         texts  // The last message that is not the system's, if it is the user's.
-	besideResults bool   // That message also has tool results.
-	toolResultID  string // The call id of its last tool result.
-	generated     bool   // Clients make such requests for themselves.
+	system        string   // The beginning of the system prompt.
+	opening       string   // The beginning of the user's first message.
+	typed         texts    // The last message that is not the system's, if it is the user's.
+	besideResults bool     // That message also has tool results.
+	toolResultID  string   // The call id of its last tool result.
+	generated     bool     // Clients make such requests for themselves.
+	tools         []string // The names of the client's tools.
 }
 
 // texts are the texts of a message.

@@ -8,8 +8,10 @@ import (
 
 // responsesRequest reads a request of the Responses API.
 func responsesRequest(fields object) request {
+	tools := namesOf(fields.objects("tools"), "")
 	if text, ok := asText(fields["input"]); ok {
 		return request{
+			tools:   tools,
 			system:  textsOf(fields["instructions"]).first(),
 			opening: text,
 			typed:   texts{parts: []string{text}, single: true},
@@ -17,6 +19,7 @@ func responsesRequest(fields object) request {
 	}
 	items := fields.objects("input")
 	asked := request{
+		tools:   tools,
 		system:  cmp.Or(textsOf(fields["instructions"]).first(), leadingSystem(items)),
 		opening: opening(items),
 	}
@@ -152,6 +155,7 @@ func withoutOutput(body object) object {
 func (a *reading) response(response object, items *responsesItems) {
 	a.id, a.model = cmp.Or(response.text("id"), a.id), cmp.Or(response.text("model"), a.model)
 	a.status = cmp.Or(response.text("status"), a.status)
+	a.cutsCalls = a.status != "completed"
 	if response["background"] != nil {
 		a.background = string(response["background"]) == "true"
 	}
@@ -237,9 +241,12 @@ func (s *responsesItems) new(a *reading, at int64, item object) *responsesItem {
 	begun := &responsesItem{kind: item.text("type"), id: item.text("id"), callID: item.text("call_id"), place: at}
 	switch {
 	case slices.Contains([]string{"function_call", "custom_tool_call", "mcp_call", "mcp_approval_request"}, begun.kind):
-		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: item.text("name")})
+		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: item.text("name"), whose: whoseItem(item)})
 	case strings.HasSuffix(begun.kind, "_call"):
-		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: begun.kind, withoutInput: "{}"})
+		begun.call = a.call(call{id: begun.callID, item: begun.id, tool: begun.kind, withoutInput: "{}", whose: whoseItem(item)})
+	case strings.HasSuffix(begun.kind, "_output"):
+		a.answered = append(a.answered, begun.callID)
+		return nil
 	case begun.kind == "reasoning", begun.kind == "message" && item.text("phase") == "commentary":
 		begun.thought(a, 0)
 	default:
@@ -250,6 +257,20 @@ func (s *responsesItems) new(a *reading, at int64, item object) *responsesItem {
 	}
 	*s = append(*s, begun)
 	return begun
+}
+
+// whoseItem says who answers a call. Calls of hosted tools mostly have no call id.
+func whoseItem(item object) whose {
+	hosted := []string{"web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call", "mcp_call"}
+	switch kind := item.text("type"); {
+	case kind == "function_call":
+		return byName
+	case kind == "mcp_approval_request":
+		return theClients
+	case slices.Contains(hosted, kind), item.text("call_id") == "", item.text("execution") == "server":
+		return theProviders
+	}
+	return theClients
 }
 
 // thought returns the thought at an index of an item.

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	"github.com/coder/aibridged/internal/fakemcp"
 	"github.com/coder/aibridged/internal/sse"
 )
 
@@ -24,6 +26,7 @@ import (
 //	newlines: lf, crlf or cr            what the upstream ends its lines with; lf
 //	client: served or aborted           whether the client's connection ends in good order; served
 //	network: any or only                whether the case concerns requests over the network alone; any
+//	turns: kept or forgotten            whether the control plane keeps turns; if not, later requests go to another gateway; kept
 //
 // Its sections are messages, each a first line, headers, an empty line and a body:
 //
@@ -32,6 +35,14 @@ import (
 //	sent       METHOD PATH, what the upstream must get; absent: the request's path and body
 //	received   STATUS, what the client must get; absent: what the upstream answered, byte for byte
 //	records    one JSON object a line: what must be recorded, in order
+//	tools      one JSON object a line: a tool of the MCP server "docs", with its results, see [fakemcp.Tool]
+//	calls      one line a call, its tool and its arguments: what that server must have been called for, in any order
+//
+// Where the model calls the gateway's tools, there are several rounds: "upstream 2" is the answer to the second request, which
+// must be "sent 2", and so on. The bodies of these must be the same JSON as what was sent, and not the same bytes.
+//
+// Where a rule is about a whole conversation, the client sends "request 2" once it has its answer, and must get "received 2".
+// The rounds of all requests are numbered through.
 //
 // In sent and received, a header "!Name:" must be absent; headers that are not named may have any value or be absent.
 type Case struct {
@@ -42,6 +53,20 @@ type Case struct {
 	Sent     *Message
 	Received *Message
 	Records  string
+
+	Later []Round    // The second round and the others.
+	Next  []Exchange // What the client sends after its first request.
+	Tools []fakemcp.Tool
+	Calls []string
+}
+
+// Round is a later round of a case.
+type Round struct{ Sent, Upstream *Message }
+
+// Exchange is a later request of the client, and what it must get: nil is what the upstream answered last.
+type Exchange struct {
+	Request  Message
+	Received *Message
 }
 
 // Message is an HTTP message of a case.
@@ -95,7 +120,7 @@ func LoadCase(t testing.TB, file string) *Case {
 	}
 	archive := txtar.Parse(data)
 	c := &Case{File: file, Settings: map[string]string{
-		"framing": "", "ending": "clean", "newlines": "lf", "client": "served", "network": "any",
+		"framing": "", "ending": "clean", "newlines": "lf", "client": "served", "network": "any", "turns": "kept",
 	}}
 	for line := range strings.Lines(string(archive.Comment)) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
@@ -115,16 +140,21 @@ func LoadCase(t testing.TB, file string) *Case {
 			c.Sent = parseMessage(t, section.Data)
 			c.Sent.Body = bytes.TrimSuffix(c.Sent.Body, []byte("\n"))
 		case "received":
-			c.Received = parseMessage(t, section.Data)
-			if c.Received.IsStream() {
-				c.Received.Body = c.withNewlines(c.Received.Body)
-			} else {
-				c.Received.Body = bytes.TrimSuffix(c.Received.Body, []byte("\n"))
+			c.Received = c.parseReceived(t, section.Data)
+		case "tools":
+			for line := range strings.Lines(string(section.Data)) {
+				var tool fakemcp.Tool
+				if err := json.Unmarshal([]byte(line), &tool); err != nil {
+					t.Fatalf("%s: tool %s: %v", file, line, err)
+				}
+				c.Tools = append(c.Tools, tool)
 			}
+		case "calls":
+			c.Calls = strings.Split(strings.TrimSuffix(string(section.Data), "\n"), "\n")
 		case "records":
 			c.Records = string(section.Data)
 		default:
-			t.Fatalf("%s: unknown section %q", file, section.Name)
+			c.loadNumbered(t, section)
 		}
 	}
 	if c.Settings["framing"] == "" {
@@ -134,6 +164,73 @@ func LoadCase(t testing.TB, file string) *Case {
 		}
 	}
 	return c
+}
+
+// parseReceived parses what a client must get.
+func (c *Case) parseReceived(t testing.TB, data []byte) *Message {
+	t.Helper()
+	message := parseMessage(t, data)
+	if message.IsStream() {
+		message.Body = c.withNewlines(message.Body)
+	} else {
+		message.Body = bytes.TrimSuffix(message.Body, []byte("\n"))
+	}
+	return message
+}
+
+// loadNumbered loads a section of a later round, or of a later request.
+func (c *Case) loadNumbered(t testing.TB, section txtar.File) {
+	t.Helper()
+	name, number, _ := strings.Cut(section.Name, " ")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 2 {
+		t.Fatalf("%s: unknown section %q", c.File, section.Name)
+	}
+	switch name {
+	case "request":
+		request := *parseMessage(t, section.Data)
+		request.Body = bytes.TrimSuffix(request.Body, []byte("\n"))
+		if n != len(c.Next)+2 {
+			t.Fatalf("%s: section %q is out of order", c.File, section.Name)
+		}
+		c.Next = append(c.Next, Exchange{Request: request})
+		return
+	case "received":
+		if n != len(c.Next)+1 {
+			t.Fatalf("%s: section %q is out of order", c.File, section.Name)
+		}
+		c.Next[n-2].Received = c.parseReceived(t, section.Data)
+		return
+	}
+	if n == len(c.Later)+2 {
+		c.Later = append(c.Later, Round{})
+	}
+	if n > len(c.Later)+1 {
+		t.Fatalf("%s: section %q is out of order", c.File, section.Name)
+	}
+	message := parseMessage(t, section.Data)
+	switch name {
+	case "upstream":
+		message.Body = c.withNewlines(message.Body)
+		c.Later[n-2].Upstream = message
+	case "sent":
+		message.Body = bytes.TrimSuffix(message.Body, []byte("\n"))
+		c.Later[n-2].Sent = message
+	default:
+		t.Fatalf("%s: unknown section %q", c.File, section.Name)
+	}
+}
+
+// answers returns what the upstream answers, in order.
+func (c *Case) answers() []*Message {
+	if c.Upstream == nil {
+		return nil
+	}
+	all := []*Message{c.Upstream}
+	for _, round := range c.Later {
+		all = append(all, round.Upstream)
+	}
+	return all
 }
 
 func (c *Case) withNewlines(body []byte) []byte {

@@ -31,14 +31,20 @@ type ControlPlane struct {
 	Record    func(context.Context, *proto.RecordBatchRequest) (*proto.RecordBatchResponse, error)
 	Configure func(context.Context, *proto.GetMCPServerConfigsRequest) (*proto.GetMCPServerConfigsResponse, error)
 
+	// MCPServers are the addresses of MCP servers, by their ids. They take no tokens.
+	MCPServers map[string]string
+	// Forgets says that turns are not kept.
+	Forgets bool
+
 	proto.DRPCRecorderUnimplementedServer
 	proto.DRPCMCPConfiguratorUnimplementedServer
 	proto.DRPCAuthorizerUnimplementedServer
 
 	mu      sync.Mutex
-	records []*proto.Record // Guarded by mu.
-	known   map[string]bool // Guarded by mu; the ids of the records.
-	changed chan struct{}   // Guarded by mu; closed and replaced after every batch.
+	records []*proto.Record   // Guarded by mu.
+	known   map[string]bool   // Guarded by mu; the ids of the records.
+	changed chan struct{}     // Guarded by mu; closed and replaced after every batch.
+	turns   map[string][]byte // Guarded by mu; by user and key.
 }
 
 // IsAuthorized implements proto.DRPCAuthorizerServer.
@@ -112,7 +118,51 @@ func (c *ControlPlane) GetMCPServerConfigs(ctx context.Context, request *proto.G
 	if c.Configure != nil {
 		return c.Configure(ctx, request)
 	}
-	return &proto.GetMCPServerConfigsResponse{}, nil
+	response := &proto.GetMCPServerConfigsResponse{}
+	for id, url := range c.MCPServers {
+		response.ExternalAuthMcpConfigs = append(response.ExternalAuthMcpConfigs, &proto.MCPServerConfig{Id: id, Url: url})
+	}
+	return response, nil
+}
+
+// GetMCPServerAccessTokensBatch implements proto.DRPCMCPConfiguratorServer.
+func (c *ControlPlane) GetMCPServerAccessTokensBatch(ctx context.Context, request *proto.GetMCPServerAccessTokensBatchRequest) (*proto.GetMCPServerAccessTokensBatchResponse, error) {
+	if c.MCPServers == nil {
+		return c.DRPCMCPConfiguratorUnimplementedServer.GetMCPServerAccessTokensBatch(ctx, request)
+	}
+	response := &proto.GetMCPServerAccessTokensBatchResponse{AccessTokens: map[string]string{}}
+	for _, id := range request.GetMcpServerConfigIds() {
+		response.AccessTokens[id] = ""
+	}
+	return response, nil
+}
+
+// KeepTurn implements proto.DRPCMCPConfiguratorServer.
+func (c *ControlPlane) KeepTurn(_ context.Context, request *proto.KeepTurnRequest) (*proto.KeepTurnResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turns == nil {
+		c.turns = map[string][]byte{}
+	}
+	for _, key := range request.GetKeys() {
+		if !c.Forgets {
+			c.turns[request.GetUserId()+" "+key] = request.GetTurn()
+		}
+	}
+	return &proto.KeepTurnResponse{}, nil
+}
+
+// FindTurns implements proto.DRPCMCPConfiguratorServer.
+func (c *ControlPlane) FindTurns(_ context.Context, request *proto.FindTurnsRequest) (*proto.FindTurnsResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := &proto.FindTurnsResponse{Turns: map[string][]byte{}}
+	for _, key := range request.GetKeys() {
+		if turn, ok := c.turns[request.GetUserId()+" "+key]; ok {
+			found.Turns[key] = turn
+		}
+	}
+	return found, nil
 }
 
 // Records returns the records so far.

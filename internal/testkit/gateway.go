@@ -43,6 +43,8 @@ type GatewayOptions struct {
 	Metrics  *aibridged.Metrics
 	Bridges  *aibridge.Metrics // Those of bridges; nil: none.
 	Records  aibridged.RecordOptions
+	// MCPServers are the addresses of MCP servers, by their ids.
+	MCPServers map[string]string
 
 	FindToken func(text string) (start, end int)
 }
@@ -52,6 +54,9 @@ func NewGateway(t testing.TB, upstreamURL string, options GatewayOptions) *Gatew
 	t.Helper()
 	if options.Control == nil {
 		options.Control = &ControlPlane{}
+	}
+	if options.MCPServers != nil {
+		options.Control.MCPServers = options.MCPServers
 	}
 	if options.Dialer == nil {
 		options.Dialer = controlplane.InProcess(options.Control)

@@ -17,6 +17,7 @@ const (
 	clientClosed = "client_closed"
 	serverError  = "server_error"
 	overloaded   = "overloaded"
+	unknown      = "unknown"
 )
 
 // account is what was recorded of an interception, with the exchanges that were kept of it, of which there is at least
@@ -32,6 +33,14 @@ func (a *account) last() *kept.Exchange { return a.rounds[len(a.rounds)-1] }
 // hasRequest reports whether the client's request was kept to its last byte.
 func (a *account) hasRequest() bool {
 	return int64(len(a.rounds[0].Request)) == a.rounds[0].Head.RequestBytes
+}
+
+// isComplete reports whether all that was recorded has been kept. The exchanges of later rounds begin to be kept later.
+func (a *account) isComplete() bool {
+	if len(a.rounds) == 0 || a.last().End == nil {
+		return false
+	}
+	return a.recorded.Response.Bytes == nil || *a.recorded.Response.Bytes <= a.keptLength()
 }
 
 // state says how much was kept.
@@ -96,22 +105,16 @@ func (a *account) keptLength() (length int64) {
 }
 
 // derive returns the facts in the first limit bytes of the answers.
-func (a *account) derive(limit int64) (facts rederive.Facts, err error) {
-	for i, exchange := range a.rounds {
+func (a *account) derive(limit int64) (rederive.Facts, error) {
+	exchanges := make([]rederive.Exchange, 0, len(a.rounds))
+	for _, exchange := range a.rounds {
 		response := exchange.Response[:max(0, min(limit, int64(len(exchange.Response))))]
 		limit -= int64(len(response))
-		round, err := rederive.Derive(exchangeOf(exchange, response))
-		if err != nil {
-			return rederive.Facts{}, fmt.Errorf("round %d: %w", i, err)
-		}
-		round.TokenUsages = append(facts.TokenUsages, round.TokenUsages...)
-		round.ToolUsages = append(facts.ToolUsages, round.ToolUsages...)
-		round.Thoughts = append(facts.Thoughts, round.Thoughts...)
-		round.Unread.Add(facts.Unread)
-		facts = round
+		exchanges = append(exchanges, exchangeOf(exchange, response))
 	}
+	facts, err := rederive.DeriveRounds(exchanges...)
 	normalise(&facts)
-	return facts, nil
+	return facts, err
 }
 
 // exchangeOf returns a kept exchange with the part of its answer that is compared.
@@ -143,7 +146,30 @@ func (a *account) leaveOpen(derived *rederive.Facts, recorded rederive.Facts) {
 		isCutShort && is == clientClosed:
 		derived.ErrorType = recorded.ErrorType
 	}
+	leaveTools(derived, recorded)
 	a.leaveRedacted(derived, recorded)
+}
+
+// leaveTools removes what the bytes cannot tell of the gateway's tools: whether it had any for a request after which the
+// model did not go on, and why an answer ended while it ran them.
+func leaveTools(derived *rederive.Facts, recorded rederive.Facts) {
+	isInjected := func(usage rederive.ToolUsage) bool { return usage.Injected }
+	if !derived.WentOn && !slices.ContainsFunc(recorded.ToolUsages, isInjected) {
+		for i := range derived.ToolUsages {
+			derived.ToolUsages[i].Injected = false
+		}
+		return
+	}
+	if !derived.Runs {
+		return
+	}
+	if !derived.Mixed {
+		derived.ErrorType = truncated // The answer should have gone on in another round.
+	}
+	// Unknown is the type of a limit of rounds or of time.
+	if slices.Contains([]string{clientClosed, truncated, serverError, overloaded, unknown}, recorded.ErrorType) {
+		derived.ErrorType = recorded.ErrorType
+	}
 }
 
 // leaveRedacted removes the derived texts in which the gateway has redacted a credential.

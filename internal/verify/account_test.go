@@ -54,6 +54,11 @@ func fields(differences []Difference) string {
 	return strings.Join(names, " ")
 }
 
+// callOfTool is an answer that calls a tool of the gateway, without its end.
+const callOfTool = "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"bmcp_docs_x\",\"input\":{}}}\n\n" +
+	"data: {\"type\":\"content_block_stop\",\"index\":0}\n\n" +
+	"data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"}}\n\n"
+
 // TestErrorTypes compares each way in which an exchange can end with all error types: each row lists those that agree
 // with the bytes, and all others must differ.
 func TestErrorTypes(t *testing.T) {

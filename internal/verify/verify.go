@@ -129,7 +129,7 @@ func (r *run) recorded(ctx context.Context, yield func(Verdict, error) bool) (mo
 
 // verdict compares one interception with its bytes.
 func (r *run) verdict(ctx context.Context, recorded Recorded) Verdict {
-	rounds, err := r.rounds(ctx, recorded.ID, recorded.EndedAt)
+	rounds, err := r.rounds(ctx, recorded)
 	verdict := Verdict{
 		InterceptionID: recorded.ID, Kept: NotKept, Differences: []Difference{},
 		ProviderName: recorded.ProviderName, Model: recorded.Facts.Model,
@@ -152,15 +152,16 @@ func (r *run) verdict(ctx context.Context, recorded Recorded) Verdict {
 const settle = 2 * time.Second
 
 // rounds returns the kept exchanges of an interception, in their order.
-func (r *run) rounds(ctx context.Context, id uuid.UUID, ended time.Time) ([]*kept.Exchange, error) {
-	rounds, err := readRounds(r.dir, id)
-	wait := min(settle-time.Since(ended), settle)
-	if isWhole := len(rounds) > 0 && rounds[len(rounds)-1].End != nil; err != nil || isWhole || wait <= 0 {
+func (r *run) rounds(ctx context.Context, recorded Recorded) ([]*kept.Exchange, error) {
+	rounds, err := readRounds(r.dir, recorded.ID)
+	wait := min(settle-time.Since(recorded.EndedAt), settle)
+	of := account{recorded: recorded, rounds: rounds}
+	if err != nil || of.isComplete() || wait <= 0 {
 		return rounds, err
 	}
 	select {
 	case <-time.After(wait):
-		return readRounds(r.dir, id)
+		return readRounds(r.dir, recorded.ID)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -182,6 +183,21 @@ func readRounds(dir string, id uuid.UUID) (rounds []*kept.Exchange, err error) {
 // late is the age of a file from which a missing record counts as missing: before that it may still be delivered.
 const late = time.Minute
 
+// lateTools is the same for the end of an interception whose gateway has run tools since then.
+const lateTools = time.Hour
+
+// standing reports whether no later round of its interception is kept beside a file, and whether the file's answer has the
+// gateway run tools.
+func (r *run) standing(file kept.File) (isLast, awaited bool) {
+	rounds, err := readRounds(r.dir, file.Interception)
+	if err != nil {
+		return true, false // It is damaged, and the last that can be read.
+	}
+	a := account{rounds: rounds}
+	derived, err := a.derive(a.keptLength())
+	return len(rounds) == file.Round+1, err == nil && derived.Runs
+}
+
 // unrecorded yields the verdicts on kept exchanges whose interceptions have no start or no end among the records.
 func (r *run) unrecorded(ctx context.Context, yield func(Verdict, error) bool) error {
 	now := time.Now()
@@ -193,14 +209,23 @@ func (r *run) unrecorded(ctx context.Context, yield func(Verdict, error) bool) e
 		if !isDue || r.seen[file.Interception] {
 			continue
 		}
-		r.seen[file.Interception] = true
 		started, ended, err := r.records.Lookup(ctx, file.Interception)
-		problem := "its start is not recorded"
 		switch {
 		case err != nil:
 			return err
 		case started && ended:
-			continue // It ended before since.
+			r.seen[file.Interception] = true // It ended before since.
+			continue
+		}
+		isLast, awaited := r.standing(file)
+		if !isLast {
+			continue
+		}
+		r.seen[file.Interception] = true
+		problem := "its start is not recorded"
+		switch {
+		case started && awaited && now.Sub(file.Written) <= lateTools:
+			continue
 		case started:
 			problem = "its end is not recorded"
 		}

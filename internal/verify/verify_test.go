@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/coder/aibridged/internal/kept"
+	"github.com/coder/aibridged/internal/rederive"
 )
 
 // memory holds the records of interceptions that have ended, and the ids of others that have begun.
@@ -48,7 +49,7 @@ func (m memory) Lookup(_ context.Context, id uuid.UUID) (started, ended bool, er
 	return false, false, m.err
 }
 
-// keepRound writes the file of an interception's only round, and sets the file's age.
+// keepRound writes the file of an interception's round, and sets the file's age.
 func keepRound(t *testing.T, dir string, id uuid.UUID, e *kept.Exchange, age time.Duration) {
 	t.Helper()
 	encoder, err := kept.NewEncoder()
@@ -62,7 +63,7 @@ func keepRound(t *testing.T, dir string, id uuid.UUID, e *kept.Exchange, age tim
 	if err := errors.Join(headErr, answerErr, endErr); err != nil {
 		t.Fatal(err)
 	}
-	name, _ := kept.Path(dir, id, 0)
+	name, _ := kept.Path(dir, id, e.Head.Round)
 	file := encoder.Append(nil, head, kept.RequestSection(e.Request), answer, kept.ResponseSection(e.Response), end)
 	at := time.Now().Add(-age)
 	if err := errors.Join(os.WriteFile(name, file, 0o600), os.Chtimes(name, at, at)); err != nil {
@@ -108,6 +109,32 @@ func TestInterceptions(t *testing.T) {
 		keepRound(t, dir, id, round(), time.Hour)
 		records.started = []uuid.UUID{id} // It has no end.
 
+		tools := func(n int) *kept.Exchange {
+			round := keptRound(callOfTool+stop, kept.End{Ending: kept.Whole})
+			round.Head.Round = n
+			return round
+		}
+		id = uuid.Must(uuid.NewV7())
+		keepRound(t, dir, id, tools(0), lateTools-10*time.Second) // Its tools may still run.
+		records.started = append(records.started, id)
+		id = begin("whole interception")
+		keepRound(t, dir, id, tools(0), lateTools+10*time.Second)
+		records.started = append(records.started, id)
+		id = uuid.Must(uuid.NewV7())
+		keepRound(t, dir, id, tools(0), lateTools+10*time.Second)
+		keepRound(t, dir, id, tools(1), lateTools-10*time.Second) // It has gone on.
+		records.started = append(records.started, id)
+		id = begin("whole") // Its later round is late.
+		keepRound(t, dir, id, tools(0), time.Hour)
+		record(id, -time.Second/2, func(r *Recorded) {
+			last := round()
+			*r = recordedOf("", tools(0), last)
+			r.ID, r.EndedAt = id, time.Now().Add(-time.Second/2)
+			r.Facts.ToolUsages = []rederive.ToolUsage{{CallID: "t", Tool: "bmcp_docs_x", Input: "{}", Injected: true, Metadata: map[string]any{}}}
+			last.Head.Round = 1
+			time.AfterFunc(time.Second/4, func() { keepRound(t, dir, r.ID, last, 0) })
+		})
+
 		keepRound(t, dir, uuid.Must(uuid.NewV7()), round(), late-10*time.Second) // Its records may still be delivered.
 		keepRound(t, dir, uuid.Must(uuid.NewV7()), round(), 3*time.Hour)
 		record(uuid.Must(uuid.NewV7()), time.Hour, asItWas) // It ends while Interceptions runs.
@@ -134,10 +161,10 @@ func TestInterceptions(t *testing.T) {
 		if len(want) > 0 {
 			t.Errorf("no verdict on %v", want)
 		}
-		if want := (Sums{Verified: 5, Differ: 4, NotKept: 1}); sums != want {
+		if want := (Sums{Verified: 7, Differ: 5, NotKept: 1}); sums != want {
 			t.Errorf("sums %+v, want %+v", sums, want)
 		}
-		for n := range 6 { // The caller can stop after each verdict.
+		for n := range 8 { // The caller can stop after each verdict.
 			for range Interceptions(t.Context(), records, dir, since) {
 				if n--; n < 0 {
 					break

@@ -22,6 +22,8 @@ type Format struct {
 	Track func(Form, *memory.Share) Tracker
 	// Figures is the table by which usage objects are read.
 	Figures Table
+	// Tooling uses tools of the gateway. Nil: requests of this format have none.
+	Tooling *Tooling
 	// Shape writes our errors in the form of this API's own errors.
 	Shape apierror.Shape
 }

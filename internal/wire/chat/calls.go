@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -55,42 +56,55 @@ func (p *parts) of(choice int64) *choiceParts {
 	return p.choices[choice]
 }
 
+func newParts(memory *memory.Share) parts {
+	return parts{
+		gathering: wire.Gathering{Memory: memory},
+		calls:     map[callKey]*call{}, ids: map[callID]*call{}, choices: map[int64]*choiceParts{},
+	}
+}
+
 // readCalls reads the calls of a message, or pieces of them. It reports whether it understood them.
 func (p *parts) readCalls(choice int64, calls gjson.Result, as role) bool {
 	if !calls.IsArray() {
 		return calls.Type == gjson.Null
 	}
 	understood := true
-	var position int64
+	var n int64
 	calls.ForEach(func(_, value gjson.Result) bool {
-		key := callKey{choice, position}
-		position++
-		if !value.IsObject() {
-			understood = false
-			return true
-		}
-		index, hasIndex := wire.Whole(value.Get("index"))
-		if hasIndex {
-			key.call = index
-		}
-		function, input := value.Get("function"), "arguments"
-		custom := value.Get("custom")
-		if custom.IsObject() {
-			function, input = custom, "input"
-		}
-		understood = (function.IsObject() || function.Type == gjson.Null) && understood
-		made := p.add(said{
-			key: key, hasIndex: hasIndex,
-			id: wire.String(value.Get("id")), name: wire.String(function.Get("name")), input: function.Get(input),
-			isText: custom.IsObject(),
-		}, position-1, as)
-		if made != nil {
-			p.gathering.ReadOrigin(made.Call, value)
-			p.gathering.ReadOrigin(made.Call, function)
-		}
+		_, ok := p.readCall(choice, n, value, as)
+		understood = ok && understood
+		n++
 		return true
 	})
 	return understood
+}
+
+// readCall reads the n-th call of a message, or a piece of it. It returns the call, which is nil if there are too many, and
+// whether it understood it.
+func (p *parts) readCall(choice, n int64, value gjson.Result, as role) (of *call, understood bool) {
+	if !value.IsObject() {
+		return nil, false
+	}
+	key := callKey{choice, n}
+	index, hasIndex := wire.Whole(value.Get("index"))
+	if hasIndex {
+		key.call = index
+	}
+	function, input := value.Get("function"), "arguments"
+	custom := value.Get("custom")
+	if custom.IsObject() {
+		function, input = custom, "input"
+	}
+	of = p.add(said{
+		key: key, hasIndex: hasIndex,
+		id: wire.String(value.Get("id")), name: wire.String(function.Get("name")), input: function.Get(input),
+		isText: custom.IsObject(),
+	}, n, as)
+	if of != nil {
+		p.gathering.ReadOrigin(of.Call, value)
+		p.gathering.ReadOrigin(of.Call, function)
+	}
+	return of, function.IsObject() || function.Type == gjson.Null
 }
 
 func (p *parts) readFunctionCall(choice int64, function gjson.Result, as role) {

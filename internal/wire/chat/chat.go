@@ -15,6 +15,10 @@
 //
 // An upstream reports the usage of a streamed answer only if the request asks for it. Where the client does not ask,
 // the format's edit asks, and Withhold recognises the event that comes only because of that.
+//
+// Tooling's joint makes one answer of the chunks of several rounds. Chunks go on as they came unless they must change: a
+// piece of a call of the gateway's tools is left out, and later rounds have the id of the first and no role of their own.
+// The joint withholds by itself what Withhold recognises.
 package chat
 
 import (
@@ -32,6 +36,7 @@ func Format() wire.Format {
 		Inspect: inspect,
 		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
+		Tooling: tooling(),
 		Shape:   apierror.OpenAI(),
 	}
 }

@@ -125,3 +125,62 @@ func TestInspect(t *testing.T) {
 		},
 	})
 }
+
+// BenchmarkPassText measures the cost of passing a chunk with nothing but text, in the first round and in a later one.
+func BenchmarkPassText(b *testing.B) {
+	for name, rounds := range map[string]int{"first": 1, "later": 2} {
+		b.Run(name, func(b *testing.B) {
+			joint := join(b, isOurs, mayBeOurs)
+			for range rounds - 1 {
+				joint.Begin(wire.Stream)
+				calling := chunks("c1", `{"tool_calls":[{"index":0,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`)
+				for event := range split([]byte(calling)) {
+					joint.Pass(nil, event)
+				}
+				joint.Turn()
+				if _, err := joint.Continue(make([]wire.Result, 1)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			joint.Begin(wire.Stream)
+			event := textDelta()
+			event.Raw = []byte("data: " + string(event.Data) + "\n\n")
+			ready := joint.Pass(nil, event)
+			b.SetBytes(int64(len(event.Data)))
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				ready = joint.Pass(ready[:0], event)
+				if n++; n == 1000 { // As an answer has.
+					b.StopTimer()
+					joint.Begin(wire.Stream)
+					ready = joint.Pass(ready[:0], event)
+					n = 0
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPassCall measures the cost of passing a piece of a call of the client's.
+func BenchmarkPassCall(b *testing.B) {
+	event := func(delta string) sse.Event {
+		data := `{"id":"c1","object":"chat.completion.chunk","created":1763000000,"model":"m","choices":[{"index":0,"delta":` + delta +
+			`,"finish_reason":null}]}`
+		return sse.Event{Raw: []byte("data: " + data + "\n\n"), Data: []byte(data)}
+	}
+	first := event(`{"tool_calls":[{"index":0,"id":"t1","function":{"name":"Write","arguments":"{\"text\":\""}}]}`)
+	piece := event(`{"tool_calls":[{"index":0,"function":{"arguments":"some"}}]}`)
+	b.ReportAllocs()
+	var joint wire.Joint
+	var ready []byte
+	for n := 0; b.Loop(); n++ {
+		if n%1000 == 0 { // As an answer has.
+			joint = join(b, isOurs, mayBeOurs)
+			joint.Begin(wire.Stream)
+			ready = joint.Pass(ready[:0], first)
+		}
+		ready = joint.Pass(ready[:0], piece)
+	}
+}

@@ -54,17 +54,17 @@ func (t *tracker) readChoice(kind string, choice gjson.Result) bool {
 	}
 	if message.IsObject() {
 		t.messaged = true
-		understood = t.readMessage(index, message, t.roleOf(kind, deltas), &failed) && understood
+		understood = t.readMessage(index, message, roleOf(t.form, kind, deltas), &failed) && understood
 	}
 	return t.readFinish(finish, failed) && understood
 }
 
 // roleOf returns the role of a message, beside a delta or without one, in an object of that kind.
-func (t *tracker) roleOf(kind string, deltas gjson.Result) role {
+func roleOf(form wire.Form, kind string, deltas gjson.Result) role {
 	switch {
 	case deltas.IsObject():
 		return whole
-	case t.form == wire.Body:
+	case form == wire.Body:
 		return onlyOnce
 	case kind == "chat.completion.chunk":
 		return piece

@@ -24,20 +24,21 @@ func isInside(text []byte) bool {
 	return bytes.IndexByte(text, '"') < 0 && !bytes.HasSuffix(text, []byte(`\`))
 }
 
-// learn takes the bytes around the text of data, which holds nothing but text.
-func (c *textChunk) learn(data []byte) {
+// learn takes the bytes around the text of data, which holds nothing but text. It reports whether it found them.
+func (c *textChunk) learn(data []byte) bool {
 	const name = `"content":"`
 	at := bytes.Index(data, []byte(name))
 	if at < 0 {
-		return
+		return false
 	}
 	begin := at + len(name)
 	end := bytes.IndexByte(data[begin:], '"')
 	if end < 0 || !isInside(data[begin:begin+end]) {
-		return
+		return false
 	}
 	c.before = append(c.before[:0], data[:begin]...)
 	c.after = append(c.after[:0], data[begin+end:]...)
+	return true
 }
 
 // isText reports whether a chunk holds nothing but text, as most chunks do; text is not recorded. It looks only at the

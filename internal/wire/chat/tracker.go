@@ -26,10 +26,7 @@ type tracker struct {
 }
 
 func newTracker(form wire.Form, usage wire.Meter, memory *memory.Share) *tracker {
-	return &tracker{form: form, usage: usage, parts: parts{
-		gathering: wire.Gathering{Memory: memory},
-		calls:     map[callKey]*call{}, ids: map[callID]*call{}, choices: map[int64]*choiceParts{},
-	}}
+	return &tracker{form: form, usage: usage, parts: newParts(memory)}
 }
 
 func (t *tracker) Observe(event sse.Event) {

@@ -33,6 +33,7 @@ func formatOf(inspect func(jsonedit.Object) (wire.Request, error)) wire.Format {
 		Inspect: inspect,
 		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
+		Tooling: tooling(),
 		Shape:   apierror.Anthropic(),
 	}
 }

@@ -9,8 +9,10 @@
 //	}
 //	answer := tracker.Answer()
 //
-// The format only reads: no request needs an edit for its answer to report usage. An answer reports its items twice, as
+// The tracker only reads: no request needs an edit for its answer to report usage. An answer reports its items twice, as
 // they are made and in the event that ends it; they are noted once.
+//
+// With tools of the gateway, a joint makes one answer of several: see [wire.Joint].
 package responses
 
 import (
@@ -21,13 +23,17 @@ import (
 )
 
 // Format returns the format. https://platform.openai.com/docs/api-reference/responses
-func Format() wire.Format { return format("responses", inspect) }
+func Format() wire.Format { return format("responses", inspect, tooling()) }
 
 // Compact returns the format of requests to compact a conversation.
 // https://platform.openai.com/docs/api-reference/responses/compact
-func Compact() wire.Format { return format("compact", inspectCompact) }
+func Compact() wire.Format {
+	restoring := tooling() // Its model calls nothing, but the conversation may have had calls.
+	restoring.Free = func(jsonedit.Object) bool { return false }
+	return format("compact", inspectCompact, restoring)
+}
 
-func format(name string, inspect func(jsonedit.Object) (wire.Request, error)) wire.Format {
+func format(name string, inspect func(jsonedit.Object) (wire.Request, error), tooling *wire.Tooling) wire.Format {
 	table := figures()
 	meter := table.Meters()
 	return wire.Format{
@@ -35,6 +41,7 @@ func format(name string, inspect func(jsonedit.Object) (wire.Request, error)) wi
 		Inspect: inspect,
 		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
+		Tooling: tooling,
 		Shape:   apierror.OpenAI(),
 	}
 }

@@ -1,0 +1,186 @@
+package aibridge
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/coder/aibridged/aibridge/mcp"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+const (
+	// mostConversations is how many conversations are remembered. A conversation that was forgotten has the tools that
+	// there are when it goes on.
+	mostConversations = 10_000
+	// mostTurns and mostTurnBytes bound the turns that this process remembers, and largestTurn one of them. A [TurnStore]
+	// takes none above largestStored.
+	mostTurns     = 50_000
+	mostTurnBytes = 64 << 20
+	largestTurn   = 8 << 20
+	largestStored = 1 << 20
+	// turnLifetime is how long a turn is kept by a [TurnStore].
+	turnLifetime = 30 * 24 * time.Hour
+	// longestTurnKey is the longest id, with its format, under which a turn is kept.
+	longestTurnKey = 512
+	// mostTurnKeys is how many turns of one conversation are put back.
+	mostTurnKeys = 1000
+)
+
+// Conversations remembers which tools of the gateway a conversation began with, and the turns in which the model called
+// some, since its client has not seen these calls. It is shared by all bridges that may serve the same conversation. It is
+// safe for concurrent use, and holds nothing that must be closed.
+type Conversations struct {
+	seed  maphash.Seed
+	store TurnStore // Nil: turns are remembered in this process alone.
+
+	mu    sync.Mutex // Guards what follows.
+	known *simplelru.LRU[uint64, *conversation]
+	turns *simplelru.LRU[turnKey, []byte] // Nil: nothing was kept under that key.
+	bytes int                             // Of all turns.
+}
+
+// turnKey is the key of a turn. It is the initiator's alone.
+type turnKey struct{ initiatorID, key string }
+
+// conversation is what is remembered of one. Its fields are guarded by the mutex of its Conversations.
+type conversation struct {
+	tools *toolSet
+	keys  []string // Of the turns that are to be put back.
+}
+
+// NewConversations returns Conversations that remember nothing yet. What they cannot remember is kept in store, which may
+// be nil.
+func NewConversations(store TurnStore) *Conversations {
+	c := &Conversations{seed: maphash.MakeSeed(), store: store}
+	// The only error is that of a size below one.
+	c.known, _ = simplelru.NewLRU[uint64, *conversation](mostConversations, nil)
+	c.turns, _ = simplelru.NewLRU(mostTurns, func(_ turnKey, turn []byte) { c.bytes -= len(turn) })
+	return c
+}
+
+// sum returns the number by which a conversation is known: a sum over texts that stay the same while it lasts.
+func (c *Conversations) sum(texts ...string) uint64 {
+	var sum maphash.Hash
+	sum.SetSeed(c.seed)
+	for _, text := range texts {
+		_, _ = sum.WriteString(text) // It never fails.
+		_ = sum.WriteByte(0)
+	}
+	return sum.Sum64()
+}
+
+// join returns the tools of a conversation: those that it began with, or those that there are if it begins now or is not
+// known here. It also returns whether it was known. A conversation that is not known here and finds no tools may have
+// begun with some, before this process: it is asked about again.
+func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *toolSet, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	of, known := c.known.Get(sum)
+	if !known {
+		if of = (&conversation{}); begins || len(tools) > 0 {
+			c.known.Add(sum, of)
+		}
+	}
+	if of.tools == nil || begins && !of.tools.isFrom(tools) {
+		of.tools = newToolSet(tools)
+	}
+	return of.tools, known
+}
+
+// find returns the turns that a request of a conversation may lack: those that are known of the conversation, and those
+// under the keys. What this process does not know is asked of the store; an error says that it could not be asked.
+func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string, keys []string) (map[string][]byte, error) {
+	found, unknown := c.remembered(sum, initiatorID, keys)
+	if len(unknown) == 0 || c.store == nil {
+		return found, nil
+	}
+	stored, err := c.store.Find(ctx, initiatorID, unknown)
+	if err != nil {
+		return found, err
+	}
+	if found == nil {
+		found = make(map[string][]byte, len(stored))
+	}
+	for _, key := range unknown {
+		turn := stored[key]
+		if len(turn) > 0 {
+			found[key] = turn
+		}
+		c.remember(sum, initiatorID, key, turn)
+	}
+	return found, nil
+}
+
+// remembered returns the turns that this process knows, and the keys that it knows nothing about.
+func (c *Conversations) remembered(sum uint64, initiatorID string, keys []string) (found map[string][]byte, unknown []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	look := func(key string, ask bool) {
+		switch turn, known := c.turns.Get(turnKey{initiatorID, key}); {
+		case turn != nil:
+			if found == nil {
+				found = make(map[string][]byte)
+			}
+			found[key] = turn
+		case !known && ask:
+			unknown = append(unknown, key)
+		}
+	}
+	if of, ok := c.known.Peek(sum); ok {
+		for _, key := range of.keys {
+			look(key, true)
+		}
+	}
+	for _, key := range keys {
+		look(key, true)
+	}
+	return found, unknown
+}
+
+// remember notes the turn under a key of a conversation, or that there is none.
+func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byte) {
+	if len(turn) > largestTurn {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := turnKey{initiatorID, key}
+	if len(turn) == 0 {
+		turn = nil
+	}
+	c.turns.Remove(at)
+	c.turns.Add(at, turn)
+	c.bytes += len(turn)
+	for c.bytes > mostTurnBytes {
+		c.turns.RemoveOldest()
+	}
+	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys {
+		for _, known := range of.keys {
+			if known == key {
+				return
+			}
+		}
+		of.keys = append(of.keys, key)
+	}
+}
+
+// keep keeps a turn, here and in the store.
+func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) error {
+	turn.Keys = slices.DeleteFunc(turn.Keys, func(key string) bool { return len(key) > longestTurnKey })
+	for _, key := range turn.Keys {
+		c.remember(sum, turn.InitiatorID, key, turn.Turn)
+	}
+	if c.store == nil || len(turn.Turn) == 0 || len(turn.Keys) == 0 {
+		return nil
+	}
+	if len(turn.Turn) > largestStored {
+		turn.Turn = wire.WithoutRounds(turn.Turn) // At least it is known which answer an id stands for.
+	}
+	turn.Lifetime = turnLifetime
+	return c.store.Keep(ctx, turn)
+}

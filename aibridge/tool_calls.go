@@ -1,0 +1,126 @@
+package aibridge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cdr.dev/slog/v3"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/coder/aibridged/aibridge/mcp"
+	"github.com/coder/aibridged/internal/contain"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// invocation is one call of a tool of the gateway that was run.
+type invocation struct {
+	call wire.ToolCall
+	err  string // Why it has no result, or what the tool says went wrong; empty: it did not fail.
+}
+
+// runCalls runs the calls of a turn, as many at a time as the limit allows, and returns their results in the order of the
+// calls. A call without a result has an error in its place, which the model can read.
+func (x *relay) runCalls(calls []wire.ToolCall) []wire.Result {
+	if x.tools.until.IsZero() {
+		x.tools.until = time.Now().Add(x.tools.limits.Total)
+	}
+	results := make([]wire.Result, len(calls))
+	run := make([]invocation, len(calls))
+	x.meanwhile(func() {
+		ctx, cancel := context.WithDeadline(x.ctx, x.tools.until)
+		defer cancel()
+		free := make(chan struct{}, x.tools.limits.Calls)
+		var all sync.WaitGroup
+		for i, call := range calls {
+			all.Go(func() {
+				select {
+				case free <- struct{}{}:
+					defer func() { <-free }()
+				case <-ctx.Done():
+				}
+				results[i], run[i] = x.runCall(ctx, call)
+			})
+		}
+		all.Wait()
+	})
+	x.lastRound().run = run
+	return results
+}
+
+// runCall runs one call.
+func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, invocation) {
+	tool := x.tools.set.byName[call.Name]
+	ctx, span := x.bridge.options.Tracer.Start(ctx, "Intercept.ToolCall", trace.WithAttributes(
+		attribute.String("gen_ai.tool.name", call.Name), attribute.String("gen_ai.tool.call.id", call.ID)))
+	defer span.End()
+	limited, cancel := context.WithTimeout(ctx, x.tools.limits.Call)
+	defer cancel()
+	var answered mcp.Result
+	err := limited.Err()
+	switch {
+	case err != nil:
+	case !isObject(call.Input):
+		err = errors.New("the input of the call is not a JSON object")
+	default:
+		err = contain.Call(func() (err error) {
+			answered, err = x.bridge.options.Tools.Call(limited, call.Name, json.RawMessage(call.Input))
+			return err
+		})
+	}
+	result := wire.Result{IsError: answered.IsError}
+	switch panicked, _ := errors.AsType[*contain.Panic](err); {
+	case panicked != nil:
+		x.bridge.options.Logger.Error(ctx, "calling a tool panicked", append(contain.Fields(err), slog.F("interception_id", x.id))...)
+		result = failedResult("the tool could not be called")
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		result = failedResult(fmt.Sprintf("the tool did not answer within %s", x.tools.limits.Call))
+	case errors.Is(err, context.DeadlineExceeded):
+		result = failedResult(fmt.Sprintf("the tools of this request took longer than %s", x.tools.limits.Total))
+	case err != nil:
+		result = failedResult(err.Error())
+	default:
+		for _, part := range answered.Parts {
+			result.Parts = append(result.Parts, wire.Part{Text: part.Text, MediaType: part.MediaType, Data: part.Data})
+		}
+	}
+	done := invocation{call: call}
+	if result.IsError {
+		done.err = textOf(result)
+		span.SetStatus(codes.Error, "the call failed")
+	}
+	server := ""
+	if tool != nil {
+		server = tool.ServerID
+	}
+	x.bridge.options.Metrics.invoked(x.interception, server, result.IsError)
+	return result, done
+}
+
+// isObject reports whether a call's input is a JSON object. An empty one stands for an object without members.
+func isObject(input string) bool {
+	if input == "" {
+		return true
+	}
+	object := wire.View([]byte(input))
+	return object.IsObject() && wire.IsSound([]byte(input))
+}
+
+func failedResult(text string) wire.Result {
+	return wire.Result{IsError: true, Parts: []wire.Part{{Text: text}}}
+}
+
+// textOf returns the first text of a result.
+func textOf(result wire.Result) string {
+	for _, part := range result.Parts {
+		if part.Text != "" {
+			return part.Text
+		}
+	}
+	return "the tool failed and gave no reason"
+}

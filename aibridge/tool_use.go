@@ -1,0 +1,150 @@
+package aibridge
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/memory"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// toolUse is the use of the gateway's tools by one request. It belongs to the handler's goroutine.
+type toolUse struct {
+	limits ToolLimits
+	set    *toolSet
+	own    map[string]bool // The names of the client's tools.
+	joint  wire.Joint
+	sum    uint64 // Of the conversation.
+
+	share   *memory.Share
+	offered []jsonedit.Edit // What offers the tools.
+
+	head   *http.Response // That of the first answer, for one that is no stream.
+	ready  []byte         // For the client.
+	wrote  time.Time      // When the client was last sent something.
+	turn   wire.Turn      // What the model wants after the last round.
+	until  time.Time      // When all calls must have ended; zero: none has begun.
+	tail   <-chan []byte  // What came behind the end of the last round's answer.
+	cancel context.CancelFunc
+}
+
+// useTools returns the edits that offer the initiator's tools to the model, and that put the calls of earlier turns back
+// into the conversation. If the model is offered tools, x.tools is set.
+func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
+	format, tools := x.format.Tooling, x.bridge.options.Tools
+	if format == nil || tools == nil {
+		return nil
+	}
+	conversations := x.bridge.conversations
+	opening, begins := format.Opening(object)
+	session := recogniseClient(x.request.Header, x.inspected).session(x.request.Header, x.inspected)
+	sum := conversations.sum(x.initiator, x.provider.name, x.format.Name, session, opening)
+	set, known := conversations.join(sum, begins, tools.Tools())
+	if len(set.tools) == 0 {
+		return nil // Nothing of ours was called in it.
+	}
+	restored := x.restore(object, sum, !known && !begins)
+	if !format.Free(object) {
+		return restored
+	}
+	use := &toolUse{limits: x.bridge.options.ToolLimits.withDefaults(), set: set, sum: sum, own: ownTools(format, object)}
+	elements, capped := set.offer(format, use.limits.Tools-object.Elements("tools").Len(), use.own)
+	if capped && set.warned.CompareAndSwap(false, true) {
+		x.bridge.options.Logger.Warn(x.ctx, "there are more tools than a request may have: some are left out",
+			slog.F("initiator_id", x.initiator), slog.F("tools", len(set.tools)), slog.F("limit", use.limits.Tools))
+	}
+	use.offered = object.Insert("tools", jsonedit.Join(elements...), format.First)
+	if len(use.offered) == 0 {
+		return restored
+	}
+	use.share = x.provider.memory.Share()
+	use.joint = format.Join(wire.Joined{
+		Body: object, Request: &x.inspected, Restored: restored, Memory: use.share,
+		IsOurs:    func(name string) bool { return set.isOurs(name, use.own) },
+		MayBeOurs: mayBeOurs,
+	})
+	x.tools = use
+	x.tools.cancel = func() {}
+	x.toolOf = use.toolOf
+	return slices.Concat(use.offered, restored)
+}
+
+// toolOf returns where the tool of the gateway with that name is, and whether there is one.
+func (u *toolUse) toolOf(name string) (serverURL string, ours bool) {
+	if tool := u.set.byName[name]; tool != nil {
+		serverURL = tool.ServerURL
+	}
+	return serverURL, u.set.isOurs(name, u.own)
+}
+
+// ownTools returns the names of the client's tools.
+func ownTools(format *wire.Tooling, body jsonedit.Object) map[string]bool {
+	elements := body.Elements("tools")
+	own := make(map[string]bool, elements.Len())
+	for i := range elements.Len() {
+		own[strings.Clone(format.Name(wire.View(elements.At(i))))] = true
+	}
+	return own
+}
+
+// restore returns the edits that put back what the client has not seen of the conversation. Whole says that nothing is
+// known of it here. If what was kept cannot be found, the conversation goes on without it.
+func (x *relay) restore(object jsonedit.Object, sum uint64, whole bool) []jsonedit.Edit {
+	keys := x.format.Tooling.Keys(object, whole)
+	if whole {
+		keys = append(keys, x.format.Tooling.Keys(object, false)...)
+		slices.Sort(keys)
+		keys = slices.Compact(keys)
+	}
+	kept, err := x.bridge.conversations.find(x.ctx, sum, x.initiator, keys[:min(len(keys), mostTurnKeys)])
+	if err != nil {
+		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
+			slog.F("initiator_id", x.initiator), slog.Error(err))
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return x.format.Tooling.Restore(object, kept)
+}
+
+// keep keeps what the client has not seen of an answer that is complete, if the client will go on with it.
+func (x *relay) keep() {
+	conversations, keep := x.bridge.conversations, x.tools.joint.Kept()
+	if len(keep.Keys) == 0 && conversations.store != nil {
+		// Nothing is to be found under these keys: then nobody need be asked.
+		for _, call := range x.lastRound().said().ToolCalls {
+			keep.Keys = append(keep.Keys, x.format.Name+":"+call.ID)
+		}
+	}
+	turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
+	if err := conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn); err != nil {
+		x.bridge.options.Logger.Warn(x.ctx, "a turn could not be kept where other gateways find it",
+			slog.F("interception_id", x.id), slog.Error(err))
+	}
+}
+
+// rewrite makes the body that goes upstream next, with these edits for tools.
+func (x *relay) rewrite(edits []jsonedit.Edit) error {
+	next, err := edit(x.plainBody, slices.Concat(x.inspected.Edits, edits))
+	if err != nil {
+		return err
+	}
+	x.forgo()
+	x.upstreamBody.release()
+	x.upstreamBody, x.toolEdits = next, edits
+	return nil
+}
+
+// closeTools frees what is held for the use of tools.
+func (x *relay) closeTools() {
+	if x.tools != nil {
+		x.tools.share.Close()
+		x.tools.cancel()
+	}
+}

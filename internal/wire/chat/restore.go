@@ -1,0 +1,214 @@
+package chat
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// longestKeyed is how many bytes a call's id may have for something to be kept under it.
+const longestKeyed = 512
+
+// keys returns the keys of the calls to which a request has results. Those that came last stand behind the model's last
+// message.
+func keys(body jsonedit.Object, whole bool) []string {
+	messages := body.Elements("messages")
+	var found []string
+	for i := messages.Len() - 1; i >= 0; i-- {
+		message := wire.View(messages.At(i))
+		switch message.Get("role").Str {
+		case "tool":
+			id := wire.Kept(message.Get("tool_call_id"))
+			if id != "" && len(id) <= longestKeyed {
+				found = append(found, keyOf(id))
+			}
+		case "assistant":
+			if !whole {
+				i = 0
+			}
+		}
+	}
+	slices.Reverse(found)
+	return slices.Compact(found)
+}
+
+// restore puts what was kept around and into the messages that have the calls by whose ids it was kept. If several messages
+// have the same call, the last one is meant.
+func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
+	if len(kept) == 0 {
+		return nil
+	}
+	r := restoring{messages: body.Elements("messages"), kept: kept, done: map[string]bool{}}
+	for i := r.messages.Len() - 1; i >= 0; i-- {
+		if message := r.messages.At(i); wire.View(message).Get("role").Str == "assistant" {
+			r.restore(i, message)
+		}
+	}
+	return r.edits
+}
+
+type restoring struct {
+	messages jsonedit.Array
+	kept     map[string][]byte
+	done     map[string]bool // The ids whose message was found.
+	edits    []jsonedit.Edit
+}
+
+// restore puts what was kept of the i-th message back, if anything was.
+func (r *restoring) restore(i int, message []byte) {
+	object, err := jsonedit.Parse(message)
+	if err != nil {
+		return
+	}
+	calls := object.Elements("tool_calls")
+	turn, found := r.find(calls)
+	if !found || r.clashes(calls, turn) {
+		return
+	}
+	start, end := r.messages.Place(i)
+	var before, behind, last []byte
+	for _, round := range turn.Rounds {
+		results, images := split(round.Results)
+		if round.Seen == 0 {
+			before = append(appendRound(before, round), ',')
+			continue
+		}
+		r.insertCalls(calls, start, round)
+		for _, result := range results {
+			behind = append(append(behind, ','), result...)
+		}
+		for _, message := range images {
+			last = append(append(last, ','), message...)
+		}
+	}
+	r.insert(start, before)
+	r.insert(end, behind)
+	_, end = r.messages.Place(r.lastResult(i))
+	r.insert(end, last)
+}
+
+func (r *restoring) insert(at int, text []byte) {
+	if len(text) > 0 {
+		r.edits = append(r.edits, jsonedit.Edit{Start: at, End: at, New: text})
+	}
+}
+
+// insertCalls puts a round's calls among the client's, in the message that begins at offset start.
+func (r *restoring) insertCalls(calls jsonedit.Array, start int, round wire.KeptRound) {
+	for _, call := range round.Calls {
+		if call.At < calls.Len() {
+			at, _ := calls.Place(call.At)
+			r.insert(start+at, append(slices.Clip(call.Call), ','))
+			continue
+		}
+		_, at := calls.Place(calls.Len() - 1)
+		r.insert(start+at, append([]byte{','}, call.Call...))
+	}
+}
+
+// find returns what was kept of a message with these calls. It must have been kept of one of them: some servers give the same
+// id to many calls.
+func (r *restoring) find(calls jsonedit.Array) (turn wire.KeptTurn, found bool) {
+	for i := range calls.Len() {
+		call := wire.View(calls.At(i))
+		id := wire.String(call.Get("id"))
+		encoded, has := r.kept[keyOf(id)]
+		if !has || r.done[id] {
+			continue
+		}
+		turn, ok := wire.DecodeTurn(encoded)
+		if !ok || turn.Checks[id] != checkOf(call) || !slices.ContainsFunc(turn.Rounds, hasCalls) ||
+			slices.ContainsFunc(turn.Rounds, isDamaged) {
+			continue
+		}
+		for id := range turn.Checks {
+			r.done[id] = true
+		}
+		return turn, true
+	}
+	return turn, false
+}
+
+func checkOf(call gjson.Result) string {
+	if custom := call.Get("custom"); custom.IsObject() {
+		return callCheck(wire.String(custom.Get("name")), inputText(custom.Get("input")))
+	}
+	function := call.Get("function")
+	return callCheck(wire.String(function.Get("name")), inputText(function.Get("arguments")))
+}
+
+// callCheck is wire.CallCheck for inputs of which clients write an empty one as an empty object.
+func callCheck(name, input string) string {
+	return wire.CallCheck(name, cmp.Or(strings.TrimSpace(input), "{}"))
+}
+
+func hasCalls(round wire.KeptRound) bool { return len(round.Calls) > 0 }
+
+// isDamaged reports whether not each call of a round has its result.
+func isDamaged(round wire.KeptRound) bool {
+	results, _ := split(round.Results)
+	if len(results) != len(round.Calls) || len(round.Around) > 0 && !wire.View(round.Around).IsObject() {
+		return true
+	}
+	for i, call := range round.Calls {
+		id := wire.View(call.Call).Get("id")
+		if id.Type != gjson.String || wire.View(results[i]).Get("tool_call_id").Str != id.Str || call.At < 0 || call.At > round.Seen {
+			return true
+		}
+	}
+	return false
+}
+
+// clashes reports whether a call that was kept has the id of one that the message has: their results could not be told apart.
+func (r *restoring) clashes(calls jsonedit.Array, turn wire.KeptTurn) bool {
+	ids := map[string]bool{}
+	for i := range calls.Len() {
+		ids[wire.View(calls.At(i)).Get("id").Str] = true
+	}
+	for _, round := range turn.Rounds {
+		for _, call := range round.Calls {
+			if round.Seen > 0 && ids[wire.View(call.Call).Get("id").Str] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// split tells the results of calls from the message with their images.
+func split(messages [][]byte) (results, images [][]byte) {
+	for _, message := range messages {
+		if wire.View(message).Get("role").Str == "tool" {
+			results = append(results, message)
+		} else {
+			images = append(images, message)
+		}
+	}
+	return results, images
+}
+
+// appendRound appends the messages of a round in which only tools of the gateway were called.
+func appendRound(dst []byte, round wire.KeptRound) []byte {
+	dst = append(dst, `{"role":"assistant","content":null`...)
+	if len(round.Around) > len(`{}`) {
+		dst = append(append(dst, ','), round.Around[1:len(round.Around)-1]...)
+	}
+	dst = appendCalls(dst, round.Calls)
+	for _, message := range round.Results {
+		dst = append(append(dst, ','), message...)
+	}
+	return dst
+}
+
+// lastResult returns the place of the last of the results that follow the i-th message.
+func (r *restoring) lastResult(i int) int {
+	for i+1 < r.messages.Len() && wire.View(r.messages.At(i+1)).Get("role").Str == "tool" {
+		i++
+	}
+	return i
+}

@@ -1,0 +1,86 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+)
+
+// KeptTurn is what is kept of an answer in which the gateway's tools were called and which the client goes on with, since it
+// has calls of the client's.
+type KeptTurn struct {
+	Rounds []KeptRound `json:"rounds,omitempty"`
+	// Checks tell, by the ids of the client's calls, whether a call is the one that the answer had: some servers give the
+	// same id to many calls.
+	Checks map[string]string `json:"checks,omitempty"`
+	// Last is the id of the last round's answer, where that one stands for the id that the client knows.
+	Last string `json:"last,omitempty"`
+}
+
+// KeptRound is what is kept of one round. JSON is kept as bytes: encoded as JSON, it would not stay as it came.
+type KeptRound struct {
+	// Seen is how many parts of the round's turn the client has seen, of those that the format counts.
+	Seen    int        `json:"seen"`
+	Calls   []KeptCall `json:"calls,omitempty"`
+	Results [][]byte   `json:"results,omitempty"` // As the format writes them.
+	// Around is what stands around the calls, where the format has that.
+	Around []byte `json:"around,omitempty"`
+}
+
+// KeptCall is a call of one of the gateway's tools, as the model made it.
+type KeptCall struct {
+	At   int    `json:"at"` // How many of the parts that the client has seen stand before it, within its round.
+	Call []byte `json:"call"`
+}
+
+// Encode returns the turn as [DecodeTurn] takes it.
+func (k KeptTurn) Encode() []byte {
+	encoded, err := json.Marshal(k)
+	if err != nil {
+		return nil // A call that is no JSON: then there is nothing to put back.
+	}
+	return encoded
+}
+
+// DecodeTurn returns a turn that was kept. It reports false for anything else, and for a turn with a call or a result that is
+// no JSON.
+func DecodeTurn(encoded []byte) (KeptTurn, bool) {
+	var turn KeptTurn
+	if json.Unmarshal(encoded, &turn) != nil {
+		return KeptTurn{}, false
+	}
+	for _, round := range turn.Rounds {
+		for _, call := range round.Calls {
+			if !IsSound(call.Call) {
+				return KeptTurn{}, false
+			}
+		}
+		for _, result := range round.Results {
+			if !IsSound(result) {
+				return KeptTurn{}, false
+			}
+		}
+		if len(round.Around) > 0 && !IsSound(round.Around) {
+			return KeptTurn{}, false
+		}
+	}
+	return turn, true
+}
+
+// WithoutRounds returns a turn that was kept without its calls and results, which can be large.
+func WithoutRounds(encoded []byte) []byte {
+	turn, _ := DecodeTurn(encoded)
+	return KeptTurn{Last: turn.Last}.Encode()
+}
+
+// CallCheck returns a text that is the same for the same call, also after a client has written its input anew.
+func CallCheck(name, input string) string {
+	var value any
+	if json.Unmarshal([]byte(input), &value) == nil {
+		if plain, err := json.Marshal(value); err == nil {
+			input = string(plain)
+		}
+	}
+	sum := sha256.Sum256([]byte(name + "\x00" + input))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
+}

@@ -1,0 +1,206 @@
+package messages
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/internal/jsonedit"
+	"github.com/coder/aibridged/internal/sse"
+	"github.com/coder/aibridged/internal/wire"
+)
+
+// joint implements [wire.Joint].
+type joint struct {
+	of    wire.Joined
+	form  wire.Form
+	round int // How many rounds there were before this one.
+
+	id    []byte // The first answer's, as it is written.
+	usage []byte // The sum of the rounds before.
+	next  int    // The index of the block that the client will see next.
+	turns []byte // What the rounds before add to the conversation: messages with commas between.
+	kept  wire.KeptTurn
+	shown wire.TurnData // Answers that are no streams: the blocks that the client is to see.
+
+	current turn
+}
+
+// turn is what is noted of the round under way.
+type turn struct {
+	data   wire.TurnData // Of the events that make the turn; of an answer that is no stream, the body.
+	places map[int64]int // The index by which the client knows a block, or hidden.
+	ours   bool          // A tool of the gateway was called.
+	stop   string        // The stop_reason.
+	usage  []byte
+	held   []sse.Event // What ends the answer.
+}
+
+// hidden is the place of a block that the client does not see.
+const hidden = -1
+
+func newJoint(of wire.Joined) wire.Joint {
+	j := &joint{of: of, round: -1}
+	j.current.data.Memory, j.shown.Memory = of.Memory, of.Memory
+	return j
+}
+
+func (j *joint) Begin(form wire.Form) {
+	j.form = form
+	j.round++
+	data := j.current.data
+	data.Reset()
+	j.current = turn{data: data, places: map[int64]int{}}
+}
+
+func (j *joint) Pass(ready []byte, event sse.Event) []byte {
+	data := bytes.TrimSpace(event.Data)
+	if j.form == wire.Body {
+		j.readBody(data)
+		return ready
+	}
+	if index, ok := usualDelta(data); ok {
+		return j.passBlock(ready, event, index)
+	}
+	if len(data) == 0 || data[0] != '{' || !wire.IsSound(data) {
+		return append(ready, event.Raw...)
+	}
+	var members members
+	members.read(event, wire.View(data))
+	switch members.kind {
+	case "content_block_start":
+		j.beginBlock(place(members.index), members.block)
+		return j.passBlock(ready, event, place(members.index))
+	case "content_block_delta", "content_block_stop":
+		return j.passBlock(ready, event, place(members.index))
+	case "message_start":
+		j.readStart(members.message)
+		if j.round > 0 {
+			return ready
+		}
+	case "message_delta":
+		j.readUsage(members.usage)
+		if stop := members.delta.Get("stop_reason"); stop.Type == gjson.String {
+			j.current.stop = wire.Kept(stop)
+		}
+		if j.current.ours {
+			j.hold(event)
+			return ready
+		}
+		return j.appendDelta(ready, event)
+	case "message_stop":
+		if j.current.ours {
+			j.hold(event)
+			return ready
+		}
+	case "message": // Some servers repeat the whole message before its end.
+		if j.round > 0 || j.current.ours {
+			return ready
+		}
+	}
+	return append(ready, event.Raw...)
+}
+
+// usualDelta returns the index of a content_block_delta in Anthropic's own spelling. It looks only at the first bytes: a
+// stream has thousands of them.
+func usualDelta(data []byte) (index int64, ok bool) {
+	rest, ok := bytes.CutPrefix(data, []byte(`{"type":"content_block_delta","index":`))
+	end := bytes.IndexByte(rest[:min(len(rest), 20)], ',')
+	if !ok || end < 0 {
+		return 0, false
+	}
+	index, err := strconv.ParseInt(string(rest[:end]), 10, 64)
+	return index, err == nil
+}
+
+// beginBlock notes a block that begins.
+func (j *joint) beginBlock(index int64, block gjson.Result) {
+	if block.Get("type").Str == "tool_use" && j.of.IsOurs(wire.String(block.Get("name"))) {
+		j.current.ours = true
+		j.current.places[index] = hidden
+		return
+	}
+	j.current.places[index] = j.next
+	j.next++
+}
+
+// passBlock passes an event of a block on, if the client sees the block.
+func (j *joint) passBlock(ready []byte, event sse.Event, index int64) []byte {
+	j.current.data.Add(event.Data)
+	at, known := j.current.places[index]
+	switch {
+	case !known || int64(at) == index:
+		return append(ready, event.Raw...)
+	case at == hidden:
+		return ready
+	}
+	number := wire.View(event.Data).Get("index")
+	data, err := jsonedit.Splice(event.Data, replace(number, strconv.AppendInt(nil, int64(at), 10)))
+	if err != nil || number.Index == 0 {
+		return append(ready, event.Raw...)
+	}
+	return event.AppendWithData(ready, data)
+}
+
+// replace returns the edit that puts other bytes into the place of a value, in the JSON that the value was read from.
+func replace(value gjson.Result, with []byte) jsonedit.Edit {
+	return jsonedit.Edit{Start: value.Index, End: value.Index + len(value.Raw), New: with}
+}
+
+func (j *joint) readStart(message gjson.Result) {
+	if j.id == nil {
+		j.id = []byte(message.Get("id").Raw)
+	}
+	j.readUsage(message.Get("usage"))
+}
+
+func (j *joint) readUsage(usage gjson.Result) {
+	if usage.IsObject() {
+		j.current.usage = wire.LastUsage(j.current.usage, []byte(usage.Raw))
+	}
+}
+
+// hold keeps an event that belongs to the end of the turn.
+func (j *joint) hold(event sse.Event) {
+	j.current.held = append(j.current.held, sse.Event{Raw: bytes.Clone(event.Raw), Data: bytes.Clone(event.Data)})
+}
+
+// appendDelta appends an event, with the usage of all rounds if it has a usage and there was another round.
+func (j *joint) appendDelta(ready []byte, event sse.Event) []byte {
+	usage := wire.View(event.Data).Get("usage")
+	if len(j.usage) == 0 || !usage.IsObject() {
+		return append(ready, event.Raw...)
+	}
+	data, err := jsonedit.Splice(event.Data, replace(usage, wire.SumUsage(j.usage, j.current.usage)))
+	if err != nil {
+		return append(ready, event.Raw...)
+	}
+	return event.AppendWithData(ready, data)
+}
+
+func (j *joint) Finish(ready []byte) []byte {
+	if j.form == wire.Body {
+		return append(ready, j.body()...)
+	}
+	for _, event := range j.current.held {
+		ready = j.appendDelta(ready, event)
+	}
+	return ready
+}
+
+func (j *joint) Fail(ready []byte, failure wire.Failure) []byte {
+	kind := failure.Type
+	if kind == "" {
+		kind = "api_error"
+	}
+	text, _ := json.Marshal(map[string]any{ // Strings always marshal.
+		"type": "error", "error": map[string]string{"type": kind, "message": failure.Message},
+	})
+	return append(append(append(ready, "event: error\ndata: "...), text...), "\n\n"...)
+}
+
+func (j *joint) Ping(ready []byte) []byte {
+	return append(ready, "event: ping\ndata: {\"type\": \"ping\"}\n\n"...)
+}
