@@ -2,6 +2,7 @@ package aibridge
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -21,7 +22,7 @@ const (
 	// takes none above largestStored.
 	mostTurns     = 50_000
 	mostTurnBytes = 64 << 20
-	largestTurn   = 8 << 20
+	largestTurn   = 16 << 20
 	largestStored = 1 << 20
 	// turnLifetime is how long a turn is kept by a [TurnStore].
 	turnLifetime = 30 * 24 * time.Hour
@@ -144,9 +145,6 @@ func (c *Conversations) remembered(sum uint64, initiatorID string, keys []string
 
 // remember notes the turn under a key of a conversation, or that there is none.
 func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byte) {
-	if len(turn) > largestTurn {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := turnKey{initiatorID, key}
@@ -172,6 +170,9 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 // keep keeps a turn, here and in the store.
 func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) error {
 	turn.Keys = slices.DeleteFunc(turn.Keys, func(key string) bool { return len(key) > longestTurnKey })
+	if len(turn.Turn) > largestTurn {
+		return fmt.Errorf("it has %d bytes, of which at most %d are kept", len(turn.Turn), largestTurn)
+	}
 	for _, key := range turn.Keys {
 		c.remember(sum, turn.InitiatorID, key, turn.Turn)
 	}

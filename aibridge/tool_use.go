@@ -113,19 +113,14 @@ func (x *relay) restore(object jsonedit.Object, sum uint64, whole bool) []jsoned
 	return x.format.Tooling.Restore(object, kept)
 }
 
-// keep keeps what the client has not seen of an answer that is complete, if the client will go on with it.
+// keep keeps what the client has not seen of an answer, if the client can go on with it.
 func (x *relay) keep() {
-	conversations, keep := x.bridge.conversations, x.tools.joint.Kept()
-	if len(keep.Keys) == 0 && conversations.store != nil {
-		// Nothing is to be found under these keys: then nobody need be asked.
-		for _, call := range x.lastRound().said().ToolCalls {
-			keep.Keys = append(keep.Keys, x.format.Name+":"+call.ID)
+	for _, keep := range x.tools.joint.Kept() {
+		turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
+		if err := x.bridge.conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn); err != nil {
+			x.bridge.options.Logger.Warn(x.ctx, "what a client has not seen of a turn could not be kept: the conversation may go on without it",
+				slog.F("interception_id", x.id), slog.Error(err))
 		}
-	}
-	turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
-	if err := conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn); err != nil {
-		x.bridge.options.Logger.Warn(x.ctx, "a turn could not be kept where other gateways find it",
-			slog.F("interception_id", x.id), slog.Error(err))
 	}
 }
 
