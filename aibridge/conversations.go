@@ -18,6 +18,8 @@ const (
 	// mostConversations is how many conversations are remembered. A conversation that was forgotten has the tools that
 	// there are when it goes on.
 	mostConversations = 10_000
+	// mostSets is how many lists of tools are remembered, beside those that conversations began with.
+	mostSets = 4096
 	// mostTurns and mostTurnBytes bound the turns that this process remembers, and largestTurn one of them. A [TurnStore]
 	// takes none above largestStored.
 	mostTurns     = 50_000
@@ -41,8 +43,9 @@ type Conversations struct {
 
 	mu    sync.Mutex // Guards what follows.
 	known *simplelru.LRU[uint64, *conversation]
-	turns *simplelru.LRU[turnKey, []byte] // Nil: nothing was kept under that key.
-	bytes int                             // Of all turns.
+	sets  *simplelru.LRU[*mcp.Tool, *toolSet] // By the first of the tools that they are of.
+	turns *simplelru.LRU[turnKey, []byte]     // Nil: nothing was kept under that key.
+	bytes int                                 // Of all turns.
 }
 
 // turnKey is the key of a turn. It is the initiator's alone.
@@ -60,6 +63,7 @@ func NewConversations(store TurnStore) *Conversations {
 	c := &Conversations{seed: maphash.MakeSeed(), store: store}
 	// The only error is that of a size below one.
 	c.known, _ = simplelru.NewLRU[uint64, *conversation](mostConversations, nil)
+	c.sets, _ = simplelru.NewLRU[*mcp.Tool, *toolSet](mostSets, nil)
 	c.turns, _ = simplelru.NewLRU(mostTurns, func(_ turnKey, turn []byte) { c.bytes -= len(turn) })
 	return c
 }
@@ -88,9 +92,22 @@ func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *to
 		}
 	}
 	if of.tools == nil || begins && !of.tools.isFrom(tools) {
-		of.tools = newToolSet(tools)
+		of.tools = c.setOf(tools)
 	}
 	return of.tools, known
+}
+
+// setOf returns the set of some tools. The caller holds mu.
+func (c *Conversations) setOf(tools []mcp.Tool) *toolSet {
+	if len(tools) == 0 {
+		return newToolSet(nil)
+	}
+	set, ok := c.sets.Get(&tools[0])
+	if !ok || !set.isFrom(tools) {
+		set = newToolSet(tools)
+		c.sets.Add(&tools[0], set)
+	}
+	return set
 }
 
 // find returns the turns that a request of a conversation may lack: those that are known of the conversation, and those

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -20,6 +21,7 @@ type toolServers struct {
 	everything *process
 	url        string // Of everything.
 	stateless  *httptest.Server
+	spoken     sync.Map // The versions of the protocol, each a string, in which the stateless server got requests.
 }
 
 // greeting is the input of the Go SDK's tool.
@@ -40,8 +42,14 @@ func startToolServers() (_ *toolServers, err error) {
 		func(_ context.Context, _ *mcp.CallToolRequest, in greeting) (*mcp.CallToolResult, any, error) {
 			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "Hello, " + in.Name + "."}}}, nil, nil
 		})
-	s.stateless = httptest.NewServer(mcp.NewStreamableHTTPHandler(
-		func(*http.Request) *mcp.Server { return greeter }, &mcp.StreamableHTTPOptions{Stateless: true}))
+	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return greeter }, &mcp.StreamableHTTPOptions{Stateless: true})
+	s.stateless = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.spoken.Store(r.Header.Get("Mcp-Protocol-Version"), true)
+		if id := r.Header.Get("Mcp-Session-Id"); id != "" {
+			s.spoken.Store("session "+id, true)
+		}
+		handler.ServeHTTP(w, r)
+	}))
 
 	executable, err := filepath.Abs(filepath.Join("clients", "node_modules", ".bin", "mcp-server-everything"))
 	if err != nil {

@@ -140,6 +140,23 @@ func (turn toolTurn) check(t *testing.T, recorded []interception, tool remoteToo
 	}
 }
 
+// TestStatelessProtocol checks that a server without sessions is spoken to in the version of MCP that has none.
+func TestStatelessProtocol(t *testing.T) {
+	t.Parallel()
+	u, sdk := equipped.newUser(t), sdks()[0]
+	if _, err := sdk.open(u.settings(sdk, false)).ask(t.Context(), `[[tool: bmcp_go_greet {"name":"Ada"}]]`); err != nil {
+		t.Fatal(err)
+	}
+	var spoken []any
+	equipped.tools.spoken.Range(func(version, _ any) bool {
+		spoken = append(spoken, version)
+		return true
+	})
+	if len(spoken) != 1 || spoken[0] != "2026-07-28" {
+		t.Errorf("the versions and sessions are %q", spoken)
+	}
+}
+
 // slowTool takes 20 s.
 const slowTool = `[[tool: bmcp_everything_trigger-long-running-operation {"duration":20,"steps":4}]]`
 

@@ -2,17 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
-
-	"github.com/mark3labs/mcp-go/client"
-	"github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/coder/aibridged/internal/fakemcp"
 )
@@ -91,27 +91,55 @@ func (l load) callBase(ctx context.Context, m *comparison) ([]float64, error) {
 }
 
 // toolLatency returns the median time of a call of the tool, in milliseconds.
-func toolLatency(ctx context.Context, url string, calls int) (_ float64, err error) {
-	c, err := client.NewStreamableHttpClient(url)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.Start(ctx); err != nil {
-		return 0, err
-	}
-	if _, err := c.Initialize(ctx, mcp.InitializeRequest{Params: mcp.InitializeParams{
-		ProtocolVersion: mcp.LATEST_PROTOCOL_VERSION, ClientInfo: mcp.Implementation{Name: "bench", Version: "1"},
-	}}); err != nil {
+func toolLatency(ctx context.Context, url string, calls int) (float64, error) {
+	c := toolClient{url: url, http: &http.Client{Transport: &http.Transport{}}}
+	defer c.http.CloseIdleConnections()
+	const greeting = `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}`
+	if err := c.ask(ctx, "initialize", greeting); err != nil {
 		return 0, err
 	}
 	took := make([]timing, calls)
 	for n := range took {
 		began := time.Now()
-		if _, err := c.CallTool(ctx, mcp.CallToolRequest{Params: mcp.CallToolParams{Name: "tool_0", Arguments: json.RawMessage(calledInput)}}); err != nil {
+		if err := c.ask(ctx, "tools/call", `{"name":"tool_0","arguments":`+calledInput+`}`); err != nil {
 			return 0, err
 		}
 		took[n].whole = time.Since(began)
 	}
 	return quantile(took, 0.5, timing.untilEnd), nil
+}
+
+// toolClient sends requests to the MCP server with nothing but HTTP.
+type toolClient struct {
+	url     string
+	http    *http.Client
+	session string
+}
+
+var errTool = errors.New("the MCP server answers with an error")
+
+func (c *toolClient) ask(ctx context.Context, method, params string) error {
+	body := `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json, text/event-stream")
+	if c.session != "" {
+		request.Header.Set("Mcp-Session-Id", c.session)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK || !bytes.Contains(answer, []byte(`"result"`)) {
+		return fmt.Errorf("%s: %w: %d %s", method, errTool, response.StatusCode, answer)
+	}
+	c.session = cmp.Or(response.Header.Get("Mcp-Session-Id"), c.session)
+	return nil
 }
