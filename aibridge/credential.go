@@ -13,7 +13,7 @@ import (
 // upstreamCredential is the credential that a request is sent upstream with.
 type upstreamCredential struct {
 	kind   CredentialKind
-	key    string // The caller's or the provider's; empty where there is none.
+	key    string // The caller's or the provider's; empty where there is none, or the transport has it.
 	header string // The header that has the caller's own.
 	of     Key    // The provider's.
 }
@@ -29,7 +29,7 @@ func (p *Provider) credentialFor(header http.Header, caller Caller) (upstreamCre
 	if kind == CredentialBYOK || own.Header != "" {
 		return upstreamCredential{kind: CredentialBYOK, key: own.Key, header: own.Header}, nil
 	}
-	if len(p.keys) == 0 {
+	if !p.HasKey() {
 		return upstreamCredential{}, &apierror.Error{
 			Status: http.StatusForbidden,
 			Text:   fmt.Sprintf("provider %q has no key here: bring your own, or ask its operator for one", p.name),
@@ -62,7 +62,11 @@ func (c upstreamCredential) forward(ctx context.Context, header http.Header, pro
 	if provider.actor {
 		setActor(out, CallerFromContext(ctx).Actor)
 	}
-	if c.kind == CredentialCentralized {
+	switch {
+	case c.kind != CredentialCentralized:
+	case c.of.Secret == "" && provider.signs:
+		out.Set(credential.Sign, "1")
+	default:
 		provider.setKey(out, c.of)
 	}
 	return out

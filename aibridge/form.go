@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/coder/aibridged/internal/contentcoding"
+	"github.com/coder/aibridged/internal/invokestream"
 )
 
 // isAsked reports whether an answer is to be a stream by what the request asked for, if its first bytes do not say
@@ -36,6 +37,9 @@ func mediaType(answer *http.Response) string {
 func (x *relay) open(answer *http.Response, round *round) (asItComes bool, err error) {
 	media := mediaType(answer)
 	switch {
+	case media == invokestream.MediaType:
+		round.beginFrames()
+		return true, nil
 	case media != "text/event-stream" && !x.isAsked(answer):
 		round.begin(false)
 		return false, nil

@@ -1,17 +1,13 @@
 package aibridge
 
 import (
-	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/memory"
+	"github.com/coder/aibridged/internal/upstream"
 )
-
-// retryNoMemory is how long a client is told to wait when there is no memory for its request.
-const retryNoMemory = time.Second
 
 // Memory bounds what the bodies of requests and answers take of the process's memory, together and over all providers
 // that share it: the bytes as they came, their decoded copies and the decoders' windows. A request beyond it is answered
@@ -34,7 +30,8 @@ func (m *Memory) Limit() int64 { return m.pool.Limit() }
 // Used returns how many bytes the bodies in flight take.
 func (m *Memory) Used() int64 { return m.pool.Used() }
 
-func (m *Memory) poolOrNil() *memory.Pool {
+// Pool returns what lends the memory, for transports of this module that rewrite bodies. It is nil for a nil Memory.
+func (m *Memory) Pool() *memory.Pool {
 	if m == nil {
 		return nil
 	}
@@ -54,24 +51,8 @@ func (m *Memory) Share(providers []Provider) []Provider {
 
 // noTurn returns the refusal of a request that did not get its turn.
 func noTurn(err error) *apierror.Error {
-	if refusal := noMemory(err); refusal != nil {
+	if refusal := upstream.NoMemory(err); refusal != nil {
 		return refusal
 	}
 	return &apierror.Error{Status: http.StatusBadRequest, Text: "the client left", Cause: err}
-}
-
-// noMemory returns the refusal of a request for whose body there is no memory, or nil if that is not what err says.
-func noMemory(err error) *apierror.Error {
-	switch {
-	case errors.Is(err, memory.ErrNever):
-		return &apierror.Error{
-			Status: http.StatusRequestEntityTooLarge, Text: "request body too large for the memory that the gateway may use", Cause: err,
-		}
-	case !errors.Is(err, memory.ErrExhausted) && !errors.Is(err, memory.ErrNoTurn):
-		return nil
-	}
-	return &apierror.Error{
-		Status: http.StatusServiceUnavailable, Text: "the gateway has no memory for another request of this size at the moment: try again",
-		RetryAfter: retryNoMemory, Cause: err,
-	}
 }

@@ -76,11 +76,28 @@ func judgeEntryPath(path string) error {
 	return nil
 }
 
-// reaches reports whether a request that matches the route could be taken by an upstream for one of another route. Some
-// upstreams ignore the case of letters, and a slash at the end.
+// reaches reports whether a request that matches the route, which has no braces, could be taken by an upstream for one of
+// another route. Some upstreams ignore the case of letters, and a slash at the end.
 func (r route) reaches(other route) bool {
-	pattern, path := strings.ToLower(r.path), strings.ToLower(other.path)
-	return r.method == other.method && (matchesPath(pattern, path) || matchesPath(pattern, path+"/"))
+	if r.method != other.method {
+		return false
+	}
+	own, others := strings.Split(strings.ToLower(r.path), "/"), strings.Split(strings.ToLower(other.path), "/")
+	for i, segment := range own {
+		switch {
+		case segment == "" && i > 0: // Everything below.
+			return true
+		case i == len(others):
+			return false
+		}
+		if _, end, isAny := strings.Cut(others[i], "}"); isAny && strings.HasSuffix(segment, end) {
+			continue
+		}
+		if segment != others[i] {
+			return false
+		}
+	}
+	return len(own) == len(others)
 }
 
 // openingEntry returns the entry of [ProviderOptions.Passthrough] that opens a method on a path, or an empty string if
@@ -90,7 +107,7 @@ func (p *Provider) openingEntry(method, path string) string {
 		method = http.MethodGet
 	}
 	for _, own := range p.routes {
-		if own.format != nil && strings.EqualFold(own.path, strings.TrimSuffix(path, "/")) {
+		if own.format != nil && matchesPath(strings.ToLower(own.path), strings.ToLower(strings.TrimSuffix(path, "/"))) {
 			return "" // The API has this path for another method, or writes it in another way.
 		}
 	}

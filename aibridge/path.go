@@ -43,15 +43,14 @@ func judgePath(escaped string) error {
 	return nil
 }
 
-// judgeModelPath is judgePath for a path whose last segment is the id of a model. The id may have escaped slashes between
-// its parts, and end in dots. However another server reads it, it stays below the segments in front of it.
-func judgeModelPath(escaped string) error {
-	at := strings.LastIndexByte(escaped, '/') + 1
-	id := strings.ReplaceAll(strings.ReplaceAll(escaped[at:], "%2F", "/"), "%2f", "/")
+// judgeModelPath is judgePath for a path of which a part is the id of a model. The id may have escaped slashes between its
+// parts, and end in dots. However another server reads it, it stays below the segments in front of it.
+func judgeModelPath(escaped string, start, end int) error {
+	id := strings.ReplaceAll(strings.ReplaceAll(escaped[start:end], "%2F", "/"), "%2f", "/")
 	if trimmed := strings.TrimRight(id, "."); trimmed != "" && !strings.HasSuffix(trimmed, "/") {
 		id = trimmed
 	}
-	return judgePath(escaped[:at] + id)
+	return judgePath(escaped[:start] + id + escaped[end:])
 }
 
 // judgeEscape judges an escape by its two hexadecimal digits.

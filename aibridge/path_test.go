@@ -50,7 +50,7 @@ func FuzzJudgeModelPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id string) {
 		const below = "/openai/v1/models/"
-		if strings.Contains(id, "/") || judgeModelPath(below+id) != nil {
+		if strings.Contains(id, "/") || judgeModelPath(below+id, len(below), len(below+id)) != nil {
 			return
 		}
 		plain, err := url.PathUnescape(below + id)
@@ -64,6 +64,29 @@ func FuzzJudgeModelPath(f *testing.F) {
 		}
 		if again, err := url.PathUnescape(plain); err != nil || again != plain || strings.ContainsAny(plain, ";\\\x00\r\n") {
 			t.Errorf("accepted %q, which is %q", id, plain)
+		}
+	})
+}
+
+// FuzzJudgeModelWithin checks that however a server reads the id of a model within a path, the path stays between what is in
+// front of the id and what is behind it.
+func FuzzJudgeModelWithin(f *testing.F) {
+	for _, seed := range []string{"arn:aws:bedrock:us-east-1:1:inference-profile%2Fa.b", "a%3Ab", "..", "a%2F..%2Fb", "a%2f%2fb", "x.", "%2e", "a%252Fb"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		const before, behind = "/bedrock/model/", "/invoke"
+		if strings.Contains(id, "/") || judgeModelPath(before+id+behind, len(before), len(before)+len(id)) != nil {
+			return
+		}
+		plain, err := url.PathUnescape(id)
+		if err != nil {
+			t.Fatalf("accepted %q, which cannot be unescaped", id)
+		}
+		for _, reading := range []string{path.Clean(before + plain + behind), path.Clean(before + id + behind)} {
+			if id != "" && (!strings.HasPrefix(reading, before) || !strings.HasSuffix(reading, behind) || len(reading) <= len(before+behind)) {
+				t.Errorf("accepted %q, which leads to %q", id, reading)
+			}
 		}
 	})
 }

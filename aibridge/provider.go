@@ -31,6 +31,7 @@ type Provider struct {
 	routes    []route
 	shape     apierror.Shape
 	keys      []Key
+	signs     bool // The transport authenticates the requests that go without a key.
 	setKey    func(header http.Header, key Key)
 	keyHeader string // The header that is preferred for a caller's own credential.
 	locate    func(path, query, model string) (string, string, error)
@@ -95,6 +96,12 @@ type ProviderOptions struct {
 	// Transport carries the requests. Nil means a transport of the provider's own, with the limits in Limits. A
 	// transport that is given here keeps its own limits for dialling and for the beginning of an answer.
 	Transport http.RoundTripper
+	// Observe, if set, returns a transport that looks on at what goes through another one: the provider's own, or Transport.
+	// Of a provider whose Transport translates, it sees what clients send and get.
+	Observe func(http.RoundTripper) http.RoundTripper
+	// Signs says that Transport authenticates the requests of callers that bring no credential, so that there are no keys.
+	// These requests have a header by which the transports of this module know them, and which these remove.
+	Signs bool
 }
 
 // Key is a key of a provider.
@@ -192,19 +199,23 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 			Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
 		})
 	}
+	idle := idleCloser(transport)
+	if options.Observe != nil {
+		transport = options.Observe(transport)
+	}
 	made := Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
-		keys: keys, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete,
+		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete,
 		headers: headers, actor: options.ActorHeaders,
 		breaker: options.Breaker, gate: options.Admission.gateOrNil(),
 		digests:   options.Digests,
 		spans:     spanAttributes(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
 		watched:   observe.Watches(transport),
-		idle:      idleCloser(transport),
+		idle:      idle,
 		limits:    limits,
-		memory:    options.Memory.poolOrNil(),
+		memory:    options.Memory.Pool(),
 
 		usageInStreams: options.UsageInStreams,
 		refusing:       &refusing{},
@@ -260,7 +271,7 @@ func (p Provider) Type() string { return p.kind }
 func (p Provider) Disabled() bool { return p.disabled }
 
 // HasKey reports whether the provider can serve callers without a key of their own.
-func (p Provider) HasKey() bool { return len(p.keys) > 0 }
+func (p Provider) HasKey() bool { return len(p.keys) > 0 || p.signs }
 
 // upstreamURL returns the address for a request to an escaped path that one of the provider's routes has matched. Model is
 // the model that it names, if that is known. It fails with an [*apierror.Error].

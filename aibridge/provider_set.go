@@ -63,11 +63,12 @@ func (s *ProviderSet) find(r *http.Request) (destination, error) {
 	if to.provider != nil {
 		to.route, routed = to.provider.route(r.Method, to.path)
 	}
-	judge := judgePath
-	if to.route.endsInModel() {
-		judge = judgeModelPath
+	err := judgePath(escaped)
+	if start, end, ok := to.route.model(to.path); ok {
+		before := len(escaped) - len(to.path)
+		err = judgeModelPath(escaped, before+start, before+end)
 	}
-	if err := judge(escaped); err != nil {
+	if err != nil {
 		return to, &apierror.Error{Status: http.StatusBadRequest, Text: "path not accepted: " + err.Error()}
 	}
 	switch {
@@ -82,6 +83,7 @@ func (s *ProviderSet) find(r *http.Request) (destination, error) {
 	case !routed:
 		return to, notSupported(r, to.provider.openingEntry(r.Method, to.path))
 	}
+	to.route = to.route.named(to.path)
 	return to, nil
 }
 

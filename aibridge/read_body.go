@@ -12,6 +12,7 @@ import (
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // readBody reads the whole body of a request. The body can then be judged before it is sent, and sent again; and
@@ -30,14 +31,14 @@ func readBody(w http.ResponseWriter, r *http.Request, limits Limits, pool *memor
 	expected := r.ContentLength + 1 // One byte more, so that Read finds the end without a larger buffer.
 	data, err := pool.Lend(expected)
 	if err != nil {
-		return nil, noMemory(err)
+		return nil, upstream.NoMemory(err)
 	}
 	for {
 		if len(data) == cap(data) {
 			larger, err := pool.Grow(data, expected)
 			if err != nil {
 				pool.TakeBack(data)
-				return nil, noMemory(err)
+				return nil, upstream.NoMemory(err)
 			}
 			data = larger
 		}
@@ -79,7 +80,7 @@ func decodeBody(coding string, coded *body, limit int64) (*body, error) {
 		return newBody(plain, coded.pool), nil
 	}
 	coded.pool.TakeBack(plain)
-	if refusal := noMemory(err); refusal != nil {
+	if refusal := upstream.NoMemory(err); refusal != nil {
 		return nil, refusal
 	}
 	switch {
@@ -96,7 +97,7 @@ func decodeBody(coding string, coded *body, limit int64) (*body, error) {
 func edit(plain *body, edits []jsonedit.Edit) (*body, error) {
 	buffer, err := plain.pool.LendFor(int64(jsonedit.SplicedLen(plain.bytes, edits...)))
 	if err != nil {
-		return nil, noMemory(err)
+		return nil, upstream.NoMemory(err)
 	}
 	edited, err := jsonedit.AppendSplice(buffer, plain.bytes, edits...)
 	if err != nil {

@@ -259,7 +259,7 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 		return x.provider.transport.RoundTrip(out)
 	}
 	return observe.Send(x.provider.transport, out, observe.Interception{
-		ID: x.id, Round: len(x.rounds), Format: x.format.Name, Header: x.request.Header, Body: x.clientBody.bytes,
+		ID: x.id, Round: len(x.rounds), Format: x.format.Name, Path: x.to.path, Header: x.request.Header, Body: x.clientBody.bytes,
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/coder/aibridged/internal/contentcoding"
+	"github.com/coder/aibridged/internal/eventstream"
+	"github.com/coder/aibridged/internal/invokestream"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/sse"
@@ -40,7 +42,8 @@ type round struct {
 	isStream bool
 	tracker  wire.Tracker // Nil: the form of the answer is not known yet.
 	events   sse.Splitter
-	decoder  *contentcoding.Stream // For a coded stream.
+	frames   *invokestream.Splitter // Of a stream of frames; nil: it is one of server-sent events.
+	decoder  *contentcoding.Stream  // For a coded stream.
 
 	joint           wire.Joint   // Is shown each event, too. Nil: the answer is not one of several rounds.
 	ready           []byte       // What the joint has for the client.
@@ -83,6 +86,12 @@ func (r *round) begin(isStream bool) {
 	}
 }
 
+// beginFrames is begin for a stream of frames.
+func (r *round) beginFrames() {
+	r.frames = invokestream.NewSplitter(r.pool)
+	r.begin(true)
+}
+
 func isCoded(coding string) bool { return contentcoding.IsCoded(coding) }
 
 // said returns what the answer has said. It is called only when nothing more will be read.
@@ -118,12 +127,21 @@ func (r *round) follow(p []byte) {
 	case !r.isStream:
 		r.collect(p)
 	case !isCoded(r.coding):
-		r.note(r.events.Feed(p))
+		r.split(p)
 	case r.decoder != nil: // Else the coding is unknown.
 		for plain := range r.decoder.Feed(p) {
-			r.note(r.events.Feed(plain))
+			r.split(plain)
 		}
 	}
+}
+
+// split notes the events that the next bytes of a stream complete.
+func (r *round) split(plain []byte) {
+	if r.frames != nil {
+		r.note(r.frames.Feed(plain))
+		return
+	}
+	r.note(r.events.Feed(plain))
 }
 
 // rest notes the end of an answer that goes on as it comes; of a stream, also the event that no blank line ended. clean says
@@ -135,11 +153,15 @@ func (r *round) rest(clean bool) {
 	}
 	if r.decoder != nil {
 		for plain := range r.decoder.End() {
-			r.note(r.events.Feed(plain))
+			r.split(plain)
 		}
 		if clean {
 			r.undecoded(r.decoder.Err())
 		}
+	}
+	if r.frames != nil {
+		r.judgeFrames()
+		return
 	}
 	r.note(func(yield func(sse.Event) bool) {
 		for event := range r.events.Flush() { // At most one.
@@ -149,6 +171,17 @@ func (r *round) rest(clean bool) {
 			yield(event)
 		}
 	})
+}
+
+// judgeFrames notes whether a stream of frames is cut off or damaged, or could not be read.
+func (r *round) judgeFrames() {
+	switch err := r.frames.End(); {
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, eventstream.ErrDamaged):
+		r.cut = true
+	default:
+		r.unread = true
+	}
 }
 
 // note shows events to the tracker, up to the one that ends the answer. Where a server leaves out the blank lines, many
@@ -281,7 +314,7 @@ func (r *round) abandon() {
 		return
 	}
 	for plain := range r.decoder.End() {
-		r.note(r.events.Feed(plain))
+		r.split(plain)
 	}
 }
 
@@ -289,6 +322,9 @@ func (r *round) abandon() {
 func (r *round) close() {
 	r.span.End()
 	r.events.Close()
+	if r.frames != nil {
+		r.frames.Close()
+	}
 	r.share.Close()
 	if r.whole != nil {
 		r.pool.TakeBack(r.whole)

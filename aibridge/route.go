@@ -5,16 +5,20 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/wire"
 )
 
 // route is a method on a path that a provider serves. Everything else is refused.
 type route struct {
 	method string // GET covers HEAD.
-	// path is below the provider's name. It matches byte for byte, but for a segment in braces, which matches any one
-	// segment, and a slash at the end, which matches everything below it too. It is a label in metrics and log lines.
+	// path is below the provider's name. It matches byte for byte, but for a segment that begins in braces, which matches
+	// any one segment with the same end, and a slash at the end, which matches everything below it too. It is a label in
+	// metrics and log lines.
 	path   string
 	format *wire.Format // Nil: passed through, not recorded.
+	// streams says that an answer is to be a stream, in a format whose requests say it by their path.
+	streams bool
 	// stored is the format of answers that show a response which is stored at the upstream. Nil: they show none.
 	stored *wire.Format
 	opened bool // By an entry of [ProviderOptions.Passthrough].
@@ -39,15 +43,62 @@ func matchesPath(pattern, path string) bool {
 			return false
 		}
 		_, pattern, _ = strings.Cut(pattern[open:], "}")
-		end := strings.IndexByte(path[open:], '/')
-		if end < 0 {
-			end = len(path) - open
-		}
-		if end == 0 {
+		end := segment(pattern)
+		value, isSegment := strings.CutSuffix(segment(path[open:]), end)
+		if value == "" || !isSegment {
 			return false
 		}
-		path = path[open+end:]
+		pattern, path = pattern[len(end):], path[open+len(value)+len(end):]
 	}
+}
+
+// segment returns the rest of a path's segment.
+func segment(rest string) string {
+	if end := strings.IndexByte(rest, '/'); end >= 0 {
+		return rest[:end]
+	}
+	return rest
+}
+
+// modelPlace is the place of a model's id in the path of a route.
+const modelPlace = "{model}"
+
+// model returns where in a path of the route the id of a model begins and ends, and whether there is one. Ids of models
+// have slashes, which SDKs escape, and dots at their end.
+func (r route) model(path string) (start, end int, ok bool) {
+	if strings.HasSuffix(r.path, "/models/") {
+		return strings.LastIndexByte(path, '/') + 1, len(path), true
+	}
+	before, behind, ok := strings.Cut(r.path, modelPlace)
+	if !ok {
+		return 0, 0, false
+	}
+	for range strings.Count(before, "/") {
+		start += strings.IndexByte(path[start:], '/') + 1
+	}
+	return start, start + len(segment(path[start:])) - len(segment(behind)), true
+}
+
+// named returns the route for a request with that path. If the path has the place of the model, the request's body does not
+// name it: what the route's format reads of the body is completed by the path.
+func (r route) named(path string) route {
+	start, end, ok := r.model(path)
+	if !ok || r.format == nil {
+		return r
+	}
+	model, err := url.PathUnescape(path[start:end])
+	if err != nil {
+		model = path[start:end] // It cannot happen: the path has been judged.
+	}
+	format := *r.format
+	inspect, streams := format.Inspect, r.streams
+	format.Inspect = func(body jsonedit.Object) (wire.Request, error) {
+		request, err := inspect(body)
+		request.Model, request.Stream = model, streams
+		return request, err
+	}
+	r.format = &format
+	return r
 }
 
 // parameter returns what a path, which the route matches, has in the place of the first segment in braces, or an empty
@@ -60,10 +111,6 @@ func (r route) parameter(path string) string {
 	id, _, _ := strings.Cut(path[open:], "/")
 	return id
 }
-
-// endsInModel reports whether the last segment of the route's paths is a model's id. Ids of models have slashes, which
-// SDKs escape, and dots at their end.
-func (r route) endsInModel() bool { return strings.HasSuffix(r.path, "/models/") }
 
 // route returns the route of a method and a path below the provider's name.
 func (p *Provider) route(method, path string) (route, bool) {

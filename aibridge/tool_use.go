@@ -29,13 +29,13 @@ type toolUse struct {
 	rest    []jsonedit.Edit // What else tools change for the present round.
 	refused int             // How many tools the provider did not take.
 
-	head     *http.Response // That of the first answer, for one that is no stream.
-	ready    []byte         // For the client.
-	wrote    time.Time      // When the client was last sent something.
-	turn     wire.Turn      // What the model wants after the last round.
-	until    time.Time      // When all calls must have ended; zero: none has begun.
-	tail     <-chan []byte  // What came behind the end of the last round's answer.
-	cancel   context.CancelFunc
+	head   *http.Response // That of the first answer, for one that is no stream.
+	ready  []byte         // For the client.
+	wrote  time.Time      // When the client was last sent something.
+	turn   wire.Turn      // What the model wants after the last round.
+	until  time.Time      // When all calls must have ended; zero: none has begun.
+	tail   <-chan []byte  // What came behind the end of the last round's answer.
+	cancel context.CancelFunc
 }
 
 // useTools returns the edits that offer the initiator's tools to the model, and that put the calls of earlier turns back

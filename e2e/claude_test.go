@@ -9,9 +9,14 @@ import (
 // newClaude returns Claude Code with the user's token for the gateway.
 func (u *user) newClaude(t *testing.T) client {
 	t.Helper()
+	return newClaudeWith(t, "ANTHROPIC_BASE_URL="+u.of.url+"/anthropic", "ANTHROPIC_AUTH_TOKEN="+u.token)
+}
+
+// newClaudeWith returns Claude Code with these variables in its environment.
+func newClaudeWith(t *testing.T, environment ...string) client {
+	t.Helper()
 	c := newClient(t, "claude")
-	c.environment = append(c.environment, "ANTHROPIC_BASE_URL="+u.of.url+"/anthropic", "ANTHROPIC_AUTH_TOKEN="+u.token,
-		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1")
+	c.environment = append(append(c.environment, environment...), "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1")
 	return c
 }
 
@@ -48,7 +53,18 @@ func (r claudeResult) spent() tokens {
 func TestClaudeCode(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	c := u.newClaude(t)
+	turn := u.turnOfClaude(t, u.newClaude(t))
+	turn.provider, turn.hint = "anthropic", providerHint
+	for _, i := range turn.check(t) {
+		if !strings.HasPrefix(i.UserAgent, "claude-cli/") {
+			t.Errorf("the user agent is %q", i.UserAgent)
+		}
+	}
+}
+
+// turnOfClaude has Claude Code run a command. It returns what must be recorded of that, but for the provider.
+func (u *user) turnOfClaude(t *testing.T, c client) agentTurn {
+	t.Helper()
 	const input = `{"command":"echo hi-from-bash"}`
 	const typed = `Run it. [[think: It wants to run.]] [[text: Looking.]] [[tool: Bash ` + input + `]]` +
 		` [[usage: input=100 output=20 cache_read=30 cache_write=4 thinking=6]]`
@@ -60,13 +76,8 @@ func TestClaudeCode(t *testing.T) {
 	if u := result.Usage; u.OutputTokens <= 20 || u.CacheReadInputTokens != 30 || u.CacheCreationInputTokens != 4 {
 		t.Errorf("Claude Code saw the usage %+v, not that of both answers", u)
 	}
-	turn := agentTurn{
-		user: u, client: "Claude Code", session: result.SessionID, provider: "anthropic", prompt: typed, thought: "It wants to run.",
+	return agentTurn{
+		user: u, client: "Claude Code", session: result.SessionID, prompt: typed, thought: "It wants to run.",
 		call: call{Tool: "Bash", Input: input}, tokens: result.spent(),
-	}
-	for _, i := range turn.check(t) {
-		if !strings.HasPrefix(i.UserAgent, "claude-cli/") {
-			t.Errorf("the user agent is %q", i.UserAgent)
-		}
 	}
 }

@@ -71,6 +71,7 @@ type agentTurn struct {
 	client   string // As it is recorded.
 	session  string
 	provider string
+	hint     string // Of the provider's key.
 	prompt   string
 	thought  string
 	call     call   // Without ids.
@@ -88,7 +89,7 @@ func (want agentTurn) check(t *testing.T) []interception {
 			t.Errorf("recorded is the client %q in another session than %q:\n%s", i.Client, want.session, indented(i))
 		}
 		if i.ErrorType != nil || i.Initiator != want.user.name || i.APIKeyID != want.user.keyID() || i.ProviderName != want.provider ||
-			i.CredentialKind != "centralized" || i.CredentialHint != providerHint {
+			i.CredentialKind != "centralized" || i.CredentialHint != want.hint {
 			t.Errorf("recorded is\n%s", indented(i))
 		}
 		for _, usage := range i.TokenUsages {

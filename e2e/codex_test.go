@@ -58,7 +58,7 @@ func TestCodex(t *testing.T) {
 	// The sandbox does not run within every container, and a gateway cannot affect it.
 	printed := c.run(t, "exec", "--json", "--skip-git-repo-check", "--sandbox", "danger-full-access", typed)
 
-	turn := agentTurn{user: u, client: "Codex", provider: "openai", prompt: typed, thought: "It wants to run."}
+	turn := agentTurn{user: u, client: "Codex", hint: providerHint, provider: "openai", prompt: typed, thought: "It wants to run."}
 	// The input is text, and therefore a JSON string in the record.
 	quoted, err := json.Marshal(input)
 	if err != nil {

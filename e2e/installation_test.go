@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/coder/aibridged/internal/fakevertex"
 )
 
 // providerKey is the key that the gateway has for its providers. It belongs to no account.
@@ -18,14 +20,22 @@ const (
 	providerHint = "sk-p...wxyz"
 )
 
-// configuration has each provider twice: directly, and behind a tap that sees what arrives. There are no breakers, since all
-// tests share their upstream, and many have it fail.
+// configuration has each provider twice: directly, and behind a tap that sees what arrives. The clouds are there once. There
+// are no breakers, since all tests share their upstream, and many have it fail.
 const configuration = `breaker: {off: true}
 providers:
   - {name: anthropic, type: anthropic, base_url: "%[1]s", keys: ["${PROVIDER_KEY}"]}
   - {name: openai, type: openai, base_url: "%[1]s/v1", keys: ["${PROVIDER_KEY}"]}
   - {name: anthropic-tapped, type: anthropic, base_url: "%[2]s", keys: ["${PROVIDER_KEY}"]}
   - {name: openai-tapped, type: openai, base_url: "%[2]s/v1", keys: ["${PROVIDER_KEY}"]}
+  - name: bedrock
+    type: bedrock
+    base_url: "%[3]s"
+    bedrock: {region: us-east-1, credentials: {access_key_id: "${BEDROCK_ID}", secret_access_key: "${BEDROCK_SECRET}"}}
+  - name: vertex
+    type: vertex
+    base_url: "%[4]s/v1"
+    vertex: {project: a-project, region: us-east5, credentials: {service_account: "${VERTEX_ACCOUNT}"}}
 `
 
 // installation is the program, built and running: a gateway, and a scripted upstream behind it.
@@ -35,7 +45,8 @@ type installation struct {
 	url       string // The gateway's.
 	upstream  *process
 	gateway   *process
-	tapped    *tap         // Between the gateway and the upstream.
+	tapped    *tap // Between the gateway and the upstream.
+	clouds    *clouds
 	tools     *toolServers // Nil: the gateway knows no MCP servers.
 
 	mu      sync.Mutex
@@ -70,13 +81,17 @@ func install(binary string, tools *toolServers) (_ *installation, err error) {
 	if i.tapped, err = newTap(upstream); err != nil {
 		return nil, err
 	}
+	i.clouds = newClouds()
+	i.secrets = append(i.secrets, i.clouds.key.Secret, fakevertex.Token)
 	config := filepath.Join(i.directory, "config.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, configuration+tools.configuration(), upstream, i.tapped.URL), 0o600); err != nil {
+	text := fmt.Appendf(nil, configuration+tools.configuration(), upstream, i.tapped.URL, i.clouds.bedrock.URL, i.clouds.vertex.URL)
+	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return nil, err
 	}
 	serve := exec.Command(i.binary, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config,
 		"--keep-exchanges", i.exchanges())
-	serve.Env = append(os.Environ(), "PROVIDER_KEY="+providerKey)
+	serve.Env = append(os.Environ(), "PROVIDER_KEY="+providerKey, "BEDROCK_ID="+i.clouds.key.ID, "BEDROCK_SECRET="+i.clouds.key.Secret,
+		"VERTEX_ACCOUNT="+string(i.clouds.fakeVertex.ServiceAccount()))
 	i.gateway, i.url, err = start("/readyz", serve)
 	return i, err
 }
@@ -98,6 +113,9 @@ func (i *installation) stopServers() error {
 	}
 	if i.tapped != nil {
 		i.tapped.Close()
+	}
+	if i.clouds != nil {
+		i.clouds.close()
 	}
 	if i.upstream != nil {
 		errs = append(errs, i.upstream.stop())

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"time"
 )
@@ -133,6 +134,7 @@ func (u *user) waitFor(t *testing.T, n int, counts func(interception) bool) []in
 		if all, err = decode(printed); err != nil {
 			return false, err
 		}
+		all = slices.DeleteFunc(all, isProbe)
 		counted := 0
 		for _, one := range all {
 			if counts(one) {
@@ -149,6 +151,9 @@ func (u *user) waitFor(t *testing.T, n int, counts func(interception) bool) []in
 	}
 	return all
 }
+
+// isProbe reports whether Claude Code only asked whether a cloud has a model, which it does before its first turn.
+func isProbe(i interception) bool { return len(i.Prompts) == 1 && i.Prompts[0].Prompt == "." }
 
 // indented returns a value as indented JSON, to compare and to read.
 func indented(v any) string {

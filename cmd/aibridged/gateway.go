@@ -148,7 +148,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
 	for _, configured := range c.Providers {
 		provider, err := configured.provider(aibridge.ProviderOptions{
-			Limits: limits, Memory: memory, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
+			Limits: limits, Memory: memory, Transport: g.observers.transport, Observe: g.observers.keep(), Digests: options.digests || options.observers.keepDir != "",
 			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
 		})
 		if errors.Is(err, errUnknownType) {

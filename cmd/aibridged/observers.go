@@ -18,7 +18,9 @@ type observerOptions struct {
 	keepFor time.Duration
 }
 
-// observers write the traffic with providers to files. The zero value writes nothing.
+// observers write the traffic with providers to files. The zero value writes nothing. A dump shows what goes over the
+// network. What is kept is what clients send and get, also where a provider's transport translates, since records are made
+// from that.
 type observers struct {
 	transport http.RoundTripper // Nil: nothing is written, and each provider has a transport of its own.
 	network   *upstream.Transport
@@ -37,22 +39,26 @@ func newObservers(options observerOptions, limits aibridge.Limits, memory *aibri
 		Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
 	})
 	o.transport = o.network
+	if options.dumpDir != "" {
+		o.dumper = observe.Dump(o.transport, options.dumpDir, held, logger.Named("dump"))
+		o.transport = o.dumper
+	}
 	if options.keepDir != "" {
 		var err error
 		if o.keeper, err = observe.Keep(o.transport, options.keepDir, options.keepFor, held, logger.Named("keep")); err != nil {
 			return nil, err
 		}
-		o.transport = o.keeper
-	}
-	if options.dumpDir != "" {
-		o.dumper = observe.Dump(o.transport, options.dumpDir, held, logger.Named("dump"))
-		o.transport = o.dumper
 	}
 	return o, nil
 }
 
-// of returns the transport for a provider. Nil means that the provider makes its own.
-func (o *observers) of(string) http.RoundTripper { return o.transport }
+// keep returns what keeps the exchanges of a provider, or nil if they are not kept: see [aibridge.ProviderOptions.Observe].
+func (o *observers) keep() func(http.RoundTripper) http.RoundTripper {
+	if o.keeper == nil {
+		return nil
+	}
+	return o.keeper.Around
+}
 
 // close writes out what is still buffered, and closes idle connections.
 func (o *observers) close() {

@@ -29,6 +29,9 @@ type providerConfig struct {
 	// APIVersion and Deployments are those of [aibridge.AzureOptions].
 	APIVersion  string            `yaml:"api_version"`
 	Deployments map[string]string `yaml:"deployments"`
+	// Bedrock and Vertex are the settings of their types.
+	Bedrock *bedrockConfig `yaml:"bedrock"`
+	Vertex  *vertexConfig  `yaml:"vertex"`
 
 	// literalKey is the key of demo, which belongs to no account. No file can set it.
 	literalKey string
@@ -96,6 +99,7 @@ func (p providerConfig) constructors() map[string]constructor {
 	return map[string]constructor{
 		"anthropic":     aibridge.NewAnthropicProvider,
 		"azure":         p.azure,
+		"bedrock":       p.newBedrock,
 		"chatgpt":       aibridge.NewChatGPTProvider,
 		"copilot":       aibridge.NewCopilotProvider,
 		"google":        aibridge.NewGoogleProvider,
@@ -103,6 +107,7 @@ func (p providerConfig) constructors() map[string]constructor {
 		"openai-compat": aibridge.NewOpenAICompatibleProvider,
 		"openrouter":    aibridge.NewOpenRouterProvider,
 		"vercel":        aibridge.NewVercelProvider,
+		"vertex":        p.newVertex,
 	}
 }
 
@@ -126,6 +131,9 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is %w: use one of %s", p.Name, p.Type, errUnknownType, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 	case p.Type != "azure" && (p.APIVersion != "" || len(p.Deployments) > 0):
 		return aibridge.Provider{}, fmt.Errorf("provider %q: api_version and deployments are for providers of type azure", p.Name)
+	}
+	if err := p.checkClouds(); err != nil {
+		return aibridge.Provider{}, fmt.Errorf("provider %q: %w", p.Name, err)
 	}
 	var err error
 	if shared.Keys, err = p.keys(); err != nil {

@@ -20,17 +20,21 @@ func TestDocumentedProviders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, []byte("from-a-file"), 0o600); err != nil {
-		t.Fatal(err)
+	secrets := t.TempDir()
+	for name, secret := range map[string]string{"anthropic-3": "from-a-file", "bedrock": "from-a-file", "vertex.json": serviceAccount(t)} {
+		if err := os.WriteFile(filepath.Join(secrets, name), []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(secrets, "vertex.json"))
 	for _, match := range regexp.MustCompile(`\$\{([A-Z0-9_]+)\}`).FindAllStringSubmatch(string(text), -1) {
 		t.Setenv(match[1], "from-the-environment")
 	}
 	shown := map[string]bool{}
 	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		file := filepath.Join(t.TempDir(), "config.yaml")
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(block[1], "/run/secrets/anthropic-3", key)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(block[1], "/run/secrets", secrets)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c, err := loadConfig(file)
@@ -43,7 +47,8 @@ func TestDocumentedProviders(t *testing.T) {
 		for _, configured := range c.Providers {
 			shown[configured.Type] = true
 			provider, err := configured.provider(aibridge.ProviderOptions{})
-			if err != nil || provider.HasKey() != (len(configured.Keys) > 0) {
+			isCloud := configured.Bedrock != nil || configured.Vertex != nil // Each with credentials.
+			if err != nil || provider.HasKey() != (len(configured.Keys) > 0 || isCloud) {
 				t.Errorf("%v in\n%s", err, block[1])
 			}
 		}

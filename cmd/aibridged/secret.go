@@ -33,6 +33,26 @@ func secretOf(reference, kind string) (string, error) {
 	if !ok {
 		return "", errNoReference
 	}
+	text, err := readSecret(path, kind)
+	if err != nil {
+		return "", err
+	}
+	return trimSecret(text, kind, "file "+path, "")
+}
+
+// documentOf is secretOf for a secret of several lines.
+func documentOf(reference, kind string) (string, error) {
+	if path, ok := strings.CutPrefix(reference, "file:"); ok {
+		return readSecret(path, kind)
+	}
+	if match := variable.FindStringSubmatch(reference); match != nil {
+		return os.Getenv(match[1]), nil
+	}
+	return "", errNoReference
+}
+
+// readSecret returns what a file holds.
+func readSecret(path, kind string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -45,7 +65,7 @@ func secretOf(reference, kind string) (string, error) {
 	case len(data) > maxSecret:
 		return "", fmt.Errorf("the file %s has more than %d bytes: it holds no %s", path, maxSecret, kind)
 	}
-	return trimSecret(string(data), kind, "file "+path, "")
+	return string(data), nil
 }
 
 // trimSecret returns a secret without the blanks around it. Advice says what to do if there is none.

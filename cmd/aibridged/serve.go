@@ -220,7 +220,7 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME --data-dir %s\n", directory)
 	for _, p := range providers {
 		switch p.kind {
-		case "anthropic":
+		case "anthropic", "bedrock", "vertex":
 			fmt.Fprintf(out, "Point Claude Code here:\n  ANTHROPIC_BASE_URL=%s/%s ANTHROPIC_AUTH_TOKEN=TOKEN claude\n", base, p.name)
 		case "openai":
 			fmt.Fprintf(out, "Point Codex here:\n  CODEX_API_KEY=TOKEN codex exec -c openai_base_url=%s/%s/v1 PROMPT\n", base, p.name)

@@ -136,6 +136,36 @@ func openAIType(status int) (kind string, code *string) {
 	return "server_error", nil
 }
 
+// Bedrock is the shape of Bedrock's InvokeModel, as AWS's SDKs read it.
+// https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html
+func Bedrock() Shape {
+	return Shape{"application/json", func(err *Error) []byte {
+		return encode(struct {
+			Type    string `json:"__type"`
+			Message string `json:"message"`
+		}{bedrockType(err.Status), err.Text})
+	}}
+}
+
+func bedrockType(status int) string {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return "AccessDeniedException"
+	case http.StatusNotFound:
+		return "ResourceNotFoundException"
+	case http.StatusTooManyRequests:
+		return "ThrottlingException"
+	case http.StatusGatewayTimeout:
+		return "ModelTimeoutException"
+	case http.StatusServiceUnavailable, 529:
+		return "ServiceUnavailableException"
+	}
+	if status < 500 {
+		return "ValidationException"
+	}
+	return "InternalServerException"
+}
+
 // Plain is the shape for paths of no known API.
 func Plain() Shape {
 	return Shape{"text/plain; charset=utf-8", func(err *Error) []byte { return []byte(err.Text + "\n") }}
@@ -145,8 +175,10 @@ func Plain() Shape {
 // provider is known.
 func ForPath(path string) Shape {
 	switch {
-	case hasSegments(path, "/messages"):
+	case hasSegments(path, "/messages"), strings.HasSuffix(path, ":rawPredict"), strings.HasSuffix(path, ":streamRawPredict"):
 		return Anthropic()
+	case hasSegments(path, "/invoke"), hasSegments(path, "/invoke-with-response-stream"):
+		return Bedrock()
 	case hasSegments(path, "/chat/completions"), hasSegments(path, "/responses"), hasSegments(path, "/embeddings"),
 		hasSegments(path, "/conversations"):
 		return OpenAI()

@@ -17,11 +17,11 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
-		{"internal/inproc", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
+		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
-		{"internal/recording"},
+		{"aibridge/bedrock", "aibridge/vertex", "internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
 		{"aibridgedserver/sqlite"},
@@ -33,7 +33,7 @@ func floors() [][]string {
 // forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/testkit",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/testkit",
 		"internal/wire/wiretest",
 	}
 }
@@ -65,7 +65,7 @@ func light() (packages, banned []string) {
 		[]string{
 			"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/lib/pq", "github.com/mattn/go-sqlite3", "github.com/pressly/goose",
 			"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/anthropics", "github.com/openai", "github.com/bufbuild",
-			"github.com/aws", "golang.org/x/tools",
+			"github.com/aws", "golang.org/x/oauth2", "cloud.google.com", "golang.org/x/tools",
 		}
 }
 
@@ -78,6 +78,8 @@ func only() map[string][]string {
 		"github.com/pressly/goose/v3":           {"aibridgedserver/sqlite"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
+		"github.com/aws":                        {"aibridge/bedrock", "internal/fakebedrock"},
+		"golang.org/x/oauth2":                   {"aibridge/vertex"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		"github.com/hashicorp/golang-lru":       {"internal/admission", "internal/keys", "internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
 		"github.com/sony/gobreaker":             {"internal/breaker"},

@@ -26,6 +26,10 @@ const (
 	APIKey        = "X-Api-Key"
 )
 
+// Sign marks a request that goes with the gateway's own credentials, for a transport that authenticates it. The transport
+// removes it. A client's header of that name never goes on: see headers.go.
+const Sign = "X-Ai-Bridge-Sign"
+
 // LongestToken is how long a token may be, in bytes. A control plane is not asked about a longer one.
 const LongestToken = 4096
 

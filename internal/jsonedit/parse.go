@@ -9,7 +9,7 @@
 //	model, ok := object.Get("model")
 //	body, err = jsonedit.Splice(body, object.Set("stream", []byte("true")))
 //
-// To edit inside a member, parse its value, splice that, and set the member to the result. The package decodes only
+// To edit inside a member, parse its value, and move its edits to where the value begins: see [Moved]. The package decodes only
 // strings.
 package jsonedit
 

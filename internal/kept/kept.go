@@ -41,6 +41,7 @@ type Head struct {
 	Interception uuid.UUID `json:"interception_id"`
 	Round        int       `json:"round"`
 	Format       string    `json:"format"`
+	Path         string    `json:"path,omitempty"` // The client's, escaped, below the provider's name. Older files have none.
 	At           time.Time `json:"at"`
 	// Header is the client's, without the values of credentials.
 	Header       http.Header `json:"header"`

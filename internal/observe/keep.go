@@ -82,13 +82,31 @@ func (k *Keeper) Close() {
 func (*Keeper) watches() bool { return true }
 
 // RoundTrip implements [http.RoundTripper].
-func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) {
+func (k *Keeper) RoundTrip(r *http.Request) (*http.Response, error) { return k.keep(k.next, r) }
+
+// Around returns a RoundTripper that keeps with k the exchanges that go through next. It lives no longer than k.
+func (k *Keeper) Around(next http.RoundTripper) http.RoundTripper { return keeperAround{k, next} }
+
+type keeperAround struct {
+	keeper *Keeper
+	next   http.RoundTripper
+}
+
+func (keeperAround) watches() bool { return true }
+
+// RoundTrip implements [http.RoundTripper].
+func (a keeperAround) RoundTrip(r *http.Request) (*http.Response, error) {
+	return a.keeper.keep(a.next, r)
+}
+
+// keep sends a request through next, and keeps the exchange.
+func (k *Keeper) keep(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	interception, ok := told(r)
 	if !ok || k.writer.closed() {
-		return k.next.RoundTrip(r)
+		return next.RoundTrip(r)
 	}
 	e := k.begin(r, interception)
-	resp, err := k.next.RoundTrip(r)
+	resp, err := next.RoundTrip(r)
 	switch {
 	case e == nil:
 	case err != nil:

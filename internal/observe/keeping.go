@@ -37,7 +37,7 @@ type keeping struct {
 func (k *Keeper) begin(r *http.Request, of Interception) *keeping {
 	redaction := redactionOf(of.Header, r.Header)
 	head, err := kept.HeadSection(kept.Head{
-		Interception: of.ID, Round: of.Round, Format: of.Format, At: time.Now().UTC(),
+		Interception: of.ID, Round: of.Round, Format: of.Format, Path: redaction.path(of.Path), At: time.Now().UTC(),
 		Header: redaction.header(of.Header), RequestBytes: int64(len(of.Body)),
 	})
 	held := head.Size() + len(of.Body)

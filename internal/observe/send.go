@@ -16,6 +16,8 @@ type Interception struct {
 	Round int
 	// Format is the name of the wire format: "messages", "chat" or "responses".
 	Format string
+	// Path is the escaped path of the client's request, below the provider's name.
+	Path string
 	// Header is the header of the client's request.
 	Header http.Header
 	// Body is the body of the client's request, as the client sent it.

@@ -52,6 +52,7 @@ var ErrNoRequest = errors.New("no request of this format")
 // Exchange is a request and its answer as they went over the wire.
 type Exchange struct {
 	Format string // One of the constants above.
+	Path   string // The client's, escaped, below the provider's name. Empty: it is not known.
 	// RequestHeader and Request are the client's, Request in its content coding.
 	RequestHeader http.Header
 	Request       []byte
@@ -144,16 +145,23 @@ func Derive(exchange Exchange) (Facts, error) {
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
+	path, isHosted := hostedAt(exchange.Path)
+	if isHosted {
+		format.insteadOfModel = []string{"messages"}
+	}
 	fields, err := readRequest(body, format.insteadOfModel)
 	if err != nil {
 		return Facts{}, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
 	asked := format.request(fields)
 	client := recognise(exchange.RequestHeader, asked.system)
-	answer := readAnswer(exchange, format, string(fields["stream"]) == "true")
+	if !isHosted {
+		path = hosted{model: fields.text("model"), stream: string(fields["stream"]) == "true"}
+	}
+	answer := readAnswer(exchange, format, path.stream)
 
 	facts := Facts{
-		Model:                 name(cmp.Or(fields.text("model"), answer.model)),
+		Model:                 name(cmp.Or(path.model, answer.model)),
 		Client:                client.Name,
 		ClientSessionID:       name(client.session(exchange.RequestHeader, fields)),
 		UserAgent:             name(exchange.RequestHeader.Get("User-Agent")),
@@ -228,7 +236,14 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 		return unreadable()
 	}
 	if stream {
-		found := events(body, !exchange.Abandoned)
+		found, isFramed := []event(nil), mediaType(exchange) == framed
+		if isFramed {
+			var isDamaged bool
+			found, isDamaged = frames(body)
+			isCut = isCut || isDamaged
+		} else {
+			found = events(body, !exchange.Abandoned)
+		}
 		answer := format.stream(found)
 		answer.streamed = true
 		answer.unread = format.unreadIn(answer, found)
@@ -236,7 +251,7 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 			return unreadable()
 		}
 		answer.broken = !answer.terminated && (!answer.finished || !exchange.Whole || isCut)
-		if exchange.Whole && !isCut && answer.broken && !format.speaks(found) && !endsInHalf(body) {
+		if exchange.Whole && !isCut && answer.broken && !format.speaks(found) && (isFramed || !endsInHalf(body)) {
 			// It is no answer of this API, and its end may be right. But a model's answer is never empty.
 			answer.broken, answer.foreign = len(exchange.Response) == 0 && exchange.Status == http.StatusOK, true
 		}
@@ -294,7 +309,10 @@ func codingOf(header http.Header) string {
 // asked for a stream or the answer says that it is one, and is none if it begins with a JSON value. Where it has no
 // beginning, the type counts.
 func isStream(exchange Exchange, asked bool, body []byte) bool {
-	mediaType, _, _ := mime.ParseMediaType(exchange.ResponseHeader.Get("Content-Type"))
+	mediaType := mediaType(exchange)
+	if mediaType == framed {
+		return true
+	}
 	if mediaType != "text/event-stream" && !(asked && exchange.Status < 400) {
 		return false
 	}
@@ -308,6 +326,11 @@ func isStream(exchange Exchange, asked bool, body []byte) bool {
 		return !strings.ContainsAny(begins[:1], `{["`)
 	}
 	return !saysJSON
+}
+
+func mediaType(exchange Exchange) string {
+	mediaType, _, _ := mime.ParseMediaType(exchange.ResponseHeader.Get("Content-Type"))
+	return mediaType
 }
 
 // speaks reports whether one of the events is of the format. A ping is of any.

@@ -120,7 +120,7 @@ func (a *account) derive(limit int64) (rederive.Facts, error) {
 // exchangeOf returns a kept exchange with the part of its answer that is compared.
 func exchangeOf(e *kept.Exchange, response []byte) rederive.Exchange {
 	exchange := rederive.Exchange{
-		Format: e.Head.Format, RequestHeader: e.Head.Header, Request: e.Request, Response: response,
+		Format: e.Head.Format, Path: e.Head.Path, RequestHeader: e.Head.Header, Request: e.Request, Response: response,
 	}
 	if e.Answer != nil {
 		exchange.Status, exchange.ResponseHeader = e.Answer.Status, e.Answer.Header

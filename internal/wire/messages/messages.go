@@ -14,12 +14,18 @@ package messages
 
 import (
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
 )
 
 // Format returns the format. https://docs.anthropic.com/en/api/messages
-func Format() wire.Format {
+func Format() wire.Format { return formatOf(inspect) }
+
+// Hosted returns the format as the clouds have it that serve Claude: their paths name the model, and not their requests.
+func Hosted() wire.Format { return formatOf(inspectHosted) }
+
+func formatOf(inspect func(jsonedit.Object) (wire.Request, error)) wire.Format {
 	table := figures()
 	meter := table.Meters()
 	return wire.Format{

@@ -10,13 +10,28 @@ import (
 // thread is the member that names a conversation which the upstream keeps: it has the model and earlier messages.
 const thread = "thread"
 
+var errNoMessages = wire.Invalid("messages: an array is required")
+
 func inspect(body jsonedit.Object) (wire.Request, error) {
-	request, err := wire.ReadRequest(body, thread, "models", "preset")
+	return readRequest(body, thread, "models", "preset")
+}
+
+// inspectHosted reads a request whose path has the model. The body may have one too, which then means nothing.
+func inspectHosted(body jsonedit.Object) (wire.Request, error) {
+	if !wire.Has(body, "messages") {
+		return wire.Request{}, errNoMessages
+	}
+	return readRequest(body, "messages")
+}
+
+// readRequest reads a request. StandIns are the members in whose presence the model is elsewhere.
+func readRequest(body jsonedit.Object, standIns ...string) (wire.Request, error) {
+	request, err := wire.ReadRequest(body, standIns...)
 	if err != nil {
 		return wire.Request{}, err
 	}
 	if messages, _ := body.Get("messages"); !wire.IsArray(messages) && (wire.Has(body, "messages") || !wire.Has(body, thread)) {
-		return wire.Request{}, wire.Invalid("messages: an array is required")
+		return wire.Request{}, errNoMessages
 	}
 	if system, ok := body.Get("system"); ok {
 		request.System = wire.Head(wire.View(system))

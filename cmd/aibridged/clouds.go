@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridge/bedrock"
+	"github.com/coder/aibridged/aibridge/vertex"
+)
+
+// bedrockConfig are the settings of a provider of type bedrock.
+type bedrockConfig struct {
+	Region      string            `yaml:"region"`
+	API         bedrock.API       `yaml:"api"`
+	Models      map[string]string `yaml:"models"`
+	Betas       []string          `yaml:"betas"`
+	ControlURL  string            `yaml:"control_url"`
+	Credentials awsConfig         `yaml:"credentials"`
+}
+
+// awsConfig says where AWS credentials are. What is secret is a reference: see [secretOf].
+type awsConfig struct {
+	Default         bool   `yaml:"default"`
+	AccessKeyID     string `yaml:"access_key_id"`
+	SecretAccessKey string `yaml:"secret_access_key"`
+	SessionToken    string `yaml:"session_token"`
+	RoleARN         string `yaml:"role_arn"`
+	ExternalID      string `yaml:"external_id"`
+	STSURL          string `yaml:"sts_url"`
+}
+
+// vertexConfig are the settings of a provider of type vertex.
+type vertexConfig struct {
+	Project     string            `yaml:"project"`
+	Region      string            `yaml:"region"`
+	Models      map[string]string `yaml:"models"`
+	Credentials googleConfig      `yaml:"credentials"`
+}
+
+// googleConfig says where Google credentials are.
+type googleConfig struct {
+	Default        bool   `yaml:"default"`
+	ServiceAccount string `yaml:"service_account"` // A reference.
+}
+
+// checkClouds refuses settings that are for another type: nothing would read them.
+func (p providerConfig) checkClouds() error {
+	switch {
+	case p.Bedrock != nil && p.Type != "bedrock":
+		return fmt.Errorf("bedrock: these settings are for the type bedrock")
+	case p.Vertex != nil && p.Type != "vertex":
+		return fmt.Errorf("vertex: these settings are for the type vertex")
+	}
+	return nil
+}
+
+// newBedrock makes a provider of type bedrock.
+func (p providerConfig) newBedrock(name string, shared aibridge.ProviderOptions) (aibridge.Provider, error) {
+	var of bedrockConfig
+	if p.Bedrock != nil {
+		of = *p.Bedrock
+	}
+	credentials, err := of.Credentials.read(p.Disabled)
+	if err != nil {
+		return aibridge.Provider{}, fmt.Errorf("provider %q: bedrock.credentials.%w", name, err)
+	}
+	return bedrock.NewProvider(name, bedrock.Options{
+		Provider: shared, Region: of.Region, API: of.API, Models: of.Models, Betas: of.Betas, ControlURL: of.ControlURL, Credentials: credentials,
+	})
+}
+
+// read returns the credentials, or none for a provider that is disabled.
+func (c awsConfig) read(disabled bool) (bedrock.Credentials, error) {
+	if disabled {
+		return bedrock.Credentials{}, nil
+	}
+	credentials := bedrock.Credentials{Default: c.Default, RoleARN: c.RoleARN, ExternalID: c.ExternalID, STSURL: c.STSURL}
+	for _, field := range []struct {
+		name, reference string
+		value           *string
+	}{
+		{"access_key_id", c.AccessKeyID, &credentials.AccessKeyID}, {"secret_access_key", c.SecretAccessKey, &credentials.SecretAccessKey},
+		{"session_token", c.SessionToken, &credentials.SessionToken},
+	} {
+		if field.reference == "" {
+			continue
+		}
+		var err error
+		if *field.value, err = secretOf(field.reference, "key"); err != nil {
+			return bedrock.Credentials{}, fmt.Errorf("%s: %w", field.name, err)
+		}
+	}
+	return credentials, nil
+}
+
+// newVertex makes a provider of type vertex.
+func (p providerConfig) newVertex(name string, shared aibridge.ProviderOptions) (aibridge.Provider, error) {
+	var of vertexConfig
+	if p.Vertex != nil {
+		of = *p.Vertex
+	}
+	options := vertex.Options{Provider: shared, Project: of.Project, Region: of.Region, Models: of.Models}
+	if !p.Disabled {
+		options.Credentials.Default = of.Credentials.Default
+		if reference := of.Credentials.ServiceAccount; reference != "" {
+			account, err := documentOf(reference, "service account's key")
+			if err != nil {
+				return aibridge.Provider{}, fmt.Errorf("provider %q: vertex.credentials.service_account: %w", name, err)
+			}
+			options.Credentials.ServiceAccount = []byte(account)
+		}
+	}
+	return vertex.NewProvider(name, options)
+}
