@@ -3,9 +3,11 @@ package aibridge
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"cdr.dev/slog/v3"
@@ -90,20 +92,31 @@ func (x *relay) serve() error {
 	return x.answer(answer)
 }
 
-// ask sends the request, and once more if the upstream refuses to be asked for its usage.
+// ask sends the request, and once more without what the gateway has put into it if the upstream refuses that: to be asked for
+// its usage, or a tool.
 func (x *relay) ask() (*http.Response, error) {
-	answer, err := x.send()
-	if err != nil || !x.refusedUsage(answer) {
-		return answer, err
+	withdrawn := false
+	for {
+		answer, err := x.send()
+		switch {
+		case err != nil:
+			return nil, err
+		case !withdrawn && x.refusedUsage(answer):
+			withdrawn = true
+			err = x.withdrawUsage()
+		case x.refusedTool(answer):
+			x.offer()
+			err = x.rewrite(slices.Concat(x.tools.offered, x.tools.rest))
+		default:
+			if withdrawn && answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
+				x.provider.refusing.add(x.inspected.Model)
+			}
+			return answer, nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err := x.withdrawUsage(); err != nil {
-		return nil, err
-	}
-	answer, err = x.send()
-	if err == nil && answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
-		x.provider.refusing.add(x.inspected.Model)
-	}
-	return answer, err
 }
 
 // accept reads the request and records its start.
@@ -260,6 +273,11 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
 		delete(header, "Content-Encoding")
+		withoutDigests(header)
+	}
+	if x.isLater() {
+		// The request of another round is another one.
+		maps.DeleteFunc(header, func(name string, _ []string) bool { return strings.EqualFold(name, "Idempotency-Key") })
 	}
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = []string{""} // Else net/http sends its own.
@@ -304,10 +322,24 @@ func (x *relay) answer(answer *http.Response) error {
 	}
 	if x.joins(answer) {
 		round.joint = x.tools.joint
+		if isCoded(round.coding) {
+			x.decode(answer, round)
+		}
 	}
-	asItComes, err := x.open(answer, round)
+	var asItComes bool
+	var err error
+	if x.isLater() && round.joint != nil {
+		if asItComes, err = x.openLater(answer, round); errors.Is(err, errOtherForm) && x.client.started {
+			return x.failRound(answer, round)
+		}
+	} else {
+		asItComes, err = x.open(answer, round)
+	}
 	if err != nil {
 		return err
+	}
+	if round.joint != nil {
+		x.tools.isStream = round.isStream
 	}
 	if asItComes && (round.isStream || round.joint == nil) {
 		err = x.copyAsItComes(answer, round)
