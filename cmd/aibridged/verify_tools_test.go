@@ -59,6 +59,7 @@ func toolScripts() map[string]ended {
 		`[[tool: bmcp_docs_search {"q":"a long question"}]] [[max-tokens]]`:                                             {"", 1, false},
 		call + `[[error: 529 Too much]]`:                                                                                {"overloaded", 2, false},
 		call + `[[error: 403 Who?]]`:                                                                                    {"unauthorized", 2, false}, // After a 401, the key would rest.
+		call + `[[error: 400 What?]]`:                                                                                   {"bad_request", 2, false},
 		call + `[[text: some words to be read]] [[cut: after=3]]`:                                                       {"truncated", 2, false},
 		call + `[[cut: after=0]]`:                                                                                       {"truncated", 2, false},
 		call + `[[tool: bmcp_docs_search {}]] [[then]] ` + call + `[[text: Done.]]`:                                     {"unknown", 3, false}, // The limit of rounds.
