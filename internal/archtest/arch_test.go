@@ -17,7 +17,7 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"proto", "dbpubsub", "aibridgedserver/prices", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
 		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
@@ -56,6 +56,8 @@ func alone() map[string][]string {
 		"internal/verify": {"internal/kept", "internal/rederive"},
 		// It is data only.
 		"internal/clients": {},
+		// A host can have prices without a control plane.
+		"aibridgedserver/prices": {},
 	}
 }
 
@@ -80,6 +82,7 @@ func only() map[string][]string {
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		"github.com/hashicorp/golang-lru":       {"internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
+		"github.com/shopspring/decimal":         {"aibridgedserver/prices", "aibridgedserver/reports", "cmd/aibridged"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
 		"github.com/KimMachineGun/automemlimit": {"internal/memory"},
