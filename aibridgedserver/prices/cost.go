@@ -1,6 +1,7 @@
 package prices
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"strings"
@@ -41,7 +42,7 @@ func (b *Book) Cost(u Usage) Cost {
 		return Cost{USD: usd, Items: []Item{}, Row: "upstream", Exact: true}
 	}
 	cost := Cost{Items: []Item{}}
-	a, known := b.applicable(u.Provider, u.Models, u.At)
+	a, known := b.applicable(u.Provider, []string{told.Model, u.Model}, u.At)
 	cost.Row, cost.Exact = a.title, a.exact
 	output := max(u.Output, 0)
 	if told.Partial {
@@ -49,12 +50,12 @@ func (b *Book) Cost(u Usage) Cost {
 		if u.Provider.Type == "anthropic" || u.Provider.Type == "bedrock" || strings.Contains(a.name, "claude") {
 			perToken = messagesBytesPerToken
 		}
-		output, cost.Estimated = max(output, u.Delivered/perToken), true
+		output, cost.Estimated = max(output, u.Delivered/perToken-u.Before), true
 	}
 	by, notes, certain := multiplier(told.labels(), a.vendor, a.name, a.factors)
 	cost.Notes = notes
 	if !known {
-		cost.Notes = append(cost.Notes, "no price for "+strings.Join(u.Models, ", "))
+		cost.Notes = append(cost.Notes, "no price for "+cmp.Or(told.Model, u.Model, "a model without a name"))
 	}
 	p := pricing{row: a.row, claude: strings.Contains(a.name, "claude"), by: by, certain: certain}
 	p.prompt(max(u.Input, 0), max(u.CacheRead, 0), max(u.CacheWrite, 0), told)
@@ -183,13 +184,11 @@ func sum(counts ...int64) (all int64) {
 
 // metadata is what a recorded usage says beside its tokens.
 type metadata struct {
-	Partial      bool   `json:"partial"`
-	ServiceTier  string `json:"service_tier"`
-	Speed        string `json:"speed"`
-	InferenceGeo string `json:"inference_geo"`
-	// CacheTTL is the time that the request asked its cache writes to be kept for: "5m" or "1h".
-	CacheTTL string `json:"cache_ttl"`
-	Raw      string `json:"raw"` // The upstream's own usage object.
+	Partial                          bool
+	Model                            string // That answered.
+	ServiceTier, Speed, InferenceGeo string
+	CacheTTL                         string // The time that the request asked its cache writes to be kept for: "5m" or "1h".
+	Raw                              string // The upstream's own usage object.
 
 	CacheWrite5m, CacheWrite1h                                                   int64
 	PromptAudio, CompletionAudio                                                 int64
@@ -209,7 +208,7 @@ func readMetadata(text []byte) (m metadata) {
 	}
 	read(members, "partial", &m.Partial)
 	for name, to := range map[string]*string{
-		"service_tier": &m.ServiceTier, "speed": &m.Speed, "inference_geo": &m.InferenceGeo, "cache_ttl": &m.CacheTTL, "raw": &m.Raw,
+		"service_tier": &m.ServiceTier, "speed": &m.Speed, "inference_geo": &m.InferenceGeo, "cache_ttl": &m.CacheTTL, "raw": &m.Raw, "model": &m.Model,
 	} {
 		read(members, name, to)
 	}

@@ -4,7 +4,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	cost := book.Cost(prices.Usage{Provider: prices.Provider{Type: "anthropic"}, Models: []string{"claude-opus-5"}, At: at, Input: 120})
+//	cost := book.Cost(prices.Usage{Provider: prices.Provider{Type: "anthropic"}, Model: "claude-opus-5", At: at, Input: 120})
 //
 // Prices are those of an embedded table, which `make prices` makes from a pinned npm package, and those of [Override]s.
 // What has no price is told as unknown: it is never taken for free.
@@ -60,9 +60,8 @@ type Provider struct {
 // size of each prompt decides what its tokens cost.
 type Usage struct {
 	Provider Provider
-	// Models are the model that answered, if that is known, and then the one that was asked for. The first that has a
-	// price counts.
-	Models []string
+	// Model is the one that was asked for. The model that answered, which Metadata names, counts more if it has a price.
+	Model string
 	// At is the instant of the request. It decides which price counts.
 	At time.Time
 	// BYOK says that the credential was the caller's own.
@@ -71,8 +70,9 @@ type Usage struct {
 	Input, Output, CacheRead, CacheWrite int64 // Input is without cached tokens.
 	// Metadata is the JSON object that is recorded with the usage.
 	Metadata []byte
-	// Delivered is how many bytes of the answer came. It counts only if the stream was cut.
-	Delivered int64
+	// Delivered is how many bytes came of the answer, and of others before it. Before is the output of those. They count
+	// only if the stream was cut.
+	Delivered, Before int64
 }
 
 // State says what is known of the price of a kind of usage.

@@ -23,7 +23,7 @@ func newBook(t *testing.T, overrides ...prices.Override) *prices.Book {
 var november = time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 
 func anthropic(model, metadata string) prices.Usage {
-	return prices.Usage{Provider: prices.Provider{Type: "anthropic"}, Models: []string{model}, At: november, Metadata: []byte(metadata)}
+	return prices.Usage{Provider: prices.Provider{Type: "anthropic"}, Model: model, At: november, Metadata: []byte(metadata)}
 }
 
 func usd(text string) decimal.Decimal { return decimal.RequireFromString(text) }
@@ -132,7 +132,7 @@ func TestProviders(t *testing.T) {
 		{prices.Provider{Type: "openai-compat", BaseURL: "http://127.0.0.1:9/v1"}, "gpt-5", "0"},
 		{prices.Provider{Type: "chatgpt"}, "gpt-5", "0"},
 	} {
-		cost := book.Cost(prices.Usage{Provider: test.provider, Models: []string{test.model}, At: november, Input: 1000})
+		cost := book.Cost(prices.Usage{Provider: test.provider, Model: test.model, At: november, Input: 1000})
 		if !cost.USD.Equal(usd(test.want)) || cost.HasUnknown() != (test.want == "0") {
 			t.Errorf("%v %s: %s by %q, want %s", test.provider, test.model, cost.USD, cost.Row, test.want)
 		}
@@ -159,16 +159,17 @@ func TestRows(t *testing.T) {
 		{"bedrock", "us.anthropic.claude-haiku-4-5-20251001-v1:0", "aws/regional.anthropic.claude-haiku-4-5-20251001-v1:0", true},
 		{"azure", "claude-opus-4-5", "anthropic/claude-opus-4-5", true},
 	} {
-		cost := book.Cost(prices.Usage{Provider: prices.Provider{Type: test.kind}, Models: []string{test.model}, At: november, Input: 1})
+		cost := book.Cost(prices.Usage{Provider: prices.Provider{Type: test.kind}, Model: test.model, At: november, Input: 1})
 		if cost.Row != test.row || cost.Exact != test.exact {
 			t.Errorf("%s: row %q, exact %t; want %q, %t", test.model, cost.Row, cost.Exact, test.row, test.exact)
 		}
 	}
 	// The model that answered counts. Where it has no price, the one that was asked for does.
-	u := anthropic("unheard-of", "")
-	u.Models = append(u.Models, "claude-opus-4-5")
-	if cost := book.Cost(u); cost.Row != "anthropic/claude-opus-4-5" {
-		t.Errorf("row %q", cost.Row)
+	for _, models := range [][2]string{{"unheard-of", "claude-opus-4-5"}, {"claude-opus-4-5", "claude-haiku-4-5"}} {
+		u := anthropic(models[1], fmt.Sprintf(`{"model":%q}`, models[0]))
+		if cost := book.Cost(u); cost.Row != "anthropic/claude-opus-4-5" {
+			t.Errorf("%q: row %q", models, cost.Row)
+		}
 	}
 }
 
@@ -267,6 +268,10 @@ func TestCutStreams(t *testing.T) {
 	u.Output, u.Delivered = 5000, 300
 	if cost := book.Cost(u); !cost.OutputUSD().Equal(usd("0.125")) {
 		t.Errorf("less than was told: %+v", cost)
+	}
+	u.Output, u.Delivered, u.Before = 3, 30_000, 400
+	if cost := book.Cost(u); !cost.OutputUSD().Equal(usd("0.015")) {
+		t.Errorf("behind another answer: %+v", cost)
 	}
 	u.Metadata = nil
 	if cost := book.Cost(u); cost.Estimated {

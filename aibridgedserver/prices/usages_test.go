@@ -35,7 +35,7 @@ func readUsages(t *testing.T) (all []listed) {
 		if _, err := fmt.Sscan(counts, &kind, &model, &at, &u.Input, &u.CacheRead, &write5m, &write1h, &u.Output, &searches); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		u.Provider.Type, u.Models, u.CacheWrite = kind, []string{model}, write5m+write1h
+		u.Provider.Type, u.Model, u.CacheWrite = kind, model, write5m+write1h
 		if u.At, err = time.Parse(time.RFC3339, at); err != nil {
 			t.Fatal(err)
 		}
