@@ -217,7 +217,7 @@ func (d *derivation) remove(before *facts) {
 func (d *derivation) count(f *facts, s *session, sign int64) {
 	s.sums.scaled(f.sums, sign)
 	for _, p := range f.parts() {
-		for _, span := range spans {
+		for _, span := range spans() {
 			at := place{p.dimension, span, span.begin(quarterOf(f.startedAt)), p.value}
 			if d.sums[at] == nil {
 				d.sums[at] = &tally{}

@@ -73,10 +73,8 @@ func (f *facts) setFirstByte(micros int64) {
 	}
 }
 
-const (
-	factsColumns = `interception_id, session, search_id, initiator_id, started_at, provider, model, client, outcome, tools, `
-	insertFacts  = `INSERT INTO facts (` + factsColumns
-)
+// factsHead are the columns of facts before those of a tally.
+const factsHead = `interception_id, session, search_id, initiator_id, started_at, provider, model, client, outcome, tools, `
 
 func scanFacts(rows *sql.Rows) (*facts, error) {
 	var f facts

@@ -198,7 +198,7 @@ func (l *listing) readStretch(ctx context.Context, tx querier, from int64) (full
 
 func (l *listing) query(from int64) query {
 	var args arguments
-	text := `SELECT ` + qualified(factsColumns+columnList(sessionWide, "")+", first_byte", "f.") +
+	text := `SELECT ` + qualified(factsColumns(), "f.") +
 		` FROM interceptions i CROSS JOIN facts f ON f.interception_id = i.id WHERE `
 	if l.filter.UserID != "" {
 		user, _ := uuid.Parse(l.filter.UserID) // Another text is nobody's.

@@ -14,13 +14,15 @@ const mostOfOneUser = 250_000
 // oneUser are the sums of one user, which are not kept: they are added up from the facts of the user's interceptions.
 type oneUser struct{ facts []*facts }
 
-var selectOfUser = `SELECT ` + qualified(factsColumns+columnList(sessionWide, "")+", first_byte", "f.") + `
+func selectOfUser() string {
+	return `SELECT ` + qualified(factsColumns(), "f.") + `
 	FROM interceptions i CROSS JOIN facts f ON f.interception_id = i.id
 	WHERE i.initiator_id = $1 AND i.started_at >= $2 AND i.started_at < $3 ORDER BY i.started_at DESC, i.id DESC LIMIT $4`
+}
 
 func ofUserQuery(user uuid.UUID, over Range) query {
 	from, to := over.quarters()
-	return query{selectOfUser, arguments{user[:], from * quarter.Microseconds(), to * quarter.Microseconds(), mostOfOneUser}}
+	return query{selectOfUser(), arguments{user[:], from * quarter.Microseconds(), to * quarter.Microseconds(), mostOfOneUser}}
 }
 
 func readOneUser(ctx context.Context, tx querier, user uuid.UUID, over Range) (oneUser, error) {

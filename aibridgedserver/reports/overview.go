@@ -181,10 +181,12 @@ func (k kept) values(ctx context.Context, of Dimension, over Range) ([]Row, erro
 	return dearest(byValue), nil
 }
 
-var selectValues = `SELECT value, ` + sumList(columns) + ` FROM rollups WHERE dimension = $1 AND span = $2 AND at >= $3 AND at < $4 GROUP BY value`
+func selectValues() string {
+	return `SELECT value, ` + sumList(columns) + ` FROM rollups WHERE dimension = $1 AND span = $2 AND at >= $3 AND at < $4 GROUP BY value`
+}
 
 func valuesQuery(of Dimension, part stretch) query {
-	return query{selectValues, arguments{int(of), int(part.span), part.from, part.to}}
+	return query{selectValues(), arguments{int(of), int(part.span), part.from, part.to}}
 }
 
 // dearest returns the rows with requests, the dearest first, and of those of one cost the most frequent.
@@ -227,9 +229,11 @@ func (k kept) readRun(ctx context.Context, list dayList, r run, of Dimension, va
 	return err
 }
 
-var selectDays = `SELECT (at - $3) / $5, ` + sumList(columns) + ` FROM rollups WHERE dimension = $1 AND span = 0 AND value = $2 AND at >= $3
+func selectDays() string {
+	return `SELECT (at - $3) / $5, ` + sumList(columns) + ` FROM rollups WHERE dimension = $1 AND span = 0 AND value = $2 AND at >= $3
 	AND at < $4 GROUP BY (at - $3) / $5`
+}
 
 func daysQuery(of Dimension, value string, r run) query {
-	return query{selectDays, arguments{int(of), value, r.from, r.to, r.length}}
+	return query{selectDays(), arguments{int(of), value, r.from, r.to, r.length}}
 }

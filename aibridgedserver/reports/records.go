@@ -255,7 +255,7 @@ func (r *records) readChildren(ctx context.Context, tx querier) error {
 // readFacts reads what was derived of interceptions before.
 func readFacts(ctx context.Context, tx querier, ids []uuid.UUID) (map[uuid.UUID]*facts, error) {
 	found := map[uuid.UUID]*facts{}
-	err := byIDs(ids, `SELECT `+factsColumns+columnList(sessionWide, "")+`, first_byte FROM facts WHERE interception_id`, func(q query) error {
+	err := byIDs(ids, `SELECT `+factsColumns()+` FROM facts WHERE interception_id`, func(q query) error {
 		_, err := all(ctx, tx, q, func(rows *sql.Rows) (*facts, error) {
 			f, err := scanFacts(rows)
 			if err == nil {

@@ -142,7 +142,7 @@ func (d *derivation) readSessions(ctx context.Context, tx querier, seen *records
 		if d.sessions[id.(int64)] != nil {
 			continue
 		}
-		found, err := all(ctx, tx, query{selectSession, arguments{id}}, scanSession)
+		found, err := all(ctx, tx, query{selectSession(), arguments{id}}, scanSession)
 		if err != nil {
 			return err
 		}
@@ -160,8 +160,10 @@ func (d *derivation) readSessions(ctx context.Context, tx querier, seen *records
 	return err
 }
 
-var selectSession = `SELECT id, initiator_id, client, client_session_id, started_at, last_at, title, title_from, title_at, searchable,
+func selectSession() string {
+	return `SELECT id, initiator_id, client, client_session_id, started_at, last_at, title, title_from, title_at, searchable,
 	kept, ` + columnList(sessionWide, "") + ` FROM sessions WHERE id = $1`
+}
 
 func scanSession(rows *sql.Rows) (*session, error) {
 	var s session

@@ -106,8 +106,10 @@ func (r *Reports) Sessions(ctx context.Context, v Viewer, f SessionFilter) (*Ses
 	return page, nil
 }
 
-var selectSessions = `SELECT s.id, s.initiator_id, s.client, coalesce(s.client_session_id, ''), s.title, s.started_at, s.last_at, ` +
-	columnList(sessionWide, "s.")
+func selectSessions() string {
+	return `SELECT s.id, s.initiator_id, s.client, coalesce(s.client_session_id, ''), s.title, s.started_at, s.last_at, ` +
+		columnList(sessionWide, "s.")
+}
 
 func scanSessionRow(rows *sql.Rows) (s Session, err error) {
 	var user uuid.UUID
@@ -144,7 +146,7 @@ func having(args *arguments, kinds []sessionValue) (conditions string) {
 func sessionsQuery(f SessionFilter, beforeAt, beforeID int64) query {
 	var args arguments
 	kinds := f.kinds()
-	text := selectSessions
+	text := selectSessions()
 	started, id := `s.started_at`, `s.id`
 	switch {
 	case f.UserID != "":
@@ -246,7 +248,7 @@ func sessionsOf(f SessionFilter, ids []int64) query {
 	for _, id := range ids {
 		in = append(in, args.add(id))
 	}
-	text := selectSessions + ` FROM sessions s WHERE s.id IN (` + strings.Join(in, ", ") + `) AND s.started_at >= ` +
+	text := selectSessions() + ` FROM sessions s WHERE s.id IN (` + strings.Join(in, ", ") + `) AND s.started_at >= ` +
 		args.add(f.Range.From.UnixMicro()) + ` AND s.started_at < ` + args.add(f.Range.To.UnixMicro())
 	if f.UserID != "" {
 		user, _ := uuid.Parse(f.UserID)

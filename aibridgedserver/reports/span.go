@@ -29,7 +29,7 @@ const (
 	quartersADay = 96
 )
 
-var spans = [...]span{quarters, days}
+func spans() [2]span { return [...]span{quarters, days} }
 
 // begin returns the quarter in which the span that a quarter is in begins.
 func (s span) begin(quarter int64) int64 {

@@ -9,20 +9,26 @@ import (
 	"github.com/google/uuid"
 )
 
-// What storing a derivation executes. A sum of amounts stops at the largest that a column holds: whatever upstreams claim,
-// the next step goes on.
-var (
-	upsertFacts = insertInto("facts", factsColumns+columnList(sessionWide, "")+", first_byte") + ` ON CONFLICT (interception_id) DO UPDATE SET ` +
-		excluded(factsColumns+columnList(sessionWide, "")+", first_byte")
-	upsertSession = insertInto("sessions", sessionColumns) + ` ON CONFLICT (id) DO UPDATE SET ` + excluded(sessionColumns)
-	upsertSum     = insertInto("rollups", "dimension, span, at, value, "+columnList(columns, "")) +
-		` ON CONFLICT (dimension, span, value, at) DO UPDATE SET ` + added()
-	insertKey   = insertInto("session_keys", "key, session") + ` ON CONFLICT (key) DO NOTHING`
-	insertValue = insertInto("session_values", "session, kind, value, started_at") + ` ON CONFLICT (session, kind, value) DO NOTHING`
-
-	sessionColumns = `id, initiator_id, client, client_session_id, started_at, last_at, title, title_from, title_at, searchable, kept, ` +
+// sessionColumns returns the columns of sessions.
+func sessionColumns() string {
+	return `id, initiator_id, client, client_session_id, started_at, last_at, title, title_from, title_at, searchable, kept, ` +
 		columnList(sessionWide, "")
-)
+}
+
+func factsColumns() string { return factsHead + columnList(sessionWide, "") + ", first_byte" }
+
+func upsertFacts() string {
+	return insertInto("facts", factsColumns()) + ` ON CONFLICT (interception_id) DO UPDATE SET ` + excluded(factsColumns())
+}
+
+func upsertSession() string {
+	return insertInto("sessions", sessionColumns()) + ` ON CONFLICT (id) DO UPDATE SET ` + excluded(sessionColumns())
+}
+
+func upsertSum() string {
+	return insertInto("rollups", "dimension, span, at, value, "+columnList(columns, "")) +
+		` ON CONFLICT (dimension, span, value, at) DO UPDATE SET ` + added()
+}
 
 func insertInto(table, columns string) string {
 	var args arguments
@@ -52,10 +58,11 @@ func qualified(columns, table string) string {
 	return strings.Join(names, ", ")
 }
 
-// added returns the assignments that add the new values to sums.
+// added returns the assignments that add the new values to sums. A sum of amounts stops at the largest that a column holds:
+// whatever upstreams claim, the next step goes on.
 func added() string {
 	var assignments []string
-	for i, column := range columnNames {
+	for i, column := range columnNames() {
 		old, more := "rollups."+column, "excluded."+column
 		sum := old + " + " + more
 		if i == cost || i == estimated {
@@ -81,7 +88,7 @@ func prepared(ctx context.Context, tx *sql.Tx, text string, rows func(exec func(
 }
 
 func storeFacts(ctx context.Context, tx *sql.Tx, changed, gone []*facts) error {
-	err := prepared(ctx, tx, upsertFacts, func(exec func(...any) error) error {
+	err := prepared(ctx, tx, upsertFacts(), func(exec func(...any) error) error {
 		for _, f := range changed {
 			values, err := f.values()
 			if err == nil {
@@ -115,7 +122,7 @@ func storeFacts(ctx context.Context, tx *sql.Tx, changed, gone []*facts) error {
 }
 
 func (d *derivation) storeSessions(ctx context.Context, tx *sql.Tx) error {
-	err := prepared(ctx, tx, upsertSession, func(exec func(...any) error) error {
+	err := prepared(ctx, tx, upsertSession(), func(exec func(...any) error) error {
 		for _, s := range d.sessions {
 			if s.kept == 0 {
 				continue
@@ -140,7 +147,7 @@ func (d *derivation) storeSessions(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	err = prepared(ctx, tx, insertKey, func(exec func(...any) error) error {
+	err = prepared(ctx, tx, insertInto("session_keys", "key, session")+` ON CONFLICT (key) DO NOTHING`, func(exec func(...any) error) error {
 		for key, id := range d.newKeys {
 			if err := exec(key[:], id); err != nil {
 				return err
@@ -151,7 +158,7 @@ func (d *derivation) storeSessions(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	err = prepared(ctx, tx, insertValue, func(exec func(...any) error) error {
+	err = prepared(ctx, tx, insertInto("session_values", "session, kind, value, started_at")+` ON CONFLICT (session, kind, value) DO NOTHING`, func(exec func(...any) error) error {
 		for v, at := range d.values {
 			if err := exec(v.session, int(v.kind), v.value, at); err != nil {
 				return err
@@ -183,7 +190,7 @@ func (d *derivation) removeSessions(ctx context.Context, tx *sql.Tx) error {
 }
 
 func storeSums(ctx context.Context, tx *sql.Tx, sums map[place]*tally) error {
-	return prepared(ctx, tx, upsertSum, func(exec func(...any) error) error {
+	return prepared(ctx, tx, upsertSum(), func(exec func(...any) error) error {
 		for at, sum := range sums {
 			if *sum == (tally{}) {
 				continue

@@ -31,22 +31,28 @@ const (
 	sessionWide = firstBytes // How many of them a session has.
 )
 
-var columnNames = [columns]string{
-	"requests", "errors", "input", "output", "cache_read", "cache_write", "cost", "estimated", "unpriced", "unpriced_tokens", "calls",
-	"first_byte_0", "first_byte_1", "first_byte_2", "first_byte_3", "first_byte_4", "first_byte_5", "first_byte_6", "first_byte_7",
-	"first_byte_8", "first_byte_9",
+func columnNames() [columns]string {
+	return [...]string{
+		"requests", "errors", "input", "output", "cache_read", "cache_write", "cost", "estimated", "unpriced", "unpriced_tokens", "calls",
+		"first_byte_0", "first_byte_1", "first_byte_2", "first_byte_3", "first_byte_4", "first_byte_5", "first_byte_6", "first_byte_7",
+		"first_byte_8", "first_byte_9",
+	}
 }
 
 // columnList returns the names of the first n columns, each behind prefix.
 func columnList(n int, prefix string) string {
-	return prefix + strings.Join(columnNames[:n], ", "+prefix)
+	names := columnNames()
+	return prefix + strings.Join(names[:n], ", "+prefix)
 }
 
 // sumList returns the sums of the first n columns. Amounts come as two sums, of their upper and their lower digits: a sum
 // of amounts may be beyond an integer.
 func sumList(n int) string {
 	sums := make([]string, n)
-	for i, name := range columnNames[:n] {
+	for i, name := range columnNames() {
+		if i == n {
+			break
+		}
 		sums[i] = "coalesce(sum(" + name + "), 0)"
 		if i == cost || i == estimated {
 			sums[i] = "coalesce(sum(" + name + " / 1000000), 0), coalesce(sum(" + name + " % 1000000), 0)"
@@ -74,14 +80,16 @@ func amount(usd decimal.Decimal) int64 {
 func dollars(kept int64) decimal.Decimal { return decimal.New(kept, -12) }
 
 // slotEnds are the upper ends of the times that the numbers of first bytes count, but for the last one, which has none.
-var slotEnds = [slots - 1]time.Duration{
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, 750 * time.Millisecond, time.Second,
-	1500 * time.Millisecond, 2500 * time.Millisecond, 5 * time.Second, 15 * time.Second,
+func slotEnds() [slots - 1]time.Duration {
+	return [...]time.Duration{
+		100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, 750 * time.Millisecond, time.Second,
+		1500 * time.Millisecond, 2500 * time.Millisecond, 5 * time.Second, 15 * time.Second,
+	}
 }
 
 // slot returns which number counts a first byte.
 func slot(took time.Duration) int {
-	for i, end := range slotEnds {
+	for i, end := range slotEnds() {
 		if took < end {
 			return i
 		}
@@ -166,15 +174,13 @@ func median(counts [slots]int64) time.Duration {
 	}
 	left := (all + 1) / 2
 	var begin time.Duration
-	for i, n := range counts {
-		if i == slots-1 || all == 0 {
-			break
-		}
-		if left <= n && n > 0 {
-			return begin + time.Duration(float64(slotEnds[i]-begin)*float64(left)/float64(n))
+	for i, end := range slotEnds() {
+		n := counts[i]
+		if all == 0 || left <= n {
+			return begin + time.Duration(float64(end-begin)*float64(left)/float64(max(n, 1)))
 		}
 		left -= n
-		begin = slotEnds[i]
+		begin = end
 	}
 	return begin
 }

@@ -100,7 +100,7 @@ func (r *Reports) FindSession(ctx context.Context, v Viewer, text string) (int64
 // session returns a session that a viewer may see.
 func (r *Reports) session(ctx context.Context, v Viewer, id int64) (s Session, err error) {
 	err = r.db.Read(ctx, func(tx *sql.Tx) error {
-		found, err := all(ctx, tx, query{selectSessions + ` FROM sessions s WHERE s.id = $1`, arguments{id}}, scanSessionRow)
+		found, err := all(ctx, tx, query{selectSessions() + ` FROM sessions s WHERE s.id = $1`, arguments{id}}, scanSessionRow)
 		if err != nil {
 			return err
 		}
@@ -165,13 +165,15 @@ type step struct {
 	home uuid.NullUUID // Of the records of the background response that it began.
 }
 
-var selectSteps = `SELECT i.id, i.started_at, i.ended_at, f.provider, f.model, f.outcome, coalesce(i.error_message, ''), i.metadata,
+func selectSteps() string {
+	return `SELECT i.id, i.started_at, i.ended_at, f.provider, f.model, f.outcome, coalesce(i.error_message, ''), i.metadata,
 	coalesce(i.correlating_tool_call_id, ''), i.background_id, f.first_byte, ` + columnList(sessionWide, "f.") + `
 	FROM facts f CROSS JOIN interceptions i ON i.id = f.interception_id
 	WHERE f.session = $1 AND (f.started_at, f.interception_id) > ($2, $3) ORDER BY f.started_at, f.interception_id LIMIT $4`
+}
 
 func stepsQuery(session, from int64, last uuid.UUID) query {
-	return query{selectSteps, arguments{session, from, last[:], stepsAPart + 1}}
+	return query{selectSteps(), arguments{session, from, last[:], stepsAPart + 1}}
 }
 
 func scanStep(rows *sql.Rows) (*step, error) {
