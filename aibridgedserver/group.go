@@ -13,9 +13,6 @@ import (
 // by them. The days of every time zone begin at one of these.
 const groupGrain = 15 * time.Minute
 
-// ErrUnknownUser is the error for a name that no user has.
-var ErrUnknownUser = errors.New("no user has this name")
-
 // Membership says that a user belongs to a group, from one time up to another one.
 type Membership struct {
 	UserID   string     `json:"user_id"` // UUID.

@@ -31,6 +31,11 @@ func childTables() [4]string {
 // write. If ctx ends or a transaction fails, Prune returns an error and the number of interceptions that it has
 // deleted; they stay deleted.
 func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
+	return s.PruneWith(ctx, before, func(int64) {})
+}
+
+// PruneWith is [Server.Prune] and tells after each transaction how many interceptions are deleted.
+func (s *Server) PruneWith(ctx context.Context, before time.Time, progress func(deleted int64)) (deleted int64, err error) {
 	p := pruning{server: s, before: before.UnixMicro(), rows: leastPruned}
 	for _, started := range []bool{true, false} {
 		for done := false; !done; {
@@ -38,6 +43,7 @@ func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, er
 			n, done, err = p.step(ctx, started)
 			if started {
 				deleted += n
+				progress(deleted)
 			}
 			if err == nil && !done {
 				err = p.rest(ctx)

@@ -22,6 +22,7 @@ type config struct {
 	CORSOrigins    []string          `yaml:"cors_origins"`
 	Providers      []providerConfig  `yaml:"providers"`
 	Limits         limitsConfig      `yaml:"limits"`
+	Prices         []priceConfig     `yaml:"prices"`
 	MCPServers     []mcpServerConfig `yaml:"mcp_servers"`
 	Tools          toolsConfig       `yaml:"tools"`
 }
@@ -106,6 +107,9 @@ func loadConfig(file string) (config, error) {
 	}
 	if err := c.Tools.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: tools.%w", file, err)
+	}
+	if _, err := c.book(); err != nil {
+		return config{}, fmt.Errorf("config %s: %w", file, err)
 	}
 	if c.MaxConnections < 0 {
 		return config{}, fmt.Errorf("config %s: max_connections is %d: it must not be negative", file, c.MaxConnections)

@@ -18,6 +18,7 @@ import (
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/controlplane"
 )
@@ -28,6 +29,7 @@ type gateway struct {
 	control   *store
 	watch     *databaseWatch
 	retention *retention
+	digest    *digest
 	trim      *trim
 	ready     *readiness
 	server    *aibridged.Server
@@ -135,6 +137,11 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}
 	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
+	book, err := c.book()
+	if err != nil {
+		return nil, err
+	}
+	g.digest = startDigest(reports.New(g.control.db, g.control, book), logger.Named("reports"))
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
@@ -340,6 +347,9 @@ func (g *gateway) release() error {
 	}
 	if g.retention != nil {
 		g.retention.close()
+	}
+	if g.digest != nil {
+		g.digest.close()
 	}
 	if g.watch != nil {
 		g.watch.close()

@@ -68,7 +68,9 @@ It works in small steps, between which others can write. If it is interrupted, w
 				return err
 			}
 			return withStore(cmd.Context(), *s, func(store *store) error {
-				deleted, err := store.Prune(cmd.Context(), limit)
+				bar := newProgress(cmd.ErrOrStderr(), "deleting")
+				deleted, err := store.PruneWith(cmd.Context(), limit, func(deleted int64) { bar.set(deleted, 0) })
+				bar.end()
 				fmt.Fprintf(cmd.OutOrStdout(), "%s deleted\n", counted(int(deleted), "interception"))
 				return err
 			})
