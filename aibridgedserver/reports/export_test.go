@@ -24,7 +24,7 @@ func Queries() map[string]NamedQuery {
 	}
 	month := Range{time.UnixMicro(0), time.UnixMicro(0).Add(30 * 24 * time.Hour)}
 	add("values of a stretch", valuesQuery(ByUser, stretch{days, 0, 96}), true)
-	add("days", daysQuery(ByModel, "m", run{0, 96, 96, 0}), true)
+	add("days", daysQuery(ByModel, "m", run{0, 96, 96, 0}, columns), true)
 	add("facts of a user", ofUserQuery(id, month), false)
 	add("quarters of a value", quarterQuery(sessionValue{0, ByModel, "m"}, 0, 96), false)
 	add("steps", stepsQuery(1, 0, id), false)
@@ -34,8 +34,7 @@ func Queries() map[string]NamedQuery {
 	} {
 		add("sessions: "+name, sessionsQuery(f, 5, 5), false)
 		add("some sessions: "+name, sessionsOf(f, []int64{1, 2}), true)
-		f.Dearest = true
-		add("dearest sessions: "+name, sessionsQuery(f, 5, 5), true)
+		add("dearest sessions: "+name, dearestQuery(f), true)
 	}
 	for name, f := range map[string]InterceptionFilter{"all": {}, "user": {UserID: user}} {
 		add("interceptions: "+name, (&listing{filter: f}).query(0), false)

@@ -86,6 +86,9 @@ func scanFacts(rows *sql.Rows) (*facts, error) {
 		return nil, err
 	}
 	f.setFirstByte(firstByte)
+	if string(tools) == "{}" { // Most often.
+		return &f, nil
+	}
 	return &f, json.Unmarshal(tools, &f.tools)
 }
 

@@ -28,36 +28,35 @@ func (r *Reports) groups(ctx context.Context, q Query) (rows []Row, err error) {
 			return err
 		}
 		// Most users belong to the same groups all the time, so few ranges differ.
-		sums := map[Range]map[string]Figures{}
-		byGroup := map[string]*Row{}
-		add := func(group string, user string, over Range) error {
-			if sums[over] == nil {
-				users, err := s.values(ctx, ByUser, over)
-				if err != nil {
-					return err
-				}
-				sums[over] = map[string]Figures{}
-				for _, row := range users {
-					sums[over][row.Value] = row.Figures
-				}
+		known := map[Range][]Row{}
+		users := func(over Range) (rows []Row, err error) {
+			if _, ok := known[over]; !ok {
+				known[over], err = s.values(ctx, ByUser, over)
 			}
+			return known[over], err
+		}
+		byGroup := map[string]*Row{}
+		add := func(group, user string, over Range) error {
+			rows, err := users(over)
 			if byGroup[group] == nil {
 				byGroup[group] = &Row{Value: group, Name: group}
 			}
-			byGroup[group].Add(sums[over][user])
-			return nil
+			if n := slices.IndexFunc(rows, func(row Row) bool { return row.Value == user }); n >= 0 {
+				byGroup[group].Add(rows[n].Figures)
+			}
+			return err
 		}
 		for _, m := range memberships {
 			if err := add(m.group, m.user, m.Range); err != nil {
 				return err
 			}
 		}
-		users, err := s.values(ctx, ByUser, q.Range)
+		everybody, err := users(aligned(q.Range))
 		if err != nil {
 			return err
 		}
-		for _, user := range users {
-			for _, over := range without(q.Range, memberships, user.Value) {
+		for _, user := range everybody {
+			for _, over := range without(aligned(q.Range), memberships, user.Value) {
 				if err := add(NoGroup, user.Value, over); err != nil {
 					return err
 				}
@@ -70,8 +69,7 @@ func (r *Reports) groups(ctx context.Context, q Query) (rows []Row, err error) {
 }
 
 func readMemberships(ctx context.Context, tx querier, over Range) ([]membership, error) {
-	from, to := over.quarters()
-	over = Range{time.UnixMicro(from * quarter.Microseconds()).UTC(), time.UnixMicro(to * quarter.Microseconds()).UTC()}
+	over = aligned(over)
 	return all(ctx, tx, query{
 		`SELECT user_id, name, from_at, until_at FROM user_groups WHERE from_at < $1 AND (until_at IS NULL OR until_at > $2)`,
 		arguments{over.To.UnixMicro(), over.From.UnixMicro()},
@@ -88,6 +86,12 @@ func readMemberships(ctx context.Context, tx querier, over Range) ([]membership,
 		}
 		return m, err
 	})
+}
+
+// aligned returns a range whose ends are taken down to a quarter of an hour.
+func aligned(over Range) Range {
+	from, to := over.quarters()
+	return Range{time.UnixMicro(from * quarter.Microseconds()).UTC(), time.UnixMicro(to * quarter.Microseconds()).UTC()}
 }
 
 // without returns the parts of a range in which a user belongs to no group.

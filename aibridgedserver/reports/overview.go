@@ -218,9 +218,14 @@ func (k kept) days(ctx context.Context, q Query, of Dimension, values []Row) ([]
 	return list.withOthers(), nil
 }
 
+// readRun reads the sums of the days of a run. Those of values have no first bytes.
 func (k kept) readRun(ctx context.Context, list dayList, r run, of Dimension, value string) error {
-	_, err := all(ctx, k.tx, daysQuery(of, value, r), func(rows *sql.Rows) (day int, err error) {
-		f, err := scanSums(rows, columns, &day)
+	n := sessionWide
+	if of == All {
+		n = columns
+	}
+	_, err := all(ctx, k.tx, daysQuery(of, value, r, n), func(rows *sql.Rows) (day int, err error) {
+		f, err := scanSums(rows, n, &day)
 		if err == nil {
 			list.days[r.first+day].add(of, value, f)
 		}
@@ -229,11 +234,8 @@ func (k kept) readRun(ctx context.Context, list dayList, r run, of Dimension, va
 	return err
 }
 
-func selectDays() string {
-	return `SELECT (at - $3) / $5, ` + sumList(columns) + ` FROM rollups WHERE dimension = $1 AND span = 0 AND value = $2 AND at >= $3
-	AND at < $4 GROUP BY (at - $3) / $5`
-}
-
-func daysQuery(of Dimension, value string, r run) query {
-	return query{selectDays(), arguments{int(of), value, r.from, r.to, r.length}}
+// daysQuery returns the query for the first n sums of each day of a run.
+func daysQuery(of Dimension, value string, r run, n int) query {
+	return query{`SELECT (at - $3) / $5, ` + sumList(n) + ` FROM rollups WHERE dimension = $1 AND span = 0 AND value = $2 AND at >= $3
+		AND at < $4 GROUP BY (at - $3) / $5`, arguments{int(of), value, r.from, r.to, r.length}}
 }

@@ -92,6 +92,9 @@ func (r *Reports) Sessions(ctx context.Context, v Viewer, f SessionFilter) (*Ses
 		switch {
 		case f.Text != "":
 			page, err = searchSessions(ctx, tx, f)
+		case f.Dearest:
+			page = &SessionPage{}
+			page.Sessions, err = all(ctx, tx, dearestQuery(f), scanSessionRow)
 		default:
 			page, err = listSessions(ctx, tx, f)
 		}
@@ -142,7 +145,7 @@ func having(args *arguments, kinds []sessionValue) (conditions string) {
 	return conditions
 }
 
-// sessionsQuery returns the query for the sessions of a filter without a text that began before a place.
+// sessionsQuery returns the query for the sessions of a filter without a text that began before a place, the latest first.
 func sessionsQuery(f SessionFilter, beforeAt, beforeID int64) query {
 	var args arguments
 	kinds := f.kinds()
@@ -150,9 +153,8 @@ func sessionsQuery(f SessionFilter, beforeAt, beforeID int64) query {
 	started, id := `s.started_at`, `s.id`
 	switch {
 	case f.UserID != "":
-		user, _ := uuid.Parse(f.UserID) // Another text is nobody's.
-		text += ` FROM sessions s WHERE s.initiator_id = ` + args.add(user[:])
-	case len(kinds) > 0 && !f.Dearest:
+		text += ` FROM sessions s WHERE ` + ofUser(&args, f.UserID)
+	case len(kinds) > 0:
 		started, id = `v.started_at`, `v.session`
 		text += ` FROM session_values v CROSS JOIN sessions s ON s.id = v.session WHERE v.kind = ` + args.add(int(kinds[0].kind)) +
 			` AND v.value = ` + args.add(kinds[0].value)
@@ -160,14 +162,26 @@ func sessionsQuery(f SessionFilter, beforeAt, beforeID int64) query {
 	default:
 		text += ` FROM sessions s WHERE true`
 	}
-	text += ` AND ` + started + ` >= ` + args.add(f.Range.From.UnixMicro()) + having(&args, kinds)
-	if f.Dearest {
-		text += ` AND s.started_at < ` + args.add(f.Range.To.UnixMicro()) + ` ORDER BY s.cost DESC, s.id DESC LIMIT ` + args.add(f.Limit)
-		return query{text, args}
-	}
-	text += ` AND (` + started + `, ` + id + `) < (` + args.add(beforeAt) + `, ` + args.add(beforeID) + `)` +
-		` ORDER BY ` + started + ` DESC, ` + id + ` DESC LIMIT ` + args.add(f.Limit+1)
+	text += ` AND ` + started + ` >= ` + args.add(f.Range.From.UnixMicro()) + having(&args, kinds) + ` AND (` + started + `, ` + id + `) < (` +
+		args.add(beforeAt) + `, ` + args.add(beforeID) + `) ORDER BY ` + started + ` DESC, ` + id + ` DESC LIMIT ` + args.add(f.Limit+1)
 	return query{text, args}
+}
+
+// dearestQuery returns the query for the dearest sessions of a filter.
+func dearestQuery(f SessionFilter) query {
+	var args arguments
+	text := selectSessions() + ` FROM sessions s WHERE s.id IN (SELECT s.id FROM sessions s WHERE s.started_at >= ` + args.add(f.Range.From.UnixMicro()) +
+		` AND s.started_at < ` + args.add(f.Range.To.UnixMicro())
+	if f.UserID != "" {
+		text += ` AND ` + ofUser(&args, f.UserID)
+	}
+	return query{text + having(&args, f.kinds()) + ` ORDER BY s.cost DESC, s.id DESC LIMIT ` + args.add(f.Limit) + `) ORDER BY s.cost DESC, s.id DESC`, args}
+}
+
+// ofUser returns the condition that a session is a user's. A text that is no id is nobody's.
+func ofUser(args *arguments, userID string) string {
+	user, _ := uuid.Parse(userID)
+	return `s.initiator_id = ` + args.add(user[:])
 }
 
 func listSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionPage, error) {
@@ -206,8 +220,8 @@ func searchSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionP
 	if match == "" {
 		return page, nil
 	}
-	for examined := 0; examined < mostExamined; {
-		prompts, err := all(ctx, tx, searchedSessions(match, below, mostAPage), func(rows *sql.Rows) (id int64, err error) {
+	for examined, size := 0, mostAPage; examined < mostExamined; size = min(size*4, mostExamined) { // Each search has a cost of its own.
+		prompts, err := all(ctx, tx, searchedSessions(match, below, size), func(rows *sql.Rows) (id int64, err error) {
 			err = rows.Scan(&id)
 			return id, err
 		})
@@ -224,15 +238,17 @@ func searchSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionP
 			}
 		}
 		examined += len(ids)
-		found, err := all(ctx, tx, sessionsOf(f, ids), scanSessionRow)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range found {
-			page.Sessions = append(page.Sessions, s)
-			if len(page.Sessions) == f.Limit {
-				page.Next = strconv.FormatInt(s.ID, 10)
-				return page, nil
+		for part := range slices.Chunk(ids, mostAPage) {
+			found, err := all(ctx, tx, sessionsOf(f, part), scanSessionRow)
+			if err != nil {
+				return nil, err
+			}
+			for _, s := range found {
+				page.Sessions = append(page.Sessions, s)
+				if len(page.Sessions) == f.Limit {
+					page.Next = strconv.FormatInt(s.ID, 10)
+					return page, nil
+				}
 			}
 		}
 		below = ids[len(ids)-1]
@@ -251,8 +267,7 @@ func sessionsOf(f SessionFilter, ids []int64) query {
 	text := selectSessions() + ` FROM sessions s WHERE s.id IN (` + strings.Join(in, ", ") + `) AND s.started_at >= ` +
 		args.add(f.Range.From.UnixMicro()) + ` AND s.started_at < ` + args.add(f.Range.To.UnixMicro())
 	if f.UserID != "" {
-		user, _ := uuid.Parse(f.UserID)
-		text += ` AND s.initiator_id = ` + args.add(user[:])
+		text += ` AND ` + ofUser(&args, f.UserID)
 	}
 	return query{text + having(&args, f.kinds()) + ` ORDER BY s.id DESC`, args}
 }

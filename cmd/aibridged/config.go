@@ -108,7 +108,7 @@ func loadConfig(file string) (config, error) {
 	if err := c.Tools.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: tools.%w", file, err)
 	}
-	if _, err := c.book(); err != nil {
+	if _, err := c.overrides(); err != nil {
 		return config{}, fmt.Errorf("config %s: %w", file, err)
 	}
 	if c.MaxConnections < 0 {

@@ -137,11 +137,18 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}
 	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
-	book, err := c.book()
+	overrides, err := c.overrides()
 	if err != nil {
 		return nil, err
 	}
-	g.digest = startDigest(reports.New(g.control.db, g.control, book), logger.Named("reports"))
+	if err := reports.SavePrices(ctx, g.control.db, overrides); err != nil {
+		return nil, err
+	}
+	of, err := newReports(g.control, overrides)
+	if err != nil {
+		return nil, err
+	}
+	g.digest = startDigest(of, logger.Named("reports"))
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {

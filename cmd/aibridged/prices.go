@@ -19,7 +19,7 @@ type priceConfig struct {
 	// From is a date, which begins in UTC, or a time. Empty: always.
 	From string `yaml:"from"`
 
-	kindPrices `yaml:",inline"`
+	Kinds kindPrices `yaml:",inline"`
 
 	LongContext longContextConfig   `yaml:"long_context"`
 	Factors     map[string]usdValue `yaml:"factors"`
@@ -45,7 +45,7 @@ type kindPrices struct {
 type longContextConfig struct {
 	Above int64 `yaml:"above"`
 
-	kindPrices `yaml:",inline"`
+	Kinds kindPrices `yaml:",inline"`
 }
 
 // usdValue is an exact amount: a number of the file never becomes a floating-point number.
@@ -78,7 +78,7 @@ func (k kindPrices) kinds() map[prices.Kind]decimal.Decimal {
 
 func (p priceConfig) override() (prices.Override, error) {
 	o := prices.Override{
-		Provider: p.Provider, Model: p.Model, Prices: p.kinds(), LongContext: p.LongContext.Above, Long: p.LongContext.kinds(),
+		Provider: p.Provider, Model: p.Model, Prices: p.Kinds.kinds(), LongContext: p.LongContext.Above, Long: p.LongContext.Kinds.kinds(),
 		Factors: map[string]decimal.Decimal{},
 	}
 	for name, factor := range p.Factors {
@@ -97,8 +97,8 @@ func (p priceConfig) override() (prices.Override, error) {
 	return o, nil
 }
 
-// book returns the prices of the configuration over those of the embedded table.
-func (c config) book() (*prices.Book, error) {
+// overrides returns the prices of the configuration.
+func (c config) overrides() ([]prices.Override, error) {
 	overrides := make([]prices.Override, 0, len(c.Prices))
 	for i, p := range c.Prices {
 		o, err := p.override()
@@ -107,9 +107,8 @@ func (c config) book() (*prices.Book, error) {
 		}
 		overrides = append(overrides, o)
 	}
-	book, err := prices.New(overrides)
-	if err != nil {
+	if _, err := prices.New(overrides); err != nil {
 		return nil, fmt.Errorf("prices: %w", err)
 	}
-	return book, nil
+	return overrides, nil
 }

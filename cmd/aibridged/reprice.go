@@ -16,8 +16,8 @@ func newRepriceCommand(s *settings) *cobra.Command {
 		Use:   "reprice",
 		Short: "Compute costs anew, after prices have changed for the past; works while serve runs",
 		Long: `reprice computes the costs of all records anew, by the prices that it knows: those of its embedded table, and those of
-prices: in the file that --config names, which should be the file of serve. Of records that are deleted, the costs stay as
-they are. If it is interrupted, serve or the next command goes on, with its own prices.`,
+prices: in the configuration of serve when it last started, or in the file that --config names. Of records that are deleted,
+the costs stay as they are. If it is interrupted, serve or the next command goes on, with the prices that it knows.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var from time.Time

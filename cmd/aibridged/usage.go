@@ -21,8 +21,8 @@ import (
 
 const usageHelp = `usage tells what was spent, split by user, group, model, client, provider, tool, outcome, day or session.
 
-Costs are in USD, by the prices that held at the instant of each request: those of an embedded table, and those of prices:
-in the file that --config names. What has no price is not in COST: UNPRICED counts such requests and their tokens, and the
+Costs are in USD, by the prices that held at the instant of each request: those of an embedded table, and those of prices: in
+the configuration of serve, or in the file that --config names. What has no price is not in COST: UNPRICED counts such requests and their tokens, and the
 last lines name their models. A + behind a cost says so, a ~ that a part of it is estimated, since streams were cut.
 FIRST BYTE is about how long half of the requests took at most to the first byte of their answer. Days are those of the
 local time zone; the environment variable TZ chooses another one. A session counts where it began.
@@ -102,33 +102,6 @@ func (f usageFlags) over(now time.Time) (over reports.Range, err error) {
 		return over, errors.New("--since must be before --until")
 	}
 	return over, nil
-}
-
-// withReports opens the database for as long as use runs, brings what is derived from the records up to date, and shows
-// how far that is.
-func withReports(cmd *cobra.Command, s settings, use func(ctx context.Context, store *store, of *reports.Reports) error) error {
-	if err := s.existing(); err != nil {
-		return err
-	}
-	c, err := loadConfig(s.configFile)
-	if err != nil {
-		return err
-	}
-	book, err := c.book()
-	if err != nil {
-		return err
-	}
-	ctx := cmd.Context()
-	return withStore(ctx, s, func(store *store) error {
-		of := reports.New(store.db, store, book)
-		shown := newProgress(cmd.ErrOrStderr(), "reading new records")
-		_, err := of.Digest(ctx, shown.set)
-		shown.end()
-		if err != nil {
-			return err
-		}
-		return use(ctx, store, of)
-	})
 }
 
 func writeUsageJSON(out io.Writer, rows []reports.Row) error {

@@ -26,6 +26,12 @@ CREATE TABLE derivations (
 
 INSERT INTO derivations VALUES (1, 0);
 
+-- The prices that the gateway was last set up with, beside the embedded ones: a JSON list.
+CREATE TABLE price_overrides (
+    only_row  INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
+    overrides TEXT    NOT NULL
+) STRICT;
+
 -- Amounts are in millionths of a millionth of a dollar.
 --
 -- A session holds the interceptions of one user and one session of a client. Those of a client that tells no session
@@ -55,7 +61,8 @@ CREATE TABLE sessions (
     calls             INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX sessions_by_start ON sessions (started_at, id);
+-- With the cost, since the dearest sessions of a range are found in it alone.
+CREATE INDEX sessions_by_start ON sessions (started_at, id, cost);
 CREATE INDEX sessions_by_initiator ON sessions (initiator_id, started_at, id);
 
 -- By which a session is found: hashes of a client's session or of a tool call, each with the user.
