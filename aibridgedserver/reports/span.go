@@ -19,25 +19,34 @@ func floorDiv(n, by int64) int64 {
 	return n / by
 }
 
-// span is a stretch that sums are kept for, as the database numbers it.
+// span is a length that sums are kept for, as the database numbers it. The longer ones make sums over long ranges short.
 type span int
 
 const (
-	quarters span = iota
-	days          // In UTC. They make sums over long ranges short; the ends of a range are made of quarters.
-
-	quartersADay = 96
+	quarters  span = iota
+	days           // In UTC.
+	eightDays      // From 1970 on.
 )
 
-func spans() [2]span { return [...]span{quarters, days} }
+func spans() [3]span { return [...]span{quarters, days, eightDays} }
+
+// quartersADay is how many quarters of an hour most days have.
+const quartersADay = 96
+
+// length returns how many quarters a span has.
+func (s span) length() int64 {
+	switch s {
+	case days:
+		return quartersADay
+	case eightDays:
+		return 8 * quartersADay
+	default:
+		return 1
+	}
+}
 
 // begin returns the quarter in which the span that a quarter is in begins.
-func (s span) begin(quarter int64) int64 {
-	if s == days {
-		return floorDiv(quarter, quartersADay) * quartersADay
-	}
-	return quarter
-}
+func (s span) begin(quarter int64) int64 { return floorDiv(quarter, s.length()) * s.length() }
 
 // stretch is a part of a range that sums of one span cover. It does not include its end.
 type stretch struct {
@@ -69,19 +78,23 @@ func (r Range) quarters() (from, to int64) {
 // Before returns the range of the same length that ends where this one begins.
 func (r Range) Before() Range { return Range{r.From.Add(r.From.Sub(r.To)), r.From} }
 
-// stretches returns the parts of the quarters from one to another: whole days, and quarters before and behind them.
-func stretches(from, to int64) []stretch {
-	first, last := days.begin(from+quartersADay-1), days.begin(to)
+// stretches returns the parts of the quarters from one to another: the longest spans that are within, and shorter ones
+// before and behind them.
+func stretches(from, to int64) []stretch { return eightDays.stretches(from, to) }
+
+func (s span) stretches(from, to int64) (parts []stretch) {
+	if from >= to {
+		return nil
+	}
+	if s == quarters {
+		return []stretch{{s, from, to}}
+	}
+	first, last := s.begin(from+s.length()-1), s.begin(to)
 	if first >= last {
-		return []stretch{{quarters, from, to}}
+		return (s - 1).stretches(from, to)
 	}
-	var parts []stretch
-	for _, part := range []stretch{{quarters, from, first}, {days, first, last}, {quarters, last, to}} {
-		if part.from < part.to {
-			parts = append(parts, part)
-		}
-	}
-	return parts
+	parts = append((s-1).stretches(from, first), stretch{s, first, last})
+	return append(parts, (s-1).stretches(last, to)...)
 }
 
 // Days returns the beginnings of the days of a range in a time zone, and at last its end. The first one is the range's

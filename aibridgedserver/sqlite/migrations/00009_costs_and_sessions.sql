@@ -112,8 +112,8 @@ CREATE TABLE facts (
 
 CREATE INDEX facts_by_session ON facts (session, started_at, interception_id);
 
--- Sums over the facts of a quarter of an hour (span 0) or of a day in UTC (span 1), by one dimension. At is the
--- number of the quarter, also for a day. First_byte_N counts first bytes by how long they took.
+-- Sums over the facts of a quarter of an hour (span 0), of a day in UTC (span 1) or of eight days (span 2), by one
+-- dimension. At is the number of the first quarter since 1970. First_byte_N counts first bytes by how long they took.
 CREATE TABLE rollups (
     dimension       INTEGER NOT NULL,
     span            INTEGER NOT NULL,
