@@ -7,6 +7,7 @@ ignore ./clients/node_modules
 require (
 	github.com/anthropics/anthropic-sdk-go/v2 v2.13.0
 	github.com/openai/openai-go/v3 v3.96.0
+	github.com/shopspring/decimal v1.6.0
 	go.uber.org/goleak v1.3.0
 )
 
