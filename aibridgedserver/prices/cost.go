@@ -3,6 +3,7 @@ package prices
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"math"
 	"strings"
 
@@ -15,16 +16,22 @@ type unit struct {
 	per int32
 }
 
-// units returns the units of all kinds that a price may be set for.
-func units() map[Kind]unit {
+// unit returns the unit of a kind, and whether a price may be set for it.
+func (k Kind) unit() (unit, bool) {
 	const million, thousand = 6, 3
-	return map[Kind]unit{
-		Input: {"input_mtok", million}, CacheRead: {"cache_read_mtok", million}, CacheWrite: {"cache_write_mtok", million},
-		CacheWrite1h: {"cache_write_1h_mtok", million}, Output: {"output_mtok", million},
-		OutputReasoning: {"output_reasoning_mtok", million}, InputAudio: {"input_audio_mtok", million},
-		OutputAudio: {"output_audio_mtok", million}, Image: {"", million}, Advice: {"", million},
-		WebSearch: {"web_searches_kcount", thousand}, FileSearch: {"storage_searches_kcount", thousand},
-		CodeExecution: {"code_execution_kcount", thousand}, Request: {"requests_kcount", thousand},
+	switch k {
+	case Input, Output, CacheRead, CacheWrite, CacheWrite1h, OutputReasoning, InputAudio, OutputAudio:
+		return unit{string(k) + "_mtok", million}, true
+	case WebSearch:
+		return unit{"web_searches_kcount", thousand}, true
+	case FileSearch:
+		return unit{"storage_searches_kcount", thousand}, true
+	case CodeExecution:
+		return unit{"code_execution_kcount", thousand}, true
+	case Request:
+		return unit{"requests_kcount", thousand}, true
+	default:
+		return unit{}, false
 	}
 }
 
@@ -81,7 +88,7 @@ type pricing struct {
 
 // price returns the price of one unit, for the size of the prompt, and whether it is known.
 func (p *pricing) price(kind Kind) (decimal.Decimal, bool) {
-	unit := units()[kind]
+	unit, _ := kind.unit()
 	if found, ok := p.row.Prices[unit.key]; ok {
 		return found.at(p.size).Shift(-unit.per), true
 	}
@@ -100,7 +107,11 @@ func (p *pricing) price(kind Kind) (decimal.Decimal, bool) {
 }
 
 // has reports whether a kind has a price of its own.
-func (p *pricing) has(kind Kind) bool { _, ok := p.row.Prices[units()[kind].key]; return ok }
+func (p *pricing) has(kind Kind) bool {
+	unit, _ := kind.unit()
+	_, ok := p.row.Prices[unit.key]
+	return ok
+}
 
 func (p *pricing) add(kind Kind, count int64) {
 	if count <= 0 {
@@ -123,7 +134,7 @@ func (p *pricing) add(kind Kind, count int64) {
 // prompt adds what a prompt cost. Its whole size picks the prices, of the answer too.
 func (p *pricing) prompt(input, read, write int64, told metadata) {
 	p.size = sum(input, read, write)
-	audio := min(told.PromptAudio, input)
+	audio := min(max(told.PromptAudio, 0), input)
 	p.add(Input, input-audio)
 	p.add(InputAudio, audio)
 	p.add(CacheRead, read)
@@ -140,7 +151,7 @@ func (p *pricing) prompt(input, read, write int64, told metadata) {
 }
 
 func (p *pricing) output(output int64, told metadata) {
-	audio := min(told.CompletionAudio, output)
+	audio := min(max(told.CompletionAudio, 0), output)
 	reasoning := int64(0)
 	if p.has(OutputReasoning) {
 		reasoning = min(told.reasoning(), output-audio)
@@ -184,68 +195,59 @@ func sum(counts ...int64) (all int64) {
 
 // metadata is what a recorded usage says beside its tokens.
 type metadata struct {
-	Partial                          bool
-	Model                            string // That answered.
-	ServiceTier, Speed, InferenceGeo string
-	CacheTTL                         string // The time that the request asked its cache writes to be kept for: "5m" or "1h".
-	Raw                              string // The upstream's own usage object.
+	Partial      bool   `json:"partial"`
+	Model        string `json:"model"` // That answered.
+	ServiceTier  string `json:"service_tier"`
+	Speed        string `json:"speed"`
+	InferenceGeo string `json:"inference_geo"`
+	CacheTTL     string `json:"cache_ttl"` // The time that the request asked its cache writes to be kept for: "5m" or "1h".
+	Raw          string `json:"raw"`       // The upstream's own usage object.
 
-	CacheWrite5m, CacheWrite1h                                                   int64
-	PromptAudio, CompletionAudio                                                 int64
-	WebSearches, FileSearches, CodeExecutions, CodeInterpreters                  int64
-	ImageInput, ImageOutput                                                      int64
-	AdvisorInput, AdvisorOutput, AdvisorCacheRead, AdvisorCacheWrite             int64
-	OtherInput, OtherOutput, OtherCacheRead, OtherCacheWrite                     int64
-	CompactionInput, CompactionOutput, CompactionCacheRead, CompactionCacheWrite int64
-	OutputThinking, CompletionReasoning, OutputReasoning                         int64
+	CacheWrite5m         int64 `json:"cache_ephemeral_5m_input"`
+	CacheWrite1h         int64 `json:"cache_ephemeral_1h_input"`
+	PromptAudio          int64 `json:"prompt_audio"`
+	CompletionAudio      int64 `json:"completion_audio"`
+	OutputThinking       int64 `json:"output_thinking"`
+	CompletionReasoning  int64 `json:"completion_reasoning"`
+	OutputReasoning      int64 `json:"output_reasoning"`
+	WebSearches          int64 `json:"web_search_requests"`
+	FileSearches         int64 `json:"file_search_requests"`
+	CodeExecutions       int64 `json:"code_execution_requests"`
+	CodeInterpreters     int64 `json:"code_interpreter_requests"`
+	ImageInput           int64 `json:"image_gen_input"`
+	ImageOutput          int64 `json:"image_gen_output"`
+	AdvisorInput         int64 `json:"advisor_input"`
+	AdvisorOutput        int64 `json:"advisor_output"`
+	AdvisorCacheRead     int64 `json:"advisor_cache_read"`
+	AdvisorCacheWrite    int64 `json:"advisor_cache_write"`
+	OtherInput           int64 `json:"other_iterations_input"`
+	OtherOutput          int64 `json:"other_iterations_output"`
+	OtherCacheRead       int64 `json:"other_iterations_cache_read"`
+	OtherCacheWrite      int64 `json:"other_iterations_cache_write"`
+	CompactionInput      int64 `json:"compaction_input"`
+	CompactionOutput     int64 `json:"compaction_output"`
+	CompactionCacheRead  int64 `json:"compaction_cache_read"`
+	CompactionCacheWrite int64 `json:"compaction_cache_write"`
 }
 
-// readMetadata reads what is recorded. What is not as expected counts as not there.
+// readMetadata reads what is recorded. A member of another type counts as not there.
 func readMetadata(text []byte) (m metadata) {
-	members := map[string]json.RawMessage{}
-	if len(text) == 0 || json.Unmarshal(text, &members) != nil {
+	if len(text) == 0 {
 		return m
 	}
-	read(members, "partial", &m.Partial)
-	for name, to := range map[string]*string{
-		"service_tier": &m.ServiceTier, "speed": &m.Speed, "inference_geo": &m.InferenceGeo, "cache_ttl": &m.CacheTTL, "raw": &m.Raw, "model": &m.Model,
-	} {
-		read(members, name, to)
-	}
-	for name, to := range map[string]*int64{
-		"cache_ephemeral_5m_input": &m.CacheWrite5m, "cache_ephemeral_1h_input": &m.CacheWrite1h,
-		"prompt_audio": &m.PromptAudio, "completion_audio": &m.CompletionAudio,
-		"web_search_requests": &m.WebSearches, "file_search_requests": &m.FileSearches,
-		"code_execution_requests": &m.CodeExecutions, "code_interpreter_requests": &m.CodeInterpreters,
-		"image_gen_input": &m.ImageInput, "image_gen_output": &m.ImageOutput,
-		"advisor_input": &m.AdvisorInput, "advisor_output": &m.AdvisorOutput,
-		"advisor_cache_read": &m.AdvisorCacheRead, "advisor_cache_write": &m.AdvisorCacheWrite,
-		"other_iterations_input": &m.OtherInput, "other_iterations_output": &m.OtherOutput,
-		"other_iterations_cache_read": &m.OtherCacheRead, "other_iterations_cache_write": &m.OtherCacheWrite,
-		"compaction_input": &m.CompactionInput, "compaction_output": &m.CompactionOutput,
-		"compaction_cache_read": &m.CompactionCacheRead, "compaction_cache_write": &m.CompactionCacheWrite,
-		"output_thinking": &m.OutputThinking, "completion_reasoning": &m.CompletionReasoning, "output_reasoning": &m.OutputReasoning,
-	} {
-		read(members, name, to)
-		*to = max(*to, 0)
+	var wrongType *json.UnmarshalTypeError // All other members are read.
+	if err := json.Unmarshal(text, &m); err != nil && !errors.As(err, &wrongType) {
+		return metadata{}
 	}
 	return m
 }
 
-// read sets to to the member with that name, if it has its type.
-func read[T any](members map[string]json.RawMessage, name string, to *T) {
-	var value T
-	if text, ok := members[name]; ok && json.Unmarshal(text, &value) == nil {
-		*to = value
-	}
-}
-
-func (m metadata) labels() map[string]string {
-	return map[string]string{"service_tier": m.ServiceTier, "speed": m.Speed, "inference_geo": m.InferenceGeo}
+func (m metadata) labels() [3]label {
+	return [...]label{{"service_tier", m.ServiceTier}, {"speed", m.Speed}, {"inference_geo", m.InferenceGeo}}
 }
 
 func (m metadata) reasoning() int64 {
-	return max(m.OutputThinking, m.CompletionReasoning, m.OutputReasoning)
+	return max(m.OutputThinking, m.CompletionReasoning, m.OutputReasoning, 0)
 }
 
 // reportedCost returns the cost that the upstream itself told, if it did. What it paid to a vendor with the caller's own

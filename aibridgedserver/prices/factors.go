@@ -43,25 +43,28 @@ func neutral(label, value string) bool {
 	}
 }
 
+// label is something that the upstream says of how it served an answer.
+type label struct{ name, value string }
+
 // multiplier returns what the prices of tokens are multiplied by, with a note on each factor, or why that is not known.
-func multiplier(labels map[string]string, vendor, model string, own map[string]decimal.Decimal) (by decimal.Decimal, notes []string, known bool) {
+func multiplier(labels [3]label, vendor, model string, own map[string]decimal.Decimal) (by decimal.Decimal, notes []string, known bool) {
 	by, known = decimal.NewFromInt(1), true
-	for _, label := range []string{"service_tier", "speed", "inference_geo"} {
-		value := strings.ToLower(labels[label])
+	for _, l := range labels {
+		value := strings.ToLower(l.value)
 		one, ok := own[value]
-		if !ok && neutral(label, value) {
+		if !ok && neutral(l.name, value) {
 			continue
 		}
 		if !ok {
-			one, ok = listed(label, value, vendor, model)
+			one, ok = listed(l.name, value, vendor, model)
 		}
 		if !ok {
 			known = false
-			notes = append(notes, label+" "+value+": its price is not known")
+			notes = append(notes, l.name+" "+value+": its price is not known")
 			continue
 		}
 		by = by.Mul(one)
-		notes = append(notes, label+" "+value+": × "+one.String())
+		notes = append(notes, l.name+" "+value+": × "+one.String())
 	}
 	return by, notes, known
 }

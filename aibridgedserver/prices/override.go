@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,8 +38,8 @@ func (o Override) check() error {
 	}
 	for _, prices := range []map[Kind]decimal.Decimal{o.Prices, o.Long} {
 		for kind, amount := range prices {
-			if _, known := units()[kind]; !known {
-				return fmt.Errorf("%q is no kind of usage: use one of %s", kind, strings.Join(kindNames(), ", "))
+			if _, known := kind.unit(); !known {
+				return fmt.Errorf("%q is no kind of usage that has a price", kind)
 			}
 			if amount.IsNegative() {
 				return fmt.Errorf("the price of %s is negative", kind)
@@ -75,7 +74,8 @@ func (o Override) row() row {
 		if long, ok := o.Long[kind]; ok {
 			p.tiers = []tier{{o.LongContext, long}}
 		}
-		prices[units()[kind].key] = p
+		unit, _ := kind.unit()
+		prices[unit.key] = p
 	}
 	return row{Prices: prices}
 }
@@ -104,13 +104,4 @@ func (o Override) precision() int {
 		return len(o.Model)
 	}
 	return 1 << 16
-}
-
-func kindNames() []string {
-	var names []string
-	for kind := range units() {
-		names = append(names, string(kind))
-	}
-	slices.Sort(names)
-	return names
 }
