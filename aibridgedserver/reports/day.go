@@ -56,12 +56,10 @@ func (d *Day) add(of Dimension, value string, f Figures) {
 // withOthers returns the days, each with what its total has beside the values.
 func (l dayList) withOthers() []Day {
 	for i := range l.days {
-		rest := l.days[i].Total
-		for _, f := range l.days[i].By {
-			rest.subtract(f)
-		}
-		if rest.Requests > 0 {
-			l.days[i].By[Others] = rest
+		day := &l.days[i]
+		day.Others = day.Total
+		for _, f := range day.By {
+			day.Others.subtract(f)
 		}
 	}
 	return l.days
@@ -73,9 +71,7 @@ func (f *Figures) subtract(other Figures) {
 		CacheWrite: -other.CacheWrite, USD: other.USD.Neg(), Estimated: other.Estimated.Neg(), Unpriced: -other.Unpriced,
 		UnpricedTokens: -other.UnpricedTokens, ToolCalls: -other.ToolCalls,
 	}
-	for i, n := range other.firstBytes {
-		negative.firstBytes[i] = -n
-	}
+	f.firstBytes = [slots]int64{} // Values of days have none.
 	f.Add(negative)
 }
 

@@ -20,6 +20,8 @@ type InterceptionFilter struct {
 	// UserID, Model, Client, Provider, Tool and Outcome, if not empty, keep those that have it. An outcome is [OK],
 	// [Running] or the type of an error.
 	UserID, Model, Client, Provider, Tool, Outcome string
+	// Unpriced keeps those of which a part has no price.
+	Unpriced bool
 	// After is [InterceptionPage.Next] of the page before. Empty: the first page.
 	After string
 	// Limit is how many interceptions a page has, 50 if it is zero. There are at most 200.
@@ -53,7 +55,8 @@ type InterceptionPage struct {
 func (f InterceptionFilter) matches(of *facts) bool {
 	return (f.UserID == "" || f.UserID == of.initiator.String()) && (f.Model == "" || f.Model == of.model) &&
 		(f.Client == "" || f.Client == of.client) && (f.Provider == "" || f.Provider == of.provider) &&
-		(f.Outcome == "" || f.Outcome == of.outcome) && (f.Tool == "" || of.tools[f.Tool] > 0)
+		(f.Outcome == "" || f.Outcome == of.outcome) && (f.Tool == "" || of.tools[f.Tool] > 0) &&
+		(!f.Unpriced || of.sums[unpriced] > 0)
 }
 
 // Interceptions returns a page of a list of interceptions. It has no text that anybody wrote.
@@ -199,7 +202,7 @@ func (l *listing) readStretch(ctx context.Context, tx querier, from int64) (full
 func (l *listing) query(from int64) query {
 	var args arguments
 	text := `SELECT ` + qualified(factsColumns(), "f.") +
-		` FROM interceptions i CROSS JOIN facts f ON f.interception_id = i.id WHERE `
+		` FROM interceptions i JOIN facts f ON f.interception_id = i.id WHERE `
 	if l.filter.UserID != "" {
 		user, _ := uuid.Parse(l.filter.UserID) // Another text is nobody's.
 		text += `i.initiator_id = ` + args.add(user[:])

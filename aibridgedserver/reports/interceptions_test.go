@@ -38,7 +38,7 @@ func TestInterceptionFilters(t *testing.T) {
 	}
 	for name, f := range map[string]reports.InterceptionFilter{
 		"user": {UserID: users[0]}, "model": {Model: "gpt-5.4"}, "outcome": {Outcome: "client_closed"}, "tool": {Tool: "Grep"},
-		"client and outcome": {Client: "Codex", Outcome: "ok"}, "user and provider": {UserID: users[1], Provider: "openai"}, "nothing": {Model: "gpt-5.4", Client: "Cline"},
+		"client and outcome": {Client: "Codex", Outcome: "ok"}, "user and provider": {UserID: users[1], Provider: "openai"}, "unpriced": {Unpriced: true}, "nothing": {Model: "gpt-5.4", Client: "Cline"},
 		"range": {Range: reports.Range{From: noon.Add(-50 * time.Hour), To: noon.Add(-47 * time.Hour)}, Model: "claude-opus-4-8"},
 	} {
 		if f.Range == (reports.Range{}) {
@@ -49,6 +49,7 @@ func TestInterceptionFilters(t *testing.T) {
 		for _, i := range all {
 			if (f.UserID == "" || i.UserID == f.UserID) && (f.Model == "" || i.Model == f.Model) && (f.Outcome == "" || i.Outcome == f.Outcome) &&
 				(f.Tool == "" || i.Tools[f.Tool] > 0) && (f.Client == "" || i.Client == f.Client) && (f.Provider == "" || i.Provider == f.Provider) &&
+				(!f.Unpriced || i.Unpriced > 0) &&
 				!i.StartedAt.Before(f.Range.From) && i.StartedAt.Before(f.Range.To) {
 				want = append(want, i.ID)
 			}

@@ -16,7 +16,7 @@ type oneUser struct{ facts []*facts }
 
 func selectOfUser() string {
 	return `SELECT ` + qualified(factsColumns(), "f.") + `
-	FROM interceptions i CROSS JOIN facts f ON f.interception_id = i.id
+	FROM interceptions i JOIN facts f ON f.interception_id = i.id
 	WHERE i.initiator_id = $1 AND i.started_at >= $2 AND i.started_at < $3 ORDER BY i.started_at DESC, i.id DESC LIMIT $4`
 }
 

@@ -48,11 +48,10 @@ type Row struct {
 type Day struct {
 	Begin time.Time          `json:"begin"` // The first day of a range begins where the range does.
 	Total Figures            `json:"total"`
-	By    map[string]Figures `json:"by"` // By value. The rest is [Others].
+	By    map[string]Figures `json:"by"` // By value.
+	// Others is what all other values add up to.
+	Others Figures `json:"others"`
 }
-
-// Others is the value that stands for all values that have no place of their own.
-const Others = "others"
 
 // Overview is what a range adds up to.
 type Overview struct {

@@ -23,6 +23,20 @@ func TestPartsAddUp(t *testing.T) {
 	if whole.Total.Requests != 3000 || !whole.Total.USD.IsPositive() || whole.Total.FirstByte < 500 || whole.Total.FirstByte > 2000 {
 		t.Errorf("total %+v", whole.Total)
 	}
+	var others int64
+	for _, day := range whole.Days {
+		sum := day.Others
+		others += sum.Requests
+		for _, f := range day.By {
+			sum.Add(f)
+		}
+		if !sum.USD.Equal(day.Total.USD) || sum.Requests != day.Total.Requests || sum.CacheRead != day.Total.CacheRead {
+			t.Errorf("%v: parts of %+v\nwant %+v", day.Begin, sum, day.Total)
+		}
+	}
+	if len(whole.Values) != 8 || others == 0 {
+		t.Errorf("%d values, %d requests of others", len(whole.Values), others)
+	}
 	for _, by := range reports.Breakdowns() {
 		rows, err := h.Breakdown(t.Context(), reports.Operator(), query, by)
 		if err != nil {

@@ -156,7 +156,7 @@ func sessionsQuery(f SessionFilter, beforeAt, beforeID int64) query {
 		text += ` FROM sessions s WHERE ` + ofUser(&args, f.UserID)
 	case len(kinds) > 0:
 		started, id = `v.started_at`, `v.session`
-		text += ` FROM session_values v CROSS JOIN sessions s ON s.id = v.session WHERE v.kind = ` + args.add(int(kinds[0].kind)) +
+		text += ` FROM session_values v JOIN sessions s ON s.id = v.session WHERE v.kind = ` + args.add(int(kinds[0].kind)) +
 			` AND v.value = ` + args.add(kinds[0].value)
 		kinds = kinds[1:]
 	default:

@@ -168,7 +168,7 @@ type step struct {
 func selectSteps() string {
 	return `SELECT i.id, i.started_at, i.ended_at, f.provider, f.model, f.outcome, coalesce(i.error_message, ''), i.metadata,
 	coalesce(i.correlating_tool_call_id, ''), i.background_id, f.first_byte, ` + columnList(sessionWide, "f.") + `
-	FROM facts f CROSS JOIN interceptions i ON i.id = f.interception_id
+	FROM facts f JOIN interceptions i ON i.id = f.interception_id
 	WHERE f.session = $1 AND (f.started_at, f.interception_id) > ($2, $3) ORDER BY f.started_at, f.interception_id LIMIT $4`
 }
 
