@@ -20,18 +20,37 @@ const (
 // Progress is told how far a long work is: how many of all things are done. It may be nil.
 type Progress func(done, all int64)
 
-// Digest derives from all records that were stored or deleted since it last did, and returns how many interceptions that
-// were. It works in short transactions, and pauses after each for as long as it took, so that others can write. Several
-// may run at the same time. If ctx ends, what is derived by then stays.
-func (r *Reports) Digest(ctx context.Context, progress Progress) (digested int64, err error) {
-	if progress == nil {
-		progress = func(int64, int64) {}
+// DigestOptions are the optional settings of [Reports.Digest]; the zero value works.
+type DigestOptions struct {
+	// Progress is told how far the work is.
+	Progress Progress
+	// Gentle takes a fiftieth of a processor at most, for a work that nobody waits for: some 500 interceptions a second.
+	Gentle bool
+}
+
+// gentleRest is how many times as long as it worked a gentle digest pauses.
+const gentleRest = 50
+
+// pause returns how long to pause after a step, for how long the step took and kept others from writing.
+func (o DigestOptions) pause(took, held time.Duration) time.Duration {
+	if o.Gentle {
+		return gentleRest * took
 	}
-	left, err := r.undigested(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("digest records: %w", err)
+	return held
+}
+
+// Digest derives from all records that were stored or deleted since it last did, and returns how many interceptions that
+// were. It works in short transactions, and pauses after each for as long as it took at least, so that others can write.
+// Several may run at the same time. If ctx ends, what is derived by then stays.
+func (r *Reports) Digest(ctx context.Context, options DigestOptions) (digested int64, err error) {
+	var all int64
+	if options.Progress != nil {
+		if all, err = r.Undigested(ctx); err != nil {
+			return 0, err
+		}
 	}
 	for {
+		began := time.Now()
 		n, held, err := r.step(ctx)
 		if err != nil {
 			return digested, fmt.Errorf("digest records: %w", err)
@@ -40,19 +59,24 @@ func (r *Reports) Digest(ctx context.Context, progress Progress) (digested int64
 			return digested, nil
 		}
 		digested += n
-		progress(digested, max(left, digested))
+		if options.Progress != nil {
+			options.Progress(digested, max(all, digested))
+		}
 		select {
-		case <-time.After(held):
+		case <-time.After(options.pause(time.Since(began), held)):
 		case <-ctx.Done():
 			return digested, context.Cause(ctx)
 		}
 	}
 }
 
-// undigested returns how many interceptions there are to derive from. One that was touched twice counts twice.
-func (r *Reports) undigested(ctx context.Context) (n int64, err error) {
+// Undigested returns how many interceptions there are to derive from. One that was touched twice counts twice.
+func (r *Reports) Undigested(ctx context.Context) (n int64, err error) {
 	err = r.db.Reader.QueryRowContext(ctx, `SELECT coalesce(sum(length(ids)), 0) / 16 FROM touched`).Scan(&n)
-	return n, err
+	if err != nil {
+		return 0, fmt.Errorf("count records to digest: %w", err)
+	}
+	return n, nil
 }
 
 // step derives from the first interceptions that were touched, and returns how many those are and how long its
@@ -248,7 +272,7 @@ func (d *derivation) store(ctx context.Context, tx *sql.Tx) error {
 // Reprice computes the costs anew of all interceptions that started at since or later, for prices that have changed. It
 // returns how many there are.
 func (r *Reports) Reprice(ctx context.Context, since time.Time, progress Progress) (repriced int64, err error) {
-	if _, err := r.Digest(ctx, nil); err != nil {
+	if _, err := r.Digest(ctx, DigestOptions{}); err != nil {
 		return 0, err
 	}
 	after, last := since.UnixMicro()-1, uuid.Max
@@ -264,7 +288,7 @@ func (r *Reports) Reprice(ctx context.Context, since time.Time, progress Progres
 			return 0, fmt.Errorf("reprice: %w", err)
 		}
 		if len(ids) == 0 {
-			return r.Digest(ctx, progress)
+			return r.Digest(ctx, DigestOptions{Progress: progress})
 		}
 		after, last = at, uuid.UUID(ids[len(ids)-16:])
 	}

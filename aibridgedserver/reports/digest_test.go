@@ -254,7 +254,7 @@ func TestTwoDigest(t *testing.T) {
 	failures := make(chan error)
 	for _, h := range []house{one, two} {
 		go func() {
-			_, err := h.Digest(t.Context(), nil)
+			_, err := h.Digest(t.Context(), reports.DigestOptions{})
 			failures <- err
 		}()
 	}

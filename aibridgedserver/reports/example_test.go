@@ -59,7 +59,7 @@ func ExampleReports() {
 		log.Fatal(err)
 	}
 	of := reports.New(db, server, book)
-	if _, err := of.Digest(ctx, nil); err != nil {
+	if _, err := of.Digest(ctx, reports.DigestOptions{}); err != nil {
 		log.Fatal(err)
 	}
 	query := reports.Query{Range: reports.Range{From: at.Add(-time.Hour), To: at.Add(time.Hour)}}

@@ -80,7 +80,7 @@ func (h house) store(tb testing.TB, records ...*proto.Record) {
 
 func (h house) digest(tb testing.TB) {
 	tb.Helper()
-	if _, err := h.Digest(tb.Context(), nil); err != nil {
+	if _, err := h.Digest(tb.Context(), reports.DigestOptions{}); err != nil {
 		tb.Fatal(err)
 	}
 }

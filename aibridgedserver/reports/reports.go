@@ -2,7 +2,7 @@
 // tool, group and day, and the sessions of clients with what happened in them.
 //
 //	reports := reports.New(db, server, book)
-//	if err := reports.Digest(ctx, nil); err != nil {
+//	if err := reports.Digest(ctx, reports.DigestOptions{}); err != nil {
 //		return err
 //	}
 //	overview, err := reports.Overview(ctx, reports.Viewer{Admin: true}, query)

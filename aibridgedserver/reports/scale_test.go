@@ -43,7 +43,7 @@ func TestScale(t *testing.T) {
 		t.Logf("filled in %v", time.Since(began).Round(time.Second))
 	}
 	began, spent := time.Now(), testkit.CPUTime(t)
-	n, err := h.Digest(t.Context(), nil)
+	n, err := h.Digest(t.Context(), reports.DigestOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,3 +54,13 @@ func TestMedian(t *testing.T) {
 		}
 	}
 }
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	const took, held = 10 * time.Millisecond, 4 * time.Millisecond
+	for gentle, want := range map[bool]time.Duration{false: held, true: 50 * took} {
+		if got := (DigestOptions{Gentle: gentle}).pause(took, held); got != want {
+			t.Errorf("gentle %t: %v, want %v", gentle, got, want)
+		}
+	}
+}

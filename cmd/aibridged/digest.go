@@ -18,7 +18,7 @@ type digest struct {
 	done   chan struct{}
 }
 
-// startDigest starts to derive. The caller closes the digest.
+// startDigest starts to derive, gently: requests come first. The caller closes the digest.
 func startDigest(of *reports.Reports, logger slog.Logger) *digest {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &digest{cancel: cancel, done: make(chan struct{})}
@@ -31,7 +31,7 @@ func (d *digest) run(ctx context.Context, of *reports.Reports, logger slog.Logge
 	ticker := time.NewTicker(digestEvery)
 	defer ticker.Stop()
 	for failing := false; ; {
-		_, err := of.Digest(ctx, nil)
+		_, err := of.Digest(ctx, reports.DigestOptions{Gentle: true})
 		if err != nil && !failing && ctx.Err() == nil {
 			logger.Warn(ctx, "costs and sessions lag behind the records, the gateway tries again", slog.F("every", digestEvery), slog.Error(err))
 		}

@@ -74,7 +74,7 @@ It works in small steps, between which others can write. If it is interrupted, w
 				deleted, err := store.PruneWith(ctx, limit, func(deleted int64) { bar.set(deleted, 0) })
 				bar.end()
 				fmt.Fprintf(cmd.OutOrStdout(), "%s deleted\n", counted(int(deleted), "interception"))
-				_, undigested := of.Digest(ctx, nil) // The titles of sessions and the search have texts, too.
+				_, undigested := of.Digest(ctx, reports.DigestOptions{}) // The titles of sessions and the search have texts, too.
 				return errors.Join(err, undigested)
 			})
 		},

@@ -41,7 +41,7 @@ func withReports(cmd *cobra.Command, s settings, use func(ctx context.Context, s
 			return err
 		}
 		bar := newProgress(cmd.ErrOrStderr(), "reading new records")
-		_, err = of.Digest(ctx, bar.set)
+		_, err = of.Digest(ctx, reports.DigestOptions{Progress: bar.set})
 		bar.end()
 		if err != nil {
 			return err
