@@ -24,7 +24,7 @@ type Progress func(done, all int64)
 type DigestOptions struct {
 	// Progress is told how far the work is.
 	Progress Progress
-	// Gentle takes a fiftieth of a processor at most, for a work that nobody waits for: some 500 interceptions a second.
+	// Gentle takes a fiftieth of a processor at most, for a work that nobody waits for: some 250 interceptions a second.
 	Gentle bool
 }
 
