@@ -141,14 +141,10 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if err != nil {
 		return nil, err
 	}
-	if err := reports.SavePrices(ctx, g.control.db, overrides); err != nil {
-		return nil, err
-	}
 	of, err := newReports(g.control, overrides)
 	if err != nil {
 		return nil, err
 	}
-	g.digest = startDigest(of, logger.Named("reports"))
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
@@ -186,15 +182,19 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, err
 	}
 	pool.LimitTools(c.Tools.limits())
-	if err := g.control.SetProviders(ctx, stored); err != nil {
-		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
-		return nil, errors.Join(err, pool.Shutdown(ctx))
+	err = g.control.SetProviders(ctx, stored)
+	if err == nil {
+		err = g.control.ConfigureMCPServers(ctx, mcpServers)
 	}
-	if err := g.control.ConfigureMCPServers(ctx, mcpServers); err != nil {
+	if err == nil {
+		err = reports.SavePrices(ctx, g.control.db, overrides)
+	}
+	if err != nil {
 		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	warnOfTokens(ctx, mcpServers, logger.Named("control"))
+	g.digest = startDigest(of, logger.Named("reports"))
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
 	}
