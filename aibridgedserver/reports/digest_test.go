@@ -98,7 +98,7 @@ func TestEstimated(t *testing.T) {
 func TestLateRecords(t *testing.T) {
 	t.Parallel()
 	whole, pieces := newHouse(t), newHouse(t)
-	options := recordgen.Options{Interceptions: 60, Users: []string{newID(), newID()}, From: noon.Add(-24 * time.Hour), To: noon, Seed: 3}
+	options := recordgen.Options{Interceptions: 30, Users: []string{newID(), newID()}, From: noon.Add(-24 * time.Hour), To: noon, Seed: 3}
 	whole.fill(t, options)
 	whole.digest(t)
 	var all []*proto.Record
@@ -250,7 +250,7 @@ func TestTwoDigest(t *testing.T) {
 	t.Parallel()
 	one := newHouse(t)
 	two := openHouse(t, one.path)
-	one.fill(t, recordgen.Options{Interceptions: 2000, Users: []string{newID()}, From: noon.Add(-24 * time.Hour), To: noon, Seed: 5})
+	one.fill(t, recordgen.Options{Interceptions: 800, Users: []string{newID()}, From: noon.Add(-24 * time.Hour), To: noon, Seed: 5})
 	failures := make(chan error)
 	for _, h := range []house{one, two} {
 		go func() {
@@ -263,7 +263,7 @@ func TestTwoDigest(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := one.total(t, reports.Query{Range: around}); got.Requests != 2000 {
+	if got := one.total(t, reports.Query{Range: around}); got.Requests != 800 {
 		t.Errorf("%+v", got)
 	}
 }

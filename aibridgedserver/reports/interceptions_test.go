@@ -29,11 +29,11 @@ func TestInterceptionFilters(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	users := []string{h.user(t, "ada"), h.user(t, "bob")}
-	h.fill(t, recordgen.Options{Interceptions: 1500, Users: users, From: noon.Add(-4 * 24 * time.Hour), To: noon, Seed: 11})
+	h.fill(t, recordgen.Options{Interceptions: 700, Users: users, From: noon.Add(-4 * 24 * time.Hour), To: noon, Seed: 11})
 	h.digest(t)
 	whole := reports.Range{From: noon.Add(-5 * 24 * time.Hour), To: noon.Add(24 * time.Hour)}
 	all := h.interceptionPages(t, reports.InterceptionFilter{Range: whole, Limit: 200})
-	if len(all) != 1500 || !slices.IsSortedFunc(all, func(a, b reports.InterceptionRow) int { return b.StartedAt.Compare(a.StartedAt) }) {
+	if len(all) != 700 || !slices.IsSortedFunc(all, func(a, b reports.InterceptionRow) int { return b.StartedAt.Compare(a.StartedAt) }) {
 		t.Fatalf("%d interceptions", len(all))
 	}
 	for name, f := range map[string]reports.InterceptionFilter{

@@ -169,7 +169,11 @@ func TestLongTimeline(t *testing.T) {
 	ada := h.user(t, "ada")
 	var records []*proto.Record
 	for n := range 450 {
-		records = append(records, shot{user: ada, session: "s", at: noon.Add(time.Duration(n/3) * time.Second), prompt: strings.Repeat("é", 20<<10)}.records()...)
+		s := shot{user: ada, session: "s", at: noon.Add(time.Duration(n/3) * time.Second)}
+		if n%50 == 0 {
+			s.prompt = strings.Repeat("é", 20<<10)
+		}
+		records = append(records, s.records()...)
 	}
 	for chunk := range slices.Chunk(records, 100) {
 		h.store(t, chunk...)
@@ -182,7 +186,7 @@ func TestLongTimeline(t *testing.T) {
 		}
 		for _, turn := range part.Turns {
 			for _, step := range turn.Steps {
-				if seen[step.InterceptionID] = true; len([]rune(step.Prompt)) != 16<<10 {
+				if seen[step.InterceptionID] = true; step.Prompt != "" && len([]rune(step.Prompt)) != 16<<10 {
 					t.Errorf("a prompt of %d characters", len([]rune(step.Prompt)))
 				}
 			}
@@ -204,7 +208,7 @@ func TestSessionFilters(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	users := []string{h.user(t, "ada"), h.user(t, "bob")}
-	h.fill(t, recordgen.Options{Interceptions: 1500, Users: users, From: noon.Add(-10 * 24 * time.Hour), To: noon, Seed: 9})
+	h.fill(t, recordgen.Options{Interceptions: 700, Users: users, From: noon.Add(-10 * 24 * time.Hour), To: noon, Seed: 9})
 	h.digest(t)
 	all := h.pages(t, reports.SessionFilter{Limit: 200})
 	for name, filter := range map[string]reports.SessionFilter{
