@@ -56,7 +56,7 @@ prices: ## Make the embedded price table anew, from the pinned npm package.
 	cd $(PRICES) && npm ci --no-audit --no-fund
 	cd $(PRICES) && node generate.mjs > ../table.json.new && mv ../table.json.new ../table.json
 
-bench: ## What serve costs beside a bare ReverseProxy, in up to eight minutes; then the CPU time of a record.
+bench: ## What serve costs beside a bare ReverseProxy, and what tools cost, in up to ten minutes; then the CPU time of a record.
 	$(GO) run ./internal/bench
 	@GOGC=400 $(GO) test -run '^$$' -bench '^BenchmarkRecord$$' -benchtime 40000x -count 3 . | grep -E 'Benchmark|^cpu'
 

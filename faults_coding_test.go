@@ -156,12 +156,12 @@ func TestFault031NotInItsCoding(t *testing.T) {
 // TestFault021CodedError is faults 17 and 21 together: what an upstream says of its error is recorded, coded or not.
 func TestFault021CodedError(t *testing.T) {
 	t.Parallel()
-	s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, _ question) {
-		body := encoded(t, "gzip", `{"error":{"type":"rate_limit_error","message":"slow down"}}`)
-		c.Write(head(429, "Content-Type", "application/json", "Content-Encoding", "gzip",
-			"Content-Length", strconv.Itoa(len(body))) + body)
-	})
 	for _, q := range questions() {
+		s, _ := newFaulty(t, testkit.GatewayOptions{}, func(c *rawserver.Conn, _ question) {
+			body := encoded(t, "gzip", `{"error":{"type":"rate_limit_error","message":"slow down"}}`)
+			c.Write(head(429, "Content-Type", "application/json", "Content-Encoding", "gzip",
+				"Content-Length", strconv.Itoa(len(body))) + body)
+		})
 		r := s.request(t, q, faulty)
 		s.check(t, r, want{
 			status: 429, body: encoded(t, "gzip", `{"error":{"type":"rate_limit_error","message":"slow down"}}`),

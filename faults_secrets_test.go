@@ -24,7 +24,8 @@ type echo struct {
 func echoes() []echo {
 	key := testkit.ProviderKey
 	failing := func(name, text string) echo {
-		return echo{"error: " + name, 401, nil, fmt.Sprintf(`{"type":"error","error":{"type":"authentication_error","message":%q}}`, text)}
+		// Not 401, after which the key rests.
+		return echo{"error: " + name, 403, nil, fmt.Sprintf(`{"type":"error","error":{"type":"permission_error","message":%q}}`, text)}
 	}
 	made := func(name, content string) echo {
 		return echo{name, 200, nil, `{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[` + content +

@@ -62,8 +62,10 @@ type CachedBridgePool struct {
 	metrics *aibridge.Metrics
 	tracer  trace.Tracer
 	bridges *lease.Pool[poolKey, *aibridge.RequestBridge]
-	memory  *aibridge.Memory // For providers that were given none, also for those that replace them.
-	retries chan struct{}    // Holds one for each bridge that tries to build its tools again.
+	// For providers that were given none, also for those that replace them.
+	memory    *aibridge.Memory
+	upstreams *aibridge.Upstreams
+	retries   chan struct{} // Holds one for each bridge that tries to build its tools again.
 
 	remember      sync.Once
 	conversations *aibridge.Conversations // Of all bridges. Set by remember.
@@ -101,17 +103,18 @@ func NewCachedBridgePool(options PoolOptions, providers []aibridge.Provider, log
 	if options.TTL == 0 {
 		options.TTL = DefaultPoolOptions.TTL
 	}
-	memory := aibridge.NewMemory(0)
-	set, err := aibridge.NewProviderSet(memory.Share(providers)...)
+	memory, upstreams := aibridge.NewMemory(0), aibridge.NewUpstreams()
+	set, err := aibridge.NewProviderSet(upstreams.Share(memory.Share(providers))...)
 	if err != nil {
 		return nil, xerrors.Errorf("providers: %w", err)
 	}
+	metrics.Watch(set)
 	bridges, err := lease.New[poolKey, *aibridge.RequestBridge](int(options.MaxItems), options.TTL)
 	if err != nil {
 		return nil, xerrors.Errorf("pool options: %w", err)
 	}
 	return &CachedBridgePool{
-		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, memory: memory, providers: set, empty: len(providers) == 0,
+		logger: logger, metrics: metrics, tracer: tracer, bridges: bridges, memory: memory, upstreams: upstreams, providers: set, empty: len(providers) == 0,
 		retries: make(chan struct{}, toolsRetries),
 	}, nil
 }
@@ -204,7 +207,7 @@ func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 
 // replaceProviders returns the set that was replaced, nil where none was.
 func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (before *aibridge.ProviderSet, err error) {
-	set, err := aibridge.NewProviderSet(p.memory.Share(providers)...)
+	set, err := aibridge.NewProviderSet(p.upstreams.Share(p.memory.Share(providers))...)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +220,7 @@ func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (befo
 		return nil, xerrors.New("no providers given")
 	}
 	set.Succeed(p.providers)
+	p.metrics.Watch(set)
 	before, p.providers, p.empty = p.providers, set, len(providers) == 0
 	return before, nil
 }

@@ -31,10 +31,10 @@ func NewAnthropicProvider(name string, options ProviderOptions) (Provider, error
 
 // setAnthropicKey sets the header that the API expects: Authorization for an OAuth token, which only its prefix tells
 // from a key, and X-Api-Key for a key.
-func setAnthropicKey(header http.Header, key string) {
-	if strings.HasPrefix(key, "sk-ant-oat") {
+func setAnthropicKey(header http.Header, key Key) {
+	if strings.HasPrefix(key.Secret, "sk-ant-oat") {
 		setBearer(header, key)
 		return
 	}
-	header.Set("X-Api-Key", key)
+	header.Set("X-Api-Key", key.Secret)
 }

@@ -10,7 +10,7 @@ import (
 func TestAnthropicKey(t *testing.T) {
 	for key, want := range map[string]string{"sk-ant-api03-x": "X-Api-Key", "sk-ant-oat01-x": "Authorization"} {
 		header := http.Header{}
-		setAnthropicKey(header, key)
+		setAnthropicKey(header, Key{Secret: key})
 		if len(header) != 1 || !strings.HasSuffix(header.Get(want), key) {
 			t.Errorf("%s: %v", key, header)
 		}

@@ -72,11 +72,11 @@ func bridgeAt(t *testing.T, upstream string) (http.Handler, *ends) {
 // bridgeInto returns a bridge to an upstream at an address, which records into recorder.
 func bridgeInto(t *testing.T, upstream string, recorder aibridge.Recorder) http.Handler {
 	t.Helper()
-	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{BaseURL: upstream, Key: "key"})
+	provider, err := aibridge.NewAnthropicProvider("p", aibridge.ProviderOptions{BaseURL: upstream, Key: "key", Breaker: aibridge.BreakerOptions{Off: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	openai, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{BaseURL: upstream + "/v1", Key: "key"})
+	openai, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{BaseURL: upstream + "/v1", Key: "key", Breaker: aibridge.BreakerOptions{Off: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

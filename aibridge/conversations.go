@@ -2,6 +2,7 @@ package aibridge
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -17,11 +18,13 @@ const (
 	// mostConversations is how many conversations are remembered. A conversation that was forgotten has the tools that
 	// there are when it goes on.
 	mostConversations = 10_000
+	// mostSets is how many lists of tools are remembered, beside those that conversations began with.
+	mostSets = 4096
 	// mostTurns and mostTurnBytes bound the turns that this process remembers, and largestTurn one of them. A [TurnStore]
 	// takes none above largestStored.
 	mostTurns     = 50_000
 	mostTurnBytes = 64 << 20
-	largestTurn   = 8 << 20
+	largestTurn   = 16 << 20
 	largestStored = 1 << 20
 	// turnLifetime is how long a turn is kept by a [TurnStore].
 	turnLifetime = 30 * 24 * time.Hour
@@ -40,8 +43,9 @@ type Conversations struct {
 
 	mu    sync.Mutex // Guards what follows.
 	known *simplelru.LRU[uint64, *conversation]
-	turns *simplelru.LRU[turnKey, []byte] // Nil: nothing was kept under that key.
-	bytes int                             // Of all turns.
+	sets  *simplelru.LRU[*mcp.Tool, *toolSet] // By the first of the tools that they are of.
+	turns *simplelru.LRU[turnKey, []byte]     // Nil: nothing was kept under that key.
+	bytes int                                 // Of all turns.
 }
 
 // turnKey is the key of a turn. It is the initiator's alone.
@@ -59,6 +63,7 @@ func NewConversations(store TurnStore) *Conversations {
 	c := &Conversations{seed: maphash.MakeSeed(), store: store}
 	// The only error is that of a size below one.
 	c.known, _ = simplelru.NewLRU[uint64, *conversation](mostConversations, nil)
+	c.sets, _ = simplelru.NewLRU[*mcp.Tool, *toolSet](mostSets, nil)
 	c.turns, _ = simplelru.NewLRU(mostTurns, func(_ turnKey, turn []byte) { c.bytes -= len(turn) })
 	return c
 }
@@ -87,9 +92,22 @@ func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *to
 		}
 	}
 	if of.tools == nil || begins && !of.tools.isFrom(tools) {
-		of.tools = newToolSet(tools)
+		of.tools = c.setOf(tools)
 	}
 	return of.tools, known
+}
+
+// setOf returns the set of some tools. The caller holds mu.
+func (c *Conversations) setOf(tools []mcp.Tool) *toolSet {
+	if len(tools) == 0 {
+		return newToolSet(nil)
+	}
+	set, ok := c.sets.Get(&tools[0])
+	if !ok || !set.isFrom(tools) {
+		set = newToolSet(tools)
+		c.sets.Add(&tools[0], set)
+	}
+	return set
 }
 
 // find returns the turns that a request of a conversation may lack: those that are known of the conversation, and those
@@ -144,9 +162,6 @@ func (c *Conversations) remembered(sum uint64, initiatorID string, keys []string
 
 // remember notes the turn under a key of a conversation, or that there is none.
 func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byte) {
-	if len(turn) > largestTurn {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := turnKey{initiatorID, key}
@@ -172,6 +187,9 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 // keep keeps a turn, here and in the store.
 func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) error {
 	turn.Keys = slices.DeleteFunc(turn.Keys, func(key string) bool { return len(key) > longestTurnKey })
+	if len(turn.Turn) > largestTurn {
+		return fmt.Errorf("it has %d bytes, of which at most %d are kept", len(turn.Turn), largestTurn)
+	}
 	for _, key := range turn.Keys {
 		c.remember(sum, turn.InitiatorID, key, turn.Turn)
 	}

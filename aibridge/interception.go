@@ -42,6 +42,7 @@ type interception struct {
 	pending   bool    // Tools were called, and the model goes on: what comes next is a later round's.
 	final     bool    // No round follows, whatever tools were called in the last one.
 	later     bool    // Another request began the answer: only its records are made here.
+	decodes   bool    // The bytes of the present answer are decoded while they are read.
 	received  bodySum // Of the answers of all rounds.
 	concluded *conclusion
 
@@ -119,12 +120,18 @@ func (i *interception) awaitStart(ctx context.Context) error {
 // answered adds a round, whose answer has begun.
 func (i *interception) answered(of answerHead) *round {
 	round := newRound(of, i.format.Track, i.provider.memory)
-	i.rounds = append(i.rounds, round)
+	i.rounds, i.decodes = append(i.rounds, round), false
 	return round
 }
 
 // arrived counts the next bytes of an answer. Bytes that come after the interception has concluded are not counted.
 func (i *interception) arrived(p []byte) {
+	if !i.decodes { // Else they are counted before they are decoded.
+		i.count(p)
+	}
+}
+
+func (i *interception) count(p []byte) {
 	if i.concluded != nil || len(p) == 0 {
 		return
 	}
@@ -132,6 +139,31 @@ func (i *interception) arrived(p []byte) {
 		i.firstByte = time.Since(i.started)
 	}
 	i.received.add(p)
+}
+
+// recordUsage records what a round cost, and recordParts its calls and thoughts. These records are then not made again. They
+// are not waited for: the end of the interception does that.
+func (i *interception) recordUsage(ctx context.Context, of *round) error {
+	records := i.usageRecord(of)
+	of.metered = true
+	return i.record(ctx, records)
+}
+
+func (i *interception) recordParts(ctx context.Context, of *round) error {
+	records := i.partRecords(of)
+	of.parted = true
+	return i.record(ctx, records)
+}
+
+func (i *interception) record(ctx context.Context, records []Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	if _, err := i.bridge.recorder.Record(context.WithoutCancel(ctx), records...); err != nil {
+		return err
+	}
+	i.bridge.options.Metrics.recorded(i, records)
+	return nil
 }
 
 // conclusion is the result of an interception.

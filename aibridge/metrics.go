@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/storable"
 )
 
@@ -26,6 +27,8 @@ type Metrics struct {
 	overhead       *prometheus.HistogramVec
 	firstByte      *prometheus.HistogramVec
 	panics         prometheus.Counter
+	admission      *prometheus.CounterVec
+	upstreams      upstreamMetrics
 
 	models modelLabels
 }
@@ -56,12 +59,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			[]float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1}, "provider"),
 		firstByte: histogram("time_to_first_byte_seconds", "Time from a request to the first byte of its answer.",
 			[]float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}, "provider"),
+		admission: counter("admission_refusals_total", "Requests that were refused because they were beyond a limit.", "limit"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "panics_total", Help: "Requests that failed because the gateway panicked.",
 		}),
 	}
 	reg.MustRegister(m.interceptions, m.inflight, m.duration, m.passthrough, m.prompts, m.tokens, m.toolSelections, m.invocations,
-		m.overhead, m.firstByte, m.panics)
+		m.overhead, m.firstByte, m.panics, m.admission, &m.upstreams)
 	return m
 }
 
@@ -81,6 +85,13 @@ func (m *Metrics) over(to destination) {
 func (m *Metrics) passedThrough(to destination) {
 	if m != nil {
 		m.passthrough.WithLabelValues(to.provider.name, to.route.path).Inc()
+	}
+}
+
+// refused counts a request that was beyond a limit.
+func (m *Metrics) refused(limit admission.Limit) {
+	if m != nil {
+		m.admission.WithLabelValues(string(limit)).Inc()
 	}
 }
 

@@ -36,9 +36,9 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorClientClosed, "the client left before the answer began"}
 	case e.failure != nil && i.pending && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
 		return outcome{ErrorUnknown, e.failure.Text}
-	case e.failure != nil && len(i.rounds) > 0 && e.failure.Status == http.StatusBadGateway:
+	case e.failure != nil && e.failure.Status == http.StatusBadGateway && i.isBroken():
 		return outcome{ErrorTruncated, e.failure.Text}
-	case e.failure != nil:
+	case e.failure != nil && (len(i.rounds) == 0 || !isNoKey(e.failure)): // Else the answer to the last key says why.
 		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}
 	case len(i.rounds) == 0:
 		return outcome{ErrorUnknown, "the request was not sent"}
@@ -76,6 +76,13 @@ func (i *interception) continues(last wire.Answer) bool {
 	return !i.final && i.toolOf != nil && slices.ContainsFunc(last.ToolCalls, func(call wire.ToolCall) bool {
 		_, ours := i.toolOf(call.Name)
 		return ours
+	})
+}
+
+// isBroken reports whether an answer had begun, so that a failure after that broke it off. Answers that refused a key were whole.
+func (i *interception) isBroken() bool {
+	return slices.ContainsFunc(i.rounds, func(r *round) bool {
+		return r.status < http.StatusMultipleChoices || !r.ended || r.err != nil
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/keys"
 	"github.com/coder/aibridged/internal/upstream"
 )
 
@@ -33,6 +34,12 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
+	keyed := keyed{pool: to.provider.poolFor(with), ask: keys.Ask{Stored: to.route.parameter(to.path)}}
+	if err := keyed.choose(); err != nil {
+		shape.Write(w, r, apierror.From(err))
+		return
+	}
+	with.use(keyed.choice)
 	hidden := secrets{caller.tokens(), with.key}
 	to.path = b.lastRoundsPath(ctx, to, caller.Actor.ID)
 	body, err := readBody(w, r, to.provider.limits, to.provider.memory)
@@ -41,19 +48,36 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		return
 	}
 	defer body.forgo() // The transport may still be sending it.
+	target, err := to.provider.upstreamURL(to.path, credential.Query(r.URL.RawQuery, hidden.tokens), "")
+	if err != nil {
+		shape.Write(w, r, apierror.From(err))
+		return
+	}
 	r = r.WithContext(ctx)
 	r.GetBody = func() (io.ReadCloser, error) { return body.reader(), nil }
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
+	header := func() http.Header {
+		out := with.forward(ctx, r.Header, to.provider, sentRequest{})
+		if to.route.stored != nil {
+			delete(out, "Accept-Encoding") // A coded answer would have to be decoded to be read.
+		}
+		return out
+	}
+	transport := http.RoundTripper(upstream.BareInformational(to.provider.transport))
+	if keyed.pool != nil {
+		transport = keyedTransport{next: transport, keyed: &keyed, used: func(verdict keys.Verdict) {
+			b.tellOfKey(ctx, to.provider, with, verdict)
+			with.use(keyed.choice)
+			hidden.key = with.key
+		}, header: header}
+	}
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.Out.URL = to.provider.upstreamURL(to.path, credential.Query(pr.Out.URL.RawQuery, hidden.tokens))
+			pr.Out.URL = target
 			pr.Out.Host = ""
-			pr.Out.Header, pr.Out.Trailer = with.forward(r.Header, to.provider), nil
-			if to.route.stored != nil {
-				delete(pr.Out.Header, "Accept-Encoding") // A coded answer would have to be decoded to be read.
-			}
+			pr.Out.Header, pr.Out.Trailer = header(), nil
 		},
-		Transport: upstream.BareInformational(to.provider.transport),
+		Transport: transport,
 		ModifyResponse: func(answer *http.Response) error {
 			withoutOriginsOfUpstream(w.Header(), answer.Header)
 			withoutHalves(answer)

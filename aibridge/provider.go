@@ -6,18 +6,22 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/breaker"
+	"github.com/coder/aibridged/internal/keys"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// Provider is an upstream that the gateway relays to, as a value: its address, its routes and its key. It is made by
-// [NewAnthropicProvider] or [NewOpenAIProvider], is not changed afterwards, and is safe for concurrent use. The zero
-// value serves nothing.
+// Provider is an upstream that the gateway relays to, as a value: its address, its routes and its keys. It is made by a
+// constructor such as [NewAnthropicProvider], is not changed afterwards, and is safe for concurrent use. The zero value
+// serves nothing.
 type Provider struct {
 	kind      string
 	name      string
@@ -26,9 +30,17 @@ type Provider struct {
 	prefix    string // Taken off a route's path, since the base URL has it already.
 	routes    []route
 	shape     apierror.Shape
-	key       string
-	setKey    func(header http.Header, key string)
+	keys      []Key
+	setKey    func(header http.Header, key Key)
 	keyHeader string // The header that is preferred for a caller's own credential.
+	locate    func(path, query, model string) (string, string, error)
+	complete  func(header http.Header, of sentRequest)
+	headers   []extraHeader
+	actor     bool // Requests tell who they are made for.
+	breaker   BreakerOptions
+	gate      *admission.Gate             // Nil: all requests are let in.
+	pool      *keys.Pool                  // Nil: the provider has not joined an [Upstreams] yet.
+	breakers  map[string]*breaker.Breaker // By the path of a recorded route.
 	digests   bool
 	spans     trace.SpanStartOption
 	transport http.RoundTripper
@@ -45,8 +57,18 @@ type Provider struct {
 type ProviderOptions struct {
 	// BaseURL replaces the vendor's address. A path in it is kept. OpenAI's include /v1, Anthropic's do not.
 	BaseURL string
-	// Key is the credential for callers that bring none. Without it, only callers with a key of their own are served.
+	// Key is the credential for callers that bring none. Without it and Keys, only callers with a key of their own are
+	// served.
 	Key string
+	// Keys are further keys. A request goes to the next one if a key is refused: because it has reached a limit, is not
+	// valid, or has no credit left. A conversation stays on its key while that is ready.
+	Keys []Key
+	// Headers are sent with each request, in the place of what the client sends under their names. A header that is only
+	// for the hop to the upstream, that tells who asks, or that carries a credential in the APIs of providers cannot be set.
+	Headers map[string]string
+	// ActorHeaders tells the upstream who a request is made for: [HeaderActorID], and X-Ai-Bridge-Actor-Metadata-… for each
+	// text in the actor's metadata. A client cannot send these by itself, set or not.
+	ActorHeaders bool
 	// Disabled keeps the name known: every request is answered with 503 and the reason.
 	Disabled bool
 	// UsageInStreams says whether to ask for the usage of streams whose clients do not. Empty means [UsageAsk].
@@ -60,6 +82,13 @@ type ProviderOptions struct {
 	Passthrough []string
 	// Limits bounds requests to this provider.
 	Limits Limits
+	// Breaker says when requests to an upstream that fails are refused.
+	Breaker BreakerOptions
+	// Admission limits recorded requests, over all providers that have it. Nil: there are no limits.
+	Admission *Admission
+	// Upstreams has what is known of the provider's keys and breakers. Nil means that all providers of a pool, also those
+	// that replace others later, or of a [ProviderSet] without a pool, that are given none share one.
+	Upstreams *Upstreams
 	// Memory bounds what bodies take of the process's memory. Nil means that all providers of a pool, or of a
 	// [ProviderSet] without a pool, that are given none share one: see [NewMemory].
 	Memory *Memory
@@ -68,16 +97,50 @@ type ProviderOptions struct {
 	Transport http.RoundTripper
 }
 
+// Key is a key of a provider.
+type Key struct {
+	// Secret is the key itself.
+	Secret string
+	// Account names whose key it is. What an upstream stores or encrypts for an account is of use with the keys of that
+	// account only. Empty: it is the only key of its account.
+	Account string
+}
+
+// BreakerOptions say when a breaker, of which each recorded route of a provider has one, refuses requests with 503 and
+// Retry-After. What fails is a request without an answer, one with a status from 500 on, and one whose answer breaks off.
+// Other statuses say nothing, and clients that leave. A zero field means its default.
+type BreakerOptions struct {
+	// Failures is how many requests must fail within Window, and at least half of all: 10.
+	Failures int
+	// Window is 30 s.
+	Window time.Duration
+	// Open is how long requests are refused before one tries the upstream again: 10 s.
+	Open time.Duration
+	// Off says that there is no breaker.
+	Off bool
+}
+
 // providerKind is what the providers of one type have in common.
 type providerKind struct {
 	name    string
-	baseURL string
+	baseURL string // Empty: each provider has one of its own.
 	prefix  string
 	routes  []route
 	shape   apierror.Shape // Of the errors on all its paths.
-	setKey  func(header http.Header, key string)
+	setKey  func(header http.Header, key Key)
 	// keyHeader is the header that the API prefers for a credential: where a caller brings two, this one goes upstream.
 	keyHeader string
+	// locate returns where a request goes, below the base URL, by the escaped path and the query that it came with and the
+	// model that it names. It fails with an [*apierror.Error]. Nil: it goes where it came to, without prefix.
+	locate func(path, query, model string) (string, string, error)
+	// complete adds headers that the upstream wants and that not all clients send. Nil: there are none.
+	complete func(header http.Header, of sentRequest)
+}
+
+// sentRequest is what [providerKind].complete may know of a request.
+type sentRequest struct {
+	round int    // How many answers came before.
+	body  []byte // JSON, or nil if the request is passed through or its body is coded.
 }
 
 var providerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -98,6 +161,9 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	if options.BaseURL == "" {
 		options.BaseURL = kind.baseURL
 	}
+	if options.BaseURL == "" {
+		return Provider{}, fmt.Errorf("provider %q: base URL: type %s has no address of its own: write the one of yours", name, kind.name)
+	}
 	base, err := parseBaseURL(options.BaseURL)
 	if err != nil {
 		return Provider{}, fmt.Errorf("provider %q: base URL: %w", name, err)
@@ -111,6 +177,14 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	default:
 		return Provider{}, fmt.Errorf("provider %q: usage in streams is %q: use ask or never", name, options.UsageInStreams)
 	}
+	headers, err := extraHeaders(options.Headers)
+	if err != nil {
+		return Provider{}, fmt.Errorf("provider %q: headers: %w", name, err)
+	}
+	keys, err := allKeys(options)
+	if err != nil {
+		return Provider{}, fmt.Errorf("provider %q: keys: %w", name, err)
+	}
 	limits := options.Limits.withDefaults()
 	transport := options.Transport
 	if transport == nil {
@@ -118,10 +192,12 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 			Dial: limits.Dial, TLSHandshake: limits.TLSHandshake, ResponseHeader: limits.ResponseHeader,
 		})
 	}
-	return Provider{
+	made := Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
-		key: options.Key, setKey: kind.setKey, keyHeader: kind.keyHeader,
+		keys: keys, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete,
+		headers: headers, actor: options.ActorHeaders,
+		breaker: options.Breaker, gate: options.Admission.gateOrNil(),
 		digests:   options.Digests,
 		spans:     spanAttributes(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
@@ -132,7 +208,28 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 
 		usageInStreams: options.UsageInStreams,
 		refusing:       &refusing{},
-	}, nil
+	}
+	if options.Upstreams != nil {
+		made.join(options.Upstreams)
+	}
+	return made, nil
+}
+
+// allKeys returns the keys in options. Its errors repeat none of them.
+func allKeys(options ProviderOptions) ([]Key, error) {
+	var all []Key
+	if options.Key != "" {
+		all = append(all, Key{Secret: options.Key})
+	}
+	for i, key := range append(all, options.Keys...) {
+		switch {
+		case key.Secret == "":
+			return nil, fmt.Errorf("key %d is empty", i+1)
+		case !isHeaderValue(key.Secret), !isHeaderValue(key.Account):
+			return nil, fmt.Errorf("key %d or its account has a line break or another control character", i+1)
+		}
+	}
+	return append(all, options.Keys...), nil
 }
 
 // parseBaseURL does not repeat the URL in its errors, since the URL may hold a credential.
@@ -163,10 +260,17 @@ func (p Provider) Type() string { return p.kind }
 func (p Provider) Disabled() bool { return p.disabled }
 
 // HasKey reports whether the provider can serve callers without a key of their own.
-func (p Provider) HasKey() bool { return p.key != "" }
+func (p Provider) HasKey() bool { return len(p.keys) > 0 }
 
-// upstreamURL returns the address of an escaped path that one of the provider's routes has matched.
-func (p *Provider) upstreamURL(escapedPath, query string) *url.URL {
+// upstreamURL returns the address for a request to an escaped path that one of the provider's routes has matched. Model is
+// the model that it names, if that is known. It fails with an [*apierror.Error].
+func (p *Provider) upstreamURL(escapedPath, query, model string) (*url.URL, error) {
+	if p.locate != nil {
+		var err error
+		if escapedPath, query, err = p.locate(escapedPath, query, model); err != nil {
+			return nil, err
+		}
+	}
 	target := *p.base
 	escapedPath = strings.TrimPrefix(escapedPath, p.prefix)
 	path, err := url.PathUnescape(escapedPath)
@@ -176,7 +280,7 @@ func (p *Provider) upstreamURL(escapedPath, query string) *url.URL {
 	target.Path = p.base.Path + path
 	target.RawPath = p.base.EscapedPath() + escapedPath
 	target.RawQuery = query
-	return &target
+	return &target, nil
 }
 
 // idleCloser returns the function that closes a transport's idle connections, or one that does nothing.

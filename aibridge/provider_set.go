@@ -22,7 +22,7 @@ func NewProviderSet(providers ...Provider) (*ProviderSet, error) {
 	set := &ProviderSet{
 		byName: make(map[string]*Provider, len(providers)), copies: &copyBuffers{}, background: &backgroundResponses{},
 	}
-	for _, provider := range NewMemory(0).Share(providers) {
+	for _, provider := range NewUpstreams().Share(NewMemory(0).Share(providers)) {
 		if provider.name == "" {
 			return nil, fmt.Errorf("a provider without a name: make providers with their constructors")
 		}

@@ -135,44 +135,61 @@ func (i *interception) rest(c *conclusion) []Record {
 	return append(records, end)
 }
 
-// roundRecords returns the records of one round's answer: its usage, then its tool calls in their order, then its
-// thoughts in theirs. An answer that the upstream goes on with has none yet: they come when its final state is read.
+// roundRecords returns the records of one round's answer that are not recorded yet: its usage, then its tool calls in their
+// order, then its thoughts in theirs. An answer that the upstream goes on with has none yet: they come when its final state is
+// read.
 func (i *interception) roundRecords(round *round) []Record {
+	return append(i.usageRecord(round), i.partRecords(round)...)
+}
+
+// usageRecord returns the record of what a round's answer cost, if there is one.
+func (i *interception) usageRecord(round *round) []Record {
 	seen, background := round.said(), i.background(round)
-	if i.goesOn(round) {
+	if round.metered || seen.Usage == nil || i.goesOn(round) {
 		return nil
 	}
-	now := i.started.Add(time.Since(i.started))
-	recordID := func(kind string, n int) uuid.UUID {
-		if background == uuid.Nil {
-			return newRecordID()
-		}
-		return backgroundRecordID(background, kind, n)
+	var names naming
+	metadata := i.readLater(usageMetadata(seen, round, &names, i.secrets))
+	id := names.name(seen.ID)
+	return []Record{&TokenUsage{
+		RecordID:              recordID(background, "token_usage", 0),
+		InterceptionID:        i.id,
+		BackgroundID:          background,
+		MessageID:             id,
+		InputTokens:           seen.Usage.Input,
+		OutputTokens:          seen.Usage.Output,
+		CacheReadInputTokens:  seen.Usage.CacheRead,
+		CacheWriteInputTokens: seen.Usage.CacheWrite,
+		Metadata:              names.flag(metadata),
+		CreatedAt:             i.now(),
+	}}
+}
+
+// now returns the time of a record, by the clock of the interception's start.
+func (i *interception) now() time.Time { return i.started.Add(time.Since(i.started)) }
+
+// recordID returns the id of a record: of a background response's, one that every gateway computes.
+func recordID(background uuid.UUID, kind string, n int) uuid.UUID {
+	if background == uuid.Nil {
+		return newRecordID()
 	}
-	records := make([]Record, 0, 2+len(seen.ToolCalls)+len(seen.Thoughts))
-	if seen.Usage != nil {
-		var names naming
-		metadata := i.readLater(usageMetadata(seen, round, &names, i.secrets))
-		id := names.name(seen.ID)
-		records = append(records, &TokenUsage{
-			RecordID:              recordID("token_usage", 0),
-			InterceptionID:        i.id,
-			BackgroundID:          background,
-			MessageID:             id,
-			InputTokens:           seen.Usage.Input,
-			OutputTokens:          seen.Usage.Output,
-			CacheReadInputTokens:  seen.Usage.CacheRead,
-			CacheWriteInputTokens: seen.Usage.CacheWrite,
-			Metadata:              names.flag(metadata),
-			CreatedAt:             now,
-		})
+	return backgroundRecordID(background, kind, n)
+}
+
+// partRecords returns the records of a round's calls and thoughts.
+func (i *interception) partRecords(round *round) []Record {
+	seen, background := round.said(), i.background(round)
+	if round.parted || i.goesOn(round) {
+		return nil
 	}
+	now := i.now()
+	records := make([]Record, 0, len(seen.ToolCalls)+len(seen.Thoughts))
 	for n, call := range seen.ToolCalls {
 		var names naming
 		input, changed := toolInput(call.Input)
 		input, hid := i.secrets.redactWritten(input)
 		usage := &ToolUsage{
-			RecordID:       recordID("tool_usage", n),
+			RecordID:       recordID(background, "tool_usage", n),
 			InterceptionID: i.id,
 			BackgroundID:   background,
 			MessageID:      names.name(seen.ID),
@@ -195,7 +212,7 @@ func (i *interception) roundRecords(round *round) []Record {
 			metadata["redacted"] = true
 		}
 		records = append(records, &ModelThought{
-			RecordID: recordID("model_thought", n), InterceptionID: i.id, BackgroundID: background, Content: content,
+			RecordID: recordID(background, "model_thought", n), InterceptionID: i.id, BackgroundID: background, Content: content,
 			Metadata: metadata, CreatedAt: now,
 		})
 	}

@@ -3,12 +3,16 @@ package aibridge
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"cdr.dev/slog/v3"
 
+	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/credential"
@@ -26,6 +30,9 @@ type relay struct {
 	client       *clientWriter
 	request      *http.Request
 	to           destination
+	target       *url.URL // Where it goes.
+	keyed        keyed
+	pass         admission.Pass
 	plain        bool // The body goes upstream without the content coding that it came in.
 	initiator    string
 	clientBody   *body // What the client sent; held until it has been sent on.
@@ -57,6 +64,7 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 	caller := CallerFromContext(ctx)
 	x.initiator = caller.Actor.ID
 	x.secrets.tokens = caller.tokens()
+	defer func() { x.pass.Leave() }()
 	if err := x.accept(caller); err != nil {
 		x.refuse(err)
 		return
@@ -84,25 +92,39 @@ func (x *relay) serve() error {
 	return x.answer(answer)
 }
 
-// ask sends the request, and once more if the upstream refuses to be asked for its usage.
+// ask sends the request, and once more without what the gateway has put into it if the upstream refuses that: to be asked for
+// its usage, or a tool.
 func (x *relay) ask() (*http.Response, error) {
-	answer, err := x.send()
-	if err != nil || !x.refusedUsage(answer) {
-		return answer, err
+	withdrawn := false
+	for {
+		answer, err := x.send()
+		switch {
+		case err != nil:
+			return nil, err
+		case !withdrawn && x.refusedUsage(answer):
+			withdrawn = true
+			err = x.withdrawUsage()
+		case x.refusedTool(answer):
+			x.offer()
+			err = x.rewrite(slices.Concat(x.tools.offered, x.tools.rest))
+		default:
+			if withdrawn && answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
+				x.provider.refusing.add(x.inspected.Model)
+			}
+			return answer, nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err := x.withdrawUsage(); err != nil {
-		return nil, err
-	}
-	answer, err = x.send()
-	if err == nil && answer.StatusCode < http.StatusMultipleChoices { // Else it was not our member that was refused.
-		x.provider.refusing.add(x.inspected.Model)
-	}
-	return answer, err
 }
 
 // accept reads the request and records its start.
 func (x *relay) accept(caller Caller) error {
-	var err error
+	err := x.enter(caller.Actor.ID)
+	if err != nil {
+		return err
+	}
 	if x.clientBody, err = readBody(x.client, x.request, x.provider.limits, x.provider.memory); err != nil {
 		return err
 	}
@@ -113,7 +135,11 @@ func (x *relay) accept(caller Caller) error {
 	if err := x.inspect(coding, caller); err != nil {
 		return err
 	}
-	err = x.begin(x.ctx, x.beginning(caller))
+	beginning := x.beginning(caller)
+	if err := x.chooseKey(beginning.session); err != nil {
+		return err
+	}
+	err = x.begin(x.ctx, beginning)
 	x.inspected.Prompt = nil // It has been recorded, and can be as large as the body.
 	return err
 }
@@ -155,6 +181,15 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		return err
 	}
 	x.secrets.key = x.credential.key
+	if x.keyed.pool = x.provider.poolFor(x.credential); x.keyed.pool != nil {
+		x.keyed.ask.Model = x.inspected.Model
+		if x.keyed.pool.Len() > 1 {
+			x.keyed.ask = askFor(x.inspected.Model, object, plain.bytes)
+		}
+	}
+	if x.target, err = x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens), x.inspected.Model); err != nil {
+		return err
+	}
 	if x.provider.usageInStreams == UsageNever || x.provider.refusing.has(x.inspected.Model) {
 		x.inspected.Edits, x.inspected.Withhold = nil, nil
 	}
@@ -190,13 +225,15 @@ func (x *relay) beginning(caller Caller) beginning {
 // refuse answers a request that never became an interception.
 func (x *relay) refuse(err error) {
 	refusal := refusal(err, x.secrets.tokens)
-	x.bridge.options.Logger.Info(x.ctx, "request refused",
-		slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
+	if !errors.Is(err, errQuiet) {
+		x.bridge.options.Logger.Info(x.ctx, "request refused",
+			slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
+	}
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
 
-// send sends the request upstream, and returns when the answer begins.
-func (x *relay) send() (*http.Response, error) {
+// sendOnce sends the request upstream, and returns when the answer begins.
+func (x *relay) sendOnce() (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
 	sending := sending{client: x.client, body: x.upstreamBody}
 	x.sentBody = x.upstreamBody
@@ -204,12 +241,13 @@ func (x *relay) send() (*http.Response, error) {
 	out.GetBody = sending.again
 	sent := time.Now()
 	x.sentAfter = sent.Sub(x.started)
-	response, err := x.roundTrip(out)
+	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.roundTrip(out) })
+	x.bridge.tellOfBreaker(x.ctx, x.to)
 	x.upstreamWait = time.Since(sent)
 	sending.answered()
 	if err != nil {
 		span.End()
-		return nil, err
+		return nil, opened(err)
 	}
 	x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
 	return response, nil
@@ -227,17 +265,26 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 
 // upstreamRequest returns the request that goes upstream.
 func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
-	header := x.credential.forward(x.request.Header, x.provider)
+	of := sentRequest{round: len(x.rounds)}
+	if x.plain || codingOf(x.request.Header) == "" {
+		of.body = x.upstreamBody.bytes
+	}
+	header := x.credential.forward(ctx, x.request.Header, x.provider, of)
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
 	if x.plain {
 		delete(header, "Content-Encoding")
+		withoutDigests(header)
+	}
+	if x.isLater() {
+		// The request of another round is another one.
+		maps.DeleteFunc(header, func(name string, _ []string) bool { return strings.EqualFold(name, "Idempotency-Key") })
 	}
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = []string{""} // Else net/http sends its own.
 	}
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
-		URL:  x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens)),
+		URL:  x.target,
 		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
 	}
 	return out.WithContext(ctx)
@@ -275,10 +322,24 @@ func (x *relay) answer(answer *http.Response) error {
 	}
 	if x.joins(answer) {
 		round.joint = x.tools.joint
+		if isCoded(round.coding) {
+			x.decode(answer, round)
+		}
 	}
-	asItComes, err := x.open(answer, round)
+	var asItComes bool
+	var err error
+	if x.isLater() && round.joint != nil {
+		if asItComes, err = x.openLater(answer, round); errors.Is(err, errOtherForm) && x.client.started {
+			return x.failRound(answer, round)
+		}
+	} else {
+		asItComes, err = x.open(answer, round)
+	}
 	if err != nil {
 		return err
+	}
+	if round.joint != nil {
+		x.tools.isStream = round.isStream
 	}
 	if asItComes && (round.isStream || round.joint == nil) {
 		err = x.copyAsItComes(answer, round)
@@ -335,6 +396,8 @@ func (x *relay) close() {
 	ending := x.ending()
 	ending.panicked = reason != nil && reason != http.ErrAbortHandler
 	_ = x.conclude(x.ctx, ending) // [interception.end] logs its failure.
+	x.noteBreak()
+	x.noteStored()
 	x.end(x.ctx, x.failure)
 	if reason != nil {
 		panic(reason) // The stack of the first panic is still below this one, for the log.

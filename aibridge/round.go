@@ -42,9 +42,10 @@ type round struct {
 	events   sse.Splitter
 	decoder  *contentcoding.Stream // For a coded stream.
 
-	joint wire.Joint   // Is shown each event, too. Nil: the answer is not one of several rounds.
-	ready []byte       // What the joint has for the client.
-	run   []invocation // The calls of the gateway's tools that were run.
+	joint           wire.Joint   // Is shown each event, too. Nil: the answer is not one of several rounds.
+	ready           []byte       // What the joint has for the client.
+	metered, parted bool         // Its usage is recorded; its calls and thoughts are.
+	run             []invocation // The calls of the gateway's tools that were run.
 
 	whole []byte          // The pool's: what has come of a value that goes on as it comes.
 	value jsonedit.Prefix // The same, uncoded, as far as it shows whether the value goes on.

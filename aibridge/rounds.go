@@ -16,6 +16,9 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
+// errOtherForm says that a later round's answer is a stream and the first one is not, or the other way round.
+var errOtherForm = &apierror.Error{Status: http.StatusBadGateway, Text: "the upstream answered a later round in another form than the first"}
+
 // errGoesOn says that the model has called tools of the gateway, and goes on in another round once it has their results.
 var errGoesOn = errors.New("the answer goes on in another round")
 
@@ -36,15 +39,22 @@ func (x *relay) serveRounds() error {
 			return err
 		}
 		x.pending = true
+		last := x.lastRound()
+		err = x.recordUsage(x.ctx, last)
 		results := x.runCalls(x.tools.turn.Calls)
 		x.arrived(<-x.tools.tail)
+		err = cmp.Or(err, x.recordParts(x.ctx, last))
+		if !x.goesOnAfter(round) {
+			x.tools.joint.Close(results)
+		}
 		switch {
+		case err != nil:
+			return x.endWithError(unrecorded(err))
 		case x.ctx.Err() != nil:
 			return x.endWithError(&apierror.Error{
 				Status: http.StatusBadGateway, Text: "the request ended while tools of the gateway ran", Cause: context.Cause(x.ctx),
 			})
 		case x.tools.turn.Mixed:
-			x.tools.joint.Close(results)
 			return x.finishAnswer(nil)
 		case round == x.tools.limits.Rounds:
 			return x.endWithError(&apierror.Error{
@@ -59,12 +69,33 @@ func (x *relay) serveRounds() error {
 		}
 		edits, err := x.tools.joint.Continue(results)
 		if err == nil {
+			x.tools.rest = edits
 			err = x.rewrite(slices.Concat(x.tools.offered, edits))
 		}
 		if err != nil {
 			return x.endWithError(apierror.From(err))
 		}
 	}
+}
+
+// goesOnAfter reports whether another round follows that one, whose calls have been run.
+func (x *relay) goesOnAfter(round int) bool {
+	return x.ctx.Err() == nil && !x.tools.turn.Mixed && round < x.tools.limits.Rounds && time.Now().Before(x.tools.until)
+}
+
+// openLater finds out which form the answer of a later round has, and fails with [errOtherForm] if it is another one than that
+// of the first. It reports whether the rest goes on as it comes.
+func (x *relay) openLater(answer *http.Response, round *round) (asItComes bool, err error) {
+	isStream := x.tools.isStream
+	form, err := peek(answer, round, x.bridge.providers.copies, nil)
+	switch {
+	case err != nil:
+		return false, err
+	case form == aStream && !isStream, form == aValue && isStream:
+		return false, errOtherForm
+	}
+	round.begin(isStream)
+	return isStream, nil
 }
 
 // serveRound sends the request of one round and copies its answer. It returns [errGoesOn] if there is to be another one.
@@ -133,7 +164,7 @@ func readTail(body io.ReadCloser) <-chan []byte {
 
 // endWhole ends a round whose answer, which is no stream, has come. Sent says how many bytes of it the client has.
 func (x *relay) endWhole(answer *http.Response, round *round, whole []byte, sent int) error {
-	if round.unread || round.said().Failure != (wire.Failure{}) {
+	if seen := round.said(); round.unread || seen.Failure != (wire.Failure{}) && seen.ID == "" {
 		return x.sendWhole(answer, whole[sent:])
 	}
 	x.tools.turn = x.tools.joint.Turn()
@@ -161,6 +192,7 @@ func (x *relay) sendJoined(head *http.Response, joined []byte) error {
 	}
 	head.Header.Del("Content-Length")
 	head.Header.Del("Content-Encoding")
+	withoutDigests(head.Header)
 	if err := x.writeHeadOnce(head); err != nil {
 		return err
 	}
@@ -194,9 +226,15 @@ func (x *relay) failRound(answer *http.Response, round *round) error {
 	}
 	_ = round.finish(err) // The status says enough.
 	failure := round.said().Failure
-	if failure.Message == "" {
+	switch {
+	case failure.Message != "":
+	case round.status < http.StatusMultipleChoices:
+		x.failure = errOtherForm
+		failure.Message = errOtherForm.Text
+	default:
 		failure.Message = fmt.Sprintf("the upstream answered with status %d", round.status)
 	}
+	x.keep()
 	if lost := x.conclude(x.ctx, x.ending()); lost != nil {
 		return unrecorded(lost)
 	}
@@ -206,6 +244,7 @@ func (x *relay) failRound(answer *http.Response, round *round) error {
 
 // endWithError ends an answer with an error: behind rest and in the form of the stream if the client has begun to get one.
 func (x *relay) endWithError(failure *apierror.Error, rest ...byte) error {
+	x.keep()
 	if !x.client.started || x.ctx.Err() != nil {
 		return failure
 	}

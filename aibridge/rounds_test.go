@@ -24,19 +24,23 @@ import (
 // tools is a ServerProxier whose calls are a function's.
 type tools struct {
 	names []string
+	all   []mcp.Tool // Of names.
 	call  func(ctx context.Context, name string, input json.RawMessage) (mcp.Result, error)
 }
 
 func (t *tools) Init(context.Context) error     { return nil }
 func (t *tools) Shutdown(context.Context) error { return nil }
 func (t *tools) Tools() []mcp.Tool {
-	all := make([]mcp.Tool, len(t.names))
+	if slices.EqualFunc(t.all, t.names, func(tool mcp.Tool, name string) bool { return tool.ID == name }) {
+		return t.all
+	}
+	t.all = make([]mcp.Tool, len(t.names))
 	for i, name := range t.names {
-		all[i] = mcp.Tool{
+		t.all[i] = mcp.Tool{
 			ID: name, ServerID: "docs", ServerURL: "http://docs", Name: name, InputSchema: json.RawMessage(`{"type":"object"}`),
 		}
 	}
-	return all
+	return t.all
 }
 
 func (t *tools) Call(ctx context.Context, name string, input json.RawMessage) (mcp.Result, error) {

@@ -50,6 +50,17 @@ func matchesPath(pattern, path string) bool {
 	}
 }
 
+// parameter returns what a path, which the route matches, has in the place of the first segment in braces, or an empty
+// string if the route has none.
+func (r route) parameter(path string) string {
+	open := strings.IndexByte(r.path, '{')
+	if open < 0 {
+		return ""
+	}
+	id, _, _ := strings.Cut(path[open:], "/")
+	return id
+}
+
 // endsInModel reports whether the last segment of the route's paths is a model's id. Ids of models have slashes, which
 // SDKs escape, and dots at their end.
 func (r route) endsInModel() bool { return strings.HasSuffix(r.path, "/models/") }

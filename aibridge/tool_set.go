@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,9 +17,12 @@ const toolPrefix = "bmcp_"
 type toolSet struct {
 	tools   []mcp.Tool
 	byName  map[string]*mcp.Tool
-	written sync.Map    // Of each format, by its Tooling: the tools as its requests have them, nil where it cannot have one.
+	written sync.Map    // By writtenFor: a pointer to the tools as requests have them, nil where one cannot be.
 	warned  atomic.Bool // That there are more tools than a request may have.
 }
+
+// writtenFor is what tools are written for: each provider has its own opinion of them.
+type writtenFor struct{ format, provider string }
 
 func newToolSet(tools []mcp.Tool) *toolSet {
 	s := &toolSet{tools: tools, byName: make(map[string]*mcp.Tool, len(tools))}
@@ -33,32 +37,48 @@ func (s *toolSet) isFrom(tools []mcp.Tool) bool {
 	return len(s.tools) == len(tools) && (len(tools) == 0 || &s.tools[0] == &tools[0])
 }
 
-// in returns the tools as the requests of a format have them.
-func (s *toolSet) in(format *wire.Tooling) [][]byte {
-	if written, ok := s.written.Load(format); ok {
-		return written.([][]byte)
+// in returns the tools as the requests to a provider in a format have them.
+func (s *toolSet) in(of writtenFor, tooling *wire.Tooling) *[][]byte {
+	if written, ok := s.written.Load(of); ok {
+		return written.(*[][]byte)
 	}
 	written := make([][]byte, len(s.tools))
 	for i, tool := range s.tools {
-		written[i] = format.Write(wire.Tool{Name: tool.ID, Description: tool.Description, Schema: tool.InputSchema})
+		written[i] = tooling.Write(wire.Tool{Name: tool.ID, Description: tool.Description, Schema: tool.InputSchema})
 	}
-	s.written.Store(format, written)
-	return written
+	stored, _ := s.written.LoadOrStore(of, &written)
+	return stored.(*[][]byte)
 }
 
-// offer returns at most that many tools as the requests of a format have them, without those whose names the client's own
-// tools have, and whether there were more.
-func (s *toolSet) offer(format *wire.Tooling, most int, own map[string]bool) (offered [][]byte, capped bool) {
-	for i, written := range s.in(format) {
+// refuse leaves a tool out of all later requests to a provider in a format.
+func (s *toolSet) refuse(of writtenFor, tooling *wire.Tooling, name string) {
+	for {
+		before := s.in(of, tooling)
+		without := slices.Clone(*before)
+		for i := range s.tools {
+			if s.tools[i].ID == name {
+				without[i] = nil
+			}
+		}
+		if s.written.CompareAndSwap(of, before, &without) {
+			return
+		}
+	}
+}
+
+// offer returns at most that many tools, their names and as requests have them, without those whose names the client's
+// own tools have, and whether there were more.
+func (s *toolSet) offer(of writtenFor, tooling *wire.Tooling, most int, own map[string]bool) (names []string, offered [][]byte, capped bool) {
+	for i, written := range *s.in(of, tooling) {
 		switch {
 		case written == nil || own[s.tools[i].ID]:
 		case len(offered) >= most:
-			return offered, true
+			return names, offered, true
 		default:
-			offered = append(offered, written)
+			names, offered = append(names, s.tools[i].ID), append(offered, written)
 		}
 	}
-	return offered, false
+	return names, offered, false
 }
 
 // mayBeOurs reports whether the name of a tool of the gateway can begin so.

@@ -22,16 +22,21 @@ type toolUse struct {
 	joint  wire.Joint
 	sum    uint64 // Of the conversation.
 
+	body    jsonedit.Object // The client's.
 	share   *memory.Share
-	offered []jsonedit.Edit // What offers the tools.
+	names   []string        // Of the tools that are offered.
+	offered []jsonedit.Edit // What offers them.
+	rest    []jsonedit.Edit // What else tools change for the present round.
+	refused int             // How many tools the provider did not take.
 
-	head   *http.Response // That of the first answer, for one that is no stream.
-	ready  []byte         // For the client.
-	wrote  time.Time      // When the client was last sent something.
-	turn   wire.Turn      // What the model wants after the last round.
-	until  time.Time      // When all calls must have ended; zero: none has begun.
-	tail   <-chan []byte  // What came behind the end of the last round's answer.
-	cancel context.CancelFunc
+	isStream bool           // The first answer is one.
+	head     *http.Response // That of the first answer, for one that is no stream.
+	ready    []byte         // For the client.
+	wrote    time.Time      // When the client was last sent something.
+	turn     wire.Turn      // What the model wants after the last round.
+	until    time.Time      // When all calls must have ended; zero: none has begun.
+	tail     <-chan []byte  // What came behind the end of the last round's answer.
+	cancel   context.CancelFunc
 }
 
 // useTools returns the edits that offer the initiator's tools to the model, and that put the calls of earlier turns back
@@ -53,14 +58,17 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	if !format.Free(object) {
 		return restored
 	}
-	use := &toolUse{limits: x.bridge.options.ToolLimits.withDefaults(), set: set, sum: sum, own: ownTools(format, object)}
-	elements, capped := set.offer(format, use.limits.Tools-object.Elements("tools").Len(), use.own)
-	if capped && set.warned.CompareAndSwap(false, true) {
+	use := &toolUse{
+		limits: x.bridge.options.ToolLimits.withDefaults(), set: set, sum: sum, own: ownTools(format, object), body: object,
+		rest: restored, cancel: func() {},
+	}
+	x.tools = use
+	if capped := x.offer(); capped && set.warned.CompareAndSwap(false, true) {
 		x.bridge.options.Logger.Warn(x.ctx, "there are more tools than a request may have: some are left out",
 			slog.F("initiator_id", x.initiator), slog.F("tools", len(set.tools)), slog.F("limit", use.limits.Tools))
 	}
-	use.offered = object.Insert("tools", jsonedit.Join(elements...), format.First)
 	if len(use.offered) == 0 {
+		x.tools = nil
 		return restored
 	}
 	use.share = x.provider.memory.Share()
@@ -69,8 +77,6 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 		IsOurs:    func(name string) bool { return set.isOurs(name, use.own) },
 		MayBeOurs: mayBeOurs,
 	})
-	x.tools = use
-	x.tools.cancel = func() {}
 	x.toolOf = use.toolOf
 	return slices.Concat(use.offered, restored)
 }
@@ -113,19 +119,14 @@ func (x *relay) restore(object jsonedit.Object, sum uint64, whole bool) []jsoned
 	return x.format.Tooling.Restore(object, kept)
 }
 
-// keep keeps what the client has not seen of an answer that is complete, if the client will go on with it.
+// keep keeps what the client has not seen of an answer, if the client can go on with it.
 func (x *relay) keep() {
-	conversations, keep := x.bridge.conversations, x.tools.joint.Kept()
-	if len(keep.Keys) == 0 && conversations.store != nil {
-		// Nothing is to be found under these keys: then nobody need be asked.
-		for _, call := range x.lastRound().said().ToolCalls {
-			keep.Keys = append(keep.Keys, x.format.Name+":"+call.ID)
+	for _, keep := range x.tools.joint.Kept() {
+		turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
+		if err := x.bridge.conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn); err != nil {
+			x.bridge.options.Logger.Warn(x.ctx, "what a client has not seen of a turn could not be kept: the conversation may go on without it",
+				slog.F("interception_id", x.id), slog.Error(err))
 		}
-	}
-	turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
-	if err := conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn); err != nil {
-		x.bridge.options.Logger.Warn(x.ctx, "a turn could not be kept where other gateways find it",
-			slog.F("interception_id", x.id), slog.Error(err))
 	}
 }
 

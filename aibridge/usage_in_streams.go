@@ -2,11 +2,8 @@ package aibridge
 
 import (
 	"bytes"
-	"io"
 	"net/http"
 	"sync"
-
-	"github.com/coder/aibridged/internal/contentcoding"
 )
 
 // UsageInStreams says whether the gateway asks for the usage of a stream for which the client has not asked. In Chat
@@ -24,29 +21,18 @@ const (
 // mostRefusal is how many bytes of an error are searched for the member that it refuses.
 const mostRefusal = 256 << 10
 
-// refusedUsage reports whether an answer refuses the member by which the gateway asked for the usage. It then has read
-// the answer, as a round of its own. Otherwise, the answer can be read from its beginning.
+// refusedUsage reports whether an answer refuses the member by which the gateway asked for the usage. It then has ended
+// the answer's round. Otherwise, the answer can be read from its beginning.
 func (x *relay) refusedUsage(answer *http.Response) bool {
 	if len(x.inspected.Edits) == 0 || answer.StatusCode != http.StatusBadRequest && answer.StatusCode != http.StatusUnprocessableEntity {
 		return false
 	}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, mostRefusal))
-	if plain := text; err == nil {
-		if coding := codingOf(answer.Header); isCoded(coding) {
-			plain, _ = contentcoding.Decode(coding, text, mostRefusal, nil) // What could be decoded may name the member.
-		}
-		if namesUsage(plain) {
-			defer answer.Body.Close()
-			round := x.rounds[len(x.rounds)-1]
-			round.begin(false)
-			x.arrived(text)
-			round.read(text)
-			_ = round.finish(io.EOF)
-			return true
-		}
+	text, plain := readRefusal(answer)
+	if !namesUsage(plain) {
+		return false
 	}
-	answer.Body = &replayed{before: text, err: err, ReadCloser: answer.Body}
-	return false
+	x.endRefused(answer, text)
+	return true
 }
 
 // namesUsage reports whether an error names the member by which the gateway asked, or its own member, in any spelling:

@@ -47,7 +47,11 @@ func openAIClient(s settings) openai.Client {
 }
 
 func (t *chatTalk) ask(ctx context.Context, prompt string) (decodedAnswer, error) {
-	return t.send(ctx, openai.UserMessage(prompt))
+	var messages []openai.ChatCompletionMessageParamUnion
+	if t.last.ID != "" {
+		messages = append(messages, t.last.Choices[0].Message.ToParam())
+	}
+	return t.send(ctx, append(messages, openai.UserMessage(prompt))...)
 }
 
 func (t *chatTalk) reply(ctx context.Context, results ...string) (decodedAnswer, error) {

@@ -23,6 +23,7 @@ type client struct {
 	name        string // The name of its executable.
 	environment []string
 	home        string
+	directory   string // In which it runs.
 }
 
 // newClient returns a client with a home directory of its own, that can reach nothing but this machine.
@@ -31,7 +32,7 @@ func newClient(t *testing.T, name string) client {
 	nowhere := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(nowhere.Close)
 	home := t.TempDir()
-	c := client{name: name, home: home, environment: []string{
+	c := client{name: name, home: home, directory: t.TempDir(), environment: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1",
 	}}
 	for _, variable := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
@@ -54,7 +55,7 @@ func (c client) run(t *testing.T, args ...string) []string {
 	defer cancel()
 	var printed, complaints bytes.Buffer
 	cmd := exec.CommandContext(ctx, executable, args...)
-	cmd.Env, cmd.Dir = c.environment, t.TempDir()
+	cmd.Env, cmd.Dir = c.environment, c.directory
 	cmd.Stdout, cmd.Stderr = &printed, &complaints
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -29,6 +29,18 @@ type codexEvent struct {
 	} `json:"usage"`
 }
 
+// newCodex returns Codex with the user's token for the gateway, which it reaches at url.
+func (u *user) newCodex(t *testing.T, url string) client {
+	t.Helper()
+	c := newClient(t, "codex")
+	config := fmt.Sprintf("model = \"gpt-6.1-sol\"\nopenai_base_url = %q\n", url+"/openai/v1")
+	if err := os.WriteFile(filepath.Join(c.home, "config.toml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.environment = append(c.environment, "CODEX_HOME="+c.home, "CODEX_API_KEY="+u.token)
+	return c
+}
+
 // TestCodex has Codex run a command, with its own provider at another base URL. Codex asks for a WebSocket first, and
 // the answer's status decides whether it turns to HTTP at once.
 func TestCodex(t *testing.T) {
@@ -39,12 +51,7 @@ func TestCodex(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(front.Close)
-	c := newClient(t, "codex")
-	config := fmt.Sprintf("model = \"gpt-6.1-sol\"\nopenai_base_url = %q\n", front.URL+"/openai/v1")
-	if err := os.WriteFile(filepath.Join(c.home, "config.toml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.environment = append(c.environment, "CODEX_HOME="+c.home, "CODEX_API_KEY="+u.token)
+	c := u.newCodex(t, front.URL)
 	const input = `text(await tools.exec_command({cmd:"echo hi-from-exec"}))`
 	const typed = `Run it. [[think: It wants to run.]] [[tool: exec ` + input + `]]` +
 		` [[usage: input=100 output=20 cache_read=30 cache_write=4 thinking=6]]`
@@ -58,7 +65,14 @@ func TestCodex(t *testing.T) {
 		t.Fatal(err)
 	}
 	turn.call = call{Tool: "exec", Input: string(quoted)}
-	turn.session, turn.tokens = readCodex(t, printed)
+	read := codexTurn(t, printed)
+	if read.output != "hi-from-exec\n" || !strings.HasPrefix(read.said, "The tool returned: ") || !strings.Contains(read.said, "hi-from-exec") {
+		t.Errorf("Codex ran a command that printed %q, and says %q", read.output, read.said)
+	}
+	if read.thinking != 6 || read.spent.CacheRead+read.spent.CacheWrite != 34 || read.spent.Output <= 20 {
+		t.Errorf("Codex saw the usage %+v, not that of both answers", read)
+	}
+	turn.session, turn.tokens = read.session, read.spent
 	for _, i := range turn.check(t) {
 		if !strings.HasPrefix(i.UserAgent, "codex_exec/") {
 			t.Errorf("the user agent is %q", i.UserAgent)
@@ -67,10 +81,17 @@ func TestCodex(t *testing.T) {
 	checkCodexRequests(t, front.take())
 }
 
-// readCodex checks what Codex printed. It returns the session and the tokens that Codex counted.
-func readCodex(t *testing.T, printed []string) (session string, spent tokens) {
+// codexRead is what Codex printed of a turn.
+type codexRead struct {
+	session      string
+	output, said string // Of the commands, and of the model.
+	spent        tokens // As Codex counted them.
+	thinking     int64
+}
+
+// codexTurn reads what Codex printed. It fails the test if the turn or a command failed.
+func codexTurn(t *testing.T, printed []string) (read codexRead) {
 	t.Helper()
-	var output, said string
 	for _, line := range printed {
 		var event codexEvent
 		if err := json.Unmarshal([]byte(line), &event); err != nil {
@@ -78,29 +99,24 @@ func readCodex(t *testing.T, printed []string) (session string, spent tokens) {
 		}
 		switch event.Type + " " + event.Item.Type {
 		case "thread.started ":
-			session = event.ThreadID
+			read.session = event.ThreadID
 		case "item.completed command_execution":
-			output += event.Item.Output
+			read.output += event.Item.Output
 			if event.Item.ExitCode == nil || *event.Item.ExitCode != 0 {
 				t.Errorf("the command failed: %s", line)
 			}
 		case "item.completed agent_message":
-			said += event.Item.Text
+			read.said += event.Item.Text
 		case "turn.completed ":
 			usage := event.Usage
 			cached := usage.CachedInputTokens + usage.CacheWriteInputTokens
-			spent = tokens{usage.InputTokens - cached, usage.OutputTokens, usage.CachedInputTokens, usage.CacheWriteInputTokens}
-			if usage.ReasoningOutputTokens != 6 || cached != 34 || usage.OutputTokens <= 20 {
-				t.Errorf("Codex saw the usage %+v, not that of both answers", usage)
-			}
+			read.spent = tokens{usage.InputTokens - cached, usage.OutputTokens, usage.CachedInputTokens, usage.CacheWriteInputTokens}
+			read.thinking = usage.ReasoningOutputTokens
 		case "turn.failed ", "error ":
 			t.Errorf("Codex failed: %s", line)
 		}
 	}
-	if output != "hi-from-exec\n" || !strings.HasPrefix(said, "The tool returned: ") || !strings.Contains(said, "hi-from-exec") {
-		t.Errorf("Codex ran a command that printed %q, and says %q", output, said)
-	}
-	return session, spent
+	return read
 }
 
 // checkCodexRequests checks that Codex asked once for a WebSocket, was refused with the status that it expects, and

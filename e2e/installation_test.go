@@ -29,19 +29,30 @@ const configuration = `providers:
 // installation is the program, built and running: a gateway, and a scripted upstream behind it.
 type installation struct {
 	directory string
+	binary    string
 	url       string // The gateway's.
 	upstream  *process
 	gateway   *process
-	tapped    *tap // Between the gateway and the upstream.
+	tapped    *tap         // Between the gateway and the upstream.
+	tools     *toolServers // Nil: the gateway knows no MCP servers.
 
 	mu      sync.Mutex
 	users   int      // Guarded by mu.
 	secrets []string // Guarded by mu. They must appear nowhere in logs and records.
 }
 
-// install builds the program and starts it. The caller stops it.
-func install() (_ *installation, err error) {
-	i := &installation{secrets: []string{providerKey}}
+// build builds the program into a directory, within the program's own module, with its own dependencies.
+func build(directory string) (binary string, err error) {
+	binary = filepath.Join(directory, "aibridged")
+	if said, err := exec.Command("go", "build", "-C", "..", "-o", binary, "./cmd/aibridged").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, said)
+	}
+	return binary, nil
+}
+
+// install starts the program. The caller stops it. With tools, which may be nil, the gateway knows these MCP servers.
+func install(binary string, tools *toolServers) (_ *installation, err error) {
+	i := &installation{secrets: []string{providerKey}, binary: binary, tools: tools}
 	if i.directory, err = os.MkdirTemp("", "aibridged-e2e-"); err != nil {
 		return nil, err
 	}
@@ -50,30 +61,24 @@ func install() (_ *installation, err error) {
 			err = errors.Join(err, i.stopServers(), os.RemoveAll(i.directory))
 		}
 	}()
-	// Built within the program's own module, with its own dependencies.
-	build := exec.Command("go", "build", "-C", "..", "-o", i.binary(), "./cmd/aibridged")
-	if said, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w\n%s", err, said)
-	}
 	var upstream string
-	if i.upstream, upstream, err = start("/healthz", exec.Command(i.binary(), "fakellm", "--listen", "127.0.0.1:0")); err != nil {
+	if i.upstream, upstream, err = start("/healthz", exec.Command(i.binary, "fakellm", "--listen", "127.0.0.1:0")); err != nil {
 		return nil, err
 	}
 	if i.tapped, err = newTap(upstream); err != nil {
 		return nil, err
 	}
 	config := filepath.Join(i.directory, "config.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, upstream, i.tapped.URL), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, configuration+tools.configuration(), upstream, i.tapped.URL), 0o600); err != nil {
 		return nil, err
 	}
-	serve := exec.Command(i.binary(), "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config,
+	serve := exec.Command(i.binary, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config,
 		"--keep-exchanges", i.exchanges())
 	serve.Env = append(os.Environ(), "PROVIDER_KEY="+providerKey)
 	i.gateway, i.url, err = start("/readyz", serve)
 	return i, err
 }
 
-func (i *installation) binary() string  { return filepath.Join(i.directory, "aibridged") }
 func (i *installation) dataDir() string { return filepath.Join(i.directory, "data") }
 
 func (i *installation) exchanges() string { return filepath.Join(i.directory, "exchanges") }
@@ -141,7 +146,7 @@ func (i *installation) verify() error {
 
 // run runs one of the program's commands and returns what it prints.
 func (i *installation) run(args ...string) ([]byte, error) {
-	cmd := exec.Command(i.binary(), append(args, "--data-dir", i.dataDir())...)
+	cmd := exec.Command(i.binary, append(args, "--data-dir", i.dataDir())...)
 	printed, err := cmd.Output()
 	if failure, ok := errors.AsType[*exec.ExitError](err); ok {
 		return printed, fmt.Errorf("aibridged %s: %w\n%s", strings.Join(args, " "), err, failure.Stderr)

@@ -8,14 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-// program is the program under test, running. [TestMain] sets it before the first test, and nothing changes it.
-var program *installation
+// program is the program under test, running, and equipped is another one whose gateway knows MCP servers. [TestMain] sets
+// them before the first test, and nothing changes them.
+var program, equipped *installation
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -29,15 +31,55 @@ func run(m *testing.M) int {
 			}
 		}
 	}
-	var err error
-	if program, err = install(); err != nil {
+	stop, err := installAll()
+	if err != nil {
 		return failed(err)
 	}
 	code := m.Run()
-	if err := errors.Join(program.stop(), goleak.Find()); err != nil {
+	if err := errors.Join(stop(), goleak.Find()); err != nil {
 		return failed(err)
 	}
 	return code
+}
+
+// installAll builds the program and starts what the tests need. Stop ends it.
+func installAll() (stop func() error, err error) {
+	var stops []func() error
+	stop = func() error {
+		var errs []error
+		for _, stop := range slices.Backward(stops) {
+			errs = append(errs, stop())
+		}
+		return errors.Join(errs...)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, stop())
+		}
+	}()
+	directory, err := os.MkdirTemp("", "aibridged-e2e-")
+	if err != nil {
+		return nil, err
+	}
+	stops = append(stops, func() error { return os.RemoveAll(directory) })
+	binary, err := build(directory)
+	if err != nil {
+		return nil, err
+	}
+	if program, err = install(binary, nil); err != nil {
+		return nil, err
+	}
+	stops = append(stops, program.stop)
+	tools, err := startToolServers()
+	if err != nil {
+		return nil, err
+	}
+	stops = append(stops, tools.stop)
+	if equipped, err = install(binary, tools); err != nil {
+		return nil, err
+	}
+	stops = append(stops, equipped.stop)
+	return stop, nil
 }
 
 func failed(err error) int {

@@ -42,6 +42,9 @@ func anthropicClient(s settings) anthropic.Client {
 }
 
 func (t *messagesTalk) ask(ctx context.Context, prompt string) (decodedAnswer, error) {
+	if t.last.ID != "" {
+		t.params.Messages = append(t.params.Messages, t.last.ToParam())
+	}
 	return t.send(ctx, anthropic.NewTextBlock(prompt))
 }
 

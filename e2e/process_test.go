@@ -48,19 +48,14 @@ var listening = regexp.MustCompile(`listens on (http://\S+)\n`)
 
 // start starts a server and returns it with its URL once it answers health with 200. The caller stops it.
 func start(health string, cmd *exec.Cmd) (p *process, url string, err error) {
-	p = &process{name: cmd.Args[1], cmd: cmd, exited: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.output, &p.output
-	if err := cmd.Start(); err != nil {
+	if p, err = launch(cmd); err != nil {
 		return nil, "", err
 	}
-	go p.wait()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) {
-		select {
-		case <-p.exited:
-			return false, fmt.Errorf("it ended: %w", p.err)
-		default:
+		if err := p.ended(); err != nil {
+			return false, err
 		}
 		if match := listening.FindStringSubmatch(p.output.String()); match != nil {
 			url = match[1]
@@ -72,6 +67,27 @@ func start(health string, cmd *exec.Cmd) (p *process, url string, err error) {
 		return nil, "", errors.Join(fmt.Errorf("%s: %w\n%s", p.name, err, p.output.String()), p.stop())
 	}
 	return p, url, nil
+}
+
+// launch starts a process and keeps its output. The caller stops it.
+func launch(cmd *exec.Cmd) (*process, error) {
+	p := &process{name: cmd.Args[1], cmd: cmd, exited: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &p.output, &p.output
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go p.wait()
+	return p, nil
+}
+
+// ended returns an error if the process has ended.
+func (p *process) ended() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("%s ended: %v\n%s", p.name, p.err, p.output.String())
+	default:
+		return nil
+	}
 }
 
 func (p *process) wait() {

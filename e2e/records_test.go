@@ -126,7 +126,7 @@ func (u *user) waitFor(t *testing.T, n int, counts func(interception) bool) []in
 	defer cancel()
 	var all []interception
 	err := poll(ctx, func() (bool, error) {
-		printed, err := program.run("interceptions", "--json", "--user", u.name)
+		printed, err := u.of.run("interceptions", "--json", "--user", u.name)
 		if err != nil {
 			return false, err
 		}

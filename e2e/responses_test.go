@@ -26,7 +26,10 @@ func openResponses(s settings) talk {
 }
 
 func (t *responsesTalk) ask(ctx context.Context, prompt string) (decodedAnswer, error) {
-	t.params.Input.OfString = openai.String(prompt)
+	if t.last.ID != "" {
+		t.params.PreviousResponseID = openai.String(t.last.ID)
+	}
+	t.params.Input = responses.ResponseNewParamsInputUnion{OfString: openai.String(prompt)}
 	return t.send(ctx)
 }
 

@@ -42,7 +42,7 @@ type settings struct {
 
 // settings returns the usual settings for a user who talks to the gateway.
 func (u *user) settings(s sdk, stream bool) settings {
-	return settings{base: program.url + s.path, key: u.token, http: u.http, stream: stream}
+	return settings{base: u.of.url + s.path, key: u.token, http: u.http, stream: stream}
 }
 
 // saw calls onEvent, if it is set.
@@ -55,7 +55,7 @@ func (s settings) saw() {
 // talk is a conversation that an SDK holds. Its methods return the answer as the SDK decoded it, also together with an
 // error.
 type talk interface {
-	// ask sends what a person types.
+	// ask sends what a person types, behind the last answer if there is one.
 	ask(ctx context.Context, prompt string) (decodedAnswer, error)
 	// reply sends the results of all calls of the last answer, in their order.
 	reply(ctx context.Context, results ...string) (decodedAnswer, error)

@@ -9,6 +9,7 @@ import (
 // user is someone with a token for the gateway. Each run of a test has its own, so that tests never see each other's
 // records.
 type user struct {
+	of    *installation
 	name  string
 	token string
 	http  *http.Client
@@ -16,8 +17,13 @@ type user struct {
 
 func newUser(t *testing.T) *user {
 	t.Helper()
-	name := program.newName(t.Name())
-	u := &user{name: name, token: program.newToken(t, name), http: &http.Client{Transport: &http.Transport{}}}
+	return program.newUser(t)
+}
+
+func (i *installation) newUser(t *testing.T) *user {
+	t.Helper()
+	name := i.newName(t.Name())
+	u := &user{of: i, name: name, token: i.newToken(t, name), http: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(u.http.CloseIdleConnections)
 	return u
 }

@@ -23,23 +23,10 @@ type config struct {
 	Providers      []providerConfig  `yaml:"providers"`
 	Limits         limitsConfig      `yaml:"limits"`
 	Prices         []priceConfig     `yaml:"prices"`
+	Breaker        breakerConfig     `yaml:"breaker"`
+	Admission      admissionConfig   `yaml:"admission"`
 	MCPServers     []mcpServerConfig `yaml:"mcp_servers"`
 	Tools          toolsConfig       `yaml:"tools"`
-}
-
-type providerConfig struct {
-	Name     string   `yaml:"name"`
-	Type     string   `yaml:"type"`
-	BaseURL  string   `yaml:"base_url"`
-	Keys     []string `yaml:"keys"`
-	Disabled bool     `yaml:"disabled"`
-	// Passthrough are entries of [aibridge.ProviderOptions.Passthrough].
-	Passthrough []string `yaml:"passthrough"`
-	// UsageInStreams is [aibridge.ProviderOptions.UsageInStreams].
-	UsageInStreams aibridge.UsageInStreams `yaml:"usage_in_streams"`
-
-	// literalKey is the key of demo, which belongs to no account. No file can set it.
-	literalKey string
 }
 
 type limitsConfig struct {
@@ -76,14 +63,6 @@ func (l limitsConfig) check() error {
 	return nil
 }
 
-// constructors make the providers of each type.
-func constructors() map[string]func(string, aibridge.ProviderOptions) (aibridge.Provider, error) {
-	return map[string]func(string, aibridge.ProviderOptions) (aibridge.Provider, error){
-		"anthropic": aibridge.NewAnthropicProvider,
-		"openai":    aibridge.NewOpenAIProvider,
-	}
-}
-
 // loadConfig reads the configuration file. If file is empty, it returns the configuration from the environment.
 func loadConfig(file string) (config, error) {
 	if file == "" {
@@ -111,6 +90,12 @@ func loadConfig(file string) (config, error) {
 	if _, err := c.overrides(); err != nil {
 		return config{}, fmt.Errorf("config %s: %w", file, err)
 	}
+	if err := c.Breaker.check(); err != nil {
+		return config{}, fmt.Errorf("config %s: breaker: %w", file, err)
+	}
+	if err := c.Admission.check(); err != nil {
+		return config{}, fmt.Errorf("config %s: admission: %w", file, err)
+	}
 	if c.MaxConnections < 0 {
 		return config{}, fmt.Errorf("config %s: max_connections is %d: it must not be negative", file, c.MaxConnections)
 	}
@@ -130,39 +115,9 @@ func configFromEnvironment() config {
 	} {
 		if os.Getenv(provider.variable) != "" {
 			c.Providers = append(c.Providers, providerConfig{
-				Name: provider.kind, Type: provider.kind, Keys: []string{"${" + provider.variable + "}"},
+				Name: provider.kind, Type: provider.kind, Keys: []keyConfig{{Key: "${" + provider.variable + "}"}},
 			})
 		}
 	}
 	return c
-}
-
-// provider makes the provider that p describes. Shared holds the options that all providers have in common.
-func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Provider, error) {
-	constructor, ok := constructors()[p.Type]
-	if !ok {
-		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is not known: use anthropic or openai", p.Name, p.Type)
-	}
-	key, err := p.key()
-	if err != nil {
-		return aibridge.Provider{}, fmt.Errorf("provider %q: keys: %w", p.Name, err)
-	}
-	shared.BaseURL, shared.Key, shared.Disabled = p.BaseURL, key, p.Disabled
-	shared.Passthrough, shared.UsageInStreams = p.Passthrough, p.UsageInStreams
-	return constructor(p.Name, shared)
-}
-
-// key returns the provider's key. Its errors never repeat the text in the file, which may be a key.
-func (p providerConfig) key() (string, error) {
-	if p.Disabled || len(p.Keys) == 0 {
-		return p.literalKey, nil
-	}
-	if len(p.Keys) > 1 {
-		return "", fmt.Errorf("one key is supported, %d are there", len(p.Keys))
-	}
-	key, err := secretOf(p.Keys[0], "key")
-	if errors.Is(err, errNoReference) {
-		err = fmt.Errorf("keep keys out of this file: %w", err)
-	}
-	return key, err
 }

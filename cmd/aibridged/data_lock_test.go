@@ -124,7 +124,7 @@ func TestSecondGatewayChangesNothing(t *testing.T) {
 					}
 					return err
 				})
-				if want := []string{"anthropic", "gone", "off", "openai", "own"}; err != nil || !slices.Equal(names, want) {
+				if want := []string{"anthropic", "gone", "off", "openai", "own", "two"}; err != nil || !slices.Equal(names, want) {
 					t.Errorf("providers %q, %v, want %q", names, err, want)
 				}
 			})

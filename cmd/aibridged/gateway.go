@@ -37,6 +37,8 @@ type gateway struct {
 	admin     *http.Server
 	observers *observers
 	served    []providerState
+	// upstreams outlives the providers, also those that a reload makes.
+	upstreams *aibridge.Upstreams
 
 	draining atomic.Bool
 }
@@ -91,7 +93,7 @@ type gatewayOptions struct {
 
 // newGateway makes a gateway. It does not listen; serve does.
 func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
-	g, logger := &gateway{}, options.logger
+	g, logger := &gateway{upstreams: aibridge.NewUpstreams()}, options.logger
 	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
@@ -99,7 +101,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}()
 	for _, configured := range c.Providers { // A provider that cannot be is refused before anything is made.
-		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil {
+		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil && !errors.Is(err, errUnknownType) {
 			return nil, err
 		}
 	}
@@ -146,6 +148,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, err
 	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
+	admission := aibridge.NewAdmission(aibridge.AdmissionLimits(c.Admission))
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
@@ -156,7 +159,14 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	for _, configured := range c.Providers {
 		provider, err := configured.provider(aibridge.ProviderOptions{
 			Limits: limits, Memory: memory, Transport: g.observers.of(configured.Name), Digests: options.digests || options.observers.keepDir != "",
+			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
 		})
+		if errors.Is(err, errUnknownType) {
+			logger.Error(ctx, "a provider cannot be served", slog.Error(err))
+			outcomes = append(outcomes, aibridged.ProviderOutcome{Name: configured.Name, Type: configured.Type, Status: aibridged.ProviderStatusError, Err: err})
+			g.served = append(g.served, providerState{configured.Name, configured.Type, "error: its type is not known"})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -72,6 +72,7 @@ func TestFault118(t *testing.T) {
 	if err := os.WriteFile(twoLines, []byte(secret+"\n"+secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("TEST_KEY", "x")
 	t.Setenv("TEST_TWO_LINES", secret+"\n"+secret)
 	provider := "providers: [{name: a, type: anthropic, keys: ['${NO_SUCH_VARIABLE}']}]"
 	for name, test := range map[string]struct {
@@ -115,8 +116,17 @@ func TestFault118(t *testing.T) {
 		"missing file":       {"providers: [{name: a, type: openai, keys: ['file:" + file + "x']}]", nil, `provider "a": keys: open .*no such file`},
 		"empty file":         {"providers: [{name: a, type: openai, keys: ['file:" + file + "']}]", nil, `is empty$`},
 		"literal key":        {"providers: [{name: a, type: openai, keys: [" + secret + "]}]", nil, `provider "a": keys: keep keys out of this file: write \$\{NAME`},
-		"two keys":           {"providers: [{name: a, type: openai, keys: ['${A}', '${B}']}]", nil, `one key is supported, 2 are there$`},
-		"unknown type":       {"providers: [{name: a, type: acme}]", nil, `provider "a": type "acme" is not known: use anthropic or openai$`},
+		"key of no account":  {"providers: [{name: a, type: openai, keys: [{account: x}]}]", nil, `provider "a": keys: keep keys out of this file`},
+		"literal key, too":   {"providers: [{name: a, type: openai, keys: [{key: " + secret + ", account: x}]}]", nil, `provider "a": keys: keep keys out of this file`},
+		"second key missing": {"providers: [{name: a, type: openai, keys: ['${TEST_KEY}', {key: '${B}', account: x}]}]", nil, `provider "a": keys: the environment variable B is empty`},
+		"key of more":        {"providers: [{name: a, type: openai, keys: [{key: '${A}', acount: x}]}]", nil, `unknown field "acount"`},
+		"header of no use":   {"providers: [{name: a, type: openai, headers: {Host: " + secret + "}}]", nil, `provider "a": headers: "Host" cannot be set`},
+		"header missing":     {"providers: [{name: a, type: openai, headers: {X-A: '${B}'}}]", nil, `provider "a": headers: X-A: the environment variable B is empty`},
+		"version of azure":   {"providers: [{name: a, type: openai, api_version: preview}]", nil, `provider "a": api_version and deployments are for providers of type azure$`},
+		"azure's address":    {"providers: [{name: a, type: azure}]", nil, `provider "a": base URL: type azure has no address of its own`},
+		"negative breaker":   {"breaker: {open: -1s}", nil, `breaker: failures, window and open must not be negative$`},
+		"negative admission": {"admission: {per_minute: -1}", nil, `admission: a limit must not be negative; 0 is none$`},
+		"bad name, bad type": {"providers: [{name: A_b, type: acme}]", nil, `provider name "A_b": use lower-case letters`},
 		"bad name":           {"providers: [{name: A_b, type: openai}]", nil, `provider name "A_b": use lower-case letters`},
 		"same name":          {"providers: [{name: a, type: openai}, {name: a, type: anthropic}]", nil, `two providers are named "a"`},
 		"bad URL":            {"providers: [{name: a, type: openai, base_url: 'ftp://x'}]", nil, `provider "a": base URL: scheme "ftp": use https or http$`},
@@ -211,8 +221,10 @@ func serveWith(t *testing.T, more string, args ...string) *served {
 	s := &served{data: t.TempDir()}
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	t.Setenv("TEST_KEY", "a-key-of-no-account")
+	t.Setenv("TEST_KEY_2", "another-key-of-no-account")
 	text := "providers:\n- {name: anthropic, type: anthropic, base_url: " + upstream.found + ", keys: ['${TEST_KEY}']}\n" +
 		"- {name: openai, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}']}\n" +
+		"- {name: two, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}', {key: '${TEST_KEY_2}', account: x}]}\n" +
 		"- {name: off, type: openai, disabled: true}\n- {name: own, type: openai}\n" +
 		"- {name: gone, type: openai, base_url: 'http://127.0.0.1:1/v1', keys: ['${TEST_KEY}']}\n" + more
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {

@@ -41,7 +41,7 @@ func everything() (all []spoken) {
 			for _, script := range []string{
 				demoScript,
 				`No more than "this" <b> & é. [[text: Yes.]]`,
-				`[[error: 429 retry-after=1 Slow down]]`,
+				`[[error: 429 retry-after=1 Request too large]]`, // Else the key would rest.
 				`[[error: 529]]`,
 				`[[think: hm]] [[tool: f {"a":1}]] [[tool: g {}]] [[error-event: overloaded_error Too much after=3]]`,
 				`[[think: hm]] [[tool: f {"a":1}]] [[cut: after=4]]`,
@@ -68,6 +68,7 @@ func everything() (all []spoken) {
 			path: demoFormats()[2].path, body: `{"model":"m","input":[{"type":"function_call_output","call_id":"call_1","output":"x"}]}`,
 			header: http.Header{"User-Agent": {"codex_exec/1"}, "Session-Id": {"s-1"}}, leaveAfter: -1,
 		},
+		spoken{path: "/two/v1/responses", body: `{"model":"m","input":"[[error: 429 retry-after=1 Slow down]]"}`, leaveAfter: -1}, // For both keys.
 		spoken{path: "/gone/v1/responses", body: `{"model":"m","input":"Hi"}`, leaveAfter: -1},
 		spoken{
 			path: demoFormats()[0].path, body: `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"` + strings.Repeat("long ", 100_000) + `"}]}`,

@@ -17,8 +17,8 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "aibridgedserver/prices", "internal/apierror", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
-		{"internal/inproc", "internal/rederive", "internal/upstream", "internal/wire"},
+		{"proto", "dbpubsub", "aibridgedserver/prices", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"internal/inproc", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"internal/recording"},
@@ -82,7 +82,9 @@ func only() map[string][]string {
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
-		"github.com/hashicorp/golang-lru":       {"internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
+		"github.com/hashicorp/golang-lru":       {"internal/admission", "internal/keys", "internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
+		"github.com/sony/gobreaker":             {"internal/breaker"},
+		"golang.org/x/time":                     {"internal/admission"},
 		"github.com/shopspring/decimal":         {"aibridgedserver/prices", "aibridgedserver/reports", "cmd/aibridged"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},

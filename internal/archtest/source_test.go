@@ -99,13 +99,14 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 // constants lists package variables that no code changes: compiled expressions, tables and embedded files.
 func constants() []string {
 	return []string{
-		"internal/memory.sizes", "aibridge.providerName", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
+		"internal/memory.sizes", "aibridge.providerName", "aibridge.azureVersion", "aibridge.storedMembers", "aibridge.image", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
 		"internal/clients.SubAgents", "internal/credential.rows", "internal/credential.known", "internal/credential.looks",
 		"internal/credential.beginnings", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
 		"internal/wire/chat.hiddenNames", "aibridgedserver/prices.embedded",
 		"aibridgedserver/prices.compactDate", "aibridgedserver/prices.dated", "aibridgedserver/prices.placed", "aibridgedserver/prices.ending",
 		"internal/recordgen.profiles", "internal/recordgen.tools", "internal/recordgen.words", "internal/recordgen.failures",
-		"internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
+		"internal/keys.deadKeys", "internal/keys.requestsAlone", "internal/keys.dialects",
+		"internal/keys.members", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
 	}
 }
 

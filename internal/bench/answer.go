@@ -15,14 +15,18 @@ type shape struct {
 	// stamped says that the stream's last event comes after a pause, and begins with a comment that holds the time at
 	// which it was sent.
 	stamped bool
+	// calls says that the model calls a tool of the gateway first, and answers so once it has the result.
+	calls bool
 }
 
 const shapeHeader = "X-Bench-Shape"
 
-func (s shape) String() string { return fmt.Sprintf("%d %d %t", s.deltas, s.pace, s.stamped) }
+func (s shape) String() string {
+	return fmt.Sprintf("%d %d %t %t", s.deltas, s.pace, s.stamped, s.calls)
+}
 
 func parseShape(text string) (s shape, err error) {
-	if _, err := fmt.Sscan(text, &s.deltas, &s.pace, &s.stamped); err != nil {
+	if _, err := fmt.Sscan(text, &s.deltas, &s.pace, &s.stamped, &s.calls); err != nil {
 		return shape{}, fmt.Errorf("%s: %q: %w", shapeHeader, text, err)
 	}
 	return s, nil

@@ -20,6 +20,7 @@ const (
 	bare = iota
 	gateway
 	gatewayInMemory
+	gatewayWithTools
 )
 
 // bench builds and starts everything, measures it in turn, and writes a table in Markdown.
@@ -69,6 +70,7 @@ type comparison struct {
 	setup   *setup
 	targets []target
 	direct  *server   // The upstream itself.
+	tools   *server   // The MCP server.
 	servers []*server // One for each target.
 }
 
@@ -84,7 +86,10 @@ func newComparison(ctx context.Context, g *setup) (_ *comparison, err error) {
 		return nil, err
 	}
 	g.upstream = "http://" + m.direct.address
-	program := g.gateway("gateway")
+	if m.tools, err = g.role(roleTools).start(ctx); err != nil {
+		return nil, err
+	}
+	program := g.gateway("gateway", "")
 	first, err := program.start(ctx)
 	if err != nil {
 		return nil, err
@@ -93,7 +98,10 @@ func newComparison(ctx context.Context, g *setup) (_ *comparison, err error) {
 	if err := errors.Join(err, first.stop()); err != nil {
 		return nil, err
 	}
-	m.targets = []target{bare: g.role(roleBare), gateway: program, gatewayInMemory: g.gateway("`--durability memory`", "--durability", "memory")}
+	m.targets = []target{
+		bare: g.role(roleBare), gateway: program, gatewayInMemory: g.gateway("`--durability memory`", "", "--durability", "memory"),
+		gatewayWithTools: g.gateway(fmt.Sprintf("%d tools", toolCount), fmt.Sprintf("mcp_servers: [{id: bench, url: 'http://%s'}]\n", m.tools.address)),
+	}
 	if target, isInstalled := g.nginx(); isInstalled {
 		m.targets = append(m.targets, target)
 	}
@@ -114,9 +122,11 @@ func (m *comparison) stop() error {
 		errs = append(errs, s.stop())
 	}
 	m.servers = nil
-	if m.direct != nil {
-		errs = append(errs, m.direct.stop())
-		m.direct = nil
+	for _, s := range []**server{&m.direct, &m.tools} {
+		if *s != nil {
+			errs = append(errs, (*s).stop())
+			*s = nil
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -132,14 +142,17 @@ func (m *comparison) inTurn(ctx context.Context, w workload, rounds int) ([][][]
 	}
 	for round := range rounds {
 		base := make([]float64, len(w.rows))
-		if w.isAdded {
+		if w.base != nil {
 			var err error
-			if base, err = w.measure(ctx, m.direct); err != nil {
+			if base, err = w.base(ctx, m); err != nil {
 				return nil, err
 			}
 		}
 		for i := range m.targets {
 			i = (i + round) % len(m.targets) // Each round begins with another target.
+			if !w.isFor(i) {
+				continue
+			}
 			values, err := m.measure(ctx, w, i)
 			if err != nil {
 				return nil, err

@@ -13,6 +13,7 @@ type format struct {
 	blocking         func(text string) string
 	opening, closing []event
 	delta            func(text string) event
+	calls            []event // What follows the opening if the model calls a tool of the gateway.
 }
 
 // event is one event of a stream. Some formats do not name events.
@@ -67,6 +68,14 @@ func messages() format {
 			{name: "message_delta", data: `{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{` + messagesUsage + `,"output_tokens":371}}`},
 			{name: "message_stop", data: `{"type":"message_stop"}`},
 		},
+		calls: []event{
+			{name: "content_block_stop", data: `{"type":"content_block_stop","index":0}`},
+			{name: "content_block_start", data: `{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"` + calledID + `","name":"` + calledTool + `","input":{}}}`},
+			{name: "content_block_delta", data: `{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":` + quote(calledInput) + `}}`},
+			{name: "content_block_stop", data: `{"type":"content_block_stop","index":1}`},
+			{name: "message_delta", data: `{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{` + messagesUsage + `,"output_tokens":41}}`},
+			{name: "message_stop", data: `{"type":"message_stop"}`},
+		},
 	}
 }
 
@@ -92,5 +101,9 @@ func chat() format {
 		opening: []event{choice(`{"role":"assistant","content":"","refusal":null}`, "null")},
 		delta:   func(text string) event { return choice(`{"content":`+quote(text)+`}`, "null") },
 		closing: []event{choice(`{}`, `"stop"`), chunk("", chatUsage), {data: "[DONE]"}},
+		calls: []event{
+			choice(`{"tool_calls":[{"index":0,"id":"`+calledID+`","type":"function","function":{"name":"`+calledTool+`","arguments":`+quote(calledInput)+`}}]}`, "null"),
+			choice(`{}`, `"tool_calls"`), chunk("", chatUsage), {data: "[DONE]"},
+		},
 	}
 }

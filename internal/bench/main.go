@@ -1,8 +1,8 @@
 // Command bench measures what the gateway costs as users run it. It builds the program and runs `aibridged serve` as a
 // process: with a data directory of its own, SQLite, records synced to the disk, its log in a file, and metrics on. It
 // compares the program with other processes: a bare httputil.ReverseProxy with the same transport settings and the same
-// GOGC, the gateway once more with its records in memory, and nginx if it is installed. All of them send requests to a
-// scripted upstream in a process of its own. Load comes from this process. CPU time and memory of each process are the
+// GOGC, the gateway once more with its records in memory and once more with an MCP server of 20 tools, and nginx if it is
+// installed. All of them send requests to a scripted upstream in a process of its own. Load comes from this process. CPU time and memory of each process are the
 // kernel's figures for that process.
 //
 // Each workload is sent to all of them in turn, for several rounds, because the speed of machines drifts. The table

@@ -25,6 +25,7 @@ const (
 
 	roleUpstream = "upstream"
 	roleBare     = "bare"
+	roleTools    = "tools"
 )
 
 // serveRole serves in a role until ctx ends.
@@ -32,6 +33,8 @@ func serveRole(ctx context.Context, role string) error {
 	switch role {
 	case roleUpstream:
 		return serveUpstream(ctx)
+	case roleTools:
+		return serveTools(ctx)
 	case roleBare:
 		return serveBare(ctx, os.Getenv(upstreamVariable))
 	}

@@ -133,8 +133,8 @@ func (g *setup) build(ctx context.Context) error {
 // keyVariable is the environment variable with the provider's key, which belongs to no account.
 const keyVariable = "AIBRIDGED_BENCH_KEY"
 
-// gateway returns the program as users run it, with further arguments, as a target.
-func (g *setup) gateway(name string, args ...string) target {
+// gateway returns the program as users run it, with more lines in its configuration and further arguments, as a target.
+func (g *setup) gateway(name, more string, args ...string) target {
 	return target{name, func(ctx context.Context) (*server, error) {
 		data := g.file("data")
 		if err := os.Mkdir(data, 0o700); err != nil {
@@ -142,7 +142,7 @@ func (g *setup) gateway(name string, args ...string) target {
 		}
 		config := filepath.Join(data, "config.yaml")
 		text := fmt.Sprintf("providers:\n- {name: anthropic, type: anthropic, base_url: '%s', keys: ['${%s}']}\n"+
-			"- {name: openai, type: openai, base_url: '%s/v1', keys: ['${%s}']}\n", g.upstream, keyVariable, g.upstream, keyVariable)
+			"- {name: openai, type: openai, base_url: '%s/v1', keys: ['${%s}']}\n%s", g.upstream, keyVariable, g.upstream, keyVariable, more)
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			return nil, err
 		}

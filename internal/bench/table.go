@@ -19,8 +19,13 @@ type table struct {
 func newTable(targets []target) *table {
 	t := &table{}
 	head := []string{"workload", targets[bare].name, targets[gateway].name, "gateway/bare"}
-	for _, other := range targets[gateway+1:] {
-		head = append(head, other.name)
+	for i, other := range targets {
+		if i > gateway {
+			head = append(head, other.name)
+		}
+		if i == gatewayWithTools {
+			head = append(head, "tools/gateway")
+		}
 	}
 	rule := make([]string, len(head))
 	for i := range rule {
@@ -34,20 +39,31 @@ func newTable(targets []target) *table {
 // add adds the rows of a workload, with the medians of its figures.
 func (t *table) add(w workload, figures [][][]float64) {
 	for i, r := range w.rows {
-		cells := []string{r.name, r.cell(median(figures[bare][i])), r.cell(median(figures[gateway][i])), r.compare(figures[bare][i], figures[gateway][i])}
-		for _, other := range figures[gateway+1:] {
-			cells = append(cells, r.cell(median(other[i])))
+		cells := []string{r.name, r.cell(figures[bare][i]), r.cell(figures[gateway][i]), r.compare(figures[bare][i], figures[gateway][i])}
+		for target, other := range figures {
+			if target > gateway {
+				cells = append(cells, r.cell(other[i]))
+			}
+			if target == gatewayWithTools {
+				cells = append(cells, r.compare(figures[gateway][i], other[i]))
+			}
 		}
 		t.rows = append(t.rows, cells)
 	}
 }
 
+// notMeasured is the cell of a target that a workload is not for.
+const notMeasured = "–"
+
 // compare computes the ratio or the difference within each round, and returns its median over the rounds.
-func (r row) compare(bare, gateway []float64) string {
-	each := make([]float64, len(bare))
+func (r row) compare(one, other []float64) string {
+	if len(one) == 0 || len(other) == 0 {
+		return notMeasured
+	}
+	each := make([]float64, len(one))
 	for i := range each {
-		if each[i] = gateway[i] / bare[i]; r.isDifference {
-			each[i] = gateway[i] - bare[i]
+		if each[i] = other[i] / one[i]; r.isDifference {
+			each[i] = other[i] - one[i]
 		}
 	}
 	if r.isDifference {
@@ -56,9 +72,12 @@ func (r row) compare(bare, gateway []float64) string {
 	return fmt.Sprintf("%.2f", median(each))
 }
 
-// cell returns a figure with three significant digits, but at most two decimals.
-func (r row) cell(value float64) string {
-	decimals := 0
+// cell returns the median of figures with three significant digits, but at most two decimals.
+func (r row) cell(figures []float64) string {
+	if len(figures) == 0 {
+		return notMeasured
+	}
+	value, decimals := median(figures), 0
 	for size := math.Abs(value); size < 100 && decimals < 2; size *= 10 {
 		decimals++
 	}

@@ -21,8 +21,9 @@ type scripted struct {
 }
 
 type answerKey struct {
-	path  string
-	shape shape
+	path   string
+	shape  shape
+	isCall bool // It is the call that comes before the answer.
 }
 
 // serveUpstream serves on a free port, which it prints, until ctx ends.
@@ -56,10 +57,11 @@ func (u *scripted) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		if _, err := io.Copy(io.Discard, request.Body); err != nil {
+		body, err := readOf(request)
+		if err != nil {
 			return
 		}
-		a, s, err := u.answerTo(request)
+		a, s, err := u.answerTo(request, body)
 		if err != nil {
 			_, _ = fmt.Fprintf(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(err.Error()), err)
 			return
@@ -72,20 +74,31 @@ func (u *scripted) serve(conn net.Conn) {
 
 var errPath = errors.New("no such path")
 
-func (u *scripted) answerTo(request *http.Request) (*answer, shape, error) {
+// readOf reads a request's body, and returns it if the answer depends on it.
+func readOf(request *http.Request) ([]byte, error) {
+	if s, err := parseShape(request.Header.Get(shapeHeader)); err == nil && s.calls {
+		return io.ReadAll(request.Body)
+	}
+	_, err := io.Copy(io.Discard, request.Body)
+	return nil, err
+}
+
+func (u *scripted) answerTo(request *http.Request, body []byte) (*answer, shape, error) {
 	s, err := parseShape(request.Header.Get(shapeHeader))
 	if err != nil {
 		return nil, s, err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	key := answerKey{request.URL.Path, s}
+	key := answerKey{request.URL.Path, s, s.wantsCall(body)}
 	if a, ok := u.answers[key]; ok {
 		return a, s, nil
 	}
 	for _, f := range formats() {
 		if strings.HasSuffix(key.path, f.path) {
-			u.answers[key] = f.answer(s)
+			if u.answers[key] = f.answer(s); key.isCall {
+				u.answers[key] = f.calling()
+			}
 			return u.answers[key], s, nil
 		}
 	}

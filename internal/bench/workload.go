@@ -18,11 +18,30 @@ type workload struct {
 	rows []row
 	// isFresh says that each measurement starts a new server, which has served nothing yet.
 	isFresh bool
-	// isAdded says that the figures of requests sent directly to the upstream are subtracted.
-	isAdded bool
+	// base returns what is subtracted from the figures. Nil: nothing is.
+	base func(ctx context.Context, m *comparison) ([]float64, error)
+	// tools says whether it is for the gateway with tools.
+	tools toolsIn
 	// rounds bounds the number of rounds; zero means no limit.
 	rounds  int
 	measure func(ctx context.Context, s *server) ([]float64, error)
+}
+
+// toolsIn says what a workload has to do with tools of the gateway.
+type toolsIn int
+
+const (
+	noTools   toolsIn = iota
+	alsoTools         // It is sent to the gateway with tools, too, and calls none.
+	onlyTools         // It is sent to that one alone.
+)
+
+// isFor reports whether the workload is sent to a target.
+func (w workload) isFor(target int) bool {
+	if target == gatewayWithTools {
+		return w.tools != noTools
+	}
+	return w.tools != onlyTools
 }
 
 // row says how one figure of a workload appears in the table.
@@ -66,30 +85,42 @@ func workloads(n sizes) []workload {
 	cpu := func(key, name string, l load) workload {
 		return workload{key: key, rows: []row{{name: name + ": CPU", unit: "µs"}}, measure: l.cpuPerRequest}
 	}
+	withTools := func(w workload) workload {
+		w.tools = alsoTools
+		return w
+	}
 	stream, paced := shape{deltas: n.deltas}, shape{deltas: n.deltas, pace: n.pace}
+	delayed := load{requests: n.delayed, connections: 1, size: small, shape: shape{deltas: 3, pace: time.Millisecond, stamped: true}}
+	alone := load{requests: n.alone, connections: 1, size: small}
+	calling := load{requests: n.alone, connections: 1, size: small, shape: shape{deltas: 3}}
 	return []workload{
 		cpu("blocking", "1 KB blocking", load{requests: n.blocking, connections: n.connections, size: small}),
-		cpu("large", "200 KB blocking", load{requests: n.large, connections: n.connections, size: large}),
+		withTools(cpu("large", "200 KB blocking", load{requests: n.large, connections: n.connections, size: large})),
 		cpu("burst", fmt.Sprintf("%d-event stream, as fast as it goes", n.deltas),
 			load{requests: n.burst, connections: n.connections, size: small, shape: stream}),
 		cpu("paced", fmt.Sprintf("%d-event stream, an event each %d ms", n.deltas, n.pace.Milliseconds()),
 			load{requests: n.paced, connections: n.connections, size: small, shape: paced}),
-		cpu("coding", "coding turn: 200 KB up, paced stream down",
-			load{requests: n.paced, connections: n.connections, size: large, shape: paced}),
+		withTools(cpu("coding", "coding turn: 200 KB up, paced stream down",
+			load{requests: n.paced, connections: n.connections, size: large, shape: paced})),
 		{
 			key: "idle", rows: []row{{name: fmt.Sprintf("idle stream, %d of them in a fresh process: memory", n.idle), unit: "KiB"}},
 			isFresh: true, rounds: idleRounds, measure: n.memoryPerStream,
 		},
 		{
 			key: "alone", rows: []row{{name: "1 KB blocking, one at a time: p50", unit: "ms", isDifference: true}},
-			measure: load{requests: n.alone, connections: 1, size: small}.latency,
+			measure: alone.latency, tools: alsoTools,
 		},
 		{
-			key: "added", isAdded: true, measure: load{requests: n.delayed, connections: 1, size: small, shape: shape{3, time.Millisecond, true}}.delays,
+			key: "added", measure: delayed.delays, tools: alsoTools,
+			base: func(ctx context.Context, m *comparison) ([]float64, error) { return delayed.delays(ctx, m.direct) },
 			rows: []row{
 				{"added at the first byte, one at a time: p50", "ms", true}, {"added at the first byte: p99", "ms", true},
 				{"added at the end of a stream: p50", "ms", true}, {"added at the end of a stream: p99", "ms", true},
 			},
+		},
+		{
+			key: "call", measure: calling.callCost, base: calling.callBase, tools: onlyTools,
+			rows: []row{{"a call of a tool, beside its own time and that of the second request: p50", "ms", true}},
 		},
 	}
 }

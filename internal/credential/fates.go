@@ -99,6 +99,20 @@ func fateOf(name string) fate {
 	return f
 }
 
+// Settable reports whether an operator may set a header on the requests to a provider: it is one that could go upstream,
+// says nothing of the body, and is no credential that the gateway sets itself.
+func Settable(name string) bool {
+	if !IsHeaderWord(name) || strings.HasPrefix(http.CanonicalHeaderKey(name), "Content-") {
+		return false
+	}
+	f := fateOf(name)
+	return f == passes || f == account
+}
+
+// IsHeaderWord reports whether a text can be the name of a header, or a part of one, that all servers read in the same way:
+// of letters, digits and hyphens.
+func IsHeaderWord(text string) bool { return text != "" && !hasOdd(text) }
+
 func hasOdd(name string) bool {
 	for i := range len(name) {
 		if isOdd(rune(name[i])) {

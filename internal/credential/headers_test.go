@@ -115,3 +115,16 @@ func FuzzFateOf(f *testing.F) {
 		}
 	})
 }
+
+// TestSettable checks which headers an operator may set.
+func TestSettable(t *testing.T) {
+	for name, want := range map[string]bool{
+		"X-Team": true, "http-referer": true, "Cf-Aig-Authorization": true, "Openai-Organization": true, "Helicone-Auth": true,
+		"Authorization": false, "api-key": false, "Host": false, "Connection": false, "Via": false, "X-Ai-Bridge-Actor-Id": false,
+		"Content-Encoding": false, "X_Team": false, "X Team": false, "": false, "X-T\r\nY": false,
+	} {
+		if Settable(name) != want {
+			t.Errorf("%q: want %t", name, want)
+		}
+	}
+}

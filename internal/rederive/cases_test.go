@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,41 +29,73 @@ func TestCases(t *testing.T) {
 			continue
 		}
 		derived++
-		header := c.Request.Header.Clone()
-		if header.Get("User-Agent") == "" {
-			header.Set("User-Agent", "case/1.0") // The user agent of the client that sends the cases.
-		}
-		t.Run(file, func(t *testing.T) {
-			var rounds []rederive.Exchange
-			answers := []*testkit.Message{c.Upstream}
-			for _, later := range c.Later {
-				answers = append(answers, later.Upstream)
-			}
-			for i, answer := range answers {
-				rounds = append(rounds, rederive.Exchange{
-					Format: format, RequestHeader: header, Request: c.Request.Body,
-					Status: answer.Status(), ResponseHeader: answer.Header, Response: answer.Body,
-					Whole: c.Settings["ending"] == "clean" || i < len(answers)-1,
-				})
-			}
-			facts, err := rederive.DeriveRounds(rounds...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if facts.Runs && !facts.Mixed {
-				t.Error("the answer should have gone on in another round")
-			}
-			if facts.WentOn != (len(c.Later) > 0) {
-				t.Errorf("another round followed: %t", len(c.Later) > 0)
-			}
-			for _, difference := range facts.Diff(readRecords(t, c.Records)) {
-				t.Error(difference)
-			}
-		})
+		t.Run(file, func(t *testing.T) { checkCase(t, c) })
 	}
 	if derived < 20 {
 		t.Errorf("only %d cases", derived)
 	}
+}
+
+// checkCase derives the facts of each request of a case. Where there are several, the answers themselves say which is the last
+// one of a request.
+func checkCase(t *testing.T, c *testkit.Case) {
+	requests, answers := []testkit.Message{c.Request}, []*testkit.Message{c.Upstream}
+	for _, next := range c.Next {
+		requests = append(requests, next.Request)
+	}
+	for _, later := range c.Later {
+		answers = append(answers, later.Upstream)
+	}
+	records := recordsOf(c.Records)
+	for n, request := range requests {
+		format := formatOf(request.Path())
+		if len(answers) == 0 || format == "" || request.Method() != http.MethodPost {
+			answers = answers[min(1, len(answers)):]
+			continue
+		}
+		header := request.Header.Clone()
+		if header.Get("User-Agent") == "" {
+			header.Set("User-Agent", "case/1.0") // The user agent of the client that sends the cases.
+		}
+		var rounds []rederive.Exchange
+		var facts rederive.Facts
+		for goesOn := true; goesOn && len(answers) > 0; goesOn = facts.Runs && !facts.Mixed || n == len(requests)-1 {
+			answer := answers[0]
+			answers = answers[1:]
+			rounds = append(rounds, rederive.Exchange{
+				Format: format, RequestHeader: header, Request: request.Body,
+				Status: answer.Status(), ResponseHeader: answer.Header, Response: answer.Body,
+				Whole: c.Settings["ending"] == "clean" || len(answers) > 0,
+			})
+			var err error
+			if facts, err = rederive.DeriveRounds(rounds...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if facts.Runs && !facts.Mixed {
+			t.Error("the answer should have gone on in another round")
+		}
+		if len(records) == 0 {
+			t.Fatalf("nothing is recorded of request %d", n+1)
+		}
+		for _, difference := range facts.Diff(readRecords(t, records[0])) {
+			t.Errorf("request %d: %s", n+1, difference)
+		}
+		records = records[1:]
+	}
+}
+
+// recordsOf splits records by the interceptions that they are of.
+func recordsOf(lines string) (interceptions []string) {
+	for line := range strings.Lines(lines) {
+		if strings.Contains(line, `"record":"interception"`) {
+			interceptions = append(interceptions, "")
+		}
+		if len(interceptions) > 0 {
+			interceptions[len(interceptions)-1] += line
+		}
+	}
+	return interceptions
 }
 
 func formatOf(path string) string {

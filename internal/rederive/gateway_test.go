@@ -41,7 +41,7 @@ type played struct {
 }
 
 // gateway is a bridge that takes its upstream and its records from the exchange that is played.
-type gateway struct{ bridge *aibridge.RequestBridge }
+type gateway struct{ providers []aibridge.Provider }
 
 type playedKey struct{}
 
@@ -56,12 +56,18 @@ func newGateway(t testing.TB) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	providers, err := aibridge.NewProviderSet(anthropic, openai)
+	g.providers = []aibridge.Provider{anthropic, openai}
+	return g
+}
+
+// bridge returns a bridge that knows of no key that was refused before, since each exchange stands alone.
+func (g *gateway) bridge(t testing.TB) *aibridge.RequestBridge {
+	t.Helper()
+	providers, err := aibridge.NewProviderSet(g.providers...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.bridge = aibridge.NewRequestBridge(providers, g, aibridge.BridgeOptions{})
-	return g
+	return aibridge.NewRequestBridge(providers, g, aibridge.BridgeOptions{})
 }
 
 // Record implements [aibridge.Recorder].
@@ -129,7 +135,7 @@ func (g *gateway) exchange(t testing.TB, p *played, format string) {
 				p.aborted = true
 			}
 		}()
-		g.bridge.ServeHTTP(w, r)
+		g.bridge(t).ServeHTTP(w, r)
 	}()
 	p.status, p.header, p.body = w.Code, w.Result().Header, w.Body.Bytes()
 }

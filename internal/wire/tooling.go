@@ -87,8 +87,9 @@ type Joint interface {
 	Continue([]Result) ([]jsonedit.Edit, error)
 	// Close takes the results of the calls of a turn that has calls of the client's, too.
 	Close([]Result)
-	// Kept returns what must be kept of an answer that is complete, or nothing.
-	Kept() ToKeep
+	// Kept returns what must be kept of an answer that has ended, in whatever way. Its keys are there even if there is nothing
+	// to be kept: nobody need be asked for them then.
+	Kept() []ToKeep
 	// Finish appends what was held, as the end of the answer: the body, if the answers are no streams. It appends nothing if the
 	// body is as it came, which may stand between white space, and in a content coding.
 	Finish(ready []byte) []byte

@@ -223,7 +223,10 @@ func (x *exchange) run(form wire.Form, answers ...string) {
 		}
 		x.bodies = append(x.bodies, string(next))
 	}
-	x.kept = x.joint.Kept()
+	x.kept = wire.ToKeep{}
+	for _, kept := range x.joint.Kept() {
+		x.kept = kept
+	}
 	if end := x.joint.Finish(nil); form == wire.Body && len(end) == 0 {
 		x.client = []byte(answers[len(answers)-1]) // It is as it came.
 	} else {

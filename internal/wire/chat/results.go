@@ -84,9 +84,9 @@ func (j *joint) keep(results []wire.Result) error {
 // keyOf returns the key under which the turn with a call of the client's is kept.
 func keyOf(id string) string { return "chat:" + id }
 
-func (j *joint) Kept() wire.ToKeep {
+func (j *joint) Kept() []wire.ToKeep {
 	if len(j.kept.Rounds) == 0 {
-		return wire.ToKeep{}
+		return nil
 	}
 	var kept wire.ToKeep
 	turn := wire.KeptTurn{Rounds: j.kept.Rounds, Checks: map[string]string{}}
@@ -99,5 +99,5 @@ func (j *joint) Kept() wire.ToKeep {
 	if kept.Keys != nil {
 		kept.Turn = turn.Encode()
 	}
-	return kept
+	return []wire.ToKeep{kept}
 }

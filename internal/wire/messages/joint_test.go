@@ -157,7 +157,7 @@ func TestRounds(t *testing.T) {
 		if got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
-		if len(j.Turn().Calls) != 0 || len(j.Kept().Keys) != 0 {
+		if len(j.Turn().Calls) != 0 || len(j.Kept()) != 0 {
 			t.Errorf("turn %+v, kept %+v", j.Turn(), j.Kept())
 		}
 	}
@@ -278,7 +278,11 @@ func TestRestore(t *testing.T) {
 		t.Fatal("not mixed")
 	}
 	j.Close(said("two"))
-	kept := j.Kept()
+	all := j.Kept()
+	if len(all) != 1 {
+		t.Fatalf("kept %+v", all)
+	}
+	kept := all[0]
 	if len(kept.Keys) != 1 || kept.Keys[0] != "messages:b" {
 		t.Fatalf("kept %+v", kept)
 	}

@@ -357,9 +357,9 @@ func (j *joint) body() []byte {
 	return nil
 }
 
-func (j *joint) Kept() wire.ToKeep {
+func (j *joint) Kept() []wire.ToKeep {
 	if len(j.kept.Rounds) == 0 && !j.current.ours || cuts(j.current.stop) {
-		return wire.ToKeep{}
+		return nil
 	}
 	blocks := j.blocks()
 	if len(j.kept.Rounds) == j.round { // No call of the last round was the gateway's.
@@ -374,8 +374,8 @@ func (j *joint) Kept() wire.ToKeep {
 		}
 	}
 	if len(keep.Keys) == 0 {
-		return wire.ToKeep{}
+		return nil
 	}
 	keep.Turn = j.kept.Encode()
-	return keep
+	return []wire.ToKeep{keep}
 }

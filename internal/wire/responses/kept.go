@@ -19,10 +19,10 @@ func reasoningKey(content string) string { return "responses:reasoning " + conte
 
 // Kept implements [wire.Joint]. A client may go on with the answer by its id, even if it was not asked for anything. One that
 // sends the reasoning again needs the calls behind it: the API can refuse a reasoning without what followed.
-func (j *joint) Kept() wire.ToKeep {
+func (j *joint) Kept() []wire.ToKeep {
 	status := j.now.status
 	if len(j.before) == 0 && len(j.now.results) == 0 || status != "completed" && status != "incomplete" || j.now.err() != nil {
-		return wire.ToKeep{}
+		return nil
 	}
 	turn := wire.KeptTurn{Checks: map[string]string{}, Last: memberString(j.now.id)}
 	var keep wire.ToKeep
@@ -56,7 +56,7 @@ func (j *joint) Kept() wire.ToKeep {
 	if len(keep.Keys) > 0 {
 		keep.Turn = turn.Encode()
 	}
-	return keep
+	return []wire.ToKeep{keep}
 }
 
 // memberString returns the text of a JSON string, or "".

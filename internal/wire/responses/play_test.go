@@ -222,7 +222,10 @@ func play(t testing.TB, form wire.Form, request string, kept map[string][]byte, 
 			t.Fatalf("no JSON: %s", next)
 		}
 	}
-	p.keep = p.joint.Kept()
+	p.keep = wire.ToKeep{}
+	for _, keep := range p.joint.Kept() {
+		p.keep = keep
+	}
 	p.client = p.joint.Finish(p.client)
 	if bytes.Contains(p.client, []byte("bmcp_")) {
 		t.Fatalf("the client sees a tool of the gateway: %s", p.client)

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coder/aibridged/aibridge"
+)
+
+// providerConfig describes one provider.
+type providerConfig struct {
+	Name     string      `yaml:"name"`
+	Type     string      `yaml:"type"`
+	BaseURL  string      `yaml:"base_url"`
+	Keys     []keyConfig `yaml:"keys"`
+	Disabled bool        `yaml:"disabled"`
+	// Passthrough are entries of [aibridge.ProviderOptions.Passthrough].
+	Passthrough []string `yaml:"passthrough"`
+	// UsageInStreams is [aibridge.ProviderOptions.UsageInStreams].
+	UsageInStreams aibridge.UsageInStreams `yaml:"usage_in_streams"`
+	// Headers are [aibridge.ProviderOptions.Headers]. A value may be a reference, as a key is.
+	Headers map[string]string `yaml:"headers"`
+	// ActorHeaders is [aibridge.ProviderOptions.ActorHeaders].
+	ActorHeaders bool `yaml:"actor_headers"`
+	// APIVersion and Deployments are those of [aibridge.AzureOptions].
+	APIVersion  string            `yaml:"api_version"`
+	Deployments map[string]string `yaml:"deployments"`
+
+	// literalKey is the key of demo, which belongs to no account. No file can set it.
+	literalKey string
+}
+
+// keyConfig is a reference to a key, and whose key it is. In the file, it may be the reference alone.
+type keyConfig struct {
+	Key     string
+	Account string
+}
+
+// UnmarshalYAML implements the interface of the YAML package.
+func (k *keyConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	if unmarshal(&k.Key) == nil {
+		return nil
+	}
+	var both struct {
+		Key     string `yaml:"key"`
+		Account string `yaml:"account"`
+	}
+	if err := unmarshal(&both); err != nil {
+		return err
+	}
+	k.Key, k.Account = both.Key, both.Account
+	return nil
+}
+
+// breakerConfig is [aibridge.BreakerOptions].
+type breakerConfig struct {
+	Failures int           `yaml:"failures"`
+	Window   time.Duration `yaml:"window"`
+	Open     time.Duration `yaml:"open"`
+	Off      bool          `yaml:"off"`
+}
+
+// check refuses what is below zero. Zero is the default.
+func (b breakerConfig) check() error {
+	if b.Failures < 0 || b.Window < 0 || b.Open < 0 {
+		return errors.New("failures, window and open must not be negative")
+	}
+	return nil
+}
+
+// admissionConfig is [aibridge.AdmissionLimits].
+type admissionConfig struct {
+	Concurrent     int `yaml:"concurrent"`
+	PerMinute      int `yaml:"per_minute"`
+	UserConcurrent int `yaml:"user_concurrent"`
+	UserPerMinute  int `yaml:"user_per_minute"`
+}
+
+// check refuses what is below zero. Zero is no limit.
+func (a admissionConfig) check() error {
+	if min(a.Concurrent, a.PerMinute, a.UserConcurrent, a.UserPerMinute) < 0 {
+		return errors.New("a limit must not be negative; 0 is none")
+	}
+	return nil
+}
+
+// constructor makes the providers of a type.
+type constructor func(name string, options aibridge.ProviderOptions) (aibridge.Provider, error)
+
+// constructors make the providers of each type.
+func (p providerConfig) constructors() map[string]constructor {
+	return map[string]constructor{
+		"anthropic":     aibridge.NewAnthropicProvider,
+		"azure":         p.azure,
+		"chatgpt":       aibridge.NewChatGPTProvider,
+		"copilot":       aibridge.NewCopilotProvider,
+		"google":        aibridge.NewGoogleProvider,
+		"openai":        aibridge.NewOpenAIProvider,
+		"openai-compat": aibridge.NewOpenAICompatibleProvider,
+		"openrouter":    aibridge.NewOpenRouterProvider,
+		"vercel":        aibridge.NewVercelProvider,
+	}
+}
+
+func (p providerConfig) azure(name string, options aibridge.ProviderOptions) (aibridge.Provider, error) {
+	return aibridge.NewAzureProvider(name, aibridge.AzureOptions{ProviderOptions: options, APIVersion: p.APIVersion, Deployments: p.Deployments})
+}
+
+// errUnknownType is the error of a provider whose type this program does not know. Another version may know it, so the
+// others are served.
+var errUnknownType = errors.New("not known")
+
+// provider makes the provider that p describes. Shared holds the options that all providers have in common.
+func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Provider, error) {
+	all := p.constructors()
+	construct, ok := all[p.Type]
+	switch {
+	case !ok:
+		if err := aibridge.CheckProviderName(p.Name); err != nil {
+			return aibridge.Provider{}, err
+		}
+		return aibridge.Provider{}, fmt.Errorf("provider %q: type %q is %w: use one of %s", p.Name, p.Type, errUnknownType, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+	case p.Type != "azure" && (p.APIVersion != "" || len(p.Deployments) > 0):
+		return aibridge.Provider{}, fmt.Errorf("provider %q: api_version and deployments are for providers of type azure", p.Name)
+	}
+	var err error
+	if shared.Keys, err = p.keys(); err != nil {
+		return aibridge.Provider{}, fmt.Errorf("provider %q: keys: %w", p.Name, err)
+	}
+	if shared.Headers, err = p.headers(); err != nil {
+		return aibridge.Provider{}, fmt.Errorf("provider %q: headers: %w", p.Name, err)
+	}
+	shared.BaseURL, shared.Disabled, shared.ActorHeaders = p.BaseURL, p.Disabled, p.ActorHeaders
+	shared.Passthrough, shared.UsageInStreams = p.Passthrough, p.UsageInStreams
+	return construct(p.Name, shared)
+}
+
+// keys returns the provider's keys.
+func (p providerConfig) keys() ([]aibridge.Key, error) {
+	if p.literalKey != "" {
+		return []aibridge.Key{{Secret: p.literalKey}}, nil
+	}
+	if p.Disabled {
+		return nil, nil
+	}
+	keys := make([]aibridge.Key, 0, len(p.Keys))
+	for _, configured := range p.Keys {
+		secret, err := secretOf(configured.Key, "key")
+		switch {
+		case errors.Is(err, errNoReference):
+			return nil, fmt.Errorf("keep keys out of this file: %w", err)
+		case err != nil:
+			return nil, err
+		}
+		keys = append(keys, aibridge.Key{Secret: secret, Account: configured.Account})
+	}
+	return keys, nil
+}
+
+// headers returns the provider's headers, with what their references lead to.
+func (p providerConfig) headers() (map[string]string, error) {
+	headers := make(map[string]string, len(p.Headers))
+	for name, value := range p.Headers {
+		if isReference(value) {
+			var err error
+			if value, err = secretOf(value, "value"); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		headers[name] = value
+	}
+	return headers, nil
+}

@@ -1,0 +1,35 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+	"strings"
+)
+
+// Place is where a turn stands in a conversation, as its client sends it.
+type Place struct {
+	Opening string // The text of the user's first message.
+	Index   int    // How many messages, or input items, stand before it.
+}
+
+// fewRandom is how many letters and digits an id has at least that can be one of its own: fewer are counted, or drawn from
+// few.
+const fewRandom = 16
+
+// CallKey returns the key under which what the client has not seen of a turn is kept and found by one of its calls. Some
+// servers number calls in each answer or conversation, mostly behind the tool's name. Such an id is the call's only at its place
+// in its conversation.
+func CallKey(format, id, name string, at Place) string {
+	random := 0
+	for _, c := range strings.Replace(id, name, "", 1) {
+		if '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+			random++
+		}
+	}
+	if random >= fewRandom {
+		return format + ":" + id
+	}
+	sum := sha256.Sum256([]byte(strconv.Itoa(at.Index) + "\x00" + at.Opening))
+	return format + ":" + id + ":" + base64.RawURLEncoding.EncodeToString(sum[:12])
+}
