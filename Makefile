@@ -8,7 +8,7 @@ P99 ?= 250ms
 # What is generated, in the order of its making.
 GENERATED := proto/aibridged.pb.go proto/aibridged_drpc.pb.go aibridgedmock/aibridgedmock.go
 
-.PHONY: check test test-crash test-memory race format vet staticcheck gen gen-clean bench fuzz e2e
+.PHONY: check test test-crash test-memory race format vet staticcheck gen gen-clean prices bench fuzz e2e
 
 check: format vet staticcheck gen-clean race ## Everything that must hold before a commit.
 
@@ -48,6 +48,13 @@ gen-clean: ## Generating changes nothing.
 	@before=$$(cat $(GENERATED) | sha256sum); $(MAKE) --no-print-directory gen; after=$$(cat $(GENERATED) | sha256sum); \
 	if [ "$$before" != "$$after" ]; then echo "make gen changed what is committed: commit what it made"; exit 1; fi
 	$(GO) mod tidy -diff
+
+# The embedded prices. They are a target of their own since they need npm: the package that they come from is pinned beside them.
+PRICES := aibridgedserver/prices/generate
+
+prices: ## Make the embedded price table anew, from the pinned npm package.
+	cd $(PRICES) && npm ci --no-audit --no-fund
+	cd $(PRICES) && node generate.mjs > ../table.json.new && mv ../table.json.new ../table.json
 
 bench: ## What serve costs beside a bare ReverseProxy, and what tools cost, in up to ten minutes; then the CPU time of a record.
 	$(GO) run ./internal/bench

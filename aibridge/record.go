@@ -156,6 +156,8 @@ type InterceptionEnd struct {
 	// Unread is how many events of the upstream's answers were not understood, or not in full. The records lack what they
 	// said. An answer that is no stream counts as one event.
 	Unread int64
+	// FirstByte is how long it took from the start to the first byte of the upstream's first answer. Zero: none came.
+	FirstByte time.Duration
 
 	// ResponseBytes and ResponseSHA256 are those of the upstream's answers, one behind the other, up to and with the
 	// read that brought the event that ended the last one. The hash is nil where there was none.

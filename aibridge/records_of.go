@@ -121,6 +121,7 @@ func (i *interception) rest(c *conclusion) []Record {
 		ErrorMessage:   c.outcome.message,
 		ResponseBytes:  i.received.bytes,
 		ResponseSHA256: i.received.sha256(),
+		FirstByte:      i.firstByte,
 	}
 	for _, round := range i.rounds {
 		records = append(records, i.roundRecords(round)...)

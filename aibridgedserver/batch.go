@@ -9,6 +9,7 @@ type batch struct {
 	whole []*interceptionRow
 	// records is the number of records, including those that are in the batch twice.
 	records int
+	touched []byte // The ids of their interceptions, one behind the other.
 }
 
 // interceptionRow holds the start and the end of one interception, as far as a batch has them.
@@ -39,8 +40,10 @@ func newBatch(records []*record) *batch {
 			b.rows[r.into] = append(b.rows[r.into], r.values...)
 		}
 	}
+	b.touched = make([]byte, 0, len(order)*len(uuid.UUID{}))
 	for _, id := range order {
 		b.addInterception(id, seen[id])
+		b.touched = append(b.touched, id[:]...)
 	}
 	return b
 }

@@ -86,6 +86,17 @@ func (d Database) keep(transact func() error) error {
 	return d.intact()
 }
 
+// Write runs do in a transaction of the writer, and commits it if do succeeds. Ctx bounds the wait for a turn; do gets a
+// context that cannot end.
+func (d Database) Write(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
+	return inTurn(ctx, d, do)
+}
+
+// Read runs do in a transaction of the reader: all that it reads is of one moment.
+func (d Database) Read(ctx context.Context, do func(*sql.Tx) error) error {
+	return inTx(ctx, d.Reader, &sql.TxOptions{ReadOnly: true}, do)
+}
+
 // inTx runs do in a transaction, and commits it if do succeeds.
 func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, options)

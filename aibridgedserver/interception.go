@@ -29,6 +29,7 @@ type Interception struct {
 	ErrorMessage          *string         `json:"error_message"`
 	ResponseBytes         *int64          `json:"response_bytes"`  // Size of the upstream's answer. Nil: not known, or no answer.
 	ResponseSHA256        *string         `json:"response_sha256"` // Of the same, in hexadecimal.
+	FirstByteMicros       *int64          `json:"first_byte_us"`   // From the start to the first byte of an answer, in microseconds. Nil: none came, or not known.
 	Unread                *int64          `json:"unread"`          // How many events of the answers were not understood. Nil: not known.
 
 	Prompts       []Prompt       `json:"prompts"`

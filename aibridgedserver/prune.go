@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -29,6 +31,11 @@ func childTables() [4]string {
 // write. If ctx ends or a transaction fails, Prune returns an error and the number of interceptions that it has
 // deleted; they stay deleted.
 func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
+	return s.PruneWith(ctx, before, func(int64) {})
+}
+
+// PruneWith is [Server.Prune] and tells after each transaction how many interceptions are deleted.
+func (s *Server) PruneWith(ctx context.Context, before time.Time, progress func(deleted int64)) (deleted int64, err error) {
 	p := pruning{server: s, before: before.UnixMicro(), rows: leastPruned}
 	for _, started := range []bool{true, false} {
 		for done := false; !done; {
@@ -36,6 +43,7 @@ func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, er
 			n, done, err = p.step(ctx, started)
 			if started {
 				deleted += n
+				progress(deleted)
 			}
 			if err == nil && !done {
 				err = p.rest(ctx)
@@ -61,7 +69,7 @@ const (
 	// of other tables belong to each.
 	oldest = `SELECT id FROM interceptions WHERE started = $1 AND started_at < $2 ORDER BY started_at, id LIMIT $3`
 	// deleteOldest runs after all rows that belong to these interceptions are deleted.
-	deleteOldest = `DELETE FROM interceptions WHERE id IN (` + oldest + `)`
+	deleteOldest = `DELETE FROM interceptions WHERE id IN (` + oldest + `) RETURNING id`
 )
 
 // deleteFromOldest returns the statement that deletes the rows of a table that belong to the oldest interceptions, at
@@ -98,8 +106,19 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 				return nil // There may be more rows, and an interception is deleted only after all that belongs to it.
 			}
 		}
-		deleted, err = affected(tx.ExecContext(ctx, deleteOldest, which...))
+		var ids []byte
+		err := each(ctx, tx, deleteOldest, which, func(rows *sql.Rows) error {
+			var id uuid.UUID
+			err := rows.Scan(&id)
+			ids = append(ids, id[:]...)
+			deleted++
+			return err
+		})
 		done = deleted < most
+		if err != nil || !started || deleted == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, insertTouched, ids)
 		return err
 	})
 	if err != nil {

@@ -88,7 +88,7 @@ func (s *Server) interceptionEnded(in *proto.RecordInterceptionEndedRequest) *re
 	r := newRecord(insertEnd, id, at, nil)
 	r.values = []any{
 		id[:], r.at, at, in.GetCredentialHint(), nullable(in.ErrorType), nullable(in.ErrorMessage), size, hash, in.GetModel(),
-		background, in.GetUnread(),
+		background, in.GetUnread(), in.GetFirstByteMicros(),
 	}
 	return r
 }

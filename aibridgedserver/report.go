@@ -249,7 +249,7 @@ const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provid
 	i.client_session_id, i.user_agent, i.correlating_tool_call_id, i.credential_kind,
 	COALESCE(NULLIF(i.end_credential_hint, ''), i.credential_hint), i.metadata, i.request_bytes, i.request_sha256,
 	i.started_at, i.ended_at, i.error_type, i.error_message, i.response_bytes, i.response_sha256,
-	i.background_id, i.unread`
+	i.background_id, i.unread, NULLIF(i.first_byte, 0)`
 
 // page returns the next size interceptions behind after, or fewer at the end, and the position of the last. It reads
 // all of them in one transaction, so that each interception and its records fit together.
@@ -291,7 +291,7 @@ func scanInterception(rows *sql.Rows) (id uuid.UUID, i *Interception, background
 	err = rows.Scan(&id, &initiator, &i.APIKeyID, &i.Provider, &i.ProviderName, &i.Model, &i.Client, &i.ClientSessionID,
 		&i.UserAgent, &i.CorrelatingToolCallID, &i.CredentialKind, &i.CredentialHint, (*[]byte)(&i.Metadata),
 		&i.RequestBytes, &request, (*instant)(&i.StartedAt), &ended, &i.ErrorType, &i.ErrorMessage, &i.ResponseBytes,
-		&response, &background, &i.Unread)
+		&response, &background, &i.Unread, &i.FirstByteMicros)
 	i.ID, i.InitiatorID = id.String(), initiator.String()
 	i.EndedAt = timeOrNil(ended)
 	i.RequestSHA256, i.ResponseSHA256 = hexOrNil(request), hexOrNil(response)

@@ -31,7 +31,7 @@ func TestInterceptionAsJSON(t *testing.T) {
 	ending := end(ended, 12)
 	request2 := ending.GetInterceptionEnded()
 	request2.ErrorType, request2.ErrorMessage, request2.CredentialHint = set("overloaded"), set("busy"), "sk-b...1234"
-	request2.ResponseBytes, request2.ResponseSha256, request2.Unread = 0, []byte{0xcd}, 2
+	request2.ResponseBytes, request2.ResponseSha256, request2.Unread, request2.FirstByteMicros = 0, []byte{0xcd}, 2, 1500
 	call := tool(ended, "Bash", `{ "command" : "ls" }`, 11)
 	call.GetToolUsage().Injected, call.GetToolUsage().ServerUrl = true, set("https://mcp.example")
 	call.GetToolUsage().InvocationError, call.GetToolUsage().ItemId = set("no"), "item_1"
@@ -59,14 +59,14 @@ func TestInterceptionAsJSON(t *testing.T) {
 		`"correlating_tool_call_id":null,"credential_kind":"centralized","credential_hint":"sk-a...wxyz","metadata":{},` +
 		`"request_bytes":null,"request_sha256":null,` +
 		`"started_at":"2026-11-22T00:00:09Z","ended_at":null,"error_type":null,"error_message":null,` +
-		`"response_bytes":null,"response_sha256":null,"unread":null,"prompts":[],` +
+		`"response_bytes":null,"response_sha256":null,"first_byte_us":null,"unread":null,"prompts":[],` +
 		`"token_usages":[],"tool_usages":[],"model_thoughts":[]}` + "\n" +
 		`{"id":"` + ended + `","initiator":"alice","initiator_id":"` + alice.UserID + `",` +
 		`"api_key_id":"abcdefghij","provider":"anthropic","provider_name":"main","model":"claude",` +
 		`"client":"Claude Code","client_session_id":"session","user_agent":"claude-cli/2.1.330",` +
 		`"correlating_tool_call_id":"","credential_kind":"centralized","credential_hint":"sk-b...1234",` +
 		`"metadata":{"Username":"alice"},"request_bytes":7,"request_sha256":"ab01","started_at":"2026-11-22T00:00:10Z","ended_at":"2026-11-22T00:00:12Z",` +
-		`"error_type":"overloaded","error_message":"busy","response_bytes":0,"response_sha256":"cd","unread":2,` +
+		`"error_type":"overloaded","error_message":"busy","response_bytes":0,"response_sha256":"cd","first_byte_us":1500,"unread":2,` +
 		`"prompts":[{"record_id":"019ab000-0000-7000-8000-000000000112","msg_id":"msg_1","prompt":"hello","metadata":{},` +
 		`"created_at":"2026-11-22T00:00:10Z"}],` +
 		`"token_usages":[{"record_id":"019ab000-0000-7000-8000-000000000113","msg_id":"msg_1","input_tokens":10,` +

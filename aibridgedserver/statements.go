@@ -19,6 +19,9 @@ const (
 	insertions // The number of insertions.
 )
 
+// insertTouched notes the interceptions whose records a transaction has stored or deleted, for what is derived of them.
+const insertTouched = `INSERT INTO touched (ids) VALUES ($1)`
+
 // rowCounts is how many statements are prepared for each insertion, each for another number of rows.
 const rowCounts = 3
 
@@ -31,7 +34,7 @@ const (
 		correlating_tool_call_id, credential_kind, credential_hint, agent_firewall_session_id,
 		agent_firewall_sequence_number, metadata, started_at, request_bytes, request_sha256`
 	endColumns = `ended_at, end_credential_hint, error_type, error_message, response_bytes, response_sha256, answer_model,
-		background_id, unread`
+		background_id, unread, first_byte`
 )
 
 // insertionText holds the parts of an insertion's SQL.

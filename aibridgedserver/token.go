@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/proto"
 )
 
 // A token is an id and a secret, joined by a dash. The id is public: records and listings show it. The database holds
@@ -24,11 +26,14 @@ const (
 	usernameMax    = 255
 )
 
-const listKeys = `SELECT k.id, k.user_id, u.username, k.created_at, k.expires_at, k.revoked_at
-	FROM api_keys k JOIN users u ON u.id = k.user_id ORDER BY k.created_at, k.id`
+const listKeys = `SELECT k.id, k.user_id, u.username, k.created_at, k.expires_at, k.revoked_at, k.admin
+	FROM api_keys k JOIN users u ON u.id = k.user_id`
 
 // ErrUnknownToken is what [Server.RevokeToken] returns for an id that no token has.
 var ErrUnknownToken = errors.New("no token has this id")
+
+// ErrNotSignedIn is the error for a token that is not valid. It does not say why.
+var ErrNotSignedIn = errors.New("this token is not valid")
 
 // TokenParams are what a token is made from.
 type TokenParams struct {
@@ -36,6 +41,8 @@ type TokenParams struct {
 	Username string
 	// Expires is how long the token lasts. Zero: until it is revoked.
 	Expires time.Duration
+	// Admin says that who signs in with the token sees what others did. It changes nothing for clients.
+	Admin bool
 }
 
 // APIKey describes a token without its secret.
@@ -46,6 +53,7 @@ type APIKey struct {
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at"` // Nil: never.
 	RevokedAt *time.Time `json:"revoked_at"` // Nil: not revoked.
+	Admin     bool       `json:"admin"`
 }
 
 // CreateToken makes a token and returns it. The token cannot be read again later: only a hash of its secret is stored.
@@ -57,7 +65,7 @@ func (s *Server) CreateToken(ctx context.Context, params TokenParams) (token str
 		return "", APIKey{}, fmt.Errorf("token cannot expire %v ago", -params.Expires)
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	key = APIKey{ID: rand.Text()[:tokenIDLen], Username: params.Username, CreatedAt: now}
+	key = APIKey{ID: rand.Text()[:tokenIDLen], Username: params.Username, CreatedAt: now, Admin: params.Admin}
 	if params.Expires > 0 {
 		expires := now.Add(params.Expires).Truncate(time.Microsecond)
 		key.ExpiresAt = &expires
@@ -73,6 +81,10 @@ func (s *Server) CreateToken(ctx context.Context, params TokenParams) (token str
 // insertKey stores a key, and its owner if there is none of that name. It returns the owner's id.
 func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256.Size]byte) (userID string, err error) {
 	created := key.CreatedAt.UnixMicro()
+	admin := 0
+	if key.Admin {
+		admin = 1
+	}
 	var expires any
 	if key.ExpiresAt != nil {
 		expires = key.ExpiresAt.UnixMicro()
@@ -87,8 +99,8 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, user_id, secret_sha256, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5)`, key.ID, userID, secretSHA256[:], created, expires)
+		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, user_id, secret_sha256, created_at, expires_at, admin)
+			VALUES ($1, $2, $3, $4, $5, $6)`, key.ID, userID, secretSHA256[:], created, expires, admin)
 		return err
 	}
 	err = s.db.keep(func() error { return inTx(ctx, s.db.Writer, nil, insert) })
@@ -97,19 +109,52 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 
 // Tokens returns all tokens, the oldest first, including those that are expired or revoked.
 func (s *Server) Tokens(ctx context.Context) ([]APIKey, error) {
-	keys := []APIKey{}
-	err := each(ctx, s.db.Reader, listKeys, nil, func(rows *sql.Rows) error {
-		var key APIKey
-		var expires, revoked sql.NullInt64
-		err := rows.Scan(&key.ID, &key.UserID, &key.Username, (*instant)(&key.CreatedAt), &expires, &revoked)
-		key.ExpiresAt, key.RevokedAt = timeOrNil(expires), timeOrNil(revoked)
-		keys = append(keys, key)
-		return err
-	})
+	keys, err := s.listKeys(ctx, listKeys+` ORDER BY k.created_at, k.id`)
 	if err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
 	}
 	return keys, nil
+}
+
+func (s *Server) listKeys(ctx context.Context, query string, args ...any) ([]APIKey, error) {
+	keys := []APIKey{}
+	err := each(ctx, s.db.Reader, query, args, func(rows *sql.Rows) error {
+		var key APIKey
+		var expires, revoked sql.NullInt64
+		err := rows.Scan(&key.ID, &key.UserID, &key.Username, (*instant)(&key.CreatedAt), &expires, &revoked, &key.Admin)
+		key.ExpiresAt, key.RevokedAt = timeOrNil(expires), timeOrNil(revoked)
+		keys = append(keys, key)
+		return err
+	})
+	return keys, err
+}
+
+// SignIn returns the key of a token that a person presents. For a token that is not valid, also one that has expired or is
+// revoked, the error is [ErrNotSignedIn].
+func (s *Server) SignIn(ctx context.Context, token string) (APIKey, error) {
+	id, _, ok := splitToken(token)
+	if !ok {
+		return APIKey{}, ErrNotSignedIn
+	}
+	if _, err := s.IsAuthorized(ctx, &proto.IsAuthorizedRequest{Key: token}); errors.Is(err, errUnauthorized) {
+		return APIKey{}, ErrNotSignedIn
+	} else if err != nil {
+		return APIKey{}, err
+	}
+	return s.SignedIn(ctx, id)
+}
+
+// SignedIn returns the key of a person who has signed in before with the token of that id, unless the token is no longer
+// valid: then the error is [ErrNotSignedIn].
+func (s *Server) SignedIn(ctx context.Context, id string) (APIKey, error) {
+	keys, err := s.listKeys(ctx, listKeys+` WHERE k.id = $1`, id)
+	if err != nil {
+		return APIKey{}, fmt.Errorf("look up key: %w", err)
+	}
+	if len(keys) == 0 || keys[0].RevokedAt != nil || keys[0].ExpiresAt != nil && !time.Now().Before(*keys[0].ExpiresAt) {
+		return APIKey{}, ErrNotSignedIn
+	}
+	return keys[0], nil
 }
 
 // RevokeToken revokes the token with that id. This server refuses it once RevokeToken returns, other servers on the

@@ -18,6 +18,7 @@ type writer struct {
 	db       Database
 	prepared [insertions][rowCounts]*sql.Stmt
 	widths   [insertions]int
+	touch    *sql.Stmt // insertTouched.
 
 	mu      sync.Mutex
 	closed  bool           // Guarded by mu.
@@ -35,6 +36,10 @@ func newWriter(ctx context.Context, db Database) (*writer, error) {
 			}
 			w.prepared[into][i] = prepared
 		}
+	}
+	var err error
+	if w.touch, err = db.Writer.PrepareContext(ctx, insertTouched); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare note of what is stored: %w", err), w.release())
 	}
 	return w, nil
 }
@@ -76,6 +81,9 @@ func (w *writer) close() error {
 
 func (w *writer) release() error {
 	var err error
+	if w.touch != nil {
+		err = w.touch.Close()
+	}
 	for _, sizes := range w.prepared {
 		for _, prepared := range sizes {
 			if prepared != nil {
@@ -114,6 +122,10 @@ func (w *writer) transact(ctx context.Context, records []*record) (duplicates in
 		duplicates, err = b.store(func(into insertion, values []any) (int64, error) {
 			return w.insert(ctx, tx, into, values)
 		})
+		if err != nil || duplicates == len(records) {
+			return err
+		}
+		_, err = tx.StmtContext(ctx, w.touch).ExecContext(ctx, b.touched)
 		return err
 	})
 	return duplicates, err

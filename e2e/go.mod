@@ -11,6 +11,7 @@ require (
 	github.com/google/uuid v1.6.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
 	github.com/openai/openai-go/v3 v3.96.0
+	github.com/shopspring/decimal v1.6.0
 	go.uber.org/goleak v1.3.0
 )
 

@@ -256,10 +256,11 @@ type RecordInterceptionEndedRequest struct {
 	ResponseSha256 []byte `protobuf:"bytes,102,opt,name=response_sha256,json=responseSha256,proto3" json:"response_sha256,omitempty"` // Empty: not computed, or no answer.
 	Model          string `protobuf:"bytes,103,opt,name=model,proto3" json:"model,omitempty"`                                         // The model that answered, if the request named none.
 	// UUID of the background response that the interception began. Records with the same one belong to this interception.
-	BackgroundId  *string `protobuf:"bytes,104,opt,name=background_id,json=backgroundId,proto3,oneof" json:"background_id,omitempty"`
-	Unread        int64   `protobuf:"varint,105,opt,name=unread,proto3" json:"unread,omitempty"` // Events of the answer that were not understood. A body counts as one.
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BackgroundId    *string `protobuf:"bytes,104,opt,name=background_id,json=backgroundId,proto3,oneof" json:"background_id,omitempty"`
+	Unread          int64   `protobuf:"varint,105,opt,name=unread,proto3" json:"unread,omitempty"`                                            // Events of the answer that were not understood. A body counts as one.
+	FirstByteMicros int64   `protobuf:"varint,106,opt,name=first_byte_micros,json=firstByteMicros,proto3" json:"first_byte_micros,omitempty"` // From the start to the first byte of an answer. 0: none came.
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RecordInterceptionEndedRequest) Reset() {
@@ -365,6 +366,13 @@ func (x *RecordInterceptionEndedRequest) GetBackgroundId() string {
 func (x *RecordInterceptionEndedRequest) GetUnread() int64 {
 	if x != nil {
 		return x.Unread
+	}
+	return 0
+}
+
+func (x *RecordInterceptionEndedRequest) GetFirstByteMicros() int64 {
+	if x != nil {
+		return x.FirstByteMicros
 	}
 	return 0
 }
@@ -1911,7 +1919,7 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x12_client_session_idB\x1c\n" +
 	"\x1a_agent_firewall_session_idB!\n" +
 	"\x1f_agent_firewall_sequence_number\"\x1c\n" +
-	"\x1aRecordInterceptionResponse\"\xd6\x03\n" +
+	"\x1aRecordInterceptionResponse\"\x82\x04\n" +
 	"\x1eRecordInterceptionEndedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12'\n" +
@@ -1924,7 +1932,8 @@ const file_aibridged_proto_rawDesc = "" +
 	"\x0fresponse_sha256\x18f \x01(\fR\x0eresponseSha256\x12\x14\n" +
 	"\x05model\x18g \x01(\tR\x05model\x12(\n" +
 	"\rbackground_id\x18h \x01(\tH\x02R\fbackgroundId\x88\x01\x01\x12\x16\n" +
-	"\x06unread\x18i \x01(\x03R\x06unreadB\r\n" +
+	"\x06unread\x18i \x01(\x03R\x06unread\x12*\n" +
+	"\x11first_byte_micros\x18j \x01(\x03R\x0ffirstByteMicrosB\r\n" +
 	"\v_error_typeB\x10\n" +
 	"\x0e_error_messageB\x10\n" +
 	"\x0e_background_id\"!\n" +

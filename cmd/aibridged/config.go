@@ -22,6 +22,7 @@ type config struct {
 	CORSOrigins    []string          `yaml:"cors_origins"`
 	Providers      []providerConfig  `yaml:"providers"`
 	Limits         limitsConfig      `yaml:"limits"`
+	Prices         []priceConfig     `yaml:"prices"`
 	Breaker        breakerConfig     `yaml:"breaker"`
 	Admission      admissionConfig   `yaml:"admission"`
 	MCPServers     []mcpServerConfig `yaml:"mcp_servers"`
@@ -85,6 +86,9 @@ func loadConfig(file string) (config, error) {
 	}
 	if err := c.Tools.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: tools.%w", file, err)
+	}
+	if _, err := c.overrides(); err != nil {
+		return config{}, fmt.Errorf("config %s: %w", file, err)
 	}
 	if err := c.Breaker.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: breaker: %w", file, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/controlplane"
 )
@@ -28,6 +29,7 @@ type gateway struct {
 	control   *store
 	watch     *databaseWatch
 	retention *retention
+	digest    *digest
 	trim      *trim
 	ready     *readiness
 	server    *aibridged.Server
@@ -137,6 +139,14 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}
 	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
+	overrides, err := c.overrides()
+	if err != nil {
+		return nil, err
+	}
+	of, err := newReports(g.control, overrides)
+	if err != nil {
+		return nil, err
+	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	admission := aibridge.NewAdmission(aibridge.AdmissionLimits(c.Admission))
 	g.trim = startTrim(memory)
@@ -182,15 +192,19 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		return nil, err
 	}
 	pool.LimitTools(c.Tools.limits())
-	if err := g.control.SetProviders(ctx, stored); err != nil {
-		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
-		return nil, errors.Join(err, pool.Shutdown(ctx))
+	err = g.control.SetProviders(ctx, stored)
+	if err == nil {
+		err = g.control.ConfigureMCPServers(ctx, mcpServers)
 	}
-	if err := g.control.ConfigureMCPServers(ctx, mcpServers); err != nil {
+	if err == nil {
+		err = reports.SavePrices(ctx, g.control.db, overrides)
+	}
+	if err != nil {
 		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	warnOfTokens(ctx, mcpServers, logger.Named("control"))
+	g.digest = startDigest(of, logger.Named("reports"))
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
 	}
@@ -350,6 +364,9 @@ func (g *gateway) release() error {
 	}
 	if g.retention != nil {
 		g.retention.close()
+	}
+	if g.digest != nil {
+		g.digest.close()
 	}
 	if g.watch != nil {
 		g.watch.close()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -107,7 +108,7 @@ func rowOf(i *aibridgedserver.Interception) []string {
 // shown makes a text fit into a cell: one line, no control characters, at most limit characters.
 func shown(text string, limit int) string {
 	text = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) { // The latter change the direction of text, among others.
 			return ' '
 		}
 		return r

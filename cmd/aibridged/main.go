@@ -80,7 +80,9 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&s.dataDir, "data-dir", "./aibridged-data", "directory of the gateway's database")
 	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")
 	root.AddCommand(
-		newServeCommand(&s), newTokenCommand(&s), newInterceptionsCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s), newMCPCommand(&s), newFakeLLMCommand(), newDemoCommand(),
+		newServeCommand(&s), newTokenCommand(&s), newUserCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
+		newSessionCommand(&s), newRepriceCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s), newMCPCommand(&s),
+		newFakeLLMCommand(), newDemoCommand(),
 	)
 	return root
 }

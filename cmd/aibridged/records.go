@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/internal/outbox"
 )
 
@@ -53,7 +55,7 @@ func newRecordsPruneCommand(s *settings) *cobra.Command {
 		Use:   "prune --before TIME",
 		Short: "Delete old records for good; works while serve runs",
 		Long: `prune deletes the interceptions that started before a time, with all that was recorded of them. The time is a
-date (2026-01-02, in the local time zone), a time (2026-01-02T15:04:05Z) or an age (720h). The database file does not
+date (2026-01-02, in the local time zone), a time (2026-01-02T15:04:05Z) or an age (30d or 720h). The database file does not
 become smaller: new records use the space that becomes free in it.
 
 It works in small steps, between which others can write. If it is interrupted, what it has deleted stays deleted. serve
@@ -67,10 +69,13 @@ It works in small steps, between which others can write. If it is interrupted, w
 			if err != nil {
 				return err
 			}
-			return withStore(cmd.Context(), *s, func(store *store) error {
-				deleted, err := store.Prune(cmd.Context(), limit)
+			return withReports(cmd, *s, func(ctx context.Context, store *store, of *reports.Reports) error {
+				bar := newProgress(cmd.ErrOrStderr(), "deleting")
+				deleted, err := store.PruneWith(ctx, limit, func(deleted int64) { bar.set(deleted, 0) })
+				bar.end()
 				fmt.Fprintf(cmd.OutOrStdout(), "%s deleted\n", counted(int(deleted), "interception"))
-				return err
+				_, undigested := of.Digest(ctx, reports.DigestOptions{}) // The titles of sessions and the search have texts, too.
+				return errors.Join(err, undigested)
 			})
 		},
 	}
@@ -82,19 +87,10 @@ It works in small steps, between which others can write. If it is interrupted, w
 // parseBefore returns the time that a date, a time or an age stands for. It refuses a time in the future, which would
 // delete all records.
 func parseBefore(text string, now time.Time) (time.Time, error) {
-	before, err := time.ParseInLocation(time.DateOnly, text, time.Local)
-	if err != nil {
-		before, err = time.Parse(time.RFC3339, text)
-	}
-	if err != nil {
-		var age time.Duration
-		if age, err = time.ParseDuration(text); err == nil {
-			before = now.Add(-age)
-		}
-	}
+	before, err := parseMoment(text, now)
 	switch {
 	case err != nil:
-		return time.Time{}, fmt.Errorf("--before is %q, want a date (2026-01-02), a time (2026-01-02T15:04:05Z) or an age (720h)", text)
+		return time.Time{}, fmt.Errorf("--before: %w", err)
 	case before.After(now):
 		return time.Time{}, fmt.Errorf("--before is %q, which is still to come", text)
 	}

@@ -41,6 +41,7 @@ func newTokenCreateCommand(s *settings) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&params.Username, "user", "", "the token's owner")
 	cmd.Flags().DurationVar(&params.Expires, "expires", 0, "how long the token lasts, for example 720h; 0 means until it is revoked")
+	cmd.Flags().BoolVar(&params.Admin, "admin", false, "who signs in with it sees what others did; for clients it is like any other")
 	_ = cmd.MarkFlagRequired("user") // The flag is defined above.
 	return cmd
 }
@@ -60,14 +61,18 @@ func newTokenListCommand(s *settings) *cobra.Command {
 					return err
 				}
 				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(table, "ID\tUSER\tCREATED\tEXPIRES\tSTATE")
+				fmt.Fprintln(table, "ID\tUSER\tCREATED\tEXPIRES\tSTATE\tADMIN")
 				for _, token := range tokens {
 					expires := "never"
 					if token.ExpiresAt != nil {
 						expires = token.ExpiresAt.Local().Format(time.DateTime)
 					}
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", token.ID, token.Username,
-						token.CreatedAt.Local().Format(time.DateTime), expires, tokenState(token, time.Now()))
+					admin := "no"
+					if token.Admin {
+						admin = "yes"
+					}
+					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", token.ID, token.Username,
+						token.CreatedAt.Local().Format(time.DateTime), expires, tokenState(token, time.Now()), admin)
 				}
 				return table.Flush()
 			})

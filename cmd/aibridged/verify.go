@@ -75,6 +75,9 @@ func newVerifyCommand(s *settings) *cobra.Command {
 			if since > 0 {
 				from = time.Now().Add(-since)
 			}
+			bar := newProgress(cmd.ErrOrStderr(), "verifying")
+			defer bar.end()
+			report = countingVerdicts{report, bar, new(int64)}
 			return withStore(cmd.Context(), *s, func(store *store) error {
 				return runVerify(cmd.Context(), storedRecords{store.Server}, dir, from, report)
 			})
@@ -112,4 +115,18 @@ func runVerify(ctx context.Context, records verify.Records, dir string, since ti
 		return errDiffer
 	}
 	return nil
+}
+
+// countingVerdicts shows how many verdicts were written.
+type countingVerdicts struct {
+	verdictWriter
+
+	bar  *progress
+	done *int64
+}
+
+func (w countingVerdicts) verdict(v verify.Verdict) error {
+	*w.done++
+	w.bar.set(*w.done, 0)
+	return w.verdictWriter.verdict(v)
 }

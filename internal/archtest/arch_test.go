@@ -17,14 +17,14 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"proto", "dbpubsub", "aibridgedserver/prices", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
 		{"internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/bedrock", "aibridge/vertex", "internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
-		{"aibridgedserver/sqlite"},
+		{"aibridgedserver/reports", "aibridgedserver/sqlite"},
 		{"internal/fakellm"},
 		{"cmd/aibridged"},
 	}
@@ -33,7 +33,7 @@ func floors() [][]string {
 // forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/testkit",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/recordgen", "internal/testkit",
 		"internal/wire/wiretest",
 	}
 }
@@ -41,9 +41,10 @@ func forTests() []string {
 // apart lists, for each package, others that it must not import although their floors would allow it, and why.
 func apart() map[string][]string {
 	return map[string][]string{
-		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
-		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
-		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
+		"aibridgedserver/reports": {".", "aibridge"},                                  // The same.
+		"aibridgedserver":         {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
+		"aibridgedserver/sqlite":  {".", "aibridge"},                                  // The same.
+		"internal/fakellm":        {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
 
@@ -56,6 +57,8 @@ func alone() map[string][]string {
 		"internal/verify": {"internal/kept", "internal/rederive"},
 		// It is data only.
 		"internal/clients": {},
+		// A host can have prices without a control plane.
+		"aibridgedserver/prices": {},
 	}
 }
 
@@ -84,6 +87,7 @@ func only() map[string][]string {
 		"github.com/hashicorp/golang-lru":       {"internal/admission", "internal/keys", "internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
 		"github.com/sony/gobreaker":             {"internal/breaker"},
 		"golang.org/x/time":                     {"internal/admission"},
+		"github.com/shopspring/decimal":         {"aibridgedserver/prices", "aibridgedserver/reports", "cmd/aibridged"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
 		"github.com/KimMachineGun/automemlimit": {"internal/memory"},

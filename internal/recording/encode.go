@@ -115,6 +115,7 @@ func (e *encoder) record(record aibridge.Record) {
 		e.text(103, r.Model)
 		e.optionalID(104, r.BackgroundID)
 		e.number(105, r.Unread)
+		e.number(106, r.FirstByte.Microseconds())
 		e.end(begin)
 	case *aibridge.TokenUsage:
 		e.head(entryWithin, r.InterceptionID, r.RecordID)

@@ -142,7 +142,7 @@ func (s seeded) records(client string) []aibridge.Record {
 		&aibridge.InterceptionEnd{
 			RecordID: s.id(), InterceptionID: s.id(), EndedAt: s.time(), CredentialHint: hint, ErrorType: aibridge.ErrorType(s.text(20)),
 			ErrorMessage: s.text(1000), ResponseBytes: s.number(), ResponseSHA256: s.hash(), Model: s.text(200), BackgroundID: s.optionalID(),
-			Unread: s.number(),
+			Unread: s.number(), FirstByte: time.Duration(s.number()) * time.Microsecond,
 		},
 	}
 }

@@ -57,6 +57,7 @@ func plainRecord(record aibridge.Record) *proto.Record {
 			CredentialHint: r.CredentialHint, ErrorType: optional(string(r.ErrorType)), ErrorMessage: optional(r.ErrorMessage),
 			ResponseBytes: r.ResponseBytes, ResponseSha256: r.ResponseSHA256,
 			Model: r.Model, BackgroundId: optionalID(r.BackgroundID), Unread: r.Unread,
+			FirstByteMicros: r.FirstByte.Microseconds(),
 		}}}
 	}
 	return &proto.Record{}

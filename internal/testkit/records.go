@@ -20,7 +20,7 @@ func RenderRecords(t testing.TB, records []*proto.Record) string {
 	var lines strings.Builder
 	for _, record := range records {
 		fields := recordFields(t, record)
-		for _, name := range []string{"id", "record_id", "interception_id", "started_at", "ended_at", "created_at", "request_bytes", "request_sha256", "response_bytes", "response_sha256"} {
+		for _, name := range []string{"id", "record_id", "interception_id", "started_at", "ended_at", "created_at", "request_bytes", "request_sha256", "response_bytes", "response_sha256", "first_byte_micros"} {
 			delete(fields, name)
 		}
 		if metadata, ok := fields["metadata"].(map[string]any); ok {

@@ -1,0 +1,290 @@
+package prices
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+
+	"github.com/shopspring/decimal"
+)
+
+// unit says where the price of a kind of usage stands in the table, and for how many of them it is, as a power of ten.
+type unit struct {
+	key string
+	per int32
+}
+
+// unit returns the unit of a kind, and whether a price may be set for it.
+func (k Kind) unit() (unit, bool) {
+	const million, thousand = 6, 3
+	switch k {
+	case Input, Output, CacheRead, CacheWrite, CacheWrite1h, OutputReasoning, InputAudio, OutputAudio:
+		return unit{string(k) + "_mtok", million}, true
+	case WebSearch:
+		return unit{"web_searches_kcount", thousand}, true
+	case FileSearch:
+		return unit{"storage_searches_kcount", thousand}, true
+	case CodeExecution:
+		return unit{"code_execution_kcount", thousand}, true
+	case Request:
+		return unit{"requests_kcount", thousand}, true
+	default:
+		return unit{}, false
+	}
+}
+
+// Each token of a stream takes about so many bytes: of the Messages API, whose events hold several tokens, and of the
+// others, whose events hold one. They are for streams that were cut only.
+const (
+	messagesBytesPerToken = 30
+	eventBytesPerToken    = 250
+)
+
+// Cost returns what a usage cost.
+func (b *Book) Cost(u Usage) Cost {
+	told := readMetadata(u.Metadata)
+	if usd, ok := told.reportedCost(u.BYOK); ok {
+		return Cost{USD: usd, Items: []Item{}, Row: "upstream", Exact: true}
+	}
+	cost := Cost{Items: []Item{}}
+	a, known := b.applicable(u.Provider, []string{told.Model, u.Model}, u.At)
+	cost.Row, cost.Exact = a.title, a.exact
+	output := max(u.Output, 0)
+	if told.Partial {
+		perToken := int64(eventBytesPerToken)
+		if u.Provider.Type == "anthropic" || u.Provider.Type == "bedrock" || strings.Contains(a.name, "claude") {
+			perToken = messagesBytesPerToken
+		}
+		output, cost.Estimated = max(output, u.Delivered/perToken-u.Before), true
+	}
+	by, notes, certain := multiplier(told.labels(), a.vendor, a.name, a.factors)
+	cost.Notes = notes
+	if !known {
+		cost.Notes = append(cost.Notes, "no price for "+cmp.Or(told.Model, u.Model, "a model without a name"))
+	}
+	p := pricing{row: a.row, claude: strings.Contains(a.name, "claude"), by: by, certain: certain}
+	p.prompt(max(u.Input, 0), max(u.CacheRead, 0), max(u.CacheWrite, 0), told)
+	p.output(output, told)
+	p.tools(told)
+	p.compaction(told)
+	for _, item := range p.items {
+		cost.USD = cost.USD.Add(item.USD)
+	}
+	cost.Items = append(cost.Items, p.items...)
+	return cost
+}
+
+// pricing computes the items of one usage.
+type pricing struct {
+	row     row
+	claude  bool            // The cost of cache writes follows from that of input.
+	by      decimal.Decimal // Of tokens.
+	certain bool            // by is known.
+	size    int64           // Of the prompt, cached tokens included.
+	items   []Item
+}
+
+// price returns the price of one unit, for the size of the prompt, and whether it is known.
+func (p *pricing) price(kind Kind) (decimal.Decimal, bool) {
+	unit, _ := kind.unit()
+	if found, ok := p.row.Prices[unit.key]; ok {
+		return found.at(p.size).Shift(-unit.per), true
+	}
+	input, ok := p.row.Prices["input_mtok"]
+	if !ok || !p.claude {
+		return decimal.Zero, false
+	}
+	switch kind {
+	case CacheWrite1h:
+		return input.at(p.size).Mul(decimal.NewFromInt(2)).Shift(-6), true
+	case CacheWrite:
+		return input.at(p.size).Mul(decimal.NewFromFloat(1.25)).Shift(-6), true
+	default:
+		return decimal.Zero, false
+	}
+}
+
+// has reports whether a kind has a price of its own.
+func (p *pricing) has(kind Kind) bool {
+	unit, _ := kind.unit()
+	_, ok := p.row.Prices[unit.key]
+	return ok
+}
+
+func (p *pricing) add(kind Kind, count int64) {
+	if count <= 0 {
+		return
+	}
+	item := Item{Kind: kind, Count: count, State: Unknown}
+	each, known := p.price(kind)
+	switch {
+	case !known:
+	case each.IsZero():
+		item.State = Free
+	case !kind.tokens():
+		item.State, item.USD = Priced, each.Mul(decimal.NewFromInt(count))
+	case p.certain:
+		item.State, item.USD = Priced, each.Mul(decimal.NewFromInt(count)).Mul(p.by)
+	}
+	p.items = append(p.items, item)
+}
+
+// prompt adds what a prompt cost. Its whole size picks the prices, of the answer too.
+func (p *pricing) prompt(input, read, write int64, told metadata) {
+	p.size = sum(input, read, write)
+	audio := min(max(told.PromptAudio, 0), input)
+	p.add(Input, input-audio)
+	p.add(InputAudio, audio)
+	p.add(CacheRead, read)
+	five, hour := told.CacheWrite5m, told.CacheWrite1h
+	switch {
+	case five >= 0 && hour >= 0 && sum(five, hour) == write:
+	case told.CacheTTL == "1h" && five == 0 && hour == 0: // The upstream does not tell: the request did.
+		five, hour = 0, write
+	default:
+		five, hour = write, 0
+	}
+	p.add(CacheWrite, five)
+	p.add(CacheWrite1h, hour)
+}
+
+func (p *pricing) output(output int64, told metadata) {
+	audio := min(max(told.CompletionAudio, 0), output)
+	reasoning := int64(0)
+	if p.has(OutputReasoning) {
+		reasoning = min(told.reasoning(), output-audio)
+	}
+	p.add(Output, output-audio-reasoning)
+	p.add(OutputAudio, audio)
+	p.add(OutputReasoning, reasoning)
+}
+
+// tools adds what hosted tools cost. Fetches of pages and searches for tools cost nothing but their tokens.
+func (p *pricing) tools(told metadata) {
+	p.add(WebSearch, told.WebSearches)
+	p.add(FileSearch, told.FileSearches)
+	p.add(CodeExecution, sum(told.CodeExecutions, told.CodeInterpreters))
+	p.add(Image, sum(told.ImageInput, told.ImageOutput))
+	p.add(Advice, sum(told.AdvisorInput, told.AdvisorOutput, told.AdvisorCacheRead, told.AdvisorCacheWrite,
+		told.OtherInput, told.OtherOutput, told.OtherCacheRead, told.OtherCacheWrite))
+	if p.has(Request) {
+		p.add(Request, 1)
+	}
+}
+
+// compaction adds what it cost that the API summed the conversation up: a request of its own, to the same model.
+func (p *pricing) compaction(told metadata) {
+	own := pricing{row: p.row, claude: p.claude, by: p.by, certain: p.certain}
+	own.prompt(told.CompactionInput, told.CompactionCacheRead, told.CompactionCacheWrite, metadata{})
+	own.output(told.CompactionOutput, metadata{})
+	p.items = append(p.items, own.items...)
+}
+
+// sum adds counts. It stays within an int64.
+func sum(counts ...int64) (all int64) {
+	for _, n := range counts {
+		if n = max(n, 0); all > math.MaxInt64-n {
+			return math.MaxInt64
+		}
+		all += n
+	}
+	return all
+}
+
+// metadata is what a recorded usage says beside its tokens.
+type metadata struct {
+	Partial      bool   `json:"partial"`
+	Model        string `json:"model"` // That answered.
+	ServiceTier  string `json:"service_tier"`
+	Speed        string `json:"speed"`
+	InferenceGeo string `json:"inference_geo"`
+	CacheTTL     string `json:"cache_ttl"` // The time that the request asked its cache writes to be kept for: "5m" or "1h".
+	Raw          string `json:"raw"`       // The upstream's own usage object.
+
+	CacheWrite5m         int64 `json:"cache_ephemeral_5m_input"`
+	CacheWrite1h         int64 `json:"cache_ephemeral_1h_input"`
+	PromptAudio          int64 `json:"prompt_audio"`
+	CompletionAudio      int64 `json:"completion_audio"`
+	OutputThinking       int64 `json:"output_thinking"`
+	CompletionReasoning  int64 `json:"completion_reasoning"`
+	OutputReasoning      int64 `json:"output_reasoning"`
+	WebSearches          int64 `json:"web_search_requests"`
+	FileSearches         int64 `json:"file_search_requests"`
+	CodeExecutions       int64 `json:"code_execution_requests"`
+	CodeInterpreters     int64 `json:"code_interpreter_requests"`
+	ImageInput           int64 `json:"image_gen_input"`
+	ImageOutput          int64 `json:"image_gen_output"`
+	AdvisorInput         int64 `json:"advisor_input"`
+	AdvisorOutput        int64 `json:"advisor_output"`
+	AdvisorCacheRead     int64 `json:"advisor_cache_read"`
+	AdvisorCacheWrite    int64 `json:"advisor_cache_write"`
+	OtherInput           int64 `json:"other_iterations_input"`
+	OtherOutput          int64 `json:"other_iterations_output"`
+	OtherCacheRead       int64 `json:"other_iterations_cache_read"`
+	OtherCacheWrite      int64 `json:"other_iterations_cache_write"`
+	CompactionInput      int64 `json:"compaction_input"`
+	CompactionOutput     int64 `json:"compaction_output"`
+	CompactionCacheRead  int64 `json:"compaction_cache_read"`
+	CompactionCacheWrite int64 `json:"compaction_cache_write"`
+}
+
+// readMetadata reads what is recorded. A member of another type counts as not there.
+func readMetadata(text []byte) (m metadata) {
+	if len(text) == 0 {
+		return m
+	}
+	var wrongType *json.UnmarshalTypeError // All other members are read.
+	if err := json.Unmarshal(text, &m); err != nil && !errors.As(err, &wrongType) {
+		return metadata{}
+	}
+	return m
+}
+
+func (m metadata) labels() [3]label {
+	return [...]label{{"service_tier", m.ServiceTier}, {"speed", m.Speed}, {"inference_geo", m.InferenceGeo}}
+}
+
+func (m metadata) reasoning() int64 {
+	return max(m.OutputThinking, m.CompletionReasoning, m.OutputReasoning, 0)
+}
+
+// reportedCost returns the cost that the upstream itself told, if it did. What it paid to a vendor with the caller's own
+// credential comes on top: else its cost has that already.
+func (m metadata) reportedCost(byok bool) (decimal.Decimal, bool) {
+	var raw struct {
+		Cost    json.RawMessage `json:"cost"`
+		IsBYOK  bool            `json:"is_byok"`
+		Details struct {
+			Upstream *decimal.Decimal `json:"upstream_inference_cost"`
+		} `json:"cost_details"`
+	}
+	if m.Raw == "" || json.Unmarshal([]byte(m.Raw), &raw) != nil || len(raw.Cost) == 0 {
+		return decimal.Zero, false
+	}
+	var cost *decimal.Decimal
+	if raw.Cost[0] == '{' {
+		var parts struct {
+			Total *decimal.Decimal `json:"total_cost"`
+		}
+		if json.Unmarshal(raw.Cost, &parts) != nil {
+			return decimal.Zero, false
+		}
+		cost = parts.Total
+	} else if json.Unmarshal(raw.Cost, &cost) != nil {
+		return decimal.Zero, false
+	}
+	if cost == nil || cost.IsNegative() || !sensible(*cost) {
+		return decimal.Zero, false
+	}
+	if upstream := raw.Details.Upstream; (byok || raw.IsBYOK) && upstream != nil && upstream.IsPositive() && sensible(*upstream) {
+		return cost.Add(*upstream), true
+	}
+	return *cost, true
+}
+
+// sensible reports whether an amount has an exponent that amounts have: to add one of a billion takes a billion digits.
+func sensible(amount decimal.Decimal) bool {
+	return amount.Exponent() >= -40 && amount.Exponent() <= 12 && amount.NumDigits() <= 40
+}

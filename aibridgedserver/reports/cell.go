@@ -1,0 +1,12 @@
+package reports
+
+import "strings"
+
+// CSVCell returns a text as a cell of comma-separated values: one that a spreadsheet would take for a formula has an
+// apostrophe before it. Clients and models choose such texts.
+func CSVCell(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+		return "'" + text
+	}
+	return text
+}

@@ -1,0 +1,59 @@
+package reports
+
+import (
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Query and the like are what a test of query plans needs.
+type NamedQuery struct {
+	Text string
+	Args []any
+	// Sorts says that the engine sorts a bounded number of rows.
+	Sorts bool
+}
+
+// Queries returns queries of all kinds that reports make, by what they are for.
+func Queries() map[string]NamedQuery {
+	user, id := uuid.NewString(), uuid.New()
+	queries := map[string]NamedQuery{}
+	add := func(name string, q query, sorts bool) {
+		queries[name] = NamedQuery{q.text, q.args, sorts}
+	}
+	month := Range{time.UnixMicro(0), time.UnixMicro(0).Add(30 * 24 * time.Hour)}
+	add("values of a stretch", valuesQuery(ByUser, stretch{days, 0, 96}), true)
+	add("days", daysQuery(ByModel, "m", run{0, 96, 96, 0}, columns), true)
+	add("facts of a user", ofUserQuery(id, month), false)
+	add("quarters of a value", quarterQuery(sessionValue{0, ByModel, "m"}, 0, 96), false)
+	add("steps", stepsQuery(1, 0, id), false)
+	add("search", searchedSessions("x", 5, 10), false)
+	for name, f := range map[string]SessionFilter{
+		"all": {}, "user": {UserID: user}, "model": {Model: "m"}, "model and tool": {Model: "m", Tool: "t"}, "user and model": {UserID: user, Model: "m"},
+	} {
+		add("sessions: "+name, sessionsQuery(f, 5, 5), false)
+		add("some sessions: "+name, sessionsOf(f, []int64{1, 2}), true)
+		add("dearest sessions: "+name, dearestQuery(f), true)
+	}
+	for name, f := range map[string]InterceptionFilter{"all": {}, "user": {UserID: user}} {
+		add("interceptions: "+name, (&listing{filter: f}).query(0), false)
+	}
+	collect := func(name, text string) {
+		_ = byIDs([]uuid.UUID{id, id}, text, func(q query) error { add(name, q, false); return nil })
+	}
+	collect("records", selectInterceptions+`id`)
+	collect("records of a background response", selectInterceptions+`background_id`)
+	collect("facts", `SELECT `+factsColumns()+` FROM facts WHERE interception_id`)
+	collect("keys", `SELECT key, session FROM session_keys WHERE key`)
+	collect("deleted facts", `DELETE FROM facts WHERE interception_id`)
+	add("removed keys", query{`DELETE FROM session_keys WHERE session = $1`, arguments{1}}, false)
+	add("removed values", query{`DELETE FROM session_values WHERE session = $1`, arguments{1}}, false)
+	add("notes", query{`SELECT seq, ids FROM touched ORDER BY seq LIMIT $1`, arguments{1}}, false)
+	return queries
+}
+
+// ReadsInOrder reports whether a plan reads a table from its front, which is as good as an index where a limit ends it.
+func ReadsInOrder(plan string) bool {
+	return plan == "SCAN touched" || strings.HasPrefix(plan, "SCAN prompt_search VIRTUAL TABLE INDEX")
+}

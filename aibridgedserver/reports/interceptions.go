@@ -1,0 +1,277 @@
+package reports
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/prices"
+)
+
+// InterceptionFilter says which interceptions a list has.
+type InterceptionFilter struct {
+	Range Range
+	// UserID, Model, Client, Provider, Tool and Outcome, if not empty, keep those that have it. An outcome is [OK],
+	// [Running] or the type of an error.
+	UserID, Model, Client, Provider, Tool, Outcome string
+	// Unpriced keeps those of which a part has no price.
+	Unpriced bool
+	// After is [InterceptionPage.Next] of the page before. Empty: the first page.
+	After string
+	// Limit is how many interceptions a page has, 50 if it is zero. There are at most 200.
+	Limit int
+}
+
+// InterceptionRow is an interception in a list.
+type InterceptionRow struct {
+	ID        string           `json:"id"`
+	SessionID int64            `json:"session_id"`
+	UserID    string           `json:"user_id"`
+	User      string           `json:"user"`
+	StartedAt time.Time        `json:"started_at"`
+	Provider  string           `json:"provider"`
+	Model     string           `json:"model"`
+	Client    string           `json:"client"`
+	Outcome   string           `json:"outcome"`
+	Tools     map[string]int64 `json:"tools"` // How often the model called each.
+
+	Figures
+}
+
+// InterceptionPage is a part of a list of interceptions, the latest first.
+type InterceptionPage struct {
+	Interceptions []InterceptionRow `json:"interceptions"`
+	// Next is the place of the next page. Empty: there is none. A page may be short, or even empty, and have a next one.
+	Next string `json:"next"`
+}
+
+// matches reports whether a list has an interception.
+func (f InterceptionFilter) matches(of *facts) bool {
+	return (f.UserID == "" || f.UserID == of.initiator.String()) && (f.Model == "" || f.Model == of.model) &&
+		(f.Client == "" || f.Client == of.client) && (f.Provider == "" || f.Provider == of.provider) &&
+		(f.Outcome == "" || f.Outcome == of.outcome) && (f.Tool == "" || of.tools[f.Tool] > 0) &&
+		(!f.Unpriced || of.sums[unpriced] > 0)
+}
+
+// Interceptions returns a page of a list of interceptions. It has no text that anybody wrote.
+func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFilter) (*InterceptionPage, error) {
+	if !v.Admin {
+		if v.UserID == "" || f.UserID != "" && f.UserID != v.UserID {
+			return nil, ErrNotFound
+		}
+		f.UserID = v.UserID
+	}
+	if err := f.Range.check(); err != nil {
+		return nil, err
+	}
+	if f.Limit <= 0 {
+		f.Limit = usualPage
+	}
+	f.Limit = min(f.Limit, mostAPage)
+	from, to := f.Range.quarters()
+	list := &listing{filter: f, from: from * quarter.Microseconds(), before: to * quarter.Microseconds(), page: &InterceptionPage{}}
+	if f.After != "" {
+		at, id, _ := strings.Cut(f.After, ".")
+		var errAt, errID error
+		list.before, errAt = strconv.ParseInt(at, 10, 64)
+		list.last, errID = uuid.Parse(id)
+		if errAt != nil || errID != nil {
+			return nil, errCursor
+		}
+	}
+	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+		if err := list.read(ctx, tx); err != nil {
+			return err
+		}
+		ids := make([]string, len(list.page.Interceptions))
+		for i, row := range list.page.Interceptions {
+			ids[i] = row.UserID
+		}
+		names, err := usernames(ctx, tx, ids)
+		for i, id := range ids {
+			list.page.Interceptions[i].User = names[id]
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list interceptions: %w", err)
+	}
+	return list.page, nil
+}
+
+// listing reads a page. Of a user it reads the user's interceptions. Else the sums that are kept tell which quarters have
+// interceptions of the filter's values: it reads these quarters, so no index of each value is needed.
+type listing struct {
+	filter   InterceptionFilter
+	from     int64     // In microseconds.
+	before   int64     // The next one is before this time,
+	last     uuid.UUID // or then and has a lower id.
+	examined int
+	page     *InterceptionPage
+}
+
+// chunk is how many interceptions are read at a time.
+const chunk = 200
+
+func (l *listing) read(ctx context.Context, tx querier) error {
+	kinds := SessionFilter{
+		Model: l.filter.Model, Client: l.filter.Client, Provider: l.filter.Provider, Tool: l.filter.Tool, Outcome: l.filter.Outcome,
+	}.kinds()
+	if l.filter.UserID != "" || len(kinds) == 0 {
+		_, err := l.readStretch(ctx, tx, l.from)
+		return err
+	}
+	for l.before > l.from {
+		at, found, err := l.lastQuarter(ctx, tx, kinds)
+		if err != nil || !found {
+			return err
+		}
+		if end := (at + 1) * quarter.Microseconds(); end <= l.before {
+			l.before, l.last = end, uuid.Nil
+		}
+		full, err := l.readStretch(ctx, tx, at*quarter.Microseconds())
+		if err != nil || full {
+			return err
+		}
+		l.before, l.last = at*quarter.Microseconds(), uuid.Nil
+	}
+	return nil
+}
+
+// lastQuarter returns the last quarter before the place of the list that has all of the values. It gives up at one that has
+// not, after so many tries that the page ends there.
+func (l *listing) lastQuarter(ctx context.Context, tx querier, kinds []sessionValue) (at int64, found bool, err error) {
+	at = quarterOf(l.before)
+	if l.last == uuid.Nil {
+		at = quarterOf(l.before - 1)
+	}
+	for agreed := false; !agreed && l.examined < mostExamined; l.examined++ {
+		agreed = true
+		for _, one := range kinds {
+			before, err := all(ctx, tx, quarterQuery(one, quarterOf(l.from), at), func(rows *sql.Rows) (n int64, err error) {
+				err = rows.Scan(&n)
+				return n, err
+			})
+			if err != nil || len(before) == 0 {
+				return 0, false, err
+			}
+			agreed = agreed && before[0] == at
+			at = before[0]
+		}
+	}
+	return at, true, nil
+}
+
+func quarterQuery(one sessionValue, from, upTo int64) query {
+	return query{
+		`SELECT at FROM rollups WHERE dimension = $1 AND span = 0 AND value = $2 AND at >= $3 AND at <= $4 AND requests > 0 ORDER BY at DESC LIMIT 1`,
+		arguments{int(one.kind), one.value, from, upTo},
+	}
+}
+
+// readStretch reads back to a time, and reports whether the page is full.
+func (l *listing) readStretch(ctx context.Context, tx querier, from int64) (full bool, err error) {
+	for {
+		found, err := all(ctx, tx, l.query(from), func(rows *sql.Rows) (*facts, error) { return scanFacts(rows) })
+		if err != nil {
+			return false, err
+		}
+		for _, f := range found {
+			if len(l.page.Interceptions) == l.filter.Limit || l.examined >= mostExamined {
+				l.page.Next = fmt.Sprintf("%d.%s", l.before, l.last)
+				return true, nil
+			}
+			l.examined++
+			l.before, l.last = f.startedAt, f.id
+			if l.filter.matches(f) {
+				l.page.Interceptions = append(l.page.Interceptions, f.row())
+			}
+		}
+		if len(found) < chunk {
+			return false, nil
+		}
+	}
+}
+
+func (l *listing) query(from int64) query {
+	var args arguments
+	text := `SELECT ` + qualified(factsColumns(), "f.") +
+		` FROM interceptions i JOIN facts f ON f.interception_id = i.id WHERE `
+	if l.filter.UserID != "" {
+		user, _ := uuid.Parse(l.filter.UserID) // Another text is nobody's.
+		text += `i.initiator_id = ` + args.add(user[:])
+	} else {
+		text += `i.started = 1`
+	}
+	return query{text + ` AND i.started_at >= ` + args.add(from) + ` AND (i.started_at, i.id) < (` + args.add(l.before) + `, ` + args.add(l.last[:]) +
+		`) ORDER BY i.started_at DESC, i.id DESC LIMIT ` + args.add(chunk), args}
+}
+
+func (f *facts) row() InterceptionRow {
+	row := InterceptionRow{
+		ID: f.id.String(), SessionID: f.session, UserID: f.initiator.String(), StartedAt: time.UnixMicro(f.startedAt).UTC(),
+		Provider: f.provider, Model: f.model, Client: f.client, Outcome: f.outcome, Tools: f.tools, Figures: f.sums.figures(),
+	}
+	row.FirstByte = f.firstByte / 1000
+	return row
+}
+
+// Detail is an interception with all that is recorded of it.
+type Detail struct {
+	Interception *aibridgedserver.Interception `json:"interception"`
+	SessionID    int64                         `json:"session_id"` // Zero: nothing was derived of it yet.
+	// Costs are those of its token usages, in their order.
+	Costs []prices.Cost `json:"costs"`
+	Total prices.Cost   `json:"total"`
+}
+
+// Interception returns an interception with all that is recorded of it. If it is another user's, the access log notes it.
+func (r *Reports) Interception(ctx context.Context, v Viewer, id string) (*Detail, error) {
+	of, err := uuid.Parse(id)
+	if err != nil {
+		return nil, ErrNotFound
+	}
+	for i, err := range r.records.Interceptions(ctx, aibridgedserver.InterceptionFilter{ID: of.String()}) {
+		if err != nil {
+			return nil, err
+		}
+		if !v.sees(i.InitiatorID) {
+			return nil, ErrNotFound
+		}
+		if err := r.noteAccess(ctx, v, i.InitiatorID, "interception", i.ID); err != nil {
+			return nil, err
+		}
+		return r.detail(ctx, i, of)
+	}
+	return nil, ErrNotFound
+}
+
+func (r *Reports) detail(ctx context.Context, i *aibridgedserver.Interception, id uuid.UUID) (*Detail, error) {
+	d := &Detail{Interception: i, Costs: []prices.Cost{}}
+	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+		seen, err := readRecords(ctx, tx, []uuid.UUID{id})
+		if err != nil {
+			return err
+		}
+		if found := seen.interceptions[id]; found != nil {
+			d.Costs = found.costs(r.book)
+		}
+		old, err := readFacts(ctx, tx, []uuid.UUID{id})
+		if old[id] != nil {
+			d.SessionID = old[id].session
+		}
+		return err
+	})
+	for _, c := range d.Costs {
+		d.Total.USD = d.Total.USD.Add(c.USD)
+		d.Total.Items = append(d.Total.Items, c.Items...)
+		d.Total.Estimated = d.Total.Estimated || c.Estimated
+	}
+	return d, err
+}

@@ -1,0 +1,315 @@
+package reports_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/aibridged/aibridgedserver/reports"
+	"github.com/coder/aibridged/internal/recordgen"
+	"github.com/coder/aibridged/proto"
+)
+
+// grouped returns the interceptions of each session, by the names that the test gave them, the sessions in their order.
+func (h house) grouped(t *testing.T, names map[string]string) string {
+	t.Helper()
+	page, err := h.Sessions(t.Context(), reports.Operator(), reports.SessionFilter{Limit: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var groups []string
+	for _, s := range page.Sessions {
+		timeline, err := h.Timeline(t.Context(), reports.Operator(), s.ID, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var members []string
+		for _, turn := range timeline.Turns {
+			for _, step := range turn.Steps {
+				members = append(members, names[step.InterceptionID])
+			}
+		}
+		groups = append(groups, strings.Join(members, " "))
+	}
+	slices.Sort(groups)
+	return strings.Join(groups, ", ")
+}
+
+// Interceptions belong together by the client's session, by the sessions of its sub-agents, or by the chain of tool calls.
+func TestGrouping(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada, bob := h.user(t, "ada"), h.user(t, "bob")
+	subAgent := func(id, parent string) func(*proto.RecordInterceptionRequest) {
+		return func(start *proto.RecordInterceptionRequest) {
+			start.Metadata = packed(t, map[string]any{"agent_id": id, "parent_agent_id": parent})
+		}
+	}
+	otherClient := func(start *proto.RecordInterceptionRequest) { start.Client = "Cline" }
+	shots := []struct {
+		name string
+		shot
+	}{
+		{"a1", shot{user: ada, session: "one"}},
+		{"a2", shot{user: ada, session: "one", model: "claude-haiku-4-5"}},
+		{"a3", shot{user: ada, session: "one", start: subAgent("agent-7", "")}},
+		{"b1", shot{user: bob, session: "one"}}, // Another user's session of the same name.
+		{"p1", shot{user: ada, session: "parent"}},
+		{"p2", shot{user: ada, session: "child", start: subAgent("child", "parent")}},
+		{"p3", shot{user: ada, session: "grandchild", start: subAgent("grandchild", "child")}},
+		{"q1", shot{user: ada, session: "early child", start: subAgent("early child", "late parent")}},
+		{"q2", shot{user: ada, session: "late parent"}},
+		{"c1", shot{user: ada, calls: []string{"call-1", "call-2"}}},
+		{"c2", shot{user: ada, answers: "call-2", calls: []string{"call-3"}}},
+		{"c3", shot{user: ada, answers: "call-3"}},
+		{"d1", shot{user: bob, answers: "call-3"}},                     // Another user's call of the same id.
+		{"e1", shot{user: ada, answers: "call-3", start: otherClient}}, // Another client's.
+		{"f1", shot{user: ada}},
+		{"f2", shot{user: ada}},
+	}
+	names := map[string]string{}
+	for i, s := range shots {
+		s.id, s.at = newID(), noon.Add(time.Duration(i)*time.Second)
+		names[s.id] = s.name
+		h.store(t, s.records()...)
+	}
+	want := "a1 a2 a3, b1, c1 c2 c3, d1, e1, f1, f2, p1 p2 p3, q1 q2"
+	if got := h.grouped(t, names); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// The request that brings a result may be recorded before the call is, for example by another gateway.
+func TestChainOutOfOrder(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada := h.user(t, "ada")
+	first, second := shot{id: newID(), user: ada, calls: []string{"call-1"}}, shot{id: newID(), user: ada, answers: "call-1", at: noon.Add(time.Minute)}
+	h.store(t, second.records()...)
+	h.store(t, first.records()...)
+	if got := h.grouped(t, map[string]string{first.id: "first", second.id: "second"}); got != "first second" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A timeline has a turn for each prompt of a person, and links each tool call with the request that brought its result.
+func TestTimeline(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada := h.user(t, "ada")
+	shots := []shot{
+		{prompt: "Generate a title for this conversation", model: "claude-haiku-4-5"},
+		{prompt: "  Fix the\n\tparser  ", calls: []string{"call-1", "call-2"}},
+		{answers: "call-2", calls: []string{"call-3"}},
+		{prompt: "Look for parsers", start: func(start *proto.RecordInterceptionRequest) {
+			start.Metadata = packed(t, map[string]any{"agent_id": "agent-7", "agent_kind": "search"})
+		}},
+		{answers: "call-3"},
+		{prompt: "Thanks", errorType: "overloaded", unused: true},
+	}
+	for i := range shots {
+		s := &shots[i]
+		s.id, s.user, s.session, s.at = newID(), ada, "s", noon.Add(time.Duration(i)*time.Minute)
+		records := s.records()
+		if i == 0 {
+			records[1].GetPromptUsage().Metadata = packed(t, map[string]any{"client_generated": true})
+		}
+		if i == 2 {
+			records = append(records, &proto.Record{Record: &proto.Record_ModelThought{ModelThought: &proto.RecordModelThoughtRequest{
+				InterceptionId: s.id, RecordId: newID(), Content: "Let me think.", CreatedAt: records[0].GetInterception().GetStartedAt(),
+			}}})
+		}
+		h.store(t, records...)
+	}
+	id, err := h.FindSession(t.Context(), reports.Operator(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{shots[3].id, fmt.Sprint(id)} {
+		if found, err := h.FindSession(t.Context(), reports.Operator(), text); err != nil || found != id {
+			t.Errorf("%s: %d, %v", text, found, err)
+		}
+	}
+	timeline, err := h.Timeline(t.Context(), reports.Operator(), id, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := timeline.Session
+	if s.Title != "Fix the parser" || s.User != "ada" || s.Requests != 6 || s.Errors != 1 || s.ToolCalls != 3 || len(s.Models) != 2 ||
+		!s.LastAt.Equal(noon.Add(5*time.Minute+2*time.Second)) {
+		t.Errorf("%+v", s)
+	}
+	var shape []string
+	for _, turn := range timeline.Turns {
+		shape = append(shape, fmt.Sprintf("%q %d", strings.Join(strings.Fields(turn.Prompt), " "), len(turn.Steps)))
+	}
+	if got := strings.Join(shape, ", "); got != `"" 1, "Fix the parser" 4, "Thanks" 1` {
+		t.Fatalf("turns %s", got)
+	}
+	steps := timeline.Turns[1].Steps
+	if steps[1].AnswersStep != shots[1].id || steps[0].Calls[1].ResultStep != shots[2].id || steps[0].Calls[0].ResultStep != "" ||
+		steps[3].AnswersStep != shots[2].id {
+		t.Errorf("links of %+v", steps)
+	}
+	if steps[2].AgentID != "agent-7" || steps[2].AgentKind != "search" || !steps[2].Generated || steps[1].Thoughts[0] != "Let me think." ||
+		steps[0].Calls[0].Input != `{"command":"ls"}` || steps[0].USD.String() != "0.0075" || steps[0].FirstByte != 300 {
+		t.Errorf("%+v", steps)
+	}
+	if last := timeline.Turns[2]; last.Steps[0].Outcome != "overloaded" || last.Errors != 1 || !last.USD.IsZero() {
+		t.Errorf("%+v", last)
+	}
+}
+
+// A long timeline comes in parts, and each interception is in one of them.
+func TestLongTimeline(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada := h.user(t, "ada")
+	var records []*proto.Record
+	for n := range 450 {
+		s := shot{user: ada, session: "s", at: noon.Add(time.Duration(n/3) * time.Second)}
+		if n%50 == 0 {
+			s.prompt = strings.Repeat("é", 20<<10)
+		}
+		records = append(records, s.records()...)
+	}
+	for chunk := range slices.Chunk(records, 100) {
+		h.store(t, chunk...)
+	}
+	seen := map[string]bool{}
+	for after, parts := "", 0; parts == 0 || after != ""; parts++ {
+		part, err := h.Timeline(t.Context(), reports.Operator(), 1, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, turn := range part.Turns {
+			for _, step := range turn.Steps {
+				if seen[step.InterceptionID] = true; step.Prompt != "" && len([]rune(step.Prompt)) != 16<<10 {
+					t.Errorf("a prompt of %d characters", len([]rune(step.Prompt)))
+				}
+			}
+		}
+		if after = part.Next; parts > 3 {
+			t.Fatal("it does not end")
+		}
+	}
+	if len(seen) != 450 {
+		t.Errorf("%d steps", len(seen))
+	}
+	if _, err := h.Timeline(t.Context(), reports.Operator(), 1, "nonsense"); err == nil {
+		t.Error("a place that no page has given is accepted")
+	}
+}
+
+// A list of sessions pages through all that a filter keeps, once each, whatever the filter.
+func TestSessionFilters(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	users := []string{h.user(t, "ada"), h.user(t, "bob")}
+	h.fill(t, recordgen.Options{Interceptions: 700, Users: users, From: noon.Add(-10 * 24 * time.Hour), To: noon, Seed: 9})
+	h.digest(t)
+	all := h.pages(t, reports.SessionFilter{Limit: 200})
+	for name, filter := range map[string]reports.SessionFilter{
+		"user": {UserID: users[0]}, "model": {Model: "gpt-5.4"}, "tool": {Tool: "Grep"}, "outcome": {Outcome: "overloaded"}, "client": {Client: "Cline"},
+		"three": {Model: "claude-opus-4-8", Tool: "Bash", Client: "Claude Code"}, "user and tool": {UserID: users[1], Tool: "Edit"},
+		"range": {Range: reports.Range{From: noon.Add(-5 * 24 * time.Hour), To: noon.Add(-4 * 24 * time.Hour)}},
+		"words": {Text: "parser hand"}, "words, user and model": {Text: "ZÜRI", UserID: users[0], Model: "gpt-5.4"},
+	} {
+		filter.Limit = 7
+		var got, want []int64
+		for _, s := range h.pages(t, filter) {
+			got = append(got, s.ID)
+		}
+		for _, s := range all {
+			if h.keeps(t, filter, s) {
+				want = append(want, s.ID)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) || len(want) == 0 || len(want) == len(all) {
+			t.Errorf("%s: %d sessions %v\nwant %d %v of %d", name, len(got), got, len(want), want, len(all))
+		}
+	}
+	dearest, err := h.Sessions(t.Context(), reports.Operator(), reports.SessionFilter{Dearest: true, Limit: 20})
+	if err != nil || len(dearest.Sessions) != 20 || !slices.IsSortedFunc(dearest.Sessions, func(a, b reports.Session) int { return b.USD.Cmp(a.USD) }) {
+		t.Errorf("%v", err)
+	}
+}
+
+// pages returns the sessions of all pages.
+func (h house) pages(t *testing.T, filter reports.SessionFilter) (all []reports.Session) {
+	t.Helper()
+	for {
+		page, err := h.Sessions(t.Context(), reports.Operator(), filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, page.Sessions...)
+		if filter.After = page.Next; filter.After == "" {
+			return all
+		}
+	}
+}
+
+// keeps reports by its timeline whether a filter keeps a session.
+func (h house) keeps(t *testing.T, f reports.SessionFilter, s reports.Session) bool {
+	t.Helper()
+	if f.UserID != "" && f.UserID != s.UserID || !f.Range.To.IsZero() && (s.StartedAt.Before(f.Range.From) || !s.StartedAt.Before(f.Range.To)) {
+		return false
+	}
+	var model, tool, outcome, words bool
+	for after := ""; ; {
+		part, err := h.Timeline(t.Context(), reports.Operator(), s.ID, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, turn := range part.Turns {
+			for _, step := range turn.Steps {
+				model = model || step.Model == f.Model
+				outcome = outcome || step.Outcome == f.Outcome
+				tool = tool || slices.ContainsFunc(step.Calls, func(c reports.ToolCall) bool { return c.Tool == f.Tool })
+				words = words || hasWords(step.Prompt, f.Text)
+			}
+		}
+		if after = part.Next; after == "" {
+			break
+		}
+	}
+	return (f.Model == "" || model) && (f.Tool == "" || tool) && (f.Outcome == "" || outcome) && (f.Text == "" || words) &&
+		(f.Client == "" || f.Client == s.Client)
+}
+
+// hasWords reports whether a prompt has words: the last one may be the beginning of one.
+func hasWords(prompt, text string) bool {
+	have, want := strings.Fields(strings.ToLower(prompt)), strings.Fields(strings.ToLower(text))
+	for i, word := range want {
+		if !slices.ContainsFunc(have, func(h string) bool { return h == word || i == len(want)-1 && strings.HasPrefix(h, word) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Whatever is typed into the search is words, and what is recorded beyond its limits is stored all the same.
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada := h.user(t, "ada")
+	for n, prompt := range []string{
+		"Déjà vu in Zürich", "世界 hello", `SELECT "x" FROM NEAR (a, b)`, strings.Repeat("long ", 1<<18) + "tail", "\x01\x02 control", "C++ and f(x)=y",
+	} {
+		h.store(t, shot{user: ada, session: fmt.Sprint(n), prompt: prompt}.records()...)
+	}
+	for text, want := range map[string]int{
+		"deja zurich": 1, "ZÜR": 1, "世界": 1, "hello missing": 0, `"x" NEAR(`: 1, `" OR "`: 0, "long": 1, "tail": 0, "*": 0, "''": 0, "-hello": 1,
+		"prompt:hello": 0, "c++": 2, "f(x)": 1, "\x00": 0, strings.Repeat("word ", 10_000): 0, "hel": 1, "ello": 0,
+	} {
+		page, err := h.Sessions(t.Context(), reports.Operator(), reports.SessionFilter{Text: text})
+		if err != nil || len(page.Sessions) != want {
+			t.Errorf("%.20q: %d sessions, %v; want %d", text, len(page.Sessions), err, want)
+		}
+	}
+}
