@@ -110,15 +110,16 @@ func TestResults(t *testing.T) {
 		"none":       {wire.Result{}, `""`},
 		"text":       {wire.Result{Parts: []wire.Part{{Text: "a <b>\n\xff"}}}, `"a <b>\n` + "\\ufffd" + `"`},
 		"texts":      {wire.Result{Parts: []wire.Part{{Text: "a"}, {Text: "b"}}}, `"a\nb"`},
-		"error":      {wire.Result{IsError: true, Parts: []wire.Part{{Text: "no"}}}, `"The tool reported an error.\nno"`},
-		"only error": {wire.Result{IsError: true}, `"The tool reported an error."`},
+		"error":      {wire.Result{IsError: true, Parts: []wire.Part{{Text: "no"}}}, `"Error: no"`},
+		"says error": {wire.Result{IsError: true, Parts: []wire.Part{{Text: "ERROR 7"}}}, `"ERROR 7"`},
+		"only error": {wire.Result{IsError: true}, `"Error: "`},
 		"image": {
 			wire.Result{Parts: []wire.Part{{Text: "a"}, {MediaType: "image/png", Data: []byte{1, 2}}}},
 			`[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"data:image/png;base64,AQI="}]`,
 		},
 		"error with an image": {
 			wire.Result{IsError: true, Parts: []wire.Part{{MediaType: "image/png"}}},
-			`[{"type":"input_text","text":"The tool reported an error."},{"type":"input_image","image_url":"data:image/png;base64,"}]`,
+			`[{"type":"input_text","text":"Error: "},{"type":"input_image","image_url":"data:image/png;base64,"}]`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
