@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -32,6 +33,8 @@ const (
 	longestTurnKey = 512
 	// mostTurnKeys is how many turns of one conversation are put back.
 	mostTurnKeys = 1000
+	// overTurn takes the place of a turn in a [TurnStore] that is over: it is a turn of nothing.
+	overTurn = "{}"
 )
 
 // Conversations remembers which tools of the gateway a conversation began with, and the turns in which the model called
@@ -126,6 +129,9 @@ func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string
 	}
 	for _, key := range unknown {
 		turn := stored[key]
+		if string(turn) == overTurn {
+			turn = nil
+		}
 		if len(turn) > 0 {
 			found[key] = turn
 		}
@@ -160,11 +166,12 @@ func (c *Conversations) remembered(sum uint64, initiatorID string, keys []string
 	return found, unknown
 }
 
-// remember notes the turn under a key of a conversation, or that there is none.
-func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byte) {
+// remember notes the turn under a key of a conversation, or that there is none. It returns whether it knew one.
+func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byte) (knew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := turnKey{initiatorID, key}
+	before, _ := c.turns.Peek(at)
 	if len(turn) == 0 {
 		turn = nil
 	}
@@ -177,28 +184,38 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys {
 		for _, known := range of.keys {
 			if known == key {
-				return
+				return before != nil
 			}
 		}
 		of.keys = append(of.keys, key)
 	}
+	return before != nil
 }
 
-// keep keeps a turn, here and in the store.
+// keep keeps a turn, here and in the store. An empty one says that what was kept under its keys is over. Of a turn that is too
+// large, only that much is kept which the provider insists on.
 func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) error {
 	turn.Keys = slices.DeleteFunc(turn.Keys, func(key string) bool { return len(key) > longestTurnKey })
-	if len(turn.Turn) > largestTurn {
-		return fmt.Errorf("it has %d bytes, of which at most %d are kept", len(turn.Turn), largestTurn)
+	var tooLarge error
+	if n := len(turn.Turn); n > largestTurn {
+		tooLarge = fmt.Errorf("it has %d bytes, of which at most %d are kept", n, largestTurn)
+		turn.Turn = wire.WithoutRounds(turn.Turn)
 	}
+	var over []string
 	for _, key := range turn.Keys {
-		c.remember(sum, turn.InitiatorID, key, turn.Turn)
+		if c.remember(sum, turn.InitiatorID, key, turn.Turn) && len(turn.Turn) == 0 {
+			over = append(over, key)
+		}
 	}
-	if c.store == nil || len(turn.Turn) == 0 || len(turn.Keys) == 0 {
-		return nil
+	if len(turn.Turn) == 0 {
+		turn.Keys, turn.Turn = over, []byte(overTurn)
+	}
+	if c.store == nil || len(turn.Keys) == 0 {
+		return tooLarge
 	}
 	if len(turn.Turn) > largestStored {
-		turn.Turn = wire.WithoutRounds(turn.Turn) // At least it is known which answer an id stands for.
+		turn.Turn = wire.WithoutRounds(turn.Turn)
 	}
 	turn.Lifetime = turnLifetime
-	return c.store.Keep(ctx, turn)
+	return cmp.Or(tooLarge, c.store.Keep(ctx, turn))
 }

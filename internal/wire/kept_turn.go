@@ -15,6 +15,8 @@ type KeptTurn struct {
 	Checks map[string]string `json:"checks,omitempty"`
 	// Last is the id of the last round's answer, where that one stands for the id that the client knows.
 	Last string `json:"last,omitempty"`
+	// Open are the ids of the gateway's calls in the last round: a provider that stores the answer insists on their results.
+	Open []string `json:"open,omitempty"`
 }
 
 // KeptRound is what is kept of one round. JSON is kept as bytes: encoded as JSON, it would not stay as it came.
@@ -67,10 +69,11 @@ func DecodeTurn(encoded []byte) (KeptTurn, bool) {
 	return turn, true
 }
 
-// WithoutRounds returns a turn that was kept without its calls and results, which can be large.
+// WithoutRounds returns a turn that was kept without its calls and results, which can be large: it still says which answer
+// an id stands for, and which calls of it have no result.
 func WithoutRounds(encoded []byte) []byte {
 	turn, _ := DecodeTurn(encoded)
-	return KeptTurn{Last: turn.Last}.Encode()
+	return KeptTurn{Last: turn.Last, Open: turn.Open}.Encode()
 }
 
 // CallCheck returns a text that is the same for the same call, also after a client has written its input anew.

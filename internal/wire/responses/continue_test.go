@@ -84,7 +84,7 @@ func TestContinue(t *testing.T) {
 // What was restored in the first request stays in the next ones, unless the provider knows it.
 func TestContinueRestored(t *testing.T) {
 	kept := rounds(t).kept()
-	sent := inputOf(user, theirCall(1), outputOf("their_1"))
+	sent := inputOf(user, theirCall(1), outputOf("their0123456789_1"))
 	before := restored(t, sent, kept)
 	p := playBoth(t, sent, kept, answer{items: []string{ourCall(5)}}, answer{items: []string{message(5)}})
 	want := strings.Replace(before, `],"tools"`, `,`+ourCall(5)+`,`+outputOf("our_5")+`],"tools"`, 1)
@@ -95,9 +95,9 @@ func TestContinueRestored(t *testing.T) {
 	if want := `{"model":"m","input":[` + outputOf("our_5") + `],"tools":[],"previous_response_id":"resp_5"}`; p.requests[0] != want {
 		t.Errorf("got\n%s\nwant\n%s", p.requests[0], want)
 	}
-	chained := `{"previous_response_id":"resp_1","input":[` + outputOf("their_1") + `]}`
+	chained := `{"previous_response_id":"resp_1","input":[` + outputOf("their0123456789_1") + `]}`
 	p = playBoth(t, chained, kept, answer{items: []string{ourCall(5)}}, answer{items: []string{message(5)}})
-	if want := `{"previous_response_id":"resp_2","input":[` + strings.Join([]string{outputOf("our_2"), outputOf("their_1"), ourCall(5), outputOf("our_5")}, ",") + `]}`; p.requests[0] != want {
+	if want := `{"previous_response_id":"resp_2","input":[` + strings.Join([]string{outputOf("our_2"), outputOf("their0123456789_1"), ourCall(5), outputOf("our_5")}, ",") + `]}`; p.requests[0] != want {
 		t.Errorf("got\n%s\nwant\n%s", p.requests[0], want)
 	}
 }

@@ -20,6 +20,10 @@ type joint struct {
 	first     first
 	usage     map[string][]byte // Of the rounds before, summed.
 	numbering numbering
+
+	isChained    bool // The request goes on with what the provider has stored.
+	conversation string
+	place        wire.Place // Of the answer.
 }
 
 // first is the first answer's response object, by which the client knows the answer.
@@ -32,7 +36,10 @@ type first struct {
 func firstMembers() [3]string { return [...]string{"id", "created_at", "previous_response_id"} }
 
 func newJoint(of wire.Joined) wire.Joint {
-	return &joint{of: of, now: newRound(of), numbering: newNumbering(), usage: map[string][]byte{}}
+	return &joint{
+		of: of, now: newRound(of), numbering: newNumbering(), usage: map[string][]byte{},
+		isChained: len(chain(of.Body)) > 0, conversation: conversationOf(of.Body), place: nextPlace(of.Body),
+	}
 }
 
 // rounds returns all rounds.
@@ -81,12 +88,13 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 func (j *joint) holdBody(data []byte) {
 	body, err := jsonedit.Parse(data)
 	isOwn := err != nil || len(j.withoutTools(body))+len(body.Remove("output", j.isOurCall)) == 0
-	if isOwn && len(j.before) == 0 {
-		return
+	if !isOwn || len(j.before) > 0 {
+		j.now.body = j.keep(data)
+		body, err = jsonedit.Parse(j.now.body)
 	}
-	j.now.body = j.keep(data)
-	if body, err = jsonedit.Parse(j.now.body); err == nil {
+	if err == nil {
 		j.noteResponse("", body, body)
+		j.now.own = clientCalls(readItems(body.Elements("output"), j.of))
 	}
 }
 
