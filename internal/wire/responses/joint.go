@@ -99,25 +99,20 @@ func (j *joint) holdBody(data []byte) {
 }
 
 // goesOn reports whether an event is of a kind that goes on as it came while nothing is hidden: nearly all events are. Of one
-// in OpenAI's own spelling it looks only at the first bytes.
+// in OpenAI's own spelling it looks only at the first bytes. An event of a kind that is not known may have anything.
 func goesOn(event sse.Event) bool {
-	if rest, ok := bytes.CutPrefix(event.Data, []byte(`{"type":"response.`)); ok {
+	if rest, ok := bytes.CutPrefix(event.Data, []byte(`{"type":"`)); ok {
 		if end := bytes.IndexByte(rest[:min(len(rest), 64)], '"'); end > 0 {
-			return !concerns(string(rest[:end]))
+			return isHarmless(rest[:end])
 		}
 	}
-	kind, ok := strings.CutPrefix(wire.Kind(event, wire.View(event.Data)), "response.")
-	return ok && !concerns(kind)
+	return isHarmless([]byte(wire.String(wire.View(event.Data).Get("type"))))
 }
 
-// concerns reports whether a joint must look at events of that kind, which is written without its beginning.
-func concerns(kind string) bool {
-	switch kind {
-	case "created", "queued", "in_progress", "completed", "incomplete", "failed",
-		"output_item.added", "output_item.done", "function_call_arguments.done":
-		return true
-	}
-	return false
+// isHarmless reports whether events of that kind have neither a response nor an item, nor the name of a tool.
+func isHarmless(kind []byte) bool {
+	_, isPiece := itemEvents[string(kind)]
+	return isPiece && string(kind) != "response.function_call_arguments.done" || saysNothing(string(kind))
 }
 
 // fate is what happens to an event.
