@@ -169,7 +169,7 @@ func (j *joint) output() ([]byte, bool) {
 			}
 		}
 	}
-	return append(append([]byte{'['}, jsonedit.Join(shown...)...), ']'), true
+	return array(shown), true
 }
 
 // spliced returns an object with edits made, which are of different members. An empty one, to which several cannot be added,

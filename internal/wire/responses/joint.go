@@ -20,6 +20,8 @@ type joint struct {
 	first     first
 	usage     map[string][]byte // Of the rounds before, summed.
 	numbering numbering
+	isShown   bool   // The answer shows a stored response: see Shown.
+	last      string // The id of that.
 
 	isChained    bool // The request goes on with what the provider has stored.
 	conversation string
@@ -160,7 +162,7 @@ func (j *joint) noteResponse(kind string, response, beside jsonedit.Object) fate
 			j.numbering.hide()
 			return held
 		}
-	case len(j.before) > 0:
+	case len(j.before) > 0 && !j.isShown:
 		return hidden
 	}
 	return passed
@@ -205,11 +207,15 @@ func (j *joint) hold(event sse.Event) {
 func (j *joint) Finish(ready []byte) []byte {
 	if j.form == wire.Body {
 		body, err := jsonedit.Parse(j.now.body)
-		if err != nil || memberText(body, "object") != "response" && !wire.Has(body, "output") {
-			return ready // It is as it came, or no answer of the API.
+		isAnswer := err == nil && (memberText(body, "object") == "response" && !j.isShown || wire.Has(body, "output"))
+		switch {
+		case isAnswer:
+			edits, _ := j.responseEdits(body, jsonedit.Object{}, true)
+			return append(ready, spliced(body, edits)...)
+		case err == nil && j.isShown:
+			return append(ready, spliced(body, j.besideEdits(body))...)
 		}
-		edits, _ := j.responseEdits(body, jsonedit.Object{}, true)
-		return append(ready, spliced(body, edits)...)
+		return ready // It is as it came, or no answer of the API.
 	}
 	for _, event := range j.now.held {
 		read, ok := readEvent(event)

@@ -72,6 +72,7 @@ func (j *joint) Kept() []wire.ToKeep {
 		keep.Keys = append(keep.Keys, reasoningKey(reasoning))
 	}
 	if isKept {
+		turn.Shown = j.shown(rounds)
 		keep.Turn = turn.Encode()
 	}
 	all := []wire.ToKeep{keep}
