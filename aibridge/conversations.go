@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -114,7 +115,8 @@ func (c *Conversations) setOf(tools []mcp.Tool) *toolSet {
 }
 
 // find returns the turns that a request of a conversation may lack: those that are known of the conversation, and those
-// under the keys. What this process does not know is asked of the store; an error says that it could not be asked.
+// under the keys. What this process does not know, or may not know any more, is asked of the store; an error says that it could
+// not be asked.
 func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string, keys []string) (map[string][]byte, error) {
 	found, unknown := c.remembered(sum, initiatorID, keys)
 	if len(unknown) == 0 || c.store == nil {
@@ -128,7 +130,11 @@ func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string
 		found = make(map[string][]byte, len(stored))
 	}
 	for _, key := range unknown {
-		turn := stored[key]
+		turn, isStored := stored[key]
+		if !isStored && found[key] != nil {
+			continue // It could not be stored.
+		}
+		delete(found, key)
 		if string(turn) == overTurn {
 			turn = nil
 		}
@@ -140,18 +146,19 @@ func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string
 	return found, nil
 }
 
-// remembered returns the turns that this process knows, and the keys that it knows nothing about.
+// remembered returns the turns that this process knows, and the keys that it knows nothing about, or nothing for certain.
 func (c *Conversations) remembered(sum uint64, initiatorID string, keys []string) (found map[string][]byte, unknown []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	look := func(key string, ask bool) {
-		switch turn, known := c.turns.Get(turnKey{initiatorID, key}); {
-		case turn != nil:
+		turn, known := c.turns.Get(turnKey{initiatorID, key})
+		if turn != nil {
 			if found == nil {
 				found = make(map[string][]byte)
 			}
 			found[key] = turn
-		case !known && ask:
+		}
+		if !known && ask || strings.HasPrefix(key, wire.ConversationKey) {
 			unknown = append(unknown, key)
 		}
 	}
@@ -181,7 +188,7 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 	for c.bytes > mostTurnBytes {
 		c.turns.RemoveOldest()
 	}
-	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys {
+	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys && !strings.HasPrefix(key, wire.ConversationKey) {
 		for _, known := range of.keys {
 			if known == key {
 				return before != nil

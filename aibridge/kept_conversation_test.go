@@ -192,3 +192,23 @@ func TestRevoked(t *testing.T) {
 		t.Errorf("kept %s", turn())
 	}
 }
+
+// TestConversationMovesBetweenGateways has a conversation that two gateways serve by turns, each of which remembers what it was
+// when it had it last.
+func TestConversationMovesBetweenGateways(t *testing.T) {
+	p := newKeepingProvider(t)
+	gateways := []*aibridge.Conversations{aibridge.NewConversations(p.shared), aibridge.NewConversations(p.shared)}
+	const early = "[[text: well]] [[tool: bmcp_*]] [[max-tokens]]"
+	for n, step := range []struct {
+		gateway int
+		script  string
+	}{
+		{0, "[[text: well]]"}, {1, "[[text: well]]"}, {0, early}, {1, "[[text: well]]"}, {0, "[[text: well]]"}, {1, early}, {0, early}, {1, early},
+		{1, "[[text: well]]"}, {0, "[[text: well]]"},
+	} {
+		p.gateway = gateways[step.gateway]
+		if got := p.ask(t.Context(), step.script, `"conversation":"conv_1","input":"hi"`); got.Get("output.0.content.0.text").Str != "well" {
+			t.Errorf("%d: got %s", n, got)
+		}
+	}
+}

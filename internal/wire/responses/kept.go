@@ -18,7 +18,7 @@ func callKey(callID, name string, at wire.Place) string {
 	return wire.CallKey("responses", callID, name, at)
 }
 func answerKey(id string) string         { return "response:" + id }
-func conversationKey(id string) string   { return "conversation:" + id }
+func conversationKey(id string) string   { return wire.ConversationKey + id }
 func reasoningKey(content string) string { return "responses:reasoning " + content }
 
 // ownKey is the callKey of a call whose place is not known. It reports false if only its place tells the call.
