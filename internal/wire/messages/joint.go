@@ -33,10 +33,14 @@ type turn struct {
 	data   wire.TurnData // Of the events that make the turn; of an answer that is no stream, the body.
 	places map[int64]int // The index by which the client knows a block, or hidden.
 	ours   bool          // A tool of the gateway was called.
+	calls  []clientCall  // Those of the client's tools.
 	stop   string        // The stop_reason.
 	usage  []byte
 	held   []sse.Event // What ends the answer.
 }
+
+// clientCall is a call of one of the client's tools.
+type clientCall struct{ id, name string }
 
 // hidden is the place of a block that the client does not see.
 const hidden = -1
@@ -117,13 +121,25 @@ func usualDelta(data []byte) (index int64, ok bool) {
 
 // beginBlock notes a block that begins.
 func (j *joint) beginBlock(index int64, block gjson.Result) {
-	if block.Get("type").Str == "tool_use" && j.of.IsOurs(wire.String(block.Get("name"))) {
-		j.current.ours = true
+	if j.noteCall(block.Get("type").Str, wire.Kept(block.Get("id")), wire.Kept(block.Get("name"))) {
 		j.current.places[index] = hidden
 		return
 	}
 	j.current.places[index] = j.next
 	j.next++
+}
+
+// noteCall notes a block that is a call of a tool of the gateway's or of the client's, and reports whether it is the gateway's.
+func (j *joint) noteCall(kind, id, name string) (ours bool) {
+	switch {
+	case kind != "tool_use":
+	case j.of.IsOurs(name):
+		j.current.ours = true
+		return true
+	default:
+		j.current.calls = append(j.current.calls, clientCall{id, name})
+	}
+	return false
 }
 
 // passBlock passes an event of a block on, if the client sees the block.

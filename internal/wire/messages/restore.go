@@ -3,6 +3,7 @@ package messages
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -10,46 +11,74 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-func key(callID string) string { return "messages:" + callID }
+// callKey returns the key under which the turn with a call is kept. The message with the call stands at that place.
+func callKey(id, name string, at wire.Place) string { return wire.CallKey("messages", id, name, at) }
 
-// keys implements [wire.Tooling].Keys.
+func keyOf(call gjson.Result, at wire.Place) string {
+	return callKey(wire.String(call.Get("id")), wire.String(call.Get("name")), at)
+}
+
+// keys implements [wire.Tooling].Keys. The results that came last are those of the model's last message.
 func keys(body jsonedit.Object, whole bool) []string {
 	var found []string
-	messages := body.Elements("messages")
-	if !whole {
-		wire.LastMessage(messages).Get("content").ForEach(func(_, part gjson.Result) bool {
-			if part.Get("type").Str == "tool_result" {
-				found = append(found, key(wire.String(part.Get("tool_use_id"))))
-			}
-			return true
-		})
-		return found
-	}
-	for i := range messages.Len() {
-		if !bytes.Contains(messages.At(i), []byte("tool_use")) {
+	messages, at := body.Elements("messages"), beginning(body)
+	for at.Index = messages.Len() - 1; at.Index >= 0; at.Index-- {
+		message := wire.View(messages.At(at.Index))
+		if message.Get("role").Str != "assistant" {
 			continue
 		}
-		wire.View(messages.At(i)).Get("content").ForEach(func(_, part gjson.Result) bool {
-			if part.Get("type").Str == "tool_use" {
-				found = append(found, key(wire.String(part.Get("id"))))
-			}
-			return true
-		})
+		found = append(found, keysOf(message, at)...)
+		if !whole {
+			break
+		}
 	}
 	return found
 }
 
+// beginning returns the place at which a conversation begins.
+func beginning(body jsonedit.Object) wire.Place {
+	text, _ := opening(body)
+	return wire.Place{Opening: text}
+}
+
+// keysOf returns the keys of a message of the model's at that place.
+func keysOf(message gjson.Result, at wire.Place) []string {
+	var found []string
+	for _, call := range callsOf(message) {
+		found = append(found, keyOf(call, at))
+	}
+	return found
+}
+
+// callsOf returns the calls of the client's tools in a message of the model's.
+func callsOf(message gjson.Result) []gjson.Result {
+	if !strings.Contains(message.Raw, "tool_use") {
+		return nil
+	}
+	var calls []gjson.Result
+	message.Get("content").ForEach(func(_, block gjson.Result) bool {
+		if block.Get("type").Str == "tool_use" {
+			calls = append(calls, block)
+		}
+		return true
+	})
+	return calls
+}
+
 // restore implements [wire.Tooling].Restore.
 func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
+	if len(kept) == 0 {
+		return nil
+	}
 	var edits []jsonedit.Edit
-	messages := body.Elements("messages")
-	for i := 0; i+1 < messages.Len(); i++ {
-		turn, ok := keptOf(messages.At(i), kept)
+	messages, at := body.Elements("messages"), beginning(body)
+	for ; at.Index+1 < messages.Len(); at.Index++ {
+		turn, ok := keptOf(wire.View(messages.At(at.Index)), at, kept)
 		if !ok {
 			continue
 		}
-		calls, calledIn := withCalls(messages, i, turn)
-		results, answered := withResults(messages, i+1, turn)
+		calls, calledIn := withCalls(messages, at, turn)
+		results, answered := withResults(messages, at, turn)
 		if calledIn && answered {
 			edits = append(append(edits, calls...), results...)
 		}
@@ -57,48 +86,44 @@ func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
 	return edits
 }
 
-// keptOf returns what was kept of the turn that a message shows.
-func keptOf(message []byte, kept map[string][]byte) (turn wire.KeptTurn, found bool) {
-	if !bytes.Contains(message, []byte("tool_use")) {
-		return turn, false
-	}
-	wire.View(message).Get("content").ForEach(func(_, part gjson.Result) bool {
-		if part.Get("type").Str != "tool_use" {
-			return true
-		}
-		id := wire.String(part.Get("id"))
-		encoded, ok := kept[key(id)]
+// keptOf returns what was kept of the turn that the message at that place shows.
+func keptOf(message gjson.Result, at wire.Place, kept map[string][]byte) (turn wire.KeptTurn, found bool) {
+	for _, call := range callsOf(message) {
+		encoded, ok := kept[keyOf(call, at)]
 		if !ok {
-			return true
+			continue
 		}
-		candidate, ok := wire.DecodeTurn(encoded)
-		if !ok || candidate.Checks[id] != wire.CallCheck(wire.String(part.Get("name")), part.Get("input").Raw) {
-			return true
+		if turn, ok = wire.DecodeTurn(encoded); ok && len(turn.Rounds) > 0 && isCallOf(turn, call, at) {
+			return turn, true
 		}
-		turn, found = candidate, len(candidate.Rounds) > 0
-		return !found
-	})
-	return turn, found
+	}
+	return wire.KeptTurn{}, false
 }
 
-// withCalls returns the edits that put the gateway's calls into the message of the model's at position i. A message that
+// isCallOf reports whether a call at that place is one of the client's that a turn has.
+func isCallOf(turn wire.KeptTurn, call gjson.Result, at wire.Place) bool {
+	check, ok := turn.Checks[keyOf(call, at)]
+	return ok && check == wire.CallCheck(wire.String(call.Get("name")), call.Get("input").Raw)
+}
+
+// withCalls returns the edits that put the gateway's calls into the message of the model's at that place. A message that
 // has the blocks which the client was sent is divided into the rounds as they were. In any other one, the rounds before
 // the last stand in front of the message.
-func withCalls(messages jsonedit.Array, i int, turn wire.KeptTurn) ([]jsonedit.Edit, bool) {
-	start, _ := messages.Place(i)
-	message := wire.View(messages.At(i))
+func withCalls(messages jsonedit.Array, at wire.Place, turn wire.KeptTurn) ([]jsonedit.Edit, bool) {
+	start, _ := messages.Place(at.Index)
+	message := wire.View(messages.At(at.Index))
 	content := message.Get("content")
 	if message.Get("role").Str != "assistant" || !content.IsArray() {
 		return nil, false
 	}
 	blocks := content.Array()
 	seen, first := 0, -1
-	for at, block := range blocks {
+	for n, block := range blocks {
 		if !isBlank(block) {
 			seen++
 		}
-		if first < 0 && block.Get("type").Str == "tool_use" && turn.Checks[wire.String(block.Get("id"))] != "" {
-			first = at
+		if first < 0 && block.Get("type").Str == "tool_use" && turn.Checks[keyOf(block, at)] != "" {
+			first = n
 		}
 	}
 	total := 0
@@ -203,25 +228,29 @@ func asMessages(round wire.KeptRound) []byte {
 	)
 }
 
-// withResults returns the edits that put the last round's results before the client's, in the message at position i.
-func withResults(messages jsonedit.Array, i int, turn wire.KeptTurn) ([]jsonedit.Edit, bool) {
-	message := wire.View(messages.At(i))
-	content := message.Get("content")
+// withResults returns the edits that put the last round's results before the client's, in the message behind that place.
+func withResults(messages jsonedit.Array, at wire.Place, turn wire.KeptTurn) ([]jsonedit.Edit, bool) {
 	results := turn.Rounds[len(turn.Rounds)-1].Results
 	if len(results) == 0 {
 		return nil, true
 	}
+	called := map[string]bool{}
+	for _, call := range callsOf(wire.View(messages.At(at.Index))) {
+		called[wire.String(call.Get("id"))] = isCallOf(turn, call, at)
+	}
+	message := wire.View(messages.At(at.Index + 1))
+	content := message.Get("content")
 	answers := false
 	content.ForEach(func(_, part gjson.Result) bool {
-		answers = answers || part.Get("type").Str == "tool_result" && turn.Checks[wire.String(part.Get("tool_use_id"))] != ""
+		answers = answers || part.Get("type").Str == "tool_result" && called[wire.String(part.Get("tool_use_id"))]
 		return true
 	})
 	if message.Get("role").Str != "user" || !content.IsArray() || !answers {
 		return nil, false
 	}
-	start, _ := messages.Place(i)
-	at := start + content.Array()[0].Index
-	return []jsonedit.Edit{{Start: at, End: at, New: append(joined(results), ',')}}, true
+	start, _ := messages.Place(at.Index + 1)
+	begin := start + content.Array()[0].Index
+	return []jsonedit.Edit{{Start: begin, End: begin, New: append(joined(results), ',')}}, true
 }
 
 func joined[T ~[]byte](values []T) []byte {

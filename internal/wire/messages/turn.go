@@ -32,7 +32,7 @@ func (j *joint) readBody(body []byte) {
 	j.current.stop = wire.Kept(message.Get("stop_reason"))
 	j.current.data.Add(body)
 	for _, block := range j.blocks() {
-		j.current.ours = j.current.ours || block.ours
+		j.noteCall(block.kind, block.call.ID, block.call.Name)
 	}
 }
 
@@ -356,23 +356,27 @@ func (j *joint) body() []byte {
 }
 
 func (j *joint) Kept() []wire.ToKeep {
-	if len(j.kept.Rounds) == 0 && !j.current.ours || cuts(j.current.stop) {
+	if len(j.current.calls) == 0 {
 		return nil
+	}
+	at := beginning(j.of.Body)
+	at.Index = j.of.Body.Elements("messages").Len()
+	var keep wire.ToKeep
+	for _, call := range j.current.calls {
+		keep.Keys = append(keep.Keys, callKey(call.id, call.name, at))
+	}
+	if len(j.kept.Rounds) == 0 && !j.current.ours || cuts(j.current.stop) {
+		return []wire.ToKeep{keep}
 	}
 	blocks := j.blocks()
 	if len(j.kept.Rounds) == j.round { // No call of the last round was the gateway's.
 		j.keepRound(blocks, nil)
 	}
-	var keep wire.ToKeep
 	j.kept.Checks = map[string]string{}
 	for _, block := range blocks {
 		if block.kind == "tool_use" && !block.ours {
-			keep.Keys = append(keep.Keys, key(block.call.ID))
-			j.kept.Checks[block.call.ID] = wire.CallCheck(block.call.Name, block.call.Input)
+			j.kept.Checks[callKey(block.call.ID, block.call.Name, at)] = wire.CallCheck(block.call.Name, block.call.Input)
 		}
-	}
-	if len(keep.Keys) == 0 {
-		return nil
 	}
 	keep.Turn = j.kept.Encode()
 	return []wire.ToKeep{keep}
