@@ -10,7 +10,7 @@ import (
 // has calls of the client's.
 type KeptTurn struct {
 	Rounds []KeptRound `json:"rounds,omitempty"`
-	// Checks tell, by the ids of the client's calls, whether a call is the one that the answer had: some servers give the
+	// Checks tell, by the ids of the client's calls or by their keys, whether a call is the one that the answer had: some servers give the
 	// same id to many calls.
 	Checks map[string]string `json:"checks,omitempty"`
 	// Last is the id of the last round's answer, where that one stands for the id that the client knows.

@@ -68,12 +68,12 @@ func TestRestoreImages(t *testing.T) {
 	x := exchange{t: t, results: func(wire.ToolCall) wire.Result {
 		return wire.Result{Parts: []wire.Part{{MediaType: "image/png", Data: []byte{1, 2}}}}
 	}}
-	x.run(wire.Stream, chunks("c1", `{"tool_calls":[{"index":0,"id":"t1","function":{"name":"Read","arguments":"{}"}},`+
+	x.run(wire.Stream, chunks("c1", `{"tool_calls":[{"index":0,"id":"call_0123456789abcdef1","function":{"name":"Read","arguments":"{}"}},`+
 		`{"index":1,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`))
-	got := restored(t, x.kept, `{"role":"assistant","tool_calls":[{"id":"t1","function":{"name":"Read","arguments":"{}"}}]},`+
-		`{"role":"tool","tool_call_id":"t1","content":""},{"role":"user","content":"and?"}`)
+	got := restored(t, x.kept, `{"role":"assistant","tool_calls":[{"id":"call_0123456789abcdef1","function":{"name":"Read","arguments":"{}"}}]},`+
+		`{"role":"tool","tool_call_id":"call_0123456789abcdef1","content":""},{"role":"user","content":"and?"}`)
 	answered(t, []byte(`{"messages":[`+got+`]}`))
-	if !strings.Contains(got, `{"role":"tool","tool_call_id":"t1","content":""},{"role":"user","content":[`) {
+	if !strings.Contains(got, `{"role":"tool","tool_call_id":"call_0123456789abcdef1","content":""},{"role":"user","content":[`) {
 		t.Errorf("the images are not behind the results: %s", got)
 	}
 }
