@@ -232,3 +232,134 @@ func TestNothingKept(t *testing.T) {
 		}
 	}
 }
+
+const longSecret = "EqQBCgIYAhIMfj8s7Sg2kqPa0123456789"
+
+// TestThoughts has thoughts of every kind in answers of several rounds. The client sends all that it has seen as one message:
+// the upstream gets the rounds as they were.
+func TestThoughts(t *testing.T) {
+	ours := func(n int) string { return callBlock(fmt.Sprint("toolu_ours_0123456789", n), "bmcp_x_y", `{"n": 1}`) }
+	theirs := func(n int) string { return callBlock(fmt.Sprint("toolu_theirs_0123456789", n), "theirs", `{}`) }
+	one, two, three := thought("First", longSecret+"1"), thought("\u00e9", longSecret+"2"), thought("", longSecret+"3")
+	redacted := block("redacted_thinking", `"data":"Em%s"`, longSecret)
+	for name, rounds := range map[string][]round{
+		"before a call":    {{one, ours(1)}, {textBlock("Done.")}},
+		"in both":          {{one, ours(1)}, {two, textBlock("Done.")}},
+		"only behind":      {{textBlock("Look."), ours(1)}, {two, textBlock("Done.")}},
+		"three rounds":     {{one, textBlock("Look."), ours(1)}, {ours(2), ours(3)}, {two, textBlock("Look."), three, textBlock("Done.")}},
+		"redacted":         {{redacted, one, ours(1)}, {textBlock("Done.")}},
+		"redacted last":    {{one, redacted, ours(1)}, {textBlock("Done.")}},
+		"between calls":    {{one, ours(1), two, ours(2)}, {textBlock("Done.")}},
+		"short":            {{thought("a", "s"), ours(1)}, {thought("b", "s"), textBlock("Done.")}},
+		"mixed":            {{one, ours(1)}, {two, textBlock("Both."), ours(2), theirs(1)}},
+		"mixed in the end": {{one, ours(1)}, {two, theirs(1)}},
+		"one round":        {{one, ours(1), two, theirs(1), ours(2)}},
+		"a server's tool": {
+			{one, block("server_tool_use", `"id":"srvtoolu_1","name":"web_search","input":{}`), ours(1)},
+			{block("web_search_tool_result", `"tool_use_id":"srvtoolu_1","content":[]`), textBlock("Done.")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, form := range []wire.Form{wire.Stream, wire.Body} {
+				c := begun(t, map[string][]byte{}, form, "a")
+				c.answer("x", rounds...)
+				c.restored()
+				c.answer("y", round{thought("later", longSecret+"9"), textBlock("z")})
+				c.restored()
+			}
+		})
+	}
+}
+
+// TestThoughtsInPieces has a signature that comes in pieces, and a thought without one behind it.
+func TestThoughtsInPieces(t *testing.T) {
+	piece := func(kind, text string) string {
+		return fmt.Sprintf(`{"type":"content_block_delta","index":0,"delta":{"type":"%s_delta",%q:%q}}`, kind, kind, text)
+	}
+	j := joint(t, request)
+	pass(j, stream(start("m", 1), `{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}`,
+		piece("thinking", "a"), piece("signature", longSecret), piece("signature", "more"), `{"type":"content_block_stop","index":0}`,
+		call(1, "toolu_1", "bmcp_x_y"), end("tool_use", 1)), 100)
+	j.Turn()
+	next(t, j, request, said("x"))
+	pass(j, stream(start("m", 1), thought0(0), text(1, "Done."), end("end_turn", 1)), 100)
+	j.Turn()
+	kept := j.Kept()
+	body := parse(t, `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[`+thought("a", longSecret+"more")+`,`+
+		thought("b", "")+`,`+textBlock("Done.")+`]}]}`)
+	if keys := messages.Format().Tooling.Keys(body, false); len(kept) != 1 || kept[0].Turn == nil || !slices.Equal(keys, kept[0].Keys) {
+		t.Errorf("%v is asked for, kept is %+v", keys, kept)
+	}
+}
+
+// thought0 is a thought without a signature, as some servers send it.
+func thought0(index int) []string {
+	return []string{
+		fmt.Sprintf(`{"type":"content_block_start","index":%d,"content_block":{"type":"thinking","thinking":""}}`, index),
+		fmt.Sprintf(`{"type":"content_block_delta","index":%d,"delta":{"type":"thinking_delta","thinking":"b"}}`, index),
+		fmt.Sprintf(`{"type":"content_block_stop","index":%d}`, index),
+	}
+}
+
+// TestThoughtsOfOthers has a server that always makes up the same signature: no conversation gets what is another's.
+func TestThoughtsOfOthers(t *testing.T) {
+	for _, secret := range []string{"", "s", longSecret} {
+		kept := map[string][]byte{}
+		for _, name := range []string{"a", "b", "c"} {
+			c := begun(t, kept, wire.Body, name)
+			c.answer(name, round{thought(name, secret), callBlock("call_0", "bmcp_x_y", `{}`)}, round{textBlock("Done.")})
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			body := parse(t, `{"messages":[{"role":"user","content":"`+name+`"},{"role":"assistant","content":[`+thought(name, secret)+`,`+textBlock("Done.")+`]}]}`)
+			got, err := jsonedit.Splice(body.Bytes(), messages.Format().Tooling.Restore(body, kept)...)
+			isOwn := strings.Contains(string(got), `"text":"`+name+` 0 0"`)
+			if err != nil || !isOwn && string(got) != string(body.Bytes()) || secret == "s" && !isOwn {
+				t.Errorf("%v: %s gets %s", err, name, got)
+			}
+		}
+	}
+}
+
+// TestChanged has messages that a client has changed.
+func TestChanged(t *testing.T) {
+	one, two, other := thought("First", longSecret+"1"), thought("Second", longSecret+"2"), thought("Other", longSecret+"3")
+	ours := callBlock("toolu_ours_0123456789", "bmcp_x_y", `{}`)
+	look, done := textBlock("Look. "), textBlock("Done.")
+	const (
+		begin, results, behind = `{"role":"assistant","content":[`, `]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_ours_0123456789","content":[{"type":"text","text":"x 0 0"}]}]},{"role":"assistant","content":[`, `]}`
+	)
+	c := begun(t, map[string][]byte{}, wire.Stream, "a")
+	c.answer("x", round{one, look, ours}, round{two, done})
+	for name, test := range map[string]struct {
+		sent, first, last []string // None: it stays as it is.
+		members           string
+	}{
+		"as it was":              {sent: []string{one, look, two, done}, first: []string{one, look}, last: []string{two, done}},
+		"texts written anew":     {sent: []string{one, textBlock("Look."), two, textBlock("done")}, first: []string{one, textBlock("Look.")}, last: []string{two, textBlock("done")}},
+		"a text less":            {sent: []string{one, two, done}, first: []string{one}, last: []string{two, done}},
+		"a text more":            {sent: []string{one, look, textBlock("+"), two, done, textBlock("+")}, first: []string{one, look, textBlock("+")}, last: []string{two, done, textBlock("+")}},
+		"marked for the cache":   {sent: []string{one, look, two, strings.Replace(done, `}`, `,"cache_control":{"type":"ephemeral"}}`, 1)}, first: []string{one, look}, last: []string{two, strings.Replace(done, `}`, `,"cache_control":{"type":"ephemeral"}}`, 1)}},
+		"the first thought less": {sent: []string{look, two, done}, first: []string{look}, last: []string{two, done}},
+		"the last thought less":  {sent: []string{one, look, done}},
+		"no thoughts":            {sent: []string{look, done}},
+		"only the last thought":  {sent: []string{two}, last: []string{two}},
+		"thoughts in disorder":   {sent: []string{look, done, two, one, two}},
+		"another thought":        {sent: []string{one, other, look, two, done}},
+		"an edited thought":      {sent: []string{strings.Replace(one, "First", "Fist", 1), look, two, done}},
+		"ours are there":         {sent: []string{one, look, ours, two, done}},
+		"no tools":               {sent: []string{one, look, two, done}, members: `"tool_choice":{"type":"none"},`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := parse(t, `{`+test.members+`"messages":[{"role":"user","content":"a"},`+begin+list(test.sent)+`]},{"role":"user","content":"b"}]}`)
+			want := begin + list(test.sent) + behind
+			if test.last != nil {
+				want = begin + list(append(test.first, ours)) + results + list(test.last) + behind
+			}
+			want = `{` + test.members + `"messages":[{"role":"user","content":"a"},` + want + `,{"role":"user","content":"b"}]}`
+			got, err := jsonedit.Splice(body.Bytes(), messages.Format().Tooling.Restore(body, c.kept)...)
+			if err != nil || string(got) != want {
+				t.Errorf("%v, got\n%s\nwant\n%s", err, got, want)
+			}
+		})
+	}
+}
