@@ -18,6 +18,7 @@ type chunk struct {
 	choices bool
 	ends    bool // It ends the answer, or came behind what does.
 	failed  bool
+	named   bool // It has the id of its answer.
 	role    bool
 	only    bool // Only the pieces of calls are written.
 	changes bool // Some of its calls are not the client's, or have another index there.
@@ -98,6 +99,7 @@ func (j *joint) readObject(object gjson.Result, note func(piecePlace)) chunk {
 	object.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "id":
+			c.named = true
 			if j.id == "" && j.round == 0 && value.Type == gjson.String && value.Str != "" {
 				j.id = strings.Clone(value.Raw)
 			}
