@@ -153,6 +153,9 @@ func callsHidden(chunk gjson.Result) (found bool) {
 	each(chunk, "choices", func(choices gjson.Result) {
 		elements(choices, func(choice gjson.Result) {
 			each(choice, "delta message", func(message gjson.Result) {
+				each(message, "function_call", func(call gjson.Result) {
+					found = found || call.IsObject() && isHidden(wire.String(call.Get("name")))
+				})
 				each(message, "tool_calls", func(calls gjson.Result) {
 					elements(calls, func(call gjson.Result) {
 						found = found || isHidden(wire.String(call.Get("function.name")))
