@@ -7,11 +7,11 @@ import (
 )
 
 // KeptTurn is what is kept of an answer in which the gateway's tools were called and which the client goes on with, since it
-// has calls of the client's.
+// has calls of the client's or thoughts.
 type KeptTurn struct {
 	Rounds []KeptRound `json:"rounds,omitempty"`
-	// Checks tell, by the ids of the client's calls, whether a call is the one that the answer had: some servers give the
-	// same id to many calls.
+	// Checks tell, by the ids of the client's calls or by their keys, whether a call is the one that the answer had: some
+	// servers give the same id to many calls.
 	Checks map[string]string `json:"checks,omitempty"`
 	// Last is the id of the last round's answer, where that one stands for the id that the client knows.
 	Last string `json:"last,omitempty"`

@@ -125,7 +125,7 @@ type Part struct {
 }
 
 // ToKeep is what puts the gateway's calls back into a conversation whose client has not seen them. It is found by any of its
-// keys, which come from the ids of the client's own calls, or of the answer.
+// keys, which come from the ids of the client's own calls, or of the answer, or from its last thought.
 type ToKeep struct {
 	Keys []string
 	Turn []byte
