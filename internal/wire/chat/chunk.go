@@ -64,7 +64,8 @@ func (j *joint) read(ready []byte, event sse.Event, data []byte) (chunk, []byte)
 		switch p.of.whose {
 		case theirs:
 			j.place(p.of, p.index, p.hasIndex)
-			c.changes = c.changes || p.hasIndex && p.index != p.of.index || !p.hasIndex && p.isDelta && !p.of.bare
+			differs := p.hasIndex && p.index != p.of.index || !p.hasIndex && p.isDelta && !p.of.bare
+			c.changes = c.changes || j.hidden && differs // A client that has seen all has the server's own indexes.
 			continue
 		case unknown:
 			only := chunk{only: true, callers: func(offset int) *caller {

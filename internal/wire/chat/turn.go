@@ -35,7 +35,7 @@ func readTurn(form wire.Form, data iter.Seq[[]byte]) *turn {
 	t := &turn{form: form, parts: newParts(nil), of: map[*call]*turnCall{}}
 	for chunk := range data {
 		switch {
-		case t.text.fits(chunk):
+		case t.text.fits(chunk) && wire.IsSound(chunk):
 			content := t.message.byName["content"]
 			content.raw = append(content.raw, chunk[len(t.text.before):len(chunk)-len(t.text.after)]...)
 		case wire.IsSound(chunk):
