@@ -20,6 +20,7 @@ type config struct {
 	AdminHosts     []string          `yaml:"admin_hosts"`
 	MaxConnections int               `yaml:"max_connections"`
 	CORSOrigins    []string          `yaml:"cors_origins"`
+	Console        *bool             `yaml:"console"`
 	Providers      []providerConfig  `yaml:"providers"`
 	Limits         limitsConfig      `yaml:"limits"`
 	Prices         []priceConfig     `yaml:"prices"`

@@ -87,6 +87,7 @@ type gatewayOptions struct {
 	// maxConnections is the limit of connections to the API. Zero: what the descriptors of the process allow.
 	maxConnections int
 	digests        bool // Record digests of bodies. They are also recorded if exchanges are kept.
+	noConsole      bool // Serve no page.
 	logger         slog.Logger
 	metrics        []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
@@ -216,7 +217,13 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	connections := newConnections(options.maxConnections, logger.Named("http"))
 	own.MustRegister(connections.metrics()...)
-	g.http = newHTTPServer(browsers.handler(g.handler()), connections, logger.Named("http"))
+	clients := browsers.handler(g.handler())
+	if !options.noConsole {
+		if clients, err = g.withConsole(clients, of, registry, options.observers.keepDir, logger.Named("console")); err != nil {
+			return nil, err
+		}
+	}
+	g.http = newHTTPServer(clients, connections, logger.Named("http"))
 	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health))
 	g.admin = newHTTPServer(operators, newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))
 	return g, nil

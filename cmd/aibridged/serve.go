@@ -93,6 +93,7 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.Int64Var(&options.memory, "memory", 0, "how many `bytes` the bodies of requests and answers may take together; 0 means a quarter of what the process may use")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
+	flags.BoolVar(&options.noConsole, "no-console", false, "serve no page at /console/")
 	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response to this directory, credentials redacted")
@@ -126,6 +127,9 @@ func (o *serveOptions) merge(c config, isSet func(flag string) bool) {
 	}
 	if !isSet("admin-hosts") {
 		o.adminHosts = c.AdminHosts
+	}
+	if !isSet("no-console") && c.Console != nil {
+		o.noConsole = !*c.Console
 	}
 	if !isSet("max-connections") {
 		o.maxConnections = c.MaxConnections
@@ -166,6 +170,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	// A standard output that nobody reads must not keep the gateway from serving.
 	printed := newLineBuffer(out, lineBufferOptions{})
 	defer printed.close()
+	at.hasConsole = !options.noConsole
 	greet(printed, at, s, g.served)
 	return g.serve(ctx, api, operators)
 }
@@ -197,6 +202,8 @@ func listenForOperators(address string) (net.Listener, error) {
 type addresses struct {
 	api       string
 	operators string // Empty: nowhere.
+
+	hasConsole bool
 }
 
 // greet prints what a person needs to use the gateway.
@@ -207,6 +214,9 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		directory = absolute
 	}
 	fmt.Fprintf(out, "aibridged listens on %s\n", base)
+	if at.hasConsole {
+		fmt.Fprintf(out, "  page            %s%s (sign in with a token)\n", base, consolePath)
+	}
 	if at.operators != "" {
 		fmt.Fprintf(out, "  for operators   http://%s (/metrics, /debug/pprof/)\n", at.operators)
 	}

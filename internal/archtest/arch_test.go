@@ -25,6 +25,7 @@ func floors() [][]string {
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
 		{"aibridgedserver/reports", "aibridgedserver/sqlite"},
+		{"console"},
 		{"internal/fakellm"},
 		{"cmd/aibridged"},
 	}
@@ -44,6 +45,7 @@ func apart() map[string][]string {
 		"aibridgedserver/reports": {".", "aibridge"},                                  // The same.
 		"aibridgedserver":         {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
 		"aibridgedserver/sqlite":  {".", "aibridge"},                                  // The same.
+		"console":                 {".", "aibridge"},                                  // A host may show the records of other gateways.
 		"internal/fakellm":        {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
@@ -87,7 +89,7 @@ func only() map[string][]string {
 		"github.com/hashicorp/golang-lru":       {"internal/admission", "internal/keys", "internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
 		"github.com/sony/gobreaker":             {"internal/breaker"},
 		"golang.org/x/time":                     {"internal/admission"},
-		"github.com/shopspring/decimal":         {"aibridgedserver/prices", "aibridgedserver/reports", "cmd/aibridged"},
+		"github.com/shopspring/decimal":         {"aibridgedserver/prices", "aibridgedserver/reports", "cmd/aibridged", "console"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
 		"github.com/KimMachineGun/automemlimit": {"internal/memory"},
