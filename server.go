@@ -55,7 +55,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer done()
 
-	handler, r, err := s.admit(r.WithContext(ctx))
+	handler, r, err := s.admit(r.WithContext(ingress.ContinueTrace(ctx, r.Header)))
 	if err != nil {
 		s.refuse(w, r, apierror.From(err))
 		return
