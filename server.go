@@ -56,7 +56,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer done()
 
 	one := &runningRequest{end: end}
-	handler, r, err := s.admit(r.WithContext(context.WithValue(ctx, runningKey{}, one)))
+	ctx = context.WithValue(ingress.ContinueTrace(ctx, r.Header), runningKey{}, one)
+	handler, r, err := s.admit(r.WithContext(ctx))
 	if err != nil {
 		s.refuse(w, r, apierror.From(err))
 		return

@@ -11,14 +11,16 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/keys"
 	"github.com/coder/aibridged/internal/upstream"
 )
 
 // passThrough relays a request without an interception of its own, and writes one line to the log.
 func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destination) {
-	ctx, span := b.options.Tracer.Start(r.Context(), "Passthrough", to.provider.spans)
-	defer span.End()
+	ctx, span := b.options.Tracer.Start(ingress.ContinueTrace(r.Context(), r.Header), "Passthrough", to.provider.spans.serving...)
+	isWhole := false
+	defer func() { endPassthrough(ctx, span, w, isWhole) }()
 	b.options.Metrics.passedThrough(to)
 	caller := CallerFromContext(ctx)
 	began := time.Now()
@@ -105,4 +107,5 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	}
 	withoutSniffing(w.Header())
 	proxy.ServeHTTP(w, r)
+	isWhole = w.failed == nil
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/breaker"
@@ -43,7 +41,7 @@ type Provider struct {
 	pool      *keys.Pool                  // Nil: the provider has not joined an [Upstreams] yet.
 	breakers  map[string]*breaker.Breaker // By the path of a recorded route.
 	digests   bool
-	spans     trace.SpanStartOption
+	spans     providerSpans
 	transport http.RoundTripper
 	watched   bool   // The transport wants to know which interception a request belongs to.
 	idle      func() // Closes the transport's idle connections.
@@ -210,7 +208,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		headers: headers, actor: options.ActorHeaders,
 		breaker: options.Breaker, gate: options.Admission.gateOrNil(),
 		digests:   options.Digests,
-		spans:     spanAttributes(kind.name, name),
+		spans:     newProviderSpans(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
 		watched:   observe.Watches(transport),
 		idle:      idle,

@@ -298,7 +298,6 @@ func (r *round) finish(err error) error {
 		return err
 	}
 	r.ended = true
-	r.span.End()
 	if !errors.Is(err, io.EOF) {
 		r.err = err
 	}
@@ -323,8 +322,9 @@ func (r *round) finish(err error) error {
 		r.err = errTruncated // Else the answer may be anything, and ends as its upstream ended it.
 	}
 	if r.err != nil {
-		return r.err
+		return r.err // How the interception ends says why, and the span ends with it.
 	}
+	r.endSpan("")
 	return io.EOF
 }
 
@@ -341,7 +341,6 @@ func (r *round) abandon() {
 
 // close frees what is held for the answer, however it ended.
 func (r *round) close() {
-	r.span.End()
 	r.events.Close()
 	if r.frames != nil {
 		r.frames.Close()

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
@@ -31,6 +30,7 @@ type gateway struct {
 	retention *retention
 	digest    *digest
 	trim      *trim
+	tracing   *tracing
 	ready     *readiness
 	server    *aibridged.Server
 	http      *http.Server
@@ -121,6 +121,9 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if options.maxConnections == 0 {
 		options.maxConnections = defaultConnections(descriptors())
 	}
+	if g.tracing, err = startTracing(ctx, logger.Named("tracing")); err != nil {
+		return nil, err
+	}
 	// The lock comes first: a gateway that may not run must leave the database as it is.
 	if g.lock, err = lockData(s); err != nil {
 		return nil, err
@@ -187,7 +190,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	metrics.RecordReloadAttempt()
 	metrics.RecordReloadSuccess(outcomes)
 
-	tracer := noop.NewTracerProvider().Tracer("aibridged")
+	tracer := g.tracing.tracer()
 	pool, err := aibridged.NewCachedBridgePool(aibridged.DefaultPoolOptions, providers, logger.Named("bridge"), aibridge.NewMetrics(own), tracer)
 	if err != nil {
 		return nil, err
@@ -368,6 +371,9 @@ func (g *gateway) release() error {
 	}
 	if g.trim != nil {
 		g.trim.close()
+	}
+	if g.tracing != nil {
+		g.tracing.close()
 	}
 	if g.retention != nil {
 		g.retention.close()

@@ -71,6 +71,7 @@ func light() (packages, banned []string) {
 			"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/lib/pq", "github.com/mattn/go-sqlite3", "github.com/pressly/goose",
 			"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/anthropics", "github.com/openai", "github.com/bufbuild",
 			"github.com/aws", "golang.org/x/oauth2", "cloud.google.com", "golang.org/x/tools",
+			"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "google.golang.org/grpc",
 		}
 }
 
@@ -85,6 +86,8 @@ func only() map[string][]string {
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/aws":                        {"aibridge/bedrock", "internal/fakebedrock"},
 		"golang.org/x/oauth2":                   {"aibridge/vertex"},
+		"go.opentelemetry.io/otel/sdk":          {"cmd/aibridged"},
+		"go.opentelemetry.io/otel/exporters":    {"cmd/aibridged"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		"github.com/hashicorp/golang-lru":       {"internal/admission", "internal/keys", "internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
 		"github.com/sony/gobreaker":             {"internal/breaker"},
