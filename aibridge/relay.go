@@ -241,7 +241,9 @@ func (x *relay) sendOnce() (*http.Response, error) {
 	out := x.upstreamRequest(sending.follow(ctx))
 	out.GetBody = sending.again
 	sent := time.Now()
-	x.sentAfter = sent.Sub(x.started)
+	if x.sentAfter == 0 {
+		x.sentAfter = sent.Sub(x.started)
+	}
 	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.roundTrip(out) })
 	x.bridge.tellOfBreaker(x.ctx, x.to)
 	x.upstreamWait = time.Since(sent)
