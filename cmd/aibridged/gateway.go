@@ -31,12 +31,14 @@ type gateway struct {
 	digest    *digest
 	trim      *trim
 	tracing   *tracing
-	ready     *readiness
-	server    *aibridged.Server
-	http      *http.Server
-	admin     *http.Server
-	observers *observers
-	served    []providerState
+	// certificate is nil if the gateway does not speak TLS.
+	certificate *certificate
+	ready       *readiness
+	server      *aibridged.Server
+	http        *http.Server
+	admin       *http.Server
+	observers   *observers
+	served      []providerState
 	// upstreams outlives the providers, also those that a reload makes.
 	upstreams *aibridge.Upstreams
 
@@ -123,6 +125,15 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	if g.tracing, err = startTracing(ctx, logger.Named("tracing")); err != nil {
 		return nil, err
+	}
+	proxies, err := newProxies(c.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS != nil {
+		if g.certificate, err = watchCertificate(*c.TLS, logger.Named("tls")); err != nil {
+			return nil, err
+		}
 	}
 	// The lock comes first: a gateway that may not run must leave the database as it is.
 	if g.lock, err = lockData(s); err != nil {
@@ -226,7 +237,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			return nil, err
 		}
 	}
-	g.http = newHTTPServer(clients, connections, logger.Named("http"))
+	g.http = newHTTPServer(proxies.handler(clients), connections, logger.Named("http"))
 	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health))
 	g.admin = newHTTPServer(operators, newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))
 	return g, nil
@@ -306,7 +317,7 @@ const drain = 30 * time.Second
 // running requests time to end, at most drain, and closes the gateway.
 func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error {
 	failed, running := make(chan error, 2), 1
-	go func() { failed <- g.http.Serve(api) }()
+	go func() { failed <- g.serveClients(api) }()
 	if operators != nil {
 		running++
 		go func() { failed <- g.admin.Serve(operators) }()
@@ -326,6 +337,15 @@ func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error 
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// serveClients serves the API on a listener, over TLS if there is a certificate.
+func (g *gateway) serveClients(api net.Listener) error {
+	if g.certificate == nil {
+		return g.http.Serve(api)
+	}
+	g.http.TLSConfig = g.certificate.config()
+	return g.http.ServeTLS(api, "", "")
 }
 
 // close refuses new requests, waits for running ones and then for their records, closes the database, and lets other
@@ -374,6 +394,9 @@ func (g *gateway) release() error {
 	}
 	if g.tracing != nil {
 		g.tracing.close()
+	}
+	if g.certificate != nil {
+		g.certificate.close()
 	}
 	if g.retention != nil {
 		g.retention.close()

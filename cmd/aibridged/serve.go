@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -78,7 +79,7 @@ func newServeCommand(s *settings) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on")
+	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on, or unix:PATH for a socket")
 	flags.StringVar(&options.adminListen, "admin-listen", defaultAdminListen, "address for operators: /metrics, /debug/pprof/, /healthz and /readyz, without a token; off for none")
 	flags.StringSliceVar(&options.adminHosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
 	flags.IntVar(&options.maxConnections, "max-connections", 0, "how many connections clients may have; 0 means half of the descriptors of the process, 16384 at most")
@@ -147,7 +148,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	}
 	limitMemory()
 	// The ports come first: a gateway that cannot listen should not open its database.
-	api, err := listenOn(options.listen, "address %s is in use: stop what listens there, or choose another with --listen")
+	api, err := listenForClients(options.listen, c.ListenMode)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	if err != nil {
 		return errors.Join(err, api.Close())
 	}
-	at := addresses{api: api.Addr().String()}
+	at := addresses{api: baseOf(api, c.TLS != nil)}
 	if operators != nil {
 		at.operators = operators.Addr().String()
 	}
@@ -200,7 +201,7 @@ func listenForOperators(address string) (net.Listener, error) {
 
 // addresses are where a gateway listens.
 type addresses struct {
-	api       string
+	api       string // What stands before a path, or the path of a socket.
 	operators string // Empty: nowhere.
 
 	hasConsole bool
@@ -208,7 +209,7 @@ type addresses struct {
 
 // greet prints what a person needs to use the gateway.
 func greet(out io.Writer, at addresses, s settings, providers []providerState) {
-	base := "http://" + at.api
+	base := at.api
 	directory := s.dataDir
 	if absolute, err := filepath.Abs(directory); err == nil {
 		directory = absolute
@@ -228,6 +229,9 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		fmt.Fprintf(out, "  provider        none: set ANTHROPIC_API_KEY or OPENAI_API_KEY, or write a --config\n")
 	}
 	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME --data-dir %s\n", directory)
+	if strings.HasPrefix(base, unixPrefix) { // No client can be pointed there: a proxy is between.
+		providers = nil
+	}
 	for _, p := range providers {
 		switch p.kind {
 		case "anthropic", "bedrock", "vertex":
