@@ -311,7 +311,10 @@ func TestOddTraceparents(t *testing.T) {
 		if span := g.named("Passthrough")[0]; span.Parent.IsValid() || span.SpanContext.TraceID().String() == clientTrace {
 			t.Errorf("%.60q: the span is a child of %v", odd, span.Parent)
 		}
-		if got := g.upstream[0]["Traceparent"]; !slices.Equal(got, odd) {
+		g.mu.Lock()
+		got := g.upstream[0]["Traceparent"]
+		g.mu.Unlock()
+		if !slices.Equal(got, odd) {
 			t.Errorf("%.60q: the upstream got %.60q", odd, got)
 		}
 	}

@@ -75,14 +75,16 @@ func TestServeTraces(t *testing.T) {
 		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(c.spans[service], " ")
+		c.mu.Lock()
+		got, auth := strings.Join(c.spans[service], " "), c.auth
+		c.mu.Unlock()
 		for _, want := range []string{"CachedBridgePool.Acquire", "Intercept.Upstream", "Intercept"} {
 			if !strings.Contains(got, want) {
 				t.Errorf("%s: the collector got %q", service, got)
 			}
 		}
-		if c.auth != "Basic abc" {
-			t.Errorf("with %q", c.auth)
+		if auth != "Basic abc" {
+			t.Errorf("with %q", auth)
 		}
 	}
 }
