@@ -215,7 +215,8 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		directory = absolute
 	}
 	fmt.Fprintf(out, "aibridged listens on %s\n", base)
-	if at.hasConsole {
+	isSocket := strings.HasPrefix(base, unixPrefix) // No client can be pointed there: a proxy is between.
+	if at.hasConsole && !isSocket {
 		fmt.Fprintf(out, "  page            %s%s (sign in with a token)\n", base, consolePath)
 	}
 	if at.operators != "" {
@@ -229,7 +230,7 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		fmt.Fprintf(out, "  provider        none: set ANTHROPIC_API_KEY or OPENAI_API_KEY, or write a --config\n")
 	}
 	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME --data-dir %s\n", directory)
-	if strings.HasPrefix(base, unixPrefix) { // No client can be pointed there: a proxy is between.
+	if isSocket {
 		providers = nil
 	}
 	for _, p := range providers {
