@@ -172,7 +172,12 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	printed := newLineBuffer(out, lineBufferOptions{})
 	defer printed.close()
 	at.hasConsole = !options.noConsole
-	greet(printed, at, s, g.served)
+	greet(printed, at, s, g.providers.current())
+	if err := g.publishAdmin(s, at.operators); err != nil {
+		options.logger.Warn(ctx, "provider list will not find this gateway", slog.Error(err))
+	}
+	hangUps := g.startHangUps(ctx, s.configFile, c, options.logger)
+	defer hangUps.close()
 	return g.serve(ctx, api, operators)
 }
 
