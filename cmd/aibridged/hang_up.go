@@ -32,13 +32,20 @@ type hangUps struct {
 	done    chan struct{}
 }
 
-// startHangUps starts to listen. The caller closes it.
-func (g *gateway) startHangUps(ctx context.Context, file string, c config, logger slog.Logger) *hangUps {
-	ctx, cancel := context.WithCancel(ctx)
-	h := &hangUps{gateway: g, file: file, read: c, logger: logger.Named("config"), signals: make(chan os.Signal, 1), cancel: cancel, done: make(chan struct{})}
+// hangUpSignals returns where SIGHUP comes from now on, so that it no longer ends the process, unless it says that the
+// terminal goes away, or is ignored.
+func hangUpSignals() chan os.Signal {
+	signals := make(chan os.Signal, 1)
 	if !hasTerminal() && !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(h.signals, syscall.SIGHUP)
+		signal.Notify(signals, syscall.SIGHUP)
 	}
+	return signals
+}
+
+// startHangUps starts to listen. The caller closes it.
+func (g *gateway) startHangUps(ctx context.Context, signals chan os.Signal, c config, logger slog.Logger) *hangUps {
+	ctx, cancel := context.WithCancel(ctx)
+	h := &hangUps{gateway: g, file: g.providers.file, read: c, logger: logger.Named("config"), signals: signals, cancel: cancel, done: make(chan struct{})}
 	go h.run(ctx)
 	return h
 }
@@ -84,7 +91,6 @@ func (c config) fixed() config {
 }
 
 func (h *hangUps) close() {
-	signal.Stop(h.signals)
 	h.cancel()
 	<-h.done
 }

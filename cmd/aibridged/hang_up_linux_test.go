@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -125,7 +126,12 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 		}
 	}
 	write("{name: a, type: openai}, {name: b, type: openai}")
-	cmd := programHere(t, nil, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data, "--config", file)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := programHere(t, log, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data, "--config", file)
 	withoutTerminal(cmd)
 	r := startProcess(t, cmd)
 	mustRun(t, "provider", "add", "mine", "--type", "openai", "--data-dir", data)
@@ -163,4 +169,16 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 	hangUp() // It was still listening.
 	waitFor(`d",`, `mine",`, `no a",`, `no c",`)
 	r.end(t, syscall.SIGTERM)
+	lines, err := os.ReadFile(log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{
+		`"provider".*"from":"configuration file \S+","name":"a","state":"no key`, `"provider".*"from":"command","name":"mine"`,
+		`"provider is removed".*"name":"b"`, `not taken.*keep keys out of this file`,
+	} {
+		if !regexp.MustCompile(pattern).Match(lines) {
+			t.Errorf("no line %s in\n%s", pattern, lines)
+		}
+	}
 }
