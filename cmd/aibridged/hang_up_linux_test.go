@@ -165,6 +165,14 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 	waitFor(`a",provider_type="openai",status="disabled"`, `c",provider_type="google",status="enabled"`, `mine",`, `no b",`)
 	write("{name: a, type: openai, keys: [sk-literal]}")
 	hangUp()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if lines, err := os.ReadFile(log.Name()); err != nil || strings.Contains(string(lines), "the configuration was not taken") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is said of the mistake")
+		}
+	}
 	write("{name: d, type: openai}")
 	hangUp() // It was still listening.
 	waitFor(`d",`, `mine",`, `no a",`, `no c",`)
@@ -174,11 +182,11 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pattern := range []string{
-		`"provider".*"from":"configuration file \S+","name":"a","state":"no key`, `"provider".*"from":"command","name":"mine"`,
+		`"msg":"provider".*"name":"a","type":"openai","from":"configuration file \S+","state":"no key`, `"msg":"provider".*"name":"mine","type":"openai","from":"command"`,
 		`"provider is removed".*"name":"b"`, `not taken.*keep keys out of this file`,
 	} {
 		if !regexp.MustCompile(pattern).Match(lines) {
-			t.Errorf("no line %s in\n%s", pattern, lines)
+			t.Errorf("no line %s", pattern)
 		}
 	}
 }

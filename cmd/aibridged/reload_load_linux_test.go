@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
@@ -127,6 +128,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	once := make(chan struct{})
 	close(once)
 	run(once)()
+	openAllReaders(t, g.control.db.Reader)
 	settle()
 	time.Sleep(300 * time.Millisecond)
 	before, asked := usedNow(t), refused.Load() // The first streams began before it was known.
@@ -163,6 +165,22 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 	}
 	t.Errorf("before: %v, after: %v", before, after)
+}
+
+// openAllReaders opens all connections to the database that there can be: these stay.
+func openAllReaders(t *testing.T, readers *sql.DB) {
+	t.Helper()
+	for range readers.Stats().MaxOpenConnections {
+		conn, err := readers.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		var n int
+		if err := conn.QueryRowContext(t.Context(), `SELECT count(*) FROM providers`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // change makes the change of a number: to the provider that serves, and to others that come and go, good ones and bad ones.
