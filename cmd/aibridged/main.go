@@ -33,11 +33,11 @@ func main() {
 	}
 }
 
-// endSignals are the signals that ask for an orderly end. The end of the terminal (SIGHUP) is one of them, unless the
-// program was started under nohup.
+// endSignals are the signals that ask for an orderly end. SIGHUP is one of them where it says that the terminal goes away,
+// unless the program was started under nohup. Without a terminal, it asks serve to read its configuration again.
 func endSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
+	if hasTerminal() && !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
 	}
 	return signals
@@ -47,6 +47,7 @@ func endSignals() []os.Signal {
 type settings struct {
 	dataDir    string
 	configFile string
+	keysLost   bool // See [aibridgedserver.Options.KeysLost].
 }
 
 // database is the path of the control plane's database.
@@ -82,7 +83,7 @@ func newCommand() *cobra.Command {
 	root.AddCommand(
 		newServeCommand(&s), newTokenCommand(&s), newUserCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
 		newSessionCommand(&s), newRepriceCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s), newMCPCommand(&s),
-		newFakeLLMCommand(), newDemoCommand(),
+		newProviderCommand(&s), newMCPServerCommand(&s), newSecretsCommand(&s), newFakeLLMCommand(), newDemoCommand(),
 	)
 	return root
 }

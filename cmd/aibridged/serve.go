@@ -147,6 +147,8 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 		options.memory = memory.Available() / 4
 	}
 	limitMemory()
+	signals := hangUpSignals()
+	defer signal.Stop(signals)
 	// The ports come first: a gateway that cannot listen should not open its database.
 	api, err := listenForClients(options.listen, c.ListenMode)
 	if err != nil {
@@ -172,7 +174,12 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	printed := newLineBuffer(out, lineBufferOptions{})
 	defer printed.close()
 	at.hasConsole = !options.noConsole
-	greet(printed, at, s, g.served)
+	greet(printed, at, s, g.providers.current())
+	if err := g.publishAdmin(s, at.operators); err != nil {
+		options.logger.Warn(ctx, "provider list will not find this gateway", slog.Error(err))
+	}
+	hangUps := g.startHangUps(ctx, signals, c, options.logger)
+	defer hangUps.close()
 	return g.serve(ctx, api, operators)
 }
 
