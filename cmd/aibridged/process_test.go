@@ -31,12 +31,19 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *running {
 		t.Fatal(err)
 	}
 	lines, address := bufio.NewReader(stdout), regexp.MustCompile(`http://\S+`)
-	first, _ := lines.ReadString('\n')
-	second, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
+	r := &running{cmd: cmd}
+	for r.admin == "" {
+		line, err := lines.ReadString('\n')
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case r.base == "":
+			r.base = address.FindString(line)
+		case strings.Contains(line, "for operators"):
+			r.admin = address.FindString(line)
+		}
 	}
-	return &running{served: served{base: address.FindString(first), admin: address.FindString(second)}, cmd: cmd}
+	return r
 }
 
 // end sends a signal and checks that the process ends in good order.
