@@ -129,7 +129,7 @@ func TestAdminAddressOfItsOwn(t *testing.T) {
 func TestAdminOff(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	gateway := lineOf(t, ctx, `listens on (http://\S+)\n(?:  page .*\n)?  data directory`, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", t.TempDir())
+	gateway := lineOf(t, ctx, `listens on (http://\S+)\n  data directory`, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", t.TempDir())
 	if response, _ := send(t, http.MethodGet, gateway.found+"/healthz", "", nil); response.StatusCode != 200 {
 		t.Errorf("healthz: %d", response.StatusCode)
 	}

@@ -30,20 +30,20 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *running {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines, address := bufio.NewReader(stdout), regexp.MustCompile(`http://\S+`)
-	r := &running{cmd: cmd}
-	for r.admin == "" {
+	r, address := &running{cmd: cmd}, regexp.MustCompile(`http://\S+`)
+	for lines := bufio.NewReader(stdout); ; {
 		line, err := lines.ReadString('\n')
 		switch {
 		case err != nil:
 			t.Fatal(err)
-		case r.base == "":
+		case strings.Contains(line, "listens on"):
 			r.base = address.FindString(line)
 		case strings.Contains(line, "for operators"):
 			r.admin = address.FindString(line)
+		case strings.Contains(line, "data directory"): // It comes after both.
+			return r
 		}
 	}
-	return r
 }
 
 // end sends a signal and checks that the process ends in good order.
