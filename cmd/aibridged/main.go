@@ -47,7 +47,6 @@ func endSignals() []os.Signal {
 type settings struct {
 	dataDir    string
 	configFile string
-	keysLost   bool // See [aibridgedserver.Options.KeysLost].
 }
 
 // database is the path of the control plane's database.
