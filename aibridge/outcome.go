@@ -58,7 +58,7 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{} // A client that leaves now has what it asked for.
 	case e.stalled, !last.ended && !e.left && !e.ended:
 		return outcome{ErrorClientClosed, "the client stopped reading"}
-	case last.ended && last.err == nil && (seen.Complete || last.unread):
+	case last.ended && last.err == nil && !last.isForeign():
 		return outcome{}
 	case last.ended && last.err == nil:
 		return outcome{ErrorUnknown, "the upstream's answer is none of this API"}

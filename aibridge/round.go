@@ -45,7 +45,8 @@ type round struct {
 	frames   *invokestream.Splitter // Of a stream of frames; nil: it is one of server-sent events.
 	decoder  *contentcoding.Stream  // For a coded stream.
 
-	cr              bool         // The last byte of a stream that is shown to the joint was a CR.
+	cr              bool         // The last byte of a stream that is shown to the joint was a CR, after which a LF may come.
+	crSeen, crAlone bool         // It is known what a line ends in that has a CR; it is a CR alone.
 	joint           wire.Joint   // Is shown each event, too. Nil: the answer is not one of several rounds.
 	ready           []byte       // What the joint has for the client.
 	metered, parted bool         // Its usage is recorded; its calls and thoughts are.
@@ -148,14 +149,17 @@ func (r *round) split(plain []byte) {
 	r.note(r.events.Feed(plain))
 }
 
-// withLineEnds keeps a CR at the end of a piece for the next one, since a LF may follow: events that are hidden or held must
-// have their line ends whole.
+// withLineEnds keeps a CR at the end of a piece for the next one if a LF may follow: events that are hidden or held must have
+// their line ends whole. None follows where the first line has ended in a CR alone, so events go on at once there.
 func (r *round) withLineEnds(piece []byte) []byte {
 	if r.cr && len(piece) > 0 {
 		r.cr = false
 		piece = append([]byte{'\r'}, piece...)
 	}
-	if end := len(piece) - 1; end >= 0 && piece[end] == '\r' {
+	if first := bytes.IndexByte(piece, '\r'); !r.crSeen && first >= 0 && first < len(piece)-1 {
+		r.crSeen, r.crAlone = true, piece[first+1] != '\n'
+	}
+	if end := len(piece) - 1; end >= 0 && piece[end] == '\r' && !r.crAlone {
 		r.cr = true
 		piece = piece[:end]
 	}
@@ -337,6 +341,12 @@ func (r *round) abandon() {
 	for plain := range r.decoder.End() {
 		r.split(plain)
 	}
+}
+
+// isForeign reports whether an answer that has ended in good order could be read, but is none of its API.
+func (r *round) isForeign() bool {
+	seen := r.said()
+	return !r.unread && !seen.Terminal && !seen.Complete && seen.Failure == (wire.Failure{})
 }
 
 // close frees what is held for the answer, however it ended.

@@ -27,6 +27,9 @@ const (
 	longestTail = 50 * time.Millisecond
 )
 
+// laterForeign says that a later round is not what its API promises, so that the client's answer has no end.
+const laterForeign = "the upstream's answer to a call of the gateway's tools is none of this API"
+
 // serveRounds sends a request whose model may call tools of the gateway, runs what it calls, and sends the next round's
 // request, until a turn is the client's. The client sees one answer.
 func (x *relay) serveRounds() error {
@@ -117,7 +120,8 @@ func (x *relay) endOtherForm(answer *http.Response, round *round) error {
 			break
 		}
 	}
-	if failure := round.said().Failure; failure.Message != "" && x.client.started {
+	if failure := round.said().Failure; failure != (wire.Failure{}) && x.client.started {
+		failure.Message = failureMessage(failure, "the upstream reported an error")
 		return x.endWithFailure(failure)
 	}
 	return x.endWithError(&apierror.Error{
@@ -144,6 +148,12 @@ func (x *relay) endRound(answer *http.Response, round *round, err error, rest []
 			return lost
 		}
 		return cmp.Or(x.write(rest), err)
+	}
+	if x.isLater() && round.isForeign() {
+		for len(rest) > 0 && !bytes.HasSuffix(rest, []byte("\n\n")) {
+			rest = append(rest, '\n') // The error must be an event of its own.
+		}
+		return x.endWithError(&apierror.Error{Status: http.StatusBadGateway, Text: laterForeign}, rest...)
 	}
 	x.tools.turn = x.tools.joint.Turn()
 	if len(x.tools.turn.Calls) == 0 {
@@ -177,6 +187,9 @@ func readTail(body io.ReadCloser) <-chan []byte {
 func (x *relay) endWhole(answer *http.Response, round *round, whole []byte, sent int) error {
 	if round.unread {
 		return x.sendWhole(answer, whole[sent:])
+	}
+	if x.isLater() && round.isForeign() {
+		return x.endWithError(&apierror.Error{Status: http.StatusBadGateway, Text: laterForeign})
 	}
 	x.tools.turn = x.tools.joint.Turn()
 	if failed := round.said().Failure != (wire.Failure{}); !failed {

@@ -18,8 +18,10 @@ func DeriveRounds(rounds ...Exchange) (Facts, error) {
 		round.Thoughts = append(facts.Thoughts, round.Thoughts...)
 		round.Unread.Add(facts.Unread)
 		round.WentOn = facts.WentOn || facts.Runs
-		if round.WentOn && round.Streamed != facts.Streamed && round.ErrorType == "" && exchange.Status < 300 {
-			round.ErrorType = "truncated" // A client that gets a stream can get no body behind it, nor the other way round.
+		isOtherForm := round.Streamed != facts.Streamed && round.ErrorType == ""
+		if round.WentOn && exchange.Status < 300 && (isOtherForm || round.Foreign) {
+			// What the client has begun to get, or would have, gets no end. A stream can have no body behind it, nor the other way round.
+			round.ErrorType = "truncated"
 		}
 		facts = round
 	}
