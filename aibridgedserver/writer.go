@@ -11,11 +11,12 @@ import (
 // errClosed is the error for records that come after Close.
 var errClosed = errors.New("control plane is closed")
 
-// writer stores records. Each call is a transaction, and calls wait for each other, since the database's writer runs
-// one transaction at a time. The writer does not retry what the database cannot store now: its callers keep such
+// writer stores records. Each call is a transaction, and calls wait for each other where the database's writer runs one
+// transaction at a time. The writer does not retry what the database cannot store now: its callers keep such
 // records and send them again.
 type writer struct {
-	db       Database
+	db Database
+	// Where the database has no Insert of its own.
 	prepared [insertions][rowCounts]*sql.Stmt
 	widths   [insertions]int
 
@@ -26,6 +27,9 @@ type writer struct {
 
 func newWriter(ctx context.Context, db Database) (*writer, error) {
 	w := &writer{db: db}
+	if db.Insert != nil {
+		return w, nil
+	}
 	for into := range insertions {
 		w.widths[into] = into.width()
 		for i, rows := range rowsPerStatement() {
@@ -109,9 +113,8 @@ func (w *writer) split(ctx context.Context, records []*record) (duplicates int) 
 
 // transact stores records in one transaction, and returns how many had been stored before.
 func (w *writer) transact(ctx context.Context, records []*record) (duplicates int, err error) {
-	b := newBatch(records)
 	err = inTurn(ctx, w.db, func(ctx context.Context, tx *sql.Tx) error {
-		duplicates, err = b.store(func(into insertion, values []any) (int64, error) {
+		duplicates, err = newBatch(records).store(func(into insertion, values []any) (int64, error) {
 			return w.insert(ctx, tx, into, values)
 		})
 		return err
@@ -121,6 +124,9 @@ func (w *writer) transact(ctx context.Context, records []*record) (duplicates in
 
 // insert inserts rows. It returns how many, without those that already existed.
 func (w *writer) insert(ctx context.Context, tx *sql.Tx, into insertion, values []any) (inserted int64, err error) {
+	if w.db.Insert != nil {
+		return w.db.Insert(ctx, tx, into.texts(), values)
+	}
 	for i, rows := range rowsPerStatement() {
 		size := rows * w.widths[into]
 		if len(values) < size {

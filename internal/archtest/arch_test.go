@@ -24,7 +24,7 @@ func floors() [][]string {
 		{"internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
-		{"aibridgedserver/sqlite"},
+		{"aibridgedserver/postgres", "aibridgedserver/sqlite"},
 		{"internal/fakellm"},
 		{"cmd/aibridged"},
 	}
@@ -33,7 +33,7 @@ func floors() [][]string {
 // forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/testkit",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/memorytest", "internal/postgrestest", "internal/protogen", "internal/rawserver", "internal/testkit",
 		"internal/wire/wiretest",
 	}
 }
@@ -41,9 +41,10 @@ func forTests() []string {
 // apart lists, for each package, others that it must not import although their floors would allow it, and why.
 func apart() map[string][]string {
 	return map[string][]string{
-		"aibridgedserver":        {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
-		"aibridgedserver/sqlite": {".", "aibridge"},                                  // The same.
-		"internal/fakellm":       {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
+		"aibridgedserver":          {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
+		"aibridgedserver/postgres": {".", "aibridge"},                                  // The same.
+		"aibridgedserver/sqlite":   {".", "aibridge"},                                  // The same.
+		"internal/fakellm":         {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
 
@@ -69,13 +70,23 @@ func light() (packages, banned []string) {
 		}
 }
 
+// engines returns, for each package of a database engine, the drivers of the others, which it must not bring.
+func engines() map[string][]string {
+	return map[string][]string{
+		"aibridgedserver":          {"modernc.org/sqlite", "github.com/jackc/pgx"},
+		"aibridgedserver/postgres": {"modernc.org/sqlite"},
+		"aibridgedserver/sqlite":   {"github.com/jackc/pgx"},
+	}
+}
+
 // only lists, for a module, the only packages that may import it directly.
 func only() map[string][]string {
 	return map[string][]string{
 		"github.com/mark3labs/mcp-go":           {"aibridge/mcp", "internal/fakemcp"},
 		"github.com/hashicorp/yamux":            {"controlplane"},
 		"modernc.org/sqlite":                    {"aibridgedserver/sqlite"},
-		"github.com/pressly/goose/v3":           {"aibridgedserver/sqlite"},
+		"github.com/jackc/pgx/v5":               {"aibridgedserver/postgres", "dbpubsub/postgres", "internal/postgrestest"},
+		"github.com/pressly/goose/v3":           {"aibridgedserver/postgres", "aibridgedserver/sqlite"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
@@ -164,12 +175,14 @@ func TestDependencies(t *testing.T) {
 	packages, banned := light()
 	for _, p := range listPackages(t) {
 		name := p.name()
+		unwanted := engines()[name]
 		if slices.Contains(packages, name) {
-			for _, dep := range p.Deps {
-				for _, prefix := range banned {
-					if dep == prefix || strings.HasPrefix(dep, prefix+"/") {
-						t.Errorf("%s brings %s into a host's build", name, dep)
-					}
+			unwanted = banned
+		}
+		for _, dep := range p.Deps {
+			for _, prefix := range unwanted {
+				if dep == prefix || strings.HasPrefix(dep, prefix+"/") {
+					t.Errorf("%s brings %s into a host's build", name, dep)
 				}
 			}
 		}

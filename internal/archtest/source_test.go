@@ -101,7 +101,7 @@ func constants() []string {
 	return []string{
 		"internal/memory.sizes", "aibridge.providerName", "aibridge.azureVersion", "aibridge.storedMembers", "aibridge.image", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
 		"internal/clients.SubAgents", "internal/credential.rows", "internal/credential.known", "internal/credential.looks",
-		"internal/credential.beginnings", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
+		"internal/credential.beginnings", "aibridgedserver/postgres.migrations", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
 		"internal/wire/chat.hiddenNames", "internal/keys.deadKeys", "internal/keys.requestsAlone", "internal/keys.dialects",
 		"internal/keys.members", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
 	}
