@@ -18,11 +18,15 @@ import (
 )
 
 // The tests of this package are the suite of its engines. They run on SQLite, or on PostgreSQL where this flag is given.
-var onPostgres = flag.Bool("postgres", false, "run on PostgreSQL, which the tests start")
+var (
+	onPostgres = flag.Bool("postgres", false, "run on PostgreSQL, which the tests start")
+	onPooler   = flag.Bool("pooler", false, "with -postgres: put a pooler in front, which gives each transaction another connection")
+)
 
 // postgresEngine gives each path a database of its own.
 type postgresEngine struct {
 	server *postgrestest.Server
+	pooler *postgrestest.Pooler // Nil: none.
 
 	mu        sync.Mutex
 	addresses map[string]string // By path. Guarded by mu.
@@ -33,7 +37,12 @@ var running *postgresEngine
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(runTests(m))
+	code := runTests(m)
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func runTests(m *testing.M) int {
@@ -45,17 +54,19 @@ func runTests(m *testing.M) int {
 		}
 		defer server.Stop()
 		running = &postgresEngine{server: server, addresses: map[string]string{}}
+		if *onPooler {
+			if running.pooler, err = postgrestest.StartPooler(server); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			defer running.pooler.Stop()
+		}
 		if err := running.makeTemplate(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return m.Run()
 }
 
 // template is the database that those of the tests are copies of.
@@ -80,13 +91,17 @@ func (e *postgresEngine) address(tb testing.TB, path string) string {
 	if address, ok := e.addresses[path]; ok {
 		return address
 	}
-	address, err := e.server.NewDatabase(tb.Context(), template)
+	name, err := e.server.NewDatabase(tb.Context(), template)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	address := e.server.Address(name)
+	if e.pooler != nil {
+		address = e.pooler.Address(name)
+	}
 	e.addresses[path] = address
 	tb.Cleanup(func() {
-		if err := e.server.DropDatabase(context.Background(), address); err != nil {
+		if err := e.server.DropDatabase(context.Background(), name); err != nil {
 			tb.Errorf("drop database: %v", err)
 		}
 	})

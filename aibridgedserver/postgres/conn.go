@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// connector opens connections that return the values of package aibridgedserver.
+// connector opens connections that return the values of package aibridgedserver, and errors that repeat none.
 type connector struct{ driver.Connector }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -24,10 +24,27 @@ type conn struct{ *stdlib.Conn }
 func (c conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	found, err := c.Conn.QueryContext(ctx, query, args)
 	if err != nil {
-		return nil, err
+		return nil, redact(err)
 	}
 	return newRows(found.(*stdlib.Rows)), nil
 }
+
+func (c conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.Conn.ExecContext(ctx, query, args)
+	return result, redact(err)
+}
+
+func (c conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	begun, err := c.Conn.BeginTx(ctx, options)
+	if err != nil {
+		return nil, redact(err)
+	}
+	return tx{begun}, nil
+}
+
+type tx struct{ driver.Tx }
+
+func (t tx) Commit() error { return redact(t.Tx.Commit()) }
 
 // errPrepared is the error of a statement that would be kept at the server: a pooler may hand on its connection.
 var errPrepared = errors.New("statements are not prepared")
@@ -54,7 +71,7 @@ func newRows(found *stdlib.Rows) rows {
 
 func (r rows) Next(dest []driver.Value) error {
 	if err := r.Rows.Next(dest); err != nil {
-		return err
+		return redact(err)
 	}
 	for i, value := range dest {
 		var err error

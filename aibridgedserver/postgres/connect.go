@@ -45,7 +45,6 @@ func parse(address string) (*pgx.ConnConfig, error) {
 	// A connection that was opened to a primary stays open when that becomes a standby. It is closed, so that the next one
 	// leads to the new primary.
 	config.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) bool {
-		redact(err)
 		return !strings.EqualFold(err.Severity, "FATAL") && err.Code != stateReadOnly
 	}
 	config.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}

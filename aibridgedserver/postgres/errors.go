@@ -51,14 +51,16 @@ func isContention(state string) bool {
 	return state == stateLockTimeout || state == stateDeadlock || state == stateSerialization
 }
 
-// redact removes from an error of the server what may be of a record: prompts, for example. It leaves what the server
-// says of itself. What is known of the classes whose messages repeat values is their code.
-func redact(err *pgconn.PgError) {
-	err.Detail, err.Where, err.Hint, err.InternalQuery = "", "", "", ""
-	switch {
-	case len(err.Code) != 5:
-		err.Message = "error of the server"
-	case !strings.Contains(" 08 23 25 28 3D 40 42 53 54 55 57 ", " "+err.Code[:2]+" "):
-		err.Message = "error of the server, whose text is left out since it may repeat a value"
+// redact returns an error without what may be of a record, prompts for example, if it is the server's. It leaves what the
+// server says of itself: of the classes whose messages repeat values, that is their code.
+func redact(err error) error {
+	failure, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return err
 	}
+	failure.Detail, failure.Where, failure.Hint, failure.InternalQuery = "", "", "", ""
+	if len(failure.Code) != 5 || !strings.Contains(" 08 23 25 28 3D 40 42 53 54 55 57 ", " "+failure.Code[:2]+" ") {
+		failure.Message = "the text is left out, since it may repeat a value"
+	}
+	return err
 }

@@ -72,7 +72,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (err error) {
 		return err
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return fmt.Errorf("migrate: %w", redact(err))
 	}
 	version, err = versionOf(ctx, db)
 	return errors.Join(err, refuseNewer(version)) // A newer program may have been at it, too.

@@ -23,7 +23,7 @@ const (
 	// lockPatience is how long a change of partitions waits for a lock. All other transactions queue behind it meanwhile.
 	lockPatience = 200 * time.Millisecond
 	// lockTries and lockPause are how often and after which pause such a change is tried.
-	lockTries = 20
+	lockTries = 10
 	lockPause = 250 * time.Millisecond
 	// monthsLock is the key of the transaction's advisory lock that one change of partitions at a time has.
 	monthsLock = 0x6169627269646765
@@ -157,11 +157,15 @@ func (m *months) list(ctx context.Context) ([]month, error) {
 	return all, rows.Err()
 }
 
+// tableExists is the condition that there is a table named $1. Unlike to_regclass, it sees what was committed while the
+// transaction waited for its lock.
+const tableExists = `EXISTS (SELECT FROM pg_class WHERE relname = $1 AND relnamespace = current_schema()::regnamespace)`
+
 // add makes the partitions of a month, and moves its rows into them that came before.
 func (m *months) add(ctx context.Context, one month) error {
 	err := m.change(ctx, func(tx *sql.Tx) error {
 		var there bool
-		err := tx.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL OR (SELECT below FROM dropped_months) > $2::uuid`,
+		err := tx.QueryRowContext(ctx, `SELECT `+tableExists+` OR (SELECT below FROM dropped_months) > $2::uuid`,
 			one.partition("interceptions"), one.first().String()).Scan(&there)
 		if err != nil || there { // Another program has made it, or it was dropped.
 			return err
@@ -187,12 +191,12 @@ func (m *months) add(ctx context.Context, one month) error {
 		}
 		return nil
 	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.here[one] = err == nil // Otherwise later rows ask again.
 	if err != nil {
 		return fmt.Errorf("make the partitions of %s: %w", one, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.here[one] = true
 	return nil
 }
 
@@ -227,8 +231,9 @@ func (m *months) drop(ctx context.Context, one month, before time.Time) (interce
 	}
 	err = m.change(ctx, func(tx *sql.Tx) error {
 		var there bool
-		if err := tx.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, names[0]).Scan(&there); err != nil || !there {
-			return err // Another program has dropped it.
+		if err := tx.QueryRowContext(ctx, `SELECT `+tableExists, names[0]).Scan(&there); err != nil || !there {
+			dropped = err == nil // By another program.
+			return err
 		}
 		// Dropping a partition locks the whole table. So what takes long, counting, comes before that lock.
 		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+strings.Join(names, ", ")+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {

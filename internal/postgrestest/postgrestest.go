@@ -5,7 +5,7 @@
 //		return err
 //	}
 //	defer server.Stop()
-//	address, err := server.NewDatabase(ctx)
+//	database, err := server.NewDatabase(ctx, "")
 //
 // A server listens on loopback, and its data is in a directory of its own that Stop removes.
 package postgrestest
@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -22,7 +21,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +45,7 @@ type Server struct {
 	settings []string
 	owner    *user.User // Who runs it; nil: this user.
 	process  *exec.Cmd  // Nil: it was killed.
+	ended    chan error // Gets the end of process.
 	made     atomic.Int64
 }
 
@@ -147,7 +146,21 @@ func (s *Server) run(program string, args ...string) error {
 
 // Restart starts the server again after Kill, with what is in its data directory.
 func (s *Server) Restart() error {
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	for deadline := time.Now().Add(patience); ; {
+		if err := s.start(); err != nil {
+			return err
+		}
+		ready, err := s.awaitReady(deadline)
+		if ready || err != nil {
+			return err
+		}
+		// Processes of its earlier life have not all ended.
+	}
+}
+
+// start starts the server's first process.
+func (s *Server) start() error {
+	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -168,61 +181,54 @@ func (s *Server) Restart() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	s.process = cmd
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if s.run("pg_isready", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)) == nil {
-			return nil
+	s.process, s.ended = cmd, make(chan error, 1)
+	go func() { s.ended <- cmd.Wait() }()
+	return nil
+}
+
+// awaitReady waits until the server takes connections, and returns false if it ends instead.
+func (s *Server) awaitReady(deadline time.Time) (ready bool, err error) {
+	for {
+		select {
+		case <-s.ended:
+			s.process = nil
+		case <-time.After(20 * time.Millisecond):
+			if s.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)) == nil {
+				return true, nil
+			}
 		}
 		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(log.Name())
-			return fmt.Errorf("the server does not start: %s", text)
+			text, _ := os.ReadFile(s.log())
+			return false, fmt.Errorf("the server does not start: %s", text)
+		}
+		if s.process == nil {
+			return false, nil
 		}
 	}
 }
 
-// Kill ends the server at once, as a crash does.
+func (s *Server) log() string { return filepath.Join(s.dir, "log") }
+
+// Kill ends the server at once, as a crash does. Processes of it that are left end themselves soon.
 func (s *Server) Kill() error {
 	if s.process == nil {
 		return nil
 	}
-	// Its other processes end themselves once the first is gone. They keep the data directory until then.
-	if err := s.process.Process.Kill(); err != nil {
-		return err
-	}
-	_ = s.process.Wait() // It fails, since the process was killed.
+	err := s.process.Process.Kill()
+	<-s.ended
 	s.process = nil
-	return s.awaitEnd()
-}
-
-// awaitEnd waits until no process of the server is left.
-func (s *Server) awaitEnd() error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", s.Host())
-		if err != nil {
-			return nil
-		}
-		_ = conn.Close()
-		if time.Now().After(deadline) {
-			return errors.New("the server does not end")
-		}
-	}
+	return err
 }
 
 // Stop ends the server and removes its data.
 func (s *Server) Stop() error {
 	var err error
 	if s.process != nil {
-		err = errors.Join(s.process.Process.Signal(immediately), ignoreExit(s.process.Wait()))
+		err = s.process.Process.Signal(immediately)
+		<-s.ended
 		s.process = nil
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
-}
-
-func ignoreExit(err error) error {
-	if _, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil
-	}
-	return err
 }
 
 // Standby starts a server that follows this one and can be read only.
@@ -256,24 +262,20 @@ func (s *Server) Demote() error {
 	return s.Restart()
 }
 
-// NewDatabase makes a database and returns its address. Template, if not empty, is the name of one that it is a copy of,
-// and that nobody is connected to.
-func (s *Server) NewDatabase(ctx context.Context, template string) (address string, err error) {
-	name := "test_" + strconv.FormatInt(s.made.Add(1), 10)
+// NewDatabase makes a database and returns its name. Template, if not empty, is the name of one that it is a copy of, and
+// that nobody is connected to.
+func (s *Server) NewDatabase(ctx context.Context, template string) (name string, err error) {
+	name = "test_" + strconv.FormatInt(s.made.Add(1), 10)
 	statement := "CREATE DATABASE " + name
 	if template != "" {
 		statement += " TEMPLATE " + template + " STRATEGY file_copy"
 	}
-	return s.Address(name), s.Exec(ctx, "postgres", statement)
+	return name, s.Exec(ctx, "postgres", statement)
 }
 
-// DropDatabase removes a database by its address, and ends the connections to it.
-func (s *Server) DropDatabase(ctx context.Context, address string) error {
-	config, err := pgx.ParseConfig(address)
-	if err != nil {
-		return err
-	}
-	return s.Exec(ctx, "postgres", "DROP DATABASE "+config.Database+" WITH (FORCE)")
+// DropDatabase removes a database, and ends the connections to it.
+func (s *Server) DropDatabase(ctx context.Context, name string) error {
+	return s.Exec(ctx, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
 }
 
 // Exec runs statements in a database.
@@ -289,13 +291,4 @@ func (s *Server) Exec(ctx context.Context, database string, statements ...string
 		}
 	}
 	return nil
-}
-
-// Log returns what the server has logged.
-func (s *Server) Log() (string, error) {
-	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	return strings.ToValidUTF8(string(text), "?"), err
 }
