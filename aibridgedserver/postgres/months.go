@@ -170,6 +170,14 @@ func (m *months) add(ctx context.Context, one month) error {
 		if err != nil || there { // Another program has made it, or it was dropped.
 			return err
 		}
+		// No row comes in between, and rows of transactions that are under way are waited for.
+		var others []string
+		for _, table := range recordTables() {
+			others = append(others, table.name+"_other")
+		}
+		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+strings.Join(others, ", ")+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+			return err
+		}
 		for _, table := range recordTables() {
 			name, from, to := one.partition(table.name), one.first(), (one + 1).first()
 			within := fmt.Sprintf(`%s >= '%s' AND %s < '%s'`, table.key, from, table.key, to)

@@ -20,9 +20,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 
 	"cdr.dev/slog/v3"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/coder/aibridged/aibridgedserver"
 )
@@ -63,6 +66,31 @@ func OpenCurrent(ctx context.Context, address string, options Options) (aibridge
 	return open(ctx, address, options, requireCurrent)
 }
 
+// IsEmpty reports whether a database has no tables of ours. It changes nothing.
+func IsEmpty(ctx context.Context, address string) (empty bool, err error) {
+	config, err := parse(address)
+	if err != nil {
+		return false, err
+	}
+	db := stdlib.OpenDB(*config)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	version, err := versionOf(ctx, db)
+	if err != nil {
+		return false, fmt.Errorf("open database %s: %w", Describe(address), err)
+	}
+	return version == 0, nil
+}
+
+// Describe returns the host and the name of the database at an address, for people to read. It leaves out the user and
+// the password.
+func Describe(address string) string {
+	config, err := parse(address)
+	if err != nil {
+		return "PostgreSQL"
+	}
+	return fmt.Sprintf("%s on %s (PostgreSQL)", config.Database, net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))))
+}
+
 func open(
 	ctx context.Context, address string, options Options, prepare func(context.Context, *pgx.ConnConfig) error,
 ) (db aibridgedserver.Database, err error) {
@@ -71,7 +99,7 @@ func open(
 		return db, err
 	}
 	if db, err = openConfig(ctx, config, options, prepare); err != nil {
-		return db, fmt.Errorf("open database %q on %s: %w", config.Database, config.Host, err)
+		return db, fmt.Errorf("open database %s: %w", Describe(address), err)
 	}
 	return db, nil
 }
