@@ -28,6 +28,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/internal/pgdial"
 )
 
 // How many connections each pool has at most. A control plane takes all of them under load.
@@ -68,7 +69,7 @@ func OpenCurrent(ctx context.Context, address string, options Options) (aibridge
 
 // IsEmpty reports whether a database has no tables of ours. It changes nothing.
 func IsEmpty(ctx context.Context, address string) (empty bool, err error) {
-	config, err := parse(address)
+	config, err := pgdial.Parse(address)
 	if err != nil {
 		return false, err
 	}
@@ -84,7 +85,7 @@ func IsEmpty(ctx context.Context, address string) (empty bool, err error) {
 // Describe returns the host and the name of the database at an address, for people to read. It leaves out the user and
 // the password.
 func Describe(address string) string {
-	config, err := parse(address)
+	config, err := pgdial.Parse(address)
 	if err != nil {
 		return "PostgreSQL"
 	}
@@ -94,7 +95,7 @@ func Describe(address string) string {
 func open(
 	ctx context.Context, address string, options Options, prepare func(context.Context, *pgx.ConnConfig) error,
 ) (db aibridgedserver.Database, err error) {
-	config, err := parse(address)
+	config, err := pgdial.Parse(address)
 	if err != nil {
 		return db, err
 	}

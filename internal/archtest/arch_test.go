@@ -17,8 +17,8 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
-		{"internal/inproc", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
+		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/pgdial", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"dbpubsub/postgres", "internal/inproc", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"internal/recording"},
@@ -85,7 +85,7 @@ func only() map[string][]string {
 		"github.com/mark3labs/mcp-go":           {"aibridge/mcp", "internal/fakemcp"},
 		"github.com/hashicorp/yamux":            {"controlplane"},
 		"modernc.org/sqlite":                    {"aibridgedserver/sqlite"},
-		"github.com/jackc/pgx/v5":               {"aibridgedserver/postgres", "dbpubsub/postgres", "internal/postgrestest"},
+		"github.com/jackc/pgx/v5":               {"aibridgedserver/postgres", "dbpubsub/postgres", "internal/pgdial", "internal/postgrestest"},
 		"github.com/pressly/goose/v3":           {"aibridgedserver/postgres", "aibridgedserver/sqlite"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
