@@ -20,6 +20,7 @@ import (
 // The tests of this package are the suite of its engines. They run on SQLite, or on PostgreSQL where this flag is given.
 var (
 	onPostgres = flag.Bool("postgres", false, "run on PostgreSQL, which the tests start")
+	durable    = flag.Bool("durable", false, "with -postgres: let the server sync what it commits, for figures")
 	onPooler   = flag.Bool("pooler", false, "with -postgres: put a pooler in front, which gives each transaction another connection")
 )
 
@@ -47,7 +48,7 @@ func TestMain(m *testing.M) {
 
 func runTests(m *testing.M) int {
 	if *onPostgres {
-		server, err := postgrestest.Start(postgrestest.Options{})
+		server, err := postgrestest.Start(postgrestest.Options{Durable: *durable})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

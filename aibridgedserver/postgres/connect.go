@@ -31,7 +31,9 @@ type server struct {
 }
 
 // ask returns what is known of a server.
-func ask(ctx context.Context, db *sql.DB) (s server, err error) {
+func ask(ctx context.Context, config *pgx.ConnConfig) (s server, err error) {
+	db := pool(config, 1)
+	defer func() { err = errors.Join(err, db.Close()) }()
 	session, err := db.Conn(ctx)
 	if err != nil {
 		return s, err
@@ -51,6 +53,21 @@ func ask(ctx context.Context, db *sql.DB) (s server, err error) {
 		return nil
 	})
 	return s, err
+}
+
+// limits returns how to connect for records and for reports, with limits of time for what could wait for ever: a lock that
+// somebody holds, a transaction whose gateway is gone, a long report. A pooler takes no settings of a session.
+func (s server) limits(config *pgx.ConnConfig) (records, reports *pgx.ConnConfig) {
+	records = config.Copy()
+	if !s.pooled {
+		records.RuntimeParams["lock_timeout"] = "5s"
+		records.RuntimeParams["idle_in_transaction_session_timeout"] = "30s"
+	}
+	reports = records.Copy()
+	if !s.pooled {
+		reports.RuntimeParams["statement_timeout"] = "30s"
+	}
+	return records, reports
 }
 
 const oldestVersion = 140000

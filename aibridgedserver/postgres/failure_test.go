@@ -75,6 +75,29 @@ func TestDeadlockIsSurvived(t *testing.T) {
 	}
 }
 
+// Whoever locks a table keeps records waiting, but no caller for ever, and they are stored once it is free.
+func TestLockedTableIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	tx, err := c.db.Reader.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), `LOCK TABLE token_usages IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	records := recordsOf(idAt(time.Now()), time.Now(), "hello")
+	began := time.Now()
+	_, failures := c.store(t, records...)
+	if len(failures) != len(records) || failures[0].GetPermanent() || time.Since(began) > 20*time.Second {
+		t.Errorf("failures %v after %v", failures, time.Since(began))
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	c.mustStore(t, records...)
+}
+
 // A server that becomes a standby says so on connections that stay open. These are closed, and once it can be written to
 // again, the same control plane goes on.
 func TestReadOnlyServerIsLeft(t *testing.T) {

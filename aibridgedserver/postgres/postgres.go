@@ -41,9 +41,6 @@ const (
 	poolSizes = writers + readers + reports + lookers
 )
 
-// reportTimeout bounds each statement of a report.
-const reportTimeout = "30s"
-
 // Options are the optional settings of [Open]; the zero value works.
 type Options struct {
 	// Logger is told at the start that a pooler is there, and later of partitions that cannot be made. The zero value is
@@ -108,13 +105,7 @@ func open(
 func openConfig(
 	ctx context.Context, config *pgx.ConnConfig, options Options, prepare func(context.Context, *pgx.ConnConfig) error,
 ) (db aibridgedserver.Database, err error) {
-	writer := pool(config, writers)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, writer.Close())
-		}
-	}()
-	server, err := ask(ctx, writer)
+	server, err := ask(ctx, config)
 	if err != nil {
 		return db, err
 	}
@@ -124,23 +115,22 @@ func openConfig(
 	if err := prepare(ctx, config); err != nil {
 		return db, err
 	}
+	config, reporting := server.limits(config)
+	if server.pooled {
+		options.Logger.Info(ctx, "a pooler stands in front of the database: nothing that needs a session is used, so locks and reports have no time limits of their own")
+	}
+	writer := pool(config, writers)
 	months, err := startMonths(ctx, writer, options.Logger)
 	if err != nil {
-		return db, err
+		return db, errors.Join(err, writer.Close())
 	}
 	inserter, err := newInserter(ctx, writer, months)
 	if err != nil {
 		months.close()
-		return db, err
-	}
-	reading := config.Copy()
-	if server.pooled {
-		options.Logger.Info(ctx, "a pooler stands in front of the database: what needs a session is not used, and reports have no time limit of their own")
-	} else {
-		reading.RuntimeParams["statement_timeout"] = reportTimeout
+		return db, errors.Join(err, writer.Close())
 	}
 	return aibridgedserver.Database{
-		Writer: writer, Reader: pool(config, readers), Reports: pool(reading, reports), Fault: fault,
+		Writer: writer, Reader: pool(config, readers), Reports: pool(reporting, reports), Fault: fault,
 		Changes: changes{pool(config, lookers), months}, Health: health{writer}, Insert: inserter.insert,
 		Long: `ended_at - started_at > interval '10 minutes'`, DropBefore: months.dropBefore,
 	}, nil
