@@ -60,3 +60,13 @@ func (s *Server) ReportStarts(ctx context.Context, filter InterceptionFilter) (s
 	}
 	return starts, err
 }
+
+// ExportedColumns returns the columns of an export, each behind its table and a dot.
+func ExportedColumns() (columns []string) {
+	for _, t := range storedTables() {
+		for _, column := range t.columns {
+			columns = append(columns, t.name+"."+column.name)
+		}
+	}
+	return columns
+}

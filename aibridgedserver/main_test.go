@@ -27,7 +27,17 @@ func newControlPlane(tb testing.TB) controlPlane {
 // openControlPlane opens a database that may be open already: two control planes on one path are like two processes.
 func openControlPlane(tb testing.TB, path string, options aibridgedserver.Options) controlPlane {
 	tb.Helper()
-	db := openDatabase(tb, path)
+	return serverWith(tb, openDatabase(tb, path), path, options)
+}
+
+// serverOn returns a control plane on a database, which the test closes with it.
+func serverOn(tb testing.TB, db aibridgedserver.Database, path string) controlPlane {
+	tb.Helper()
+	return serverWith(tb, db, path, aibridgedserver.Options{})
+}
+
+func serverWith(tb testing.TB, db aibridgedserver.Database, path string, options aibridgedserver.Options) controlPlane {
+	tb.Helper()
 	server, err := aibridgedserver.New(tb.Context(), db, options)
 	if err != nil {
 		tb.Fatal(err)

@@ -86,7 +86,8 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")
 	addDatabaseFlag(root, &s)
 	root.AddCommand(
-		newServeCommand(&s), newTokenCommand(&s), newInterceptionsCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s), newMCPCommand(&s), newFakeLLMCommand(), newDemoCommand(),
+		newServeCommand(&s), newTokenCommand(&s), newInterceptionsCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s), newExportCommand(&s), newImportCommand(&s),
+		newMCPCommand(&s), newFakeLLMCommand(), newDemoCommand(),
 	)
 	return root
 }
