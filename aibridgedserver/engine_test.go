@@ -92,20 +92,12 @@ func (e *postgresEngine) address(tb testing.TB, path string) string {
 	if address, ok := e.addresses[path]; ok {
 		return address
 	}
-	name, err := e.server.NewDatabase(tb.Context(), template)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	name := e.server.Database(tb, template)
 	address := e.server.Address(name)
 	if e.pooler != nil {
 		address = e.pooler.Address(name)
 	}
 	e.addresses[path] = address
-	tb.Cleanup(func() {
-		if err := e.server.DropDatabase(context.Background(), name); err != nil {
-			tb.Errorf("drop database: %v", err)
-		}
-	})
 	return address
 }
 

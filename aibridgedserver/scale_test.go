@@ -18,6 +18,8 @@ var scale = flag.Int("scale", 0, "how many interceptions the database of TestSca
 // logs how long reports take. Ten million need 12 GB in the directory for temporary files.
 //
 //	go test ./aibridgedserver -run TestScale -v -timeout 2h -scale 10000000
+//
+// With -postgres and -durable it is about PostgreSQL.
 func TestScale(t *testing.T) {
 	if *scale == 0 {
 		t.Skip("no -scale")

@@ -3,7 +3,6 @@ package aibridgedserver_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -196,18 +195,7 @@ func TestExportHasEveryColumn(t *testing.T) {
 func TestMoveBetweenEngines(t *testing.T) {
 	t.Parallel()
 	sqliteOnly(t) // One run is enough.
-	server, err := postgrestest.Start(postgrestest.Options{})
-	if errors.Is(err, postgrestest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := postgrestest.New(t, postgrestest.Options{})
 	db, err := postgres.Open(t.Context(), server.Address("postgres"), postgres.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
 	"cdr.dev/slog/v3"
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridgedserver"
@@ -24,60 +21,19 @@ import (
 var shared *postgrestest.Server
 
 func TestMain(m *testing.M) {
-	code := runTests(m)
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func runTests(m *testing.M) int {
-	server, err := postgrestest.Start(postgrestest.Options{})
-	if err != nil && !errors.Is(err, postgrestest.ErrMissing) {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if err == nil {
-		shared = server
-		defer server.Stop()
-	}
-	return m.Run()
+	postgrestest.Main(m, func(server *postgrestest.Server) { shared = server })
 }
 
 // newServer starts a server that the test has for itself.
 func newServer(t *testing.T, settings ...string) *postgrestest.Server {
 	t.Helper()
-	server, err := postgrestest.Start(postgrestest.Options{Settings: settings})
-	if errors.Is(err, postgrestest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
+	return postgrestest.New(t, postgrestest.Options{Settings: settings})
 }
 
 // newAddress returns the address of an empty database.
 func newAddress(t *testing.T) string {
 	t.Helper()
-	if shared == nil {
-		t.Skip(postgrestest.ErrMissing)
-	}
-	name, err := shared.NewDatabase(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := shared.DropDatabase(context.Background(), name); err != nil {
-			t.Error(err)
-		}
-	})
+	name := shared.Database(t, "")
 	return shared.Address(name)
 }
 

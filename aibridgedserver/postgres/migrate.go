@@ -8,20 +8,21 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/coder/aibridged/internal/tableversion"
 )
 
 var (
 	// ErrNewer says that a newer program has made the tables of a database, which this one must not touch.
-	ErrNewer = errors.New("use the newer program")
+	ErrNewer = tableversion.ErrNewer
 	// ErrOlder says that the tables of a database are older than this program's, or not there yet.
-	ErrOlder = errors.New("they need to be brought up to date")
+	ErrOlder = tableversion.ErrOlder
 )
 
 // Migrations are append-only: the statements of a released one are never changed, and none is ever undone. The last
@@ -47,10 +48,10 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := refuseNewer(version); err != nil {
+	if err := tableversion.RefuseNewer(migrations, version); err != nil {
 		return err
 	}
-	if refuseOlder(version) == nil {
+	if tableversion.RefuseOlder(migrations, version) == nil {
 		return nil
 	}
 	files, err := fs.Sub(migrations, "migrations")
@@ -75,7 +76,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (err error) {
 		return fmt.Errorf("migrate: %w", redact(err))
 	}
 	version, err = versionOf(ctx, db)
-	return errors.Join(err, refuseNewer(version)) // A newer program may have been at it, too.
+	return errors.Join(err, tableversion.RefuseNewer(migrations, version)) // A newer program may have been at it, too.
 }
 
 // isOvertaken reports whether an error says that another program has the lease, or has just made its table.
@@ -92,35 +93,7 @@ func requireCurrent(ctx context.Context, config *pgx.ConnConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(refuseNewer(version), refuseOlder(version))
-}
-
-// refuseOlder fails if the tables are not yet of this program's version.
-func refuseOlder(version int64) error {
-	known, err := latestVersion()
-	if err == nil && version < known {
-		err = fmt.Errorf("its tables are of version %d, and this program's are of version %d: %w", version, known, ErrOlder)
-	}
-	return err
-}
-
-// refuseNewer fails if the tables are of a version that this program does not know.
-func refuseNewer(version int64) error {
-	known, err := latestVersion()
-	if err == nil && version > known {
-		err = fmt.Errorf("its tables are of version %d, and this program knows only those up to %d: %w", version, known, ErrNewer)
-	}
-	return err
-}
-
-// latestVersion returns the version of the tables that this program uses.
-func latestVersion() (latest int64, err error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	for _, name := range names {
-		version, failure := goose.NumericComponent(path.Base(name))
-		latest, err = max(latest, version), errors.Join(err, failure)
-	}
-	return latest, err
+	return errors.Join(tableversion.RefuseNewer(migrations, version), tableversion.RefuseOlder(migrations, version))
 }
 
 // versionOf returns the version of a database's tables. It is zero if there are none yet.

@@ -19,13 +19,7 @@ import (
 // newPostgres starts a server that the test has for itself.
 func newPostgres(t *testing.T) *postgrestest.Server {
 	t.Helper()
-	server, err := postgrestest.Start(postgrestest.Options{})
-	if errors.Is(err, postgrestest.ErrMissing) {
-		t.Skip(err)
-	}
-	check(t, err)
-	t.Cleanup(func() { check(t, server.Stop()) })
-	return server
+	return postgrestest.New(t, postgrestest.Options{})
 }
 
 // withPassword returns an address with a password, which the server does not ask for.

@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/coder/aibridged/dbpubsub"
 	"github.com/coder/aibridged/dbpubsub/postgres"
@@ -25,43 +22,7 @@ import (
 var shared *postgrestest.Server
 
 func TestMain(m *testing.M) {
-	code := runTests(m)
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func runTests(m *testing.M) int {
-	server, err := postgrestest.Start(postgrestest.Options{})
-	if err != nil && !errors.Is(err, postgrestest.ErrMissing) {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if err == nil {
-		shared = server
-		defer server.Stop()
-	}
-	return m.Run()
-}
-
-// newDatabase returns the name of an empty database.
-func newDatabase(t *testing.T) string {
-	t.Helper()
-	if shared == nil {
-		t.Skip(postgrestest.ErrMissing)
-	}
-	name, err := shared.NewDatabase(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := shared.DropDatabase(context.Background(), name); err != nil {
-			t.Error(err)
-		}
-	})
-	return name
+	postgrestest.Main(m, func(server *postgrestest.Server) { shared = server })
 }
 
 func open(t *testing.T, address string, options postgres.Options) dbpubsub.Pubsub {
@@ -88,7 +49,7 @@ func TestPubsub(t *testing.T) {
 // newAddress returns the address of an empty database.
 func newAddress(t *testing.T) string {
 	t.Helper()
-	name := newDatabase(t)
+	name := shared.Database(t, "")
 	return shared.Address(name)
 }
 
@@ -168,7 +129,7 @@ func TestSeveralPrograms(t *testing.T) {
 // A connection that the server ends is made anew, and every subscriber hears that it may have lost messages.
 func TestListeningIsTakenUpAgain(t *testing.T) {
 	t.Parallel()
-	name := newDatabase(t)
+	name := shared.Database(t, "")
 	ps := open(t, shared.Address(name), postgres.Options{})
 	first, second := listenTo(t, ps, "first"), listenTo(t, ps, "second")
 	plain := make(chan string, 100)
@@ -201,7 +162,7 @@ func TestListeningIsTakenUpAgain(t *testing.T) {
 // same.
 func TestNumbersGoBack(t *testing.T) {
 	t.Parallel()
-	name := newDatabase(t)
+	name := shared.Database(t, "")
 	ps := open(t, shared.Address(name), postgres.Options{})
 	for range 10 {
 		publish(t, ps, "event", "before")
@@ -236,7 +197,7 @@ func endListening(t *testing.T, name string) {
 // another connection.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
-	name := newDatabase(t)
+	name := shared.Database(t, "")
 	hole := startProxy(t, shared.Host())
 	ps := open(t, shared.Address(name), postgres.Options{Direct: strings.Replace(shared.Address(name), shared.Host(), hole.host(), 1)})
 	elsewhere := open(t, shared.Address(name), postgres.Options{})
@@ -263,7 +224,7 @@ func TestBlackHole(t *testing.T) {
 // Through a pooler no notification comes, and the numbers alone tell of messages.
 func TestPooler(t *testing.T) {
 	t.Parallel()
-	name := newDatabase(t)
+	name := shared.Database(t, "")
 	pooler, err := postgrestest.StartPooler(shared)
 	if errors.Is(err, postgrestest.ErrNoPooler) {
 		t.Skip(err)

@@ -17,7 +17,7 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/pgdial", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
+		{"proto", "dbpubsub", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/pgdial", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers", "internal/tableversion"},
 		{"dbpubsub/postgres", "internal/inproc", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
@@ -86,7 +86,7 @@ func only() map[string][]string {
 		"github.com/hashicorp/yamux":            {"controlplane"},
 		"modernc.org/sqlite":                    {"aibridgedserver/sqlite"},
 		"github.com/jackc/pgx/v5":               {"aibridgedserver/postgres", "dbpubsub/postgres", "internal/pgdial", "internal/postgrestest"},
-		"github.com/pressly/goose/v3":           {"aibridgedserver/postgres", "aibridgedserver/sqlite"},
+		"github.com/pressly/goose/v3":           {"aibridgedserver/postgres", "aibridgedserver/sqlite", "internal/tableversion"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
