@@ -40,7 +40,7 @@ const (
 )
 
 // storedTables returns the tables of an export, in its order: what a row refers to comes before it. The providers are
-// left out, since each gateway stores them at its start.
+// left out, since each gateway stores them at its start, and so are turns that gateways keep for each other for a while.
 func storedTables() []storedTable {
 	child := func(name string, more ...storedColumn) storedTable {
 		return storedTable{name: name, keys: 2, records: true, exists: "DO NOTHING", columns: append([]storedColumn{
@@ -63,11 +63,18 @@ func storedTables() []storedTable {
 			name: "mcp_servers", keys: 1, exists: "(id) DO NOTHING",
 			columns: []storedColumn{
 				{"id", textKind}, {"url", textKind}, {"tool_allow_regex", textKind}, {"tool_deny_regex", textKind}, {"enabled", truthKind},
+				{"token_from", textKind}, {"everyone", truthKind}, {"configured", truthKind},
 			},
 		},
 		{
-			name: "mcp_access_tokens", keys: 2, exists: "(user_id, mcp_server_id) DO NOTHING",
-			columns: []storedColumn{{"user_id", idTextKind}, {"mcp_server_id", textKind}, {"access_token", textKind}},
+			name: "mcp_server_users", keys: 2, exists: "DO NOTHING",
+			columns: []storedColumn{{"mcp_server_id", textKind}, {"username", textKind}},
+		},
+		{
+			name: "mcp_access_tokens", keys: 2,
+			exists: `(user_id, mcp_server_id) DO UPDATE SET access_token = excluded.access_token, set_at = excluded.set_at
+				WHERE excluded.set_at > mcp_access_tokens.set_at`,
+			columns: []storedColumn{{"user_id", idTextKind}, {"mcp_server_id", textKind}, {"access_token", textKind}, {"set_at", timeKind}},
 		},
 		storedInterceptions(),
 		child("token_usages", storedColumn{"msg_id", textKind}, storedColumn{"input_tokens", numberKind}, storedColumn{"output_tokens", numberKind},

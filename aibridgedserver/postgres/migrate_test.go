@@ -80,6 +80,29 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// A migration of SQLite has one of the same version here. Those up to version 6 are one.
+func TestVersionsOfBothEngines(t *testing.T) {
+	t.Parallel()
+	versions := func(dir string) map[string]bool {
+		all := map[string]bool{}
+		names, err := fs.Glob(os.DirFS(dir), "*.sql")
+		if err != nil || len(names) == 0 {
+			t.Fatalf("migrations in %s: %v, %v", dir, names, err)
+		}
+		for _, name := range names {
+			version, _, _ := strings.Cut(name, "_")
+			all[version] = true
+		}
+		return all
+	}
+	own := versions("migrations")
+	for version := range versions("../sqlite/migrations") {
+		if version >= "00006" && !own[version] {
+			t.Errorf("PostgreSQL has no migration %s", version)
+		}
+	}
+}
+
 // The last release goes on writing while a migration runs, and nobody may wait for an index on a table of records. The
 // first migration makes the tables, so it is none of that.
 func TestMigrationsOnlyAdd(t *testing.T) {
