@@ -17,12 +17,10 @@ import (
 	"github.com/coder/aibridged/proto"
 )
 
-// shared is the server of all tests that need none of their own, or nil where none is installed.
-var shared *postgrestest.Server
+// shared is the server of all tests that need none of their own.
+var shared postgrestest.Shared
 
-func TestMain(m *testing.M) {
-	postgrestest.Main(m, func(server *postgrestest.Server) { shared = server })
-}
+func TestMain(m *testing.M) { shared.Main(m) }
 
 // newServer starts a server that the test has for itself.
 func newServer(t *testing.T, settings ...string) *postgrestest.Server {
@@ -33,8 +31,8 @@ func newServer(t *testing.T, settings ...string) *postgrestest.Server {
 // newAddress returns the address of an empty database.
 func newAddress(t *testing.T) string {
 	t.Helper()
-	name := shared.Database(t, "")
-	return shared.Address(name)
+	name := shared.Server(t).Database(t, "")
+	return shared.Server(t).Address(name)
 }
 
 // controlPlane is a server on a database.

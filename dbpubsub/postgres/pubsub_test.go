@@ -18,12 +18,10 @@ import (
 	"github.com/coder/aibridged/internal/postgrestest"
 )
 
-// shared is the server of all tests, or nil where none is installed.
-var shared *postgrestest.Server
+// shared is the server of all tests that need none of their own.
+var shared postgrestest.Shared
 
-func TestMain(m *testing.M) {
-	postgrestest.Main(m, func(server *postgrestest.Server) { shared = server })
-}
+func TestMain(m *testing.M) { shared.Main(m) }
 
 func open(t *testing.T, address string, options postgres.Options) dbpubsub.Pubsub {
 	t.Helper()
@@ -49,8 +47,8 @@ func TestPubsub(t *testing.T) {
 // newAddress returns the address of an empty database.
 func newAddress(t *testing.T) string {
 	t.Helper()
-	name := shared.Database(t, "")
-	return shared.Address(name)
+	name := shared.Server(t).Database(t, "")
+	return shared.Server(t).Address(name)
 }
 
 // heard is one call of a listener.
@@ -129,8 +127,8 @@ func TestSeveralPrograms(t *testing.T) {
 // A connection that the server ends is made anew, and every subscriber hears that it may have lost messages.
 func TestListeningIsTakenUpAgain(t *testing.T) {
 	t.Parallel()
-	name := shared.Database(t, "")
-	ps := open(t, shared.Address(name), postgres.Options{})
+	name := shared.Server(t).Database(t, "")
+	ps := open(t, shared.Server(t).Address(name), postgres.Options{})
 	first, second := listenTo(t, ps, "first"), listenTo(t, ps, "second")
 	plain := make(chan string, 100)
 	if _, err := ps.Subscribe("first", func(_ context.Context, message []byte) { plain <- string(message) }); err != nil {
@@ -162,14 +160,14 @@ func TestListeningIsTakenUpAgain(t *testing.T) {
 // same.
 func TestNumbersGoBack(t *testing.T) {
 	t.Parallel()
-	name := shared.Database(t, "")
-	ps := open(t, shared.Address(name), postgres.Options{})
+	name := shared.Server(t).Database(t, "")
+	ps := open(t, shared.Server(t).Address(name), postgres.Options{})
 	for range 10 {
 		publish(t, ps, "event", "before")
 	}
 	listener := listenTo(t, ps, "event")
 	endListening(t, name)
-	if err := shared.Exec(t.Context(), name, `UPDATE aibridged_pubsub SET number = 1`); err != nil {
+	if err := shared.Server(t).Exec(t.Context(), name, `UPDATE aibridged_pubsub SET number = 1`); err != nil {
 		t.Fatal(err)
 	}
 	for one := next(t, listener); !one.lost; one = next(t, listener) {
@@ -186,7 +184,7 @@ func TestNumbersGoBack(t *testing.T) {
 // endListening lets the server end the connections that listen.
 func endListening(t *testing.T, name string) {
 	t.Helper()
-	err := shared.Exec(t.Context(), "postgres", `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+	err := shared.Server(t).Exec(t.Context(), "postgres", `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE datname = '`+name+`' AND (query LIKE 'LISTEN%' OR query = 'SELECT 1')`)
 	if err != nil {
 		t.Fatal(err)
@@ -197,10 +195,10 @@ func endListening(t *testing.T, name string) {
 // another connection.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
-	name := shared.Database(t, "")
-	hole := startProxy(t, shared.Host())
-	ps := open(t, shared.Address(name), postgres.Options{Direct: strings.Replace(shared.Address(name), shared.Host(), hole.host(), 1)})
-	elsewhere := open(t, shared.Address(name), postgres.Options{})
+	name := shared.Server(t).Database(t, "")
+	hole := startProxy(t, shared.Server(t).Host())
+	ps := open(t, shared.Server(t).Address(name), postgres.Options{Direct: strings.Replace(shared.Server(t).Address(name), shared.Server(t).Host(), hole.host(), 1)})
+	elsewhere := open(t, shared.Server(t).Address(name), postgres.Options{})
 	listener := listenTo(t, ps, "event")
 	publish(t, elsewhere, "event", "1")
 	if one := next(t, listener); one.message != "1" {
@@ -224,8 +222,8 @@ func TestBlackHole(t *testing.T) {
 // Through a pooler no notification comes, and the numbers alone tell of messages.
 func TestPooler(t *testing.T) {
 	t.Parallel()
-	name := shared.Database(t, "")
-	pooler, err := postgrestest.StartPooler(shared)
+	name := shared.Server(t).Database(t, "")
+	pooler, err := postgrestest.StartPooler(shared.Server(t))
 	if errors.Is(err, postgrestest.ErrNoPooler) {
 		t.Skip(err)
 	}
@@ -238,7 +236,7 @@ func TestPooler(t *testing.T) {
 		}
 	})
 	pooled := open(t, pooler.Address(name), postgres.Options{})
-	direct := open(t, pooler.Address(name), postgres.Options{Direct: shared.Address(name)})
+	direct := open(t, pooler.Address(name), postgres.Options{Direct: shared.Server(t).Address(name)})
 	slow, fast := listenTo(t, pooled, "event"), listenTo(t, direct, "event")
 	began := time.Now()
 	publish(t, pooled, "event", "1")

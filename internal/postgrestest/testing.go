@@ -5,34 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests of a package with a server that they share, or nil where no PostgreSQL is installed, and ends the
-// process. It fails if goroutines are left.
-func Main(m *testing.M, share func(*Server)) {
-	code := runShared(m, share)
-	if err := goleak.Find(); code == 0 && err != nil {
+// Shared is a server that the tests of a package share. It is started when the first of them needs it.
+type Shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+// Main runs the tests, stops the server, and ends the process. It fails if goroutines are left.
+func (s *Shared) Main(m *testing.M) {
+	code := m.Run()
+	var err error
+	if s.server != nil {
+		err = s.server.Stop()
+	}
+	if err := errors.Join(err, goleak.Find()); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-func runShared(m *testing.M, share func(*Server)) int {
-	server, err := Start(Options{})
-	switch {
-	case errors.Is(err, ErrMissing):
-		return m.Run()
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+// Server returns the server. The test is skipped where no PostgreSQL is installed.
+func (s *Shared) Server(tb testing.TB) *Server {
+	tb.Helper()
+	s.once.Do(func() { s.server, s.err = Start(Options{}) })
+	if errors.Is(s.err, ErrMissing) {
+		tb.Skip(s.err)
 	}
-	defer server.Stop()
-	share(server)
-	return m.Run()
+	if s.err != nil {
+		tb.Fatal(s.err)
+	}
+	return s.server
 }
 
 // New starts a server that a test has for itself. The test is skipped where no PostgreSQL is installed.
@@ -53,13 +63,9 @@ func New(tb testing.TB, options Options) *Server {
 	return server
 }
 
-// Database makes a database for a test and returns its name. Template is that of [Server.NewDatabase]. The test is skipped
-// if there is no server.
+// Database makes a database for a test and returns its name. Template is that of [Server.NewDatabase].
 func (s *Server) Database(tb testing.TB, template string) string {
 	tb.Helper()
-	if s == nil {
-		tb.Skip(ErrMissing)
-	}
 	name, err := s.NewDatabase(tb.Context(), template)
 	if err != nil {
 		tb.Fatal(err)
