@@ -18,7 +18,7 @@ type Provider struct {
 // SetProviders replaces all stored providers with these.
 func (s *Server) SetProviders(ctx context.Context, providers []Provider) error {
 	now := time.Now().UnixMicro()
-	err := inTx(ctx, s.db.Writer, nil, func(tx *sql.Tx) error {
+	err := s.db.write(ctx, s.db.Writer, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM providers`); err != nil {
 			return err
 		}

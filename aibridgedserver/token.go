@@ -103,7 +103,7 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 			VALUES ($1, $2, $3, $4, $5, $6)`, key.ID, userID, secretSHA256[:], created, expires, admin)
 		return err
 	}
-	err = s.db.keep(func() error { return inTx(ctx, s.db.Writer, nil, insert) })
+	err = s.db.write(ctx, s.db.Writer, insert)
 	return userID, err
 }
 
@@ -165,16 +165,13 @@ func (s *Server) RevokeToken(ctx context.Context, id string) error {
 		// The error does not repeat it: it may be a whole token, with its secret.
 		return fmt.Errorf("%w: an id is the %d characters before a token's dash", ErrUnknownToken, tokenIDLen)
 	}
-	result, err := s.db.Writer.ExecContext(ctx,
-		`UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`, time.Now().UnixMicro(), id)
+	var known int64
+	err := s.db.write(ctx, s.db.Writer, func(tx *sql.Tx) (err error) {
+		known, err = affected(tx.ExecContext(ctx,
+			`UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`, time.Now().UnixMicro(), id))
+		return err
+	})
 	s.known.forgetAll()
-	if err == nil {
-		err = s.db.intact()
-	}
-	if err != nil {
-		return fmt.Errorf("revoke token %q: %w", id, err)
-	}
-	known, err := result.RowsAffected()
 	if err != nil {
 		return fmt.Errorf("revoke token %q: %w", id, err)
 	}

@@ -55,8 +55,8 @@ type store struct {
 	db aibridgedserver.Database
 }
 
-func openStore(ctx context.Context, path string, logger slog.Logger) (*store, error) {
-	db, err := sqlite.Open(ctx, path)
+func openStore(ctx context.Context, s settings, logger slog.Logger) (*store, error) {
+	db, err := s.open(ctx, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -129,11 +129,11 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			return nil, err
 		}
 	}
-	if g.control, err = openStore(ctx, s.database(), logger.Named("control")); err != nil {
+	if g.control, err = openStore(ctx, s, logger.Named("control")); err != nil {
 		return nil, adviseNew(err)
 	}
-	g.watch = watchDatabase(g.control.db.Health, s.database(), logger.Named("control"))
-	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
+	g.watch = watchDatabase(g.control.db.Health, s.place(), logger.Named("control"))
+	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" && s.postgres == "" {
 		if err := noteLostRecords(ctx, s, g.control, logger.Named("gateway")); err != nil {
 			return nil, err
 		}
@@ -200,7 +200,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		err = reports.SavePrices(ctx, g.control.db, overrides)
 	}
 	if err != nil {
-		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
+		err = fmt.Errorf("database %s: %w", s.place(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	warnOfTokens(ctx, mcpServers, logger.Named("control"))

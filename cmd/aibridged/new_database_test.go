@@ -102,7 +102,7 @@ func TestRecordsDirectoryGone(t *testing.T) {
 	check(t, s.stop())
 	here := settings{dataDir: s.data}
 	lines := func(here settings) int {
-		control, err := openStore(t.Context(), here.database(), slog.Logger{})
+		control, err := openStore(t.Context(), here, slog.Logger{})
 		check(t, err)
 		log := &watchSink{}
 		check(t, errors.Join(noteLostRecords(t.Context(), here, control, slog.Make(log)), control.Close()))
@@ -117,7 +117,7 @@ func TestRecordsDirectoryGone(t *testing.T) {
 		t.Errorf("%d lines without the directory, want 1", n)
 	}
 	unstored := settings{dataDir: t.TempDir()}
-	control, err := openStore(t.Context(), unstored.database(), slog.Logger{})
+	control, err := openStore(t.Context(), unstored, slog.Logger{})
 	check(t, err)
 	check(t, errors.Join(control.SetProviders(t.Context(), []aibridgedserver.Provider{{Name: "p", Type: "openai"}}), control.Close()))
 	if n := lines(unstored); n != 1 {

@@ -160,7 +160,7 @@ func TestServeKeepRecords(t *testing.T) {
 	now := time.Now()
 	recordedAt(t, s, time.Minute, 3*time.Hour, 4*time.Hour)
 	synctest.Test(t, func(t *testing.T) {
-		store, err := openStore(t.Context(), s.database(), slog.Logger{})
+		store, err := openStore(t.Context(), s, slog.Logger{})
 		if err != nil {
 			t.Fatal(err)
 		}

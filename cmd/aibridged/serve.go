@@ -155,7 +155,14 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	if operators != nil {
 		at.operators = operators.Addr().String()
 	}
+	early := answerStarting(api, operators)
 	g, err := newGateway(ctx, s, c, options.gatewayOptions)
+	if failed := early.end(); failed != nil {
+		if g != nil {
+			failed = errors.Join(failed, g.close(ctx))
+		}
+		g, err = nil, errors.Join(err, failed)
+	}
 	if err != nil {
 		err = errors.Join(err, api.Close())
 		if operators != nil {
@@ -211,13 +218,18 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		fmt.Fprintf(out, "  for operators   http://%s (/metrics, /debug/pprof/)\n", at.operators)
 	}
 	fmt.Fprintf(out, "  data directory  %s\n", directory)
+	data := "--data-dir " + directory
+	if s.postgres != "" {
+		fmt.Fprintf(out, "  database        %s\n", s.place())
+		data = `--database "$` + databaseVariable + `"`
+	}
 	for _, p := range providers {
 		fmt.Fprintf(out, "  provider        %s (%s): %s\n", p.name, p.kind, p.state)
 	}
 	if len(providers) == 0 {
 		fmt.Fprintf(out, "  provider        none: set ANTHROPIC_API_KEY or OPENAI_API_KEY, or write a --config\n")
 	}
-	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME --data-dir %s\n", directory)
+	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME %s\n", data)
 	for _, p := range providers {
 		switch p.kind {
 		case "anthropic", "bedrock", "vertex":
@@ -226,5 +238,5 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 			fmt.Fprintf(out, "Point Codex here:\n  CODEX_API_KEY=TOKEN codex exec -c openai_base_url=%s/%s/v1 PROMPT\n", base, p.name)
 		}
 	}
-	fmt.Fprintf(out, "See what was asked:\n  aibridged interceptions --data-dir %s\n\nCtrl-C stops it.\n", directory)
+	fmt.Fprintf(out, "See what was asked:\n  aibridged interceptions %s\n\nCtrl-C stops it.\n", data)
 }
