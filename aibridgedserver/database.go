@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,7 +15,7 @@ import (
 //
 // The SQL of this package is what both engines understand, and its values are the same for both: an id is its 16 bytes or
 // text, a time is microseconds since 1970, metadata is JSON text. What a column holds is the engine's affair.
-// The fields from Reports on are what an engine does in its own way.
+// The fields from Reports on are what an engine does in its own way; Search must be set for reports.
 type Database struct {
 	// Writer runs transactions that write, each from its beginning on: as many at a time as it has connections.
 	Writer *sql.DB
@@ -29,8 +31,10 @@ type Database struct {
 	// Reports runs the queries of reports. Nil: the Reader does.
 	Reports *sql.DB
 	// Insert inserts rows that have the values of into's columns, one row after the other, and returns how many, without
-	// those that already existed. Nil: by prepared statements of several rows each, which is SQLite's fastest way.
+	// those that already existed. Nil: by prepared statements, which is SQLite's fastest way.
 	Insert func(ctx context.Context, tx *sql.Tx, into Insertion, values []any) (inserted int64, err error)
+	// Search finds prompts by their words.
+	Search Search
 	// Long is the condition that an interception took more than ten minutes. It must be that of the index of long
 	// interceptions. Empty: the one of SQLite, where times are microseconds.
 	Long string
@@ -150,6 +154,35 @@ func (d Database) write(ctx context.Context, db beginner, do func(*sql.Tx) error
 		}
 		return err
 	})
+}
+
+// InsertRows inserts rows that have the values of into's columns, one row after the other, and returns how many were new or
+// were changed. A row may be there once.
+func (d Database) InsertRows(ctx context.Context, tx *sql.Tx, into Insertion, values []any) (inserted int64, err error) {
+	if len(values) == 0 {
+		return 0, nil
+	}
+	if d.Insert != nil {
+		return d.Insert(ctx, tx, into, values)
+	}
+	var row []any
+	places := make([]string, strings.Count(into.Columns, ",")+1)
+	for i := range places {
+		places[i] = placeholder(&row, nil)
+	}
+	statement, err := tx.PrepareContext(ctx, `INSERT INTO `+into.Table+` (`+into.Columns+`) VALUES (`+strings.Join(places, ", ")+`) ON CONFLICT `+into.Exists)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, statement.Close()) }()
+	for row := range slices.Chunk(values, len(places)) {
+		n, err := affected(statement.ExecContext(ctx, row...))
+		if err != nil {
+			return inserted, err
+		}
+		inserted += n
+	}
+	return inserted, nil
 }
 
 // inTx runs do in a transaction, and commits it if do succeeds.

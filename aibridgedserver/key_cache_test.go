@@ -88,7 +88,7 @@ func TestFault047ChangesAreKnown(t *testing.T) {
 		"revoked": {change: `UPDATE api_keys SET revoked_at = created_at`, refused: true},
 		"expired": {change: `UPDATE api_keys SET expires_at = created_at`, refused: true},
 		"deleted": {change: `DELETE FROM api_keys`, refused: true},
-		"secret":  {change: `UPDATE api_keys SET secret_sha256 = ` + forEngine(`x'00'`, `'\x00'`), user: "alice"}, // A delegated key has no secret, so it stays good.
+		"secret":  {change: `UPDATE api_keys SET secret_sha256 = ` + engine.Text(`x'00'`, `'\x00'`), user: "alice"}, // A delegated key has no secret, so it stays good.
 		"renamed": {change: `UPDATE users SET username = 'ada'`, user: "ada"},
 		"owner": {
 			change: `UPDATE api_keys SET user_id = (SELECT id FROM users WHERE username = 'bob')`, user: "bob",

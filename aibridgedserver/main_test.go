@@ -9,8 +9,14 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/internal/enginetest"
 	"github.com/coder/aibridged/proto"
 )
+
+// engine is what the tests of this package, which are the suite of its engines, run on.
+var engine = enginetest.New()
+
+func TestMain(m *testing.M) { engine.Main(m) }
 
 // controlPlane is a server on a database of its own.
 type controlPlane struct {
@@ -27,7 +33,7 @@ func newControlPlane(tb testing.TB) controlPlane {
 // openControlPlane opens a database that may be open already: two control planes on one path are like two processes.
 func openControlPlane(tb testing.TB, path string, options aibridgedserver.Options) controlPlane {
 	tb.Helper()
-	return serverWith(tb, openDatabase(tb, path), path, options)
+	return serverWith(tb, engine.Open(tb, path), path, options)
 }
 
 // serverOn returns a control plane on a database, which the test closes with it.

@@ -61,7 +61,7 @@ func TestScale(t *testing.T) {
 // started before it.
 func fill(t *testing.T, c controlPlane, alice string) {
 	t.Helper()
-	if running != nil {
+	if engine.Postgres() {
 		fillPostgres(t, c, alice)
 		return
 	}

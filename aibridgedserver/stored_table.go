@@ -17,7 +17,7 @@ type storedTable struct {
 	columns []storedColumn
 	keys    int    // How many of the first columns are the key, by which rows are in order.
 	exists  string // What an import does with a row that already exists, as it is written behind ON CONFLICT.
-	records bool   // It is one of the tables that Database.Insert is for.
+	records bool   // Its rows are of interceptions, whose ids are in the first column.
 }
 
 type storedColumn struct {
@@ -40,7 +40,8 @@ const (
 )
 
 // storedTables returns the tables of an export, in its order: what a row refers to comes before it. The providers are
-// left out, since each gateway stores them at its start, and so are turns that gateways keep for each other for a while.
+// left out, since each gateway stores them and its prices at its start, and so are turns that gateways keep for each other
+// for a while. What is derived from the records is derived again.
 func storedTables() []storedTable {
 	child := func(name string, more ...storedColumn) storedTable {
 		return storedTable{name: name, keys: 2, records: true, exists: "DO NOTHING", columns: append([]storedColumn{
@@ -56,7 +57,18 @@ func storedTables() []storedTable {
 			name: "api_keys", keys: 1, exists: "(id) DO UPDATE SET revoked_at = excluded.revoked_at WHERE api_keys.revoked_at IS NULL",
 			columns: []storedColumn{
 				{"id", textKind}, {"user_id", idTextKind}, {"secret_sha256", bytesKind}, {"created_at", timeKind}, {"expires_at", timeKind},
-				{"revoked_at", timeKind},
+				{"revoked_at", timeKind}, {"admin", truthKind},
+			},
+		},
+		{
+			name: "user_groups", keys: 3, exists: "(user_id, name, from_at) DO UPDATE SET until_at = excluded.until_at WHERE user_groups.until_at IS NULL",
+			columns: []storedColumn{{"user_id", idTextKind}, {"name", textKind}, {"from_at", timeKind}, {"until_at", timeKind}},
+		},
+		{
+			name: "access_log", keys: 1, exists: "DO NOTHING",
+			columns: []storedColumn{
+				{"seq", numberKind}, {"at", timeKind}, {"viewer_id", textKind}, {"api_key_id", textKind}, {"user_id", textKind}, {"kind", textKind},
+				{"subject", textKind},
 			},
 		},
 		{
@@ -96,7 +108,7 @@ func storedInterceptions() storedTable {
 		{"agent_firewall_session_id", textKind}, {"agent_firewall_sequence_number", numberKind}, {"request_bytes", numberKind},
 		{"request_sha256", bytesKind}, {"metadata", jsonKind}, {"ended_at", timeKind}, {"end_credential_hint", textKind},
 		{"response_bytes", numberKind}, {"response_sha256", bytesKind}, {"error_type", textKind}, {"error_message", textKind},
-		{"answer_model", textKind}, {"background_id", idKind}, {"unread", numberKind},
+		{"answer_model", textKind}, {"background_id", idKind}, {"unread", numberKind}, {"first_byte", numberKind},
 	}}
 	t.exists = `(id) DO UPDATE SET ` + excluded(t.columnList()) + ` WHERE excluded.started AND NOT interceptions.started
 		OR excluded.ended_at IS NOT NULL AND interceptions.ended_at IS NULL`

@@ -81,10 +81,6 @@ func (s *Server) CreateToken(ctx context.Context, params TokenParams) (token str
 // insertKey stores a key, and its owner if there is none of that name. It returns the owner's id.
 func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256.Size]byte) (userID string, err error) {
 	created := key.CreatedAt.UnixMicro()
-	admin := 0
-	if key.Admin {
-		admin = 1
-	}
 	var expires any
 	if key.ExpiresAt != nil {
 		expires = key.ExpiresAt.UnixMicro()
@@ -100,7 +96,7 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, user_id, secret_sha256, created_at, expires_at, admin)
-			VALUES ($1, $2, $3, $4, $5, $6)`, key.ID, userID, secretSHA256[:], created, expires, admin)
+			VALUES ($1, $2, $3, $4, $5, $6)`, key.ID, userID, secretSHA256[:], created, expires, key.Admin)
 		return err
 	}
 	err = s.db.write(ctx, s.db.Writer, insert)

@@ -179,23 +179,23 @@ func (s *Server) Import(ctx context.Context, rows iter.Seq2[[]byte, error]) (rea
 
 // importBatch stores rows of one table in one transaction.
 func (s *Server) importBatch(ctx context.Context, t storedTable, values []any) error {
-	width := len(t.columns)
 	return inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
-		if t.records && s.db.Insert != nil {
-			_, err := s.db.Insert(ctx, tx, Insertion{Table: t.name, Columns: t.columnList(), Exists: t.exists}, values)
+		changed, err := s.db.InsertRows(ctx, tx, Insertion{Table: t.name, Columns: t.columnList(), Exists: t.exists}, values)
+		if err != nil || changed == 0 || !t.records {
 			return err
 		}
-		var places []any
-		in := make([]string, width)
-		for i := range in {
-			in[i] = placeholder(&places, nil)
-		}
-		text := `INSERT INTO ` + t.name + ` (` + t.columnList() + `) VALUES (` + strings.Join(in, ", ") + `) ON CONFLICT ` + t.exists
-		for row := range slices.Chunk(values, width) {
-			if _, err := tx.ExecContext(ctx, text, row...); err != nil {
-				return err
-			}
-		}
-		return nil
+		_, err = tx.ExecContext(ctx, insertTouched, t.interceptions(values))
+		return err
 	})
+}
+
+// interceptions returns the ids of the interceptions that rows of records are of, one behind the other.
+func (t storedTable) interceptions(values []any) (ids []byte) {
+	var last []byte
+	for row := range slices.Chunk(values, len(t.columns)) {
+		if id, _ := row[0].([]byte); !bytes.Equal(id, last) {
+			ids, last = append(ids, id...), id
+		}
+	}
+	return ids
 }

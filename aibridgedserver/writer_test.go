@@ -21,7 +21,7 @@ import (
 // poison makes the database refuse every token usage with that number of input tokens.
 func (c controlPlane) poison(t *testing.T, input int) {
 	t.Helper()
-	_, err := c.db.Writer.ExecContext(t.Context(), fmt.Sprintf(forEngine(`CREATE TRIGGER poison BEFORE INSERT ON token_usages
+	_, err := c.db.Writer.ExecContext(t.Context(), fmt.Sprintf(engine.Text(`CREATE TRIGGER poison BEFORE INSERT ON token_usages
 		WHEN NEW.input_tokens = %d BEGIN SELECT RAISE(ABORT, 'poisoned'); END`,
 		`ALTER TABLE token_usages ADD CONSTRAINT poisoned CHECK (input_tokens <> %d)`), input))
 	if err != nil {
@@ -135,7 +135,7 @@ func TestFault083PoisonRecordFailsOnlyItsOwnCall(t *testing.T) {
 const busyTimeout = 5 * time.Second
 
 func TestFault082LockedDatabaseIsWaitedFor(t *testing.T) {
-	sqliteOnly(t)
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	for _, locked := range []time.Duration{time.Millisecond, time.Second, busyTimeout - time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestFault082LockedDatabaseIsWaitedFor(t *testing.T) {
 // A database that stays locked is the engine's failure, not the records', and holds up a caller no longer than the engine
 // waits. The same records are stored once it is free.
 func TestFault082DatabaseThatStaysLockedIsUnavailable(t *testing.T) {
-	sqliteOnly(t)
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
@@ -227,7 +227,7 @@ func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 // If another process locks the database, the caller whose turn it is waits no longer than the engine does, and is not
 // told that its records are stored.
 func TestCallerThatGivesUpWhileDatabaseIsLocked(t *testing.T) {
-	sqliteOnly(t)
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
@@ -373,7 +373,7 @@ func TestCloseBesideCallsLosesNothing(t *testing.T) {
 }
 
 func TestNewFailsWithoutTables(t *testing.T) {
-	sqliteOnly(t)
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	c := newControlPlane(t)
 	if _, err := c.db.Writer.ExecContext(t.Context(), `DROP TABLE model_thoughts`); err != nil {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 
@@ -34,13 +35,27 @@ func (c conn) ExecContext(ctx context.Context, query string, args []driver.Named
 	return result, redact(err)
 }
 
+// BeginTx begins a transaction. One that only reads sees the database of one moment.
 func (c conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	if options.ReadOnly {
+		options.Isolation = driver.IsolationLevel(sql.LevelRepeatableRead)
+	}
 	begun, err := c.Conn.BeginTx(ctx, options)
 	if err != nil {
 		return nil, redact(err)
 	}
+	if options.ReadOnly {
+		if _, err := c.Conn.ExecContext(ctx, keepMonths, nil); err != nil {
+			return nil, errors.Join(redact(err), begun.Rollback())
+		}
+	}
 	return tx{begun}, nil
 }
+
+// All that a transaction reads that only reads is of one moment, as SQLite has it. When the partitions of a month are made,
+// rows are moved into them: a transaction that knows the new partitions, but has its moment from before, would see these
+// rows in neither place. The lock keeps partitions from being made while it reads. It is taken before the moment is.
+const keepMonths = `LOCK TABLE interceptions_other IN ACCESS SHARE MODE`
 
 type tx struct{ driver.Tx }
 

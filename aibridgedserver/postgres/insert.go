@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,14 +18,15 @@ const mostStatementBytes = 64 << 20
 
 // inserter inserts rows. Each column of the rows is one array, so a statement is the same for any number of rows.
 type inserter struct {
-	types  map[string]map[string]string // By table and column.
-	months *months
+	types   map[string]map[string]string // By table and column.
+	numbers map[string]string            // By table: a column that the server numbers.
+	months  *months
 }
 
 // newInserter reads the types of all columns.
 func newInserter(ctx context.Context, db *sql.DB, months *months) (_ *inserter, err error) {
-	i := &inserter{types: map[string]map[string]string{}, months: months}
-	rows, err := db.QueryContext(ctx, `SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod)
+	i := &inserter{types: map[string]map[string]string{}, numbers: map[string]string{}, months: months}
+	rows, err := db.QueryContext(ctx, `SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attidentity <> ''
 		FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 		WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0
 			AND NOT a.attisdropped`)
@@ -33,13 +35,17 @@ func newInserter(ctx context.Context, db *sql.DB, months *months) (_ *inserter, 
 	}
 	for rows.Next() {
 		var table, column, kind string
-		if err := rows.Scan(&table, &column, &kind); err != nil {
+		var numbered bool
+		if err := rows.Scan(&table, &column, &kind, &numbered); err != nil {
 			return nil, err
 		}
 		if i.types[table] == nil {
 			i.types[table] = map[string]string{}
 		}
 		i.types[table][column] = kind
+		if numbered {
+			i.numbers[table] = column
+		}
 	}
 	return i, rows.Err()
 }
@@ -51,7 +57,9 @@ func (i *inserter) insert(ctx context.Context, tx *sql.Tx, into aibridgedserver.
 	if err != nil {
 		return 0, err
 	}
-	i.months.want(values, len(columns))
+	if isRecordTable(into.Table) {
+		i.months.want(values, len(columns))
+	}
 	for len(values) > 0 {
 		var some []any
 		some, values = cut(values, len(columns))
@@ -69,7 +77,20 @@ func (i *inserter) insert(ctx context.Context, tx *sql.Tx, into aibridgedserver.
 		}
 		inserted += n
 	}
-	return inserted, nil
+	if number := i.numbers[into.Table]; slices.Contains(columns, number) {
+		err = numberBehind(ctx, tx, into.Table, number)
+	}
+	return inserted, err
+}
+
+// numberBehind lets the server's own numbers go on behind those that were inserted.
+func numberBehind(ctx context.Context, tx *sql.Tx, table, column string) error {
+	var sequence string
+	if err := tx.QueryRowContext(ctx, `SELECT pg_get_serial_sequence($1, $2)`, table, column).Scan(&sequence); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `SELECT setval('`+sequence+`', greatest((SELECT max(`+column+`) FROM `+table+`), (SELECT last_value FROM `+sequence+`)))`)
+	return err
 }
 
 func columnsOf(into aibridgedserver.Insertion) []string {
@@ -82,7 +103,7 @@ func columnsOf(into aibridgedserver.Insertion) []string {
 
 // text returns the statement for an insertion.
 //
-// A row whose month was dropped is not inserted. Rows are inserted in the order of their keys, so that two transactions
+// A record whose month was dropped is not inserted. Rows are inserted in the order of their keys, so that two transactions
 // that have the same rows wait for each other, and seldom each for the other.
 func (i *inserter) text(into aibridgedserver.Insertion, columns []string) (string, error) {
 	key := columns[0]
@@ -104,10 +125,12 @@ func (i *inserter) text(into aibridgedserver.Insertion, columns []string) (strin
 	if len(columns) > 1 && columns[1] == "record_id" {
 		order += ", record_id"
 	}
+	var condition string
+	if isRecordTable(into.Table) {
+		condition = ` WHERE ` + key + ` >= (SELECT below FROM dropped_months) OR substr(` + key + `::text, 15, 1) <> '7'`
+	}
 	return `INSERT INTO ` + into.Table + ` (` + into.Columns + target + `) SELECT ` + into.Columns + started +
-		` FROM unnest(` + arrays + `) AS r (` + into.Columns + `)
-		WHERE ` + key + ` >= (SELECT below FROM dropped_months) OR substr(` + key + `::text, 15, 1) <> '7'
-		ORDER BY ` + order + ` ON CONFLICT ` + into.Exists, nil
+		` FROM unnest(` + arrays + `) AS r (` + into.Columns + `)` + condition + ` ORDER BY ` + order + ` ON CONFLICT ` + into.Exists, nil
 }
 
 // cut returns the first rows, as many as a statement should have, and the others.

@@ -40,6 +40,10 @@ func recordTables() []recordTable {
 	}
 }
 
+func isRecordTable(name string) bool {
+	return slices.ContainsFunc(recordTables(), func(t recordTable) bool { return t.name == name })
+}
+
 // months makes and drops the partitions of the tables of records. A row whose month has no partition goes into the
 // partition for the rest, so that no insertion waits for a change of tables; it is moved when its partition is made.
 type months struct {
@@ -243,7 +247,7 @@ func (m *months) drop(ctx context.Context, one month, before time.Time) (interce
 			dropped = err == nil // By another program.
 			return err
 		}
-		// Dropping a partition locks the whole table. So what takes long, counting, comes before that lock.
+		// Dropping a partition locks the whole table. So what takes long, counting and noting, comes before that lock.
 		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+strings.Join(names, ", ")+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
@@ -254,6 +258,12 @@ func (m *months) drop(ctx context.Context, one month, before time.Time) (interce
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE dropped_months SET below = greatest(below, $1::uuid)`, (one + 1).first().String())
+		if err != nil {
+			return err
+		}
+		// What is derived of them goes, too. Each note has the ids of some hundred interceptions.
+		_, err = tx.ExecContext(ctx, `INSERT INTO touched (ids) SELECT string_agg(uuid_send(id), '' ORDER BY id)
+			FROM (SELECT id, row_number() OVER (ORDER BY id) / 256 AS note FROM `+names[0]+` WHERE started) AS i GROUP BY note ORDER BY note`)
 		if err != nil {
 			return err
 		}

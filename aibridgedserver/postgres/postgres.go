@@ -131,7 +131,7 @@ func openConfig(
 	}
 	return aibridgedserver.Database{
 		Writer: writer, Reader: pool(config, readers), Reports: pool(reporting, reports), Fault: fault,
-		Changes: changes{pool(config, lookers), months}, Health: health{writer}, Insert: inserter.insert,
+		Changes: changes{pool(config, lookers), months}, Health: health{writer}, Insert: inserter.insert, Search: search{},
 		Long: `ended_at - started_at > interval '10 minutes'`, DropBefore: months.dropBefore,
 	}, nil
 }

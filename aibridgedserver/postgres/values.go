@@ -38,7 +38,7 @@ func (c idCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) 
 	return c.UUIDCodec.PlanEncode(m, oid, format, value)
 }
 
-// timeCodec binds microseconds since 1970. The least number stands for a time before all others.
+// timeCodec binds microseconds since 1970. Those that PostgreSQL cannot hold stand for a time before or after all others.
 type timeCodec struct{ pgtype.TimestamptzCodec }
 
 func (c *timeCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
@@ -79,9 +79,21 @@ const jsonbVersion = 1
 // epochMicros is when PostgreSQL's times begin: at the start of the year 2000.
 const epochMicros = 946_684_800_000_000
 
+// leastMicros and mostMicros bound the times that PostgreSQL can hold: the years from -4000 to 294000. Gateways record none
+// beyond, but a query may ask for all before or after such a time.
+const (
+	leastMicros = -188_000_000_000_000_000
+	mostMicros  = 9_215_000_000_000_000_000
+)
+
 func encodeMicros(value any, buf []byte) ([]byte, error) {
 	micros := value.(int64)
-	if micros != math.MinInt64 { // Which is PostgreSQL's -infinity.
+	switch {
+	case micros < leastMicros:
+		micros = math.MinInt64 // Which is PostgreSQL's -infinity.
+	case micros > mostMicros:
+		micros = math.MaxInt64 // Its infinity.
+	default:
 		micros -= epochMicros
 	}
 	return binary.BigEndian.AppendUint64(buf, uint64(micros)), nil

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // Query and the like are what a test of query plans needs.
@@ -16,7 +18,7 @@ type NamedQuery struct {
 }
 
 // Queries returns queries of all kinds that reports make, by what they are for.
-func Queries() map[string]NamedQuery {
+func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	user, id := uuid.NewString(), uuid.New()
 	queries := map[string]NamedQuery{}
 	add := func(name string, q query, sorts bool) {
@@ -28,7 +30,7 @@ func Queries() map[string]NamedQuery {
 	add("facts of a user", ofUserQuery(id, month), false)
 	add("quarters of a value", quarterQuery(sessionValue{0, ByModel, "m"}, 0, 96), false)
 	add("steps", stepsQuery(1, 0, id), false)
-	add("search", searchedSessions("x", 5, 10), false)
+	add("search", searchedSessions(index, []string{"x"}, 5, 10), false)
 	for name, f := range map[string]SessionFilter{
 		"all": {}, "user": {UserID: user}, "model": {Model: "m"}, "model and tool": {Model: "m", Tool: "t"}, "user and model": {UserID: user, Model: "m"},
 	} {

@@ -207,7 +207,7 @@ func (l *listing) query(from int64) query {
 		user, _ := uuid.Parse(l.filter.UserID) // Another text is nobody's.
 		text += `i.initiator_id = ` + args.add(user[:])
 	} else {
-		text += `i.started = 1`
+		text += `i.started = TRUE`
 	}
 	return query{text + ` AND i.started_at >= ` + args.add(from) + ` AND (i.started_at, i.id) < (` + args.add(l.before) + `, ` + args.add(l.last[:]) +
 		`) ORDER BY i.started_at DESC, i.id DESC LIMIT ` + args.add(chunk), args}

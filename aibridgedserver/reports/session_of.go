@@ -176,6 +176,24 @@ func scanSession(rows *sql.Rows) (*session, error) {
 	return &s, err
 }
 
+// values returns the values of sessionColumns.
+func (s *session) values() []any {
+	var clientSession, from any
+	if s.clientSession.Valid {
+		clientSession = s.clientSession.String
+	}
+	if s.titleAt != 0 {
+		from = s.titleFrom[:]
+	}
+	values := []any{
+		s.id, s.initiator[:], s.client, clientSession, s.startedAt, s.lastAt, s.title, from, s.titleAt, s.searchable, s.kept,
+	}
+	for _, n := range s.sums[:sessionWide] {
+		values = append(values, n)
+	}
+	return values
+}
+
 // sessionValue is something by which a session is found.
 type sessionValue struct {
 	session int64

@@ -33,7 +33,7 @@ func floors() [][]string {
 // forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/postgrestest", "internal/protogen", "internal/rawserver", "internal/recordgen", "internal/testkit",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/enginetest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/postgrestest", "internal/protogen", "internal/rawserver", "internal/recordgen", "internal/testkit",
 		"internal/wire/wiretest",
 	}
 }

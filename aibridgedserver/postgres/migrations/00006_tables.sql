@@ -78,6 +78,7 @@ CREATE TABLE interceptions (
 
 CREATE INDEX interceptions_by_start ON interceptions (started, started_at, id);
 CREATE INDEX interceptions_by_initiator ON interceptions (initiator_id, started_at, id);
+CREATE INDEX interceptions_by_background ON interceptions (background_id) WHERE background_id IS NOT NULL;
 CREATE INDEX interceptions_long ON interceptions (ended_at, started_at) WHERE ended_at - started_at > interval '10 minutes';
 
 CREATE TABLE token_usages (
