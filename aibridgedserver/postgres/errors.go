@@ -17,6 +17,7 @@ const (
 	stateLockTimeout   = "55P03"
 	stateUnique        = "23505"
 	stateTableExists   = "42P07"
+	stateTypeExists    = "42710" // Also that of the rows of a table.
 
 	classData       = "22"
 	classConstraint = "23"

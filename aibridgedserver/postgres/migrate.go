@@ -82,7 +82,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (err error) {
 // isOvertaken reports whether an error says that another program has the lease, or has just made its table.
 func isOvertaken(err error) bool {
 	state := stateOf(err)
-	return state == "" || state == stateUnique || state == stateTableExists || isContention(state)
+	return state == "" || state == stateUnique || state == stateTableExists || state == stateTypeExists || isContention(state)
 }
 
 // requireCurrent fails if the tables of a database are not of this program's version.

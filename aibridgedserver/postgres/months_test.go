@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"testing"
 	"time"
@@ -129,8 +130,13 @@ func TestPruneDropsMonths(t *testing.T) {
 		}
 		await(t, "the partitions", func() bool { return c.exists(t, day(ago, 1)) })
 	}
+	noted := func() int { return c.number(t, `SELECT sum(length(ids)) / 16 FROM touched`) }
+	already := noted()
 	if n, err := c.Prune(t.Context(), before); int(n) != pruned || err != nil {
 		t.Errorf("pruned %d, %v, want %d", n, err, pruned)
+	}
+	if n := noted() - already; n != pruned {
+		t.Errorf("%d are noted for what is derived of them, want %d", n, pruned)
 	}
 	if c.rows(t) != [5]int{left, left, left, left, left} || len(c.report(t)) != left {
 		t.Errorf("left: %v, want %d", c.rows(t), left)
@@ -241,4 +247,33 @@ func TestMonthsOfSeveralPrograms(t *testing.T) {
 	if sum != 18 || all[0].rows(t) != [5]int{} {
 		t.Errorf("pruned %d of 18, left %v", sum, all[0].rows(t))
 	}
+}
+
+// A transaction that began before rows were moved into the partition of their month sees them.
+func TestReadersSeeRowsThatMove(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	old := day(30, 10)
+	c.exec(t, `INSERT INTO interceptions (id, started, started_at) VALUES ($1, TRUE, now())`, idAt(old)) // Nobody has asked for its month yet.
+	err := c.db.Read(t.Context(), func(tx *sql.Tx) error {
+		count := func(query string) (n int) {
+			if err := tx.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		count(`SELECT count(*) FROM users`)
+		c.mustStore(t, recordsOf(idAt(old), old, "hello")...)
+		await(t, "the partitions are made, or waited for", func() bool {
+			return c.exists(t, old) || c.number(t, `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'interceptions_other'::regclass`) > 0
+		})
+		if n := count(`SELECT count(*) FROM interceptions`); n != 1 {
+			t.Errorf("it sees %d interceptions, want 1", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	await(t, "the partitions", func() bool { return c.exists(t, old) })
 }

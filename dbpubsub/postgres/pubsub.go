@@ -118,7 +118,9 @@ func makeTable(ctx context.Context, db *sql.DB) error {
 	for try := 1; ; try++ {
 		_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS aibridged_pubsub (event bytea NOT NULL PRIMARY KEY, number bigint NOT NULL)`)
 		failure, ok := errors.AsType[*pgconn.PgError](err)
-		if !ok || failure.Code != "23505" || try == 10 { // Another program has just made it.
+		// Another program has just made it: its name, the table itself, or the type of its rows.
+		made := ok && slices.Contains([]string{"23505", "42P07", "42710"}, failure.Code)
+		if !made || try == 10 {
 			return err
 		}
 	}
