@@ -99,6 +99,8 @@ type Facts struct {
 	// says that it has calls of the client's, too: then the answer is the client's, and otherwise it goes on in another round.
 	// WentOn says that it did so after a round before. None is recorded, or a difference.
 	Runs, Mixed, WentOn bool `json:"-"`
+	// Streamed says that the answer is a stream. It is not recorded, and never a difference.
+	Streamed bool `json:"-"`
 }
 
 // Prompt is the text that a person typed.
@@ -178,6 +180,7 @@ func Derive(exchange Exchange) (Facts, error) {
 		facts.TokenUsages, facts.ToolUsages, facts.Thoughts = nil, nil, nil
 	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
+	facts.Streamed = answer.streamed
 	if exchange.Status < 300 {
 		facts.Runs, facts.Mixed = answer.runs(asked.tools)
 	}

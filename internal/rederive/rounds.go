@@ -18,6 +18,9 @@ func DeriveRounds(rounds ...Exchange) (Facts, error) {
 		round.Thoughts = append(facts.Thoughts, round.Thoughts...)
 		round.Unread.Add(facts.Unread)
 		round.WentOn = facts.WentOn || facts.Runs
+		if round.WentOn && round.Streamed != facts.Streamed && round.ErrorType == "" && exchange.Status < 300 {
+			round.ErrorType = "truncated" // A client that gets a stream can get no body behind it, nor the other way round.
+		}
 		facts = round
 	}
 	return facts, nil

@@ -276,9 +276,7 @@ func (j *joint) keepRound(blocks []built, results []wire.Result) [][]byte {
 			written = append(written, writeResult(block.call.ID, results[len(written)]))
 		}
 	}
-	for _, result := range written {
-		round.Results = append(round.Results, result)
-	}
+	round.Results = append(round.Results, written...)
 	j.kept.Rounds = append(j.kept.Rounds, round)
 	return written
 }
