@@ -51,6 +51,7 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	collect("deleted facts", `DELETE FROM facts WHERE interception_id`)
 	add("removed keys", query{`DELETE FROM session_keys WHERE session = $1`, arguments{1}}, false)
 	add("removed values", query{`DELETE FROM session_values WHERE session = $1`, arguments{1}}, false)
+	add("changed sessions", query{selectSessionsOf() + ` IN ($1, $2)`, arguments{1, 2}}, false)
 	add("notes", query{`SELECT seq, ids FROM touched ORDER BY seq LIMIT $1`, arguments{1}}, false)
 	return queries
 }
