@@ -93,6 +93,7 @@ type Server struct {
 	met      bool          // Guarded by mu; there has been a connection.
 	closing  bool          // Guarded by mu; no new requests.
 	inFlight sync.WaitGroup
+	running  running
 
 	closed   chan struct{} // Closed when Shutdown has done its work.
 	closeErr error         // Set before closed is.
@@ -146,6 +147,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
 		findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
+		running: running{byID: map[uint64]*runningRequest{}},
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow).WithOptions(options.MCP)
 	s.dialing, s.stopDial = context.WithCancel(ctx)
@@ -154,7 +156,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	s.connected, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
 	options.Metrics.watch(records)
 	if pool, ok := pool.(recordingPool); ok {
-		pool.RecordInto(records)
+		pool.RecordInto(noting{records})
 	} else if options.Records.Directory != "" {
 		s.logger.Warn(ctx, "the pool takes no recorder: its bridges record straight to the control plane, and the directory for records stays empty",
 			slog.F("dir", options.Records.Directory))

@@ -9,6 +9,7 @@ import (
 
 	"cdr.dev/slog/v3"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/xerrors"
 
@@ -151,9 +152,14 @@ func (p *CachedBridgePool) lend(ctx context.Context, req Request, clientFn Clien
 }
 
 // hold returns the bridge for a request and holds it until the request has been served or the bridge is released.
-func (p *CachedBridgePool) hold(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (leasedBridge, error) {
+func (p *CachedBridgePool) hold(ctx context.Context, req Request, clientFn ClientFunc, mcpBootstrapper MCPProxyBuilder) (_ leasedBridge, err error) {
 	ctx, span := p.tracer.Start(ctx, "CachedBridgePool.Acquire")
-	defer span.End()
+	defer func() {
+		if err != nil {
+			span.SetStatus(codes.Error, "no bridge")
+		}
+		span.End()
+	}()
 	if ctx.Err() != nil {
 		return leasedBridge{}, xerrors.Errorf("acquire: %w", context.Cause(ctx))
 	}

@@ -88,7 +88,7 @@ func TestShutdownBehindStuckSync(t *testing.T) {
 				t.Fatal(err)
 			}
 			if stuckIn == "request" {
-				_, done, _ := s.enter(t.Context())
+				_, _, done, _ := s.enter(t.Context())
 				go func() {
 					defer done()
 					_ = commit.Wait(context.Background()) // As a handler does that cannot be cancelled.

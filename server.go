@@ -45,7 +45,7 @@ const textUndecided = "the key could not be checked"
 // the request, without the gateway's own credentials, to that user's bridge.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ingress.EndConnection(w, r)
-	ctx, done, ok := s.enter(r.Context())
+	ctx, end, done, ok := s.enter(r.Context())
 	if !ok {
 		w.Header().Set("Connection", "close")
 		s.refuse(w, r, &apierror.Error{
@@ -55,26 +55,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer done()
 
+	one := &runningRequest{end: end}
+	ctx = context.WithValue(ingress.ContinueTrace(ctx, r.Header), runningKey{}, one)
 	handler, r, err := s.admit(r.WithContext(ctx))
 	if err != nil {
 		s.refuse(w, r, apierror.From(err))
 		return
 	}
+	defer s.running.add(one, r)()
 	handler.ServeHTTP(w, r)
 }
 
 // enter counts a request as in flight until done is called. The context that it returns ends also when the server stops
-// waiting for the requests in flight.
-func (s *Server) enter(ctx context.Context) (_ context.Context, done func(), ok bool) {
+// waiting for the requests in flight, and by end.
+func (s *Server) enter(ctx context.Context) (_ context.Context, end context.CancelCauseFunc, done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
-		return nil, nil, false
+		return nil, nil, nil, false
 	}
 	s.inFlight.Add(1)
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.serving, func() { cancel(context.Cause(s.serving)) })
-	return ctx, func() {
+	return ctx, cancel, func() {
 		stop()
 		cancel(nil)
 		s.inFlight.Done()

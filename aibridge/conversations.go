@@ -1,10 +1,12 @@
 package aibridge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,8 @@ const (
 	longestTurnKey = 512
 	// mostTurnKeys is how many turns of one conversation are put back.
 	mostTurnKeys = 1000
+	// overTurn takes the place of a turn in a [TurnStore] that is over: it is a turn of nothing.
+	overTurn = "{}"
 )
 
 // Conversations remembers which tools of the gateway a conversation began with, and the turns in which the model called
@@ -111,7 +115,8 @@ func (c *Conversations) setOf(tools []mcp.Tool) *toolSet {
 }
 
 // find returns the turns that a request of a conversation may lack: those that are known of the conversation, and those
-// under the keys. What this process does not know is asked of the store; an error says that it could not be asked.
+// under the keys. What this process does not know, or may not know any more, is asked of the store; an error says that it could
+// not be asked.
 func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string, keys []string) (map[string][]byte, error) {
 	found, unknown := c.remembered(sum, initiatorID, keys)
 	if len(unknown) == 0 || c.store == nil {
@@ -125,7 +130,14 @@ func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string
 		found = make(map[string][]byte, len(stored))
 	}
 	for _, key := range unknown {
-		turn := stored[key]
+		turn, isStored := stored[key]
+		if !isStored && found[key] != nil {
+			continue // It could not be stored.
+		}
+		delete(found, key)
+		if string(turn) == overTurn {
+			turn = nil
+		}
 		if len(turn) > 0 {
 			found[key] = turn
 		}
@@ -134,18 +146,19 @@ func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string
 	return found, nil
 }
 
-// remembered returns the turns that this process knows, and the keys that it knows nothing about.
+// remembered returns the turns that this process knows, and the keys that it knows nothing about, or nothing for certain.
 func (c *Conversations) remembered(sum uint64, initiatorID string, keys []string) (found map[string][]byte, unknown []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	look := func(key string, ask bool) {
-		switch turn, known := c.turns.Get(turnKey{initiatorID, key}); {
-		case turn != nil:
+		turn, known := c.turns.Get(turnKey{initiatorID, key})
+		if turn != nil {
 			if found == nil {
 				found = make(map[string][]byte)
 			}
 			found[key] = turn
-		case !known && ask:
+		}
+		if !known && ask || strings.HasPrefix(key, wire.ConversationKey) {
 			unknown = append(unknown, key)
 		}
 	}
@@ -160,11 +173,12 @@ func (c *Conversations) remembered(sum uint64, initiatorID string, keys []string
 	return found, unknown
 }
 
-// remember notes the turn under a key of a conversation, or that there is none.
-func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byte) {
+// remember notes the turn under a key of a conversation, or that there is none. It returns whether it knew one.
+func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byte) (knew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := turnKey{initiatorID, key}
+	before, _ := c.turns.Peek(at)
 	if len(turn) == 0 {
 		turn = nil
 	}
@@ -174,31 +188,41 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 	for c.bytes > mostTurnBytes {
 		c.turns.RemoveOldest()
 	}
-	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys {
+	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys && !strings.HasPrefix(key, wire.ConversationKey) {
 		for _, known := range of.keys {
 			if known == key {
-				return
+				return before != nil
 			}
 		}
 		of.keys = append(of.keys, key)
 	}
+	return before != nil
 }
 
-// keep keeps a turn, here and in the store.
+// keep keeps a turn, here and in the store. An empty one says that what was kept under its keys is over. Of a turn that is too
+// large, only that much is kept which the provider insists on.
 func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) error {
 	turn.Keys = slices.DeleteFunc(turn.Keys, func(key string) bool { return len(key) > longestTurnKey })
-	if len(turn.Turn) > largestTurn {
-		return fmt.Errorf("it has %d bytes, of which at most %d are kept", len(turn.Turn), largestTurn)
+	var tooLarge error
+	if n := len(turn.Turn); n > largestTurn {
+		tooLarge = fmt.Errorf("it has %d bytes, of which at most %d are kept", n, largestTurn)
+		turn.Turn = wire.WithoutRounds(turn.Turn)
 	}
+	var over []string
 	for _, key := range turn.Keys {
-		c.remember(sum, turn.InitiatorID, key, turn.Turn)
+		if c.remember(sum, turn.InitiatorID, key, turn.Turn) && len(turn.Turn) == 0 {
+			over = append(over, key)
+		}
 	}
-	if c.store == nil || len(turn.Turn) == 0 || len(turn.Keys) == 0 {
-		return nil
+	if len(turn.Turn) == 0 {
+		turn.Keys, turn.Turn = over, []byte(overTurn)
+	}
+	if c.store == nil || len(turn.Keys) == 0 {
+		return tooLarge
 	}
 	if len(turn.Turn) > largestStored {
-		turn.Turn = wire.WithoutRounds(turn.Turn) // At least it is known which answer an id stands for.
+		turn.Turn = wire.WithoutRounds(turn.Turn)
 	}
 	turn.Lifetime = turnLifetime
-	return c.store.Keep(ctx, turn)
+	return cmp.Or(tooLarge, c.store.Keep(ctx, turn))
 }

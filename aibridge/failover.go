@@ -38,9 +38,8 @@ func (x *relay) continued() {
 	x.keyed.ask.Bound = x.keyed.ask.Bound || isBound(body) || bytes.Contains(body, []byte(storedMembers[0]))
 }
 
-// send sends the request upstream, with another key where one is refused, and returns when an answer begins.
-func (x *relay) send() (*http.Response, error) {
-	x.continued()
+// sendWithKeys sends the request upstream, with another key where one is refused, and returns when an answer begins.
+func (x *relay) sendWithKeys() (*http.Response, error) {
 	for {
 		answer, err := x.sendOnce()
 		if x.keyed.pool == nil {

@@ -65,6 +65,7 @@ func TestLaterRoundsFailOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			up := &keyedAnswers{answers: answers{all: []string{c.first, c.last}}, refused: c.refused}
 			options := aibridge.ProviderOptions{Transport: up, Keys: []aibridge.Key{{Secret: "key-a", Account: "x"}, {Secret: "key-b", Account: "y"}, {Secret: "key-c", Account: "x"}}}
+			options.Retries.Attempts = 3 // That is for first rounds.
 			anthropic, err := aibridge.NewAnthropicProvider("a", options)
 			if err != nil {
 				t.Fatal(err)

@@ -9,8 +9,6 @@ import (
 
 	"cdr.dev/slog/v3"
 	"github.com/google/uuid"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/coder/aibridged/internal/apierror"
@@ -76,12 +74,7 @@ func (i *interception) begin(ctx context.Context, of beginning) error {
 		return err
 	}
 	i.id = id
-	if i.span.IsRecording() {
-		i.span.SetAttributes(
-			attribute.String("interception.id", id.String()),
-			attribute.String("gen_ai.request.model", i.inspected.Model),
-		)
-	}
+	i.describeSpan()
 	records := make([]Record, 0, 2)
 	records = append(records, i.start(of))
 	if prompt := i.prompt(of.client); prompt != nil {
@@ -215,12 +208,9 @@ func wait(ctx context.Context, commit Commit) error {
 
 // end ends the spans of an interception that has concluded, counts it in the metrics, and logs its one line.
 func (i *interception) end(ctx context.Context, failure *apierror.Error) {
+	i.endSpans()
 	for _, round := range i.rounds {
 		round.close()
-	}
-	if kind := i.concluded.outcome.errorType; kind != "" && i.span.IsRecording() {
-		i.span.SetStatus(codes.Error, string(kind))
-		i.span.SetAttributes(attribute.String("error.type", string(kind)))
 	}
 	i.bridge.options.Metrics.ended(i)
 	if err := i.concluded.err; err != nil {

@@ -4,8 +4,6 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/storable"
@@ -185,12 +183,4 @@ func (l *modelLabels) label(provider, model string) string {
 	}
 	models[model] = struct{}{}
 	return model
-}
-
-// spanAttributes say which provider a span is about.
-func spanAttributes(kind, name string) trace.SpanStartOption {
-	return trace.WithAttributes(
-		attribute.String("gen_ai.provider.name", kind),
-		attribute.String("provider_name", name),
-	)
 }

@@ -11,14 +11,16 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/keys"
 	"github.com/coder/aibridged/internal/upstream"
 )
 
 // passThrough relays a request without an interception of its own, and writes one line to the log.
 func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destination) {
-	ctx, span := b.options.Tracer.Start(r.Context(), "Passthrough", to.provider.spans)
-	defer span.End()
+	ctx, span := b.options.Tracer.Start(ingress.ContinueTrace(r.Context(), r.Header), "Passthrough", to.provider.spans.serving...)
+	isWhole := false
+	defer func() { endPassthrough(ctx, span, w, isWhole) }()
 	b.options.Metrics.passedThrough(to)
 	caller := CallerFromContext(ctx)
 	began := time.Now()
@@ -41,7 +43,8 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	}
 	with.use(keyed.choice)
 	hidden := secrets{caller.tokens(), with.key}
-	to.path = b.lastRoundsPath(ctx, to, caller.Actor.ID)
+	var turn []byte
+	to.path, turn = b.lastRoundsPath(ctx, to, caller.Actor.ID)
 	body, err := readBody(w, r, to.provider.limits, to.provider.memory)
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
@@ -58,7 +61,7 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	header := func() http.Header {
 		out := with.forward(ctx, r.Header, to.provider, sentRequest{})
-		if to.route.stored != nil {
+		if to.route.stored != nil || turn != nil {
 			delete(out, "Accept-Encoding") // A coded answer would have to be decoded to be read.
 		}
 		return out
@@ -81,10 +84,15 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		ModifyResponse: func(answer *http.Response) error {
 			withoutOriginsOfUpstream(w.Header(), answer.Header)
 			withoutHalves(answer)
-			if to.route.stored == nil {
+			if to.route.stored != nil {
+				if err := (&storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden}).follow(answer); err != nil {
+					return err
+				}
+			}
+			if turn == nil {
 				return nil
 			}
-			return (&storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden}).follow(answer)
+			return showAsSeen(answer, turn, to.provider.memory)
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			failure := apierror.From(err)
@@ -99,4 +107,5 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	}
 	withoutSniffing(w.Header())
 	proxy.ServeHTTP(w, r)
+	isWhole = w.failed == nil
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/breaker"
@@ -39,11 +37,12 @@ type Provider struct {
 	headers   []extraHeader
 	actor     bool // Requests tell who they are made for.
 	breaker   BreakerOptions
+	retries   RetryOptions
 	gate      *admission.Gate             // Nil: all requests are let in.
 	pool      *keys.Pool                  // Nil: the provider has not joined an [Upstreams] yet.
 	breakers  map[string]*breaker.Breaker // By the path of a recorded route.
 	digests   bool
-	spans     trace.SpanStartOption
+	spans     providerSpans
 	transport http.RoundTripper
 	watched   bool   // The transport wants to know which interception a request belongs to.
 	idle      func() // Closes the transport's idle connections.
@@ -85,6 +84,8 @@ type ProviderOptions struct {
 	Limits Limits
 	// Breaker says when requests to an upstream that fails are refused.
 	Breaker BreakerOptions
+	// Retries says how often a request is sent again that the upstream did not take.
+	Retries RetryOptions
 	// Admission limits recorded requests, over all providers that have it. Nil: there are no limits.
 	Admission *Admission
 	// Upstreams has what is known of the provider's keys and breakers. Nil means that all providers of a pool, also those
@@ -192,6 +193,10 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	if err != nil {
 		return Provider{}, fmt.Errorf("provider %q: keys: %w", name, err)
 	}
+	retries, err := options.Retries.withDefaults()
+	if err != nil {
+		return Provider{}, fmt.Errorf("provider %q: retries: %w", name, err)
+	}
 	limits := options.Limits.withDefaults()
 	transport := options.Transport
 	if transport == nil {
@@ -208,9 +213,9 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
 		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete,
 		headers: headers, actor: options.ActorHeaders,
-		breaker: options.Breaker, gate: options.Admission.gateOrNil(),
+		breaker: options.Breaker, retries: retries, gate: options.Admission.gateOrNil(),
 		digests:   options.Digests,
-		spans:     spanAttributes(kind.name, name),
+		spans:     newProviderSpans(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),
 		watched:   observe.Watches(transport),
 		idle:      idle,

@@ -16,6 +16,7 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
@@ -50,7 +51,7 @@ type relay struct {
 
 // intercept serves one bridged request, from the first byte of its body to the last of its answer.
 func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destination) {
-	ctx, span := b.options.Tracer.Start(r.Context(), "Intercept", to.provider.spans)
+	ctx, span := b.options.Tracer.Start(ingress.ContinueTrace(r.Context(), r.Header), "Intercept", to.provider.spans.serving...)
 	defer span.End()
 	b.options.Metrics.began(to)
 	defer b.options.Metrics.over(to)
@@ -234,20 +235,23 @@ func (x *relay) refuse(err error) {
 
 // sendOnce sends the request upstream, and returns when the answer begins.
 func (x *relay) sendOnce() (*http.Response, error) {
-	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream")
+	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream", x.provider.spans.asking...)
 	sending := sending{client: x.client, body: x.upstreamBody}
 	x.sentBody = x.upstreamBody
 	out := x.upstreamRequest(sending.follow(ctx))
 	out.GetBody = sending.again
 	sent := time.Now()
-	x.sentAfter = sent.Sub(x.started)
+	if x.sentAfter == 0 {
+		x.sentAfter = sent.Sub(x.started)
+	}
 	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.roundTrip(out) })
 	x.bridge.tellOfBreaker(x.ctx, x.to)
 	x.upstreamWait = time.Since(sent)
 	sending.answered()
 	if err != nil {
-		span.End()
-		return nil, opened(err)
+		err = opened(err)
+		x.endUnanswered(span, err)
+		return nil, err
 	}
 	x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
 	return response, nil

@@ -2,6 +2,7 @@ package aibridge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,8 @@ import (
 
 // said is one answer of a scripted upstream.
 type said struct {
-	status int // Zero: no answer.
+	status int   // Zero: no answer.
+	err    error // Why there is none; nil: it was not reached.
 	header http.Header
 	body   string
 	cut    bool // The answer breaks off behind its body.
@@ -51,7 +53,7 @@ func (u *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
 	u.mu.Unlock()
 	a := u.answer(key, r)
 	if a.status == 0 {
-		return nil, errNotReached
+		return nil, cmp.Or(a.err, errNotReached)
 	}
 	header := http.Header{"Content-Type": {"application/json"}}
 	for name, values := range a.header {

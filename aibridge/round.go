@@ -45,6 +45,7 @@ type round struct {
 	frames   *invokestream.Splitter // Of a stream of frames; nil: it is one of server-sent events.
 	decoder  *contentcoding.Stream  // For a coded stream.
 
+	cr              bool         // The last byte of a stream that is shown to the joint was a CR.
 	joint           wire.Joint   // Is shown each event, too. Nil: the answer is not one of several rounds.
 	ready           []byte       // What the joint has for the client.
 	metered, parted bool         // Its usage is recorded; its calls and thoughts are.
@@ -141,7 +142,24 @@ func (r *round) split(plain []byte) {
 		r.note(r.frames.Feed(plain))
 		return
 	}
+	if r.joint != nil {
+		plain = r.withLineEnds(plain)
+	}
 	r.note(r.events.Feed(plain))
+}
+
+// withLineEnds keeps a CR at the end of a piece for the next one, since a LF may follow: events that are hidden or held must
+// have their line ends whole.
+func (r *round) withLineEnds(piece []byte) []byte {
+	if r.cr && len(piece) > 0 {
+		r.cr = false
+		piece = append([]byte{'\r'}, piece...)
+	}
+	if end := len(piece) - 1; end >= 0 && piece[end] == '\r' {
+		r.cr = true
+		piece = piece[:end]
+	}
+	return piece
 }
 
 // rest notes the end of an answer that goes on as it comes; of a stream, also the event that no blank line ended. clean says
@@ -162,6 +180,9 @@ func (r *round) rest(clean bool) {
 	if r.frames != nil {
 		r.judgeFrames()
 		return
+	}
+	if r.cr {
+		r.note(r.events.Feed([]byte{'\r'}))
 	}
 	r.note(func(yield func(sse.Event) bool) {
 		for event := range r.events.Flush() { // At most one.
@@ -277,7 +298,6 @@ func (r *round) finish(err error) error {
 		return err
 	}
 	r.ended = true
-	r.span.End()
 	if !errors.Is(err, io.EOF) {
 		r.err = err
 	}
@@ -302,8 +322,9 @@ func (r *round) finish(err error) error {
 		r.err = errTruncated // Else the answer may be anything, and ends as its upstream ended it.
 	}
 	if r.err != nil {
-		return r.err
+		return r.err // How the interception ends says why, and the span ends with it.
 	}
+	r.endSpan("")
 	return io.EOF
 }
 
@@ -320,7 +341,6 @@ func (r *round) abandon() {
 
 // close frees what is held for the answer, however it ended.
 func (r *round) close() {
-	r.span.End()
 	r.events.Close()
 	if r.frames != nil {
 		r.frames.Close()

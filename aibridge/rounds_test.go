@@ -629,7 +629,7 @@ func TestFirstIDStandsForTheLast(t *testing.T) {
 	}
 	want := []string{
 		"POST /v1/responses", "POST /v1/responses", "POST /v1/responses", "POST /v1/responses/compact",
-		"GET /v1/responses/resp_2", "GET /v1/responses/resp_2/input_items", "POST /v1/responses/resp_2/cancel", "GET /v1/responses/resp_2",
+		"GET /v1/responses/resp_2", "GET /v1/responses/resp_1/input_items", "POST /v1/responses/resp_2/cancel", "GET /v1/responses/resp_2",
 	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("asked %q, want %q", paths, want)

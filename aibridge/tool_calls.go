@@ -57,7 +57,7 @@ func (x *relay) runCalls(calls []wire.ToolCall) []wire.Result {
 func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, invocation) {
 	tool := x.tools.set.byName[call.Name]
 	ctx, span := x.bridge.options.Tracer.Start(ctx, "Intercept.ToolCall", trace.WithAttributes(
-		attribute.String("gen_ai.tool.name", call.Name), attribute.String("gen_ai.tool.call.id", call.ID)))
+		spanOperation.String("execute_tool"), spanTool.String(spanName(call.Name)), spanToolCall.String(spanName(call.ID))))
 	defer span.End()
 	limited, cancel := context.WithTimeout(ctx, x.tools.limits.Call)
 	defer cancel()
@@ -92,11 +92,13 @@ func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, i
 	done := invocation{call: call}
 	if result.IsError {
 		done.err = textOf(result)
-		span.SetStatus(codes.Error, "the call failed")
+		span.SetStatus(codes.Error, "the call failed") // Why may be anything that the tool has said.
+		span.SetAttributes(spanErrorType.String("tool_error"))
 	}
 	server := ""
 	if tool != nil {
 		server = tool.ServerID
+		span.SetAttributes(attribute.String("mcp.server", server))
 	}
 	x.bridge.options.Metrics.invoked(x.interception, server, result.IsError)
 	return result, done

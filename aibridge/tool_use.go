@@ -36,10 +36,11 @@ type toolUse struct {
 	until  time.Time      // When all calls must have ended; zero: none has begun.
 	tail   <-chan []byte  // What came behind the end of the last round's answer.
 	cancel context.CancelFunc
+	kept   bool // What the client has not seen of the answer.
 }
 
 // useTools returns the edits that offer the initiator's tools to the model, and that put the calls of earlier turns back
-// into the conversation. If the model is offered tools, x.tools is set.
+// into the conversation. If the model is offered tools, or something is put back that the provider insists on, x.tools is set.
 func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	format, tools := x.format.Tooling, x.bridge.options.Tools
 	if format == nil || tools == nil {
@@ -50,23 +51,24 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	session := recogniseClient(x.request.Header, x.inspected).session(x.request.Header, x.inspected)
 	sum := conversations.sum(x.initiator, x.provider.name, x.format.Name, session, opening)
 	set, known := conversations.join(sum, begins, tools.Tools())
-	if len(set.tools) == 0 {
+	keys, chain := x.turnKeys(object, !known && !begins, len(set.tools) > 0)
+	if len(set.tools) == 0 && len(chain) == 0 {
 		return nil // Nothing of ours was called in it.
 	}
-	restored := x.restore(object, sum, !known && !begins)
-	if !format.Free(object) {
-		return restored
-	}
+	restored, owed := x.restore(object, sum, keys, chain)
 	use := &toolUse{
 		limits: x.bridge.options.ToolLimits.withDefaults(), set: set, sum: sum, own: ownTools(format, object), body: object,
 		rest: restored, cancel: func() {},
 	}
 	x.tools = use
-	if capped := x.offer(); capped && set.warned.CompareAndSwap(false, true) {
-		x.bridge.options.Logger.Warn(x.ctx, "there are more tools than a request may have: some are left out",
-			slog.F("initiator_id", x.initiator), slog.F("tools", len(set.tools)), slog.F("limit", use.limits.Tools))
+	if format.Free(object) {
+		if capped := x.offer(); capped && set.warned.CompareAndSwap(false, true) {
+			x.bridge.options.Logger.Warn(x.ctx, "there are more tools than a request may have: some are left out",
+				slog.F("initiator_id", x.initiator), slog.F("tools", len(set.tools)), slog.F("limit", use.limits.Tools))
+		}
 	}
-	if len(use.offered) == 0 {
+	// What was owed to the provider is over once it has an answer, which only the joint sees.
+	if len(use.offered) == 0 && !owed || format.Join == nil {
 		x.tools = nil
 		return restored
 	}
@@ -98,28 +100,51 @@ func ownTools(format *wire.Tooling, body jsonedit.Object) map[string]bool {
 	return own
 }
 
-// restore returns the edits that put back what the client has not seen of the conversation. Whole says that nothing is
-// known of it here. If what was kept cannot be found, the conversation goes on without it.
-func (x *relay) restore(object jsonedit.Object, sum uint64, whole bool) []jsonedit.Edit {
-	keys := x.format.Tooling.Keys(object, whole)
-	if whole {
-		keys = append(keys, x.format.Tooling.Keys(object, false)...)
-		slices.Sort(keys)
-		keys = slices.Compact(keys)
+// turnKeys returns the keys of what the client may not have seen of the conversation, and among them, in front, those of what
+// it leaves to the provider: these alone if the conversation has no tools. Whole says that nothing is known of it here.
+func (x *relay) turnKeys(object jsonedit.Object, whole, hasTools bool) (keys, chain []string) {
+	format := x.format.Tooling
+	if format.Chain != nil {
+		chain = format.Chain(object)
 	}
-	kept, err := x.bridge.conversations.find(x.ctx, sum, x.initiator, keys[:min(len(keys), mostTurnKeys)])
+	keys = chain
+	if hasTools {
+		keys = slices.Concat(keys, format.Keys(object, false))
+	}
+	if hasTools && whole {
+		keys = append(keys, format.Keys(object, true)...)
+	}
+	seen := make(map[string]bool, len(keys))
+	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+		again := seen[key]
+		seen[key] = true
+		return again
+	})
+	return keys[:min(len(keys), mostTurnKeys)], chain
+}
+
+// restore returns the edits that put back what the client has not seen of the conversation, and whether the provider insists
+// on some of it. If what was kept cannot be found, the conversation goes on without it.
+func (x *relay) restore(object jsonedit.Object, sum uint64, keys, chain []string) (restored []jsonedit.Edit, owed bool) {
+	kept, err := x.bridge.conversations.find(x.ctx, sum, x.initiator, keys)
 	if err != nil {
 		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
 			slog.F("initiator_id", x.initiator), slog.Error(err))
 	}
 	if len(kept) == 0 {
-		return nil
+		return nil, false
 	}
-	return x.format.Tooling.Restore(object, kept)
+	restored = x.format.Tooling.Restore(object, kept)
+	return restored, len(restored) > 0 && slices.ContainsFunc(chain, func(key string) bool { return len(kept[key]) > 0 })
 }
 
-// keep keeps what the client has not seen of an answer, if the client can go on with it.
+// keep keeps what the client has not seen of an answer, once, if the client can go on with it. It is called before the client
+// gets the end of the answer, since it may come back at once.
 func (x *relay) keep() {
+	if x.tools.kept {
+		return
+	}
+	x.tools.kept = true
 	for _, keep := range x.tools.joint.Kept() {
 		turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
 		if err := x.bridge.conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn); err != nil {
@@ -141,9 +166,10 @@ func (x *relay) rewrite(edits []jsonedit.Edit) error {
 	return nil
 }
 
-// closeTools frees what is held for the use of tools.
+// closeTools frees what is held for the use of tools. An answer that nobody ended is kept, too: the client may have left.
 func (x *relay) closeTools() {
 	if x.tools != nil {
+		x.keep()
 		x.tools.share.Close()
 		x.tools.cancel()
 	}

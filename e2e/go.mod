@@ -2,7 +2,10 @@ module github.com/coder/aibridged/e2e
 
 go 1.26.0
 
-ignore ./clients/node_modules
+ignore (
+	./clients/node_modules
+	./console/node_modules
+)
 
 require (
 	github.com/anthropics/anthropic-sdk-go/v2 v2.13.0

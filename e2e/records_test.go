@@ -36,6 +36,7 @@ type interception struct {
 	RequestSHA256         *string        `json:"request_sha256"`
 	ResponseBytes         *int64         `json:"response_bytes"`
 	ResponseSHA256        *string        `json:"response_sha256"`
+	FirstByteMicros       *int64         `json:"first_byte_us"`
 	Unread                *int64         `json:"unread"`
 	Prompts               []prompt       `json:"prompts"`
 	TokenUsages           []tokenUsage   `json:"token_usages"`

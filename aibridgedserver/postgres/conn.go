@@ -23,7 +23,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 type conn struct{ *stdlib.Conn }
 
 func (c conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	found, err := c.Conn.QueryContext(ctx, query, args)
+	found, err := c.Conn.QueryContext(ctx, query, bound(args))
 	if err != nil {
 		return nil, redact(err)
 	}
@@ -31,8 +31,19 @@ func (c conn) QueryContext(ctx context.Context, query string, args []driver.Name
 }
 
 func (c conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	result, err := c.Conn.ExecContext(ctx, query, args)
+	result, err := c.Conn.ExecContext(ctx, query, bound(args))
 	return result, redact(err)
+}
+
+// bound returns arguments as the server can hold them. The driver sends a text that is not in an array as it is, without
+// asking [textCodec].
+func bound(args []driver.NamedValue) []driver.NamedValue {
+	for i, arg := range args {
+		if text, ok := arg.Value.(string); ok {
+			args[i].Value = storable(text)
+		}
+	}
+	return args
 }
 
 // BeginTx begins a transaction. One that only reads sees the database of one moment.

@@ -22,6 +22,8 @@ type InterceptionFilter struct {
 	UserID, Model, Client, Provider, Tool, Outcome string
 	// Unpriced keeps those of which a part has no price.
 	Unpriced bool
+	// Failed keeps those that failed.
+	Failed bool
 	// After is [InterceptionPage.Next] of the page before. Empty: the first page.
 	After string
 	// Limit is how many interceptions a page has, 50 if it is zero. There are at most 200.
@@ -56,7 +58,7 @@ func (f InterceptionFilter) matches(of *facts) bool {
 	return (f.UserID == "" || f.UserID == of.initiator.String()) && (f.Model == "" || f.Model == of.model) &&
 		(f.Client == "" || f.Client == of.client) && (f.Provider == "" || f.Provider == of.provider) &&
 		(f.Outcome == "" || f.Outcome == of.outcome) && (f.Tool == "" || of.tools[f.Tool] > 0) &&
-		(!f.Unpriced || of.sums[unpriced] > 0)
+		(!f.Unpriced || of.sums[unpriced] > 0) && (!f.Failed || of.sums[failed] > 0)
 }
 
 // Interceptions returns a page of a list of interceptions. It has no text that anybody wrote.
@@ -82,7 +84,7 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 		list.before, errAt = strconv.ParseInt(at, 10, 64)
 		list.last, errID = uuid.Parse(id)
 		if errAt != nil || errID != nil {
-			return nil, errCursor
+			return nil, ErrPlace
 		}
 	}
 	err := r.db.Read(ctx, func(tx *sql.Tx) error {

@@ -63,8 +63,8 @@ const (
 	mostExamined = 5000
 )
 
-// errCursor is the error for a place that no page has given.
-var errCursor = errors.New("this place is not in the list")
+// ErrPlace is the error for a place in a list that no page of it has given.
+var ErrPlace = errors.New("this place is not in the list")
 
 // Sessions returns a page of a list of sessions. Its titles are the beginnings of prompts, so a list in which others' may be
 // is noted in the access log.
@@ -194,7 +194,7 @@ func listSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionPag
 		beforeAt, errAt = strconv.ParseInt(at, 10, 64)
 		beforeID, errID = strconv.ParseInt(id, 10, 64)
 		if !ok || errAt != nil || errID != nil {
-			return nil, errCursor
+			return nil, ErrPlace
 		}
 	}
 	found, err := all(ctx, tx, sessionsQuery(f, beforeAt, beforeID), scanSessionRow)
@@ -214,7 +214,7 @@ func searchSessions(ctx context.Context, index aibridgedserver.Search, tx querie
 	if f.After != "" {
 		var err error
 		if below, err = strconv.ParseInt(f.After, 10, 64); err != nil || below < 0 || below > math.MaxInt64/promptsASession {
-			return nil, errCursor
+			return nil, ErrPlace
 		}
 	}
 	page := &SessionPage{}

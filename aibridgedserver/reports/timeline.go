@@ -132,7 +132,7 @@ func (r *Reports) Timeline(ctx context.Context, v Viewer, session int64, after s
 		from, errAt = strconv.ParseInt(at, 10, 64)
 		last, errID = uuid.Parse(id)
 		if errAt != nil || errID != nil {
-			return nil, errCursor
+			return nil, ErrPlace
 		}
 	}
 	err = r.db.Read(ctx, func(tx *sql.Tx) error {

@@ -16,10 +16,14 @@ import (
 // config is the content of the configuration file. Without a file, the providers come from the environment.
 type config struct {
 	Listen         string            `yaml:"listen"`
+	ListenMode     socketModeText    `yaml:"listen_mode"`
+	TLS            *tlsConfig        `yaml:"tls"`
+	TrustedProxies []string          `yaml:"trusted_proxies"`
 	AdminListen    string            `yaml:"admin_listen"`
 	AdminHosts     []string          `yaml:"admin_hosts"`
 	MaxConnections int               `yaml:"max_connections"`
 	CORSOrigins    []string          `yaml:"cors_origins"`
+	Console        *bool             `yaml:"console"`
 	Providers      []providerConfig  `yaml:"providers"`
 	Limits         limitsConfig      `yaml:"limits"`
 	Prices         []priceConfig     `yaml:"prices"`
@@ -95,6 +99,9 @@ func loadConfig(file string) (config, error) {
 	}
 	if err := c.Admission.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: admission: %w", file, err)
+	}
+	if err := c.checkListening(); err != nil {
+		return config{}, fmt.Errorf("config %s: %w", file, err)
 	}
 	if c.MaxConnections < 0 {
 		return config{}, fmt.Errorf("config %s: max_connections is %d: it must not be negative", file, c.MaxConnections)

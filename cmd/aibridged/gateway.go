@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
@@ -31,12 +30,15 @@ type gateway struct {
 	retention *retention
 	digest    *digest
 	trim      *trim
-	ready     *readiness
-	server    *aibridged.Server
-	http      *http.Server
-	admin     *http.Server
-	observers *observers
-	served    []providerState
+	tracing   *tracing
+	// certificate is nil if the gateway does not speak TLS.
+	certificate *certificate
+	ready       *readiness
+	server      *aibridged.Server
+	http        *http.Server
+	admin       *http.Server
+	observers   *observers
+	served      []providerState
 	// upstreams outlives the providers, also those that a reload makes.
 	upstreams *aibridge.Upstreams
 
@@ -87,6 +89,7 @@ type gatewayOptions struct {
 	// maxConnections is the limit of connections to the API. Zero: what the descriptors of the process allow.
 	maxConnections int
 	digests        bool // Record digests of bodies. They are also recorded if exchanges are kept.
+	noConsole      bool // Serve no page.
 	logger         slog.Logger
 	metrics        []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
@@ -119,6 +122,18 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	if options.maxConnections == 0 {
 		options.maxConnections = defaultConnections(descriptors())
+	}
+	if g.tracing, err = startTracing(ctx, logger.Named("tracing")); err != nil {
+		return nil, err
+	}
+	proxies, err := newProxies(c.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS != nil {
+		if g.certificate, err = watchCertificate(*c.TLS, logger.Named("tls")); err != nil {
+			return nil, err
+		}
 	}
 	// The lock comes first: a gateway that may not run must leave the database as it is.
 	if g.lock, err = lockData(s); err != nil {
@@ -186,7 +201,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	metrics.RecordReloadAttempt()
 	metrics.RecordReloadSuccess(outcomes)
 
-	tracer := noop.NewTracerProvider().Tracer("aibridged")
+	tracer := g.tracing.tracer()
 	pool, err := aibridged.NewCachedBridgePool(aibridged.DefaultPoolOptions, providers, logger.Named("bridge"), aibridge.NewMetrics(own), tracer)
 	if err != nil {
 		return nil, err
@@ -216,7 +231,13 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	connections := newConnections(options.maxConnections, logger.Named("http"))
 	own.MustRegister(connections.metrics()...)
-	g.http = newHTTPServer(browsers.handler(g.handler()), connections, logger.Named("http"))
+	clients := browsers.handler(g.handler())
+	if !options.noConsole {
+		if clients, err = g.withConsole(clients, of, registry, options.observers.keepDir, logger.Named("console")); err != nil {
+			return nil, err
+		}
+	}
+	g.http = newHTTPServer(proxies.handler(clients), connections, logger.Named("http"))
 	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health))
 	g.admin = newHTTPServer(operators, newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))
 	return g, nil
@@ -296,7 +317,7 @@ const drain = 30 * time.Second
 // running requests time to end, at most drain, and closes the gateway.
 func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error {
 	failed, running := make(chan error, 2), 1
-	go func() { failed <- g.http.Serve(api) }()
+	go func() { failed <- g.serveClients(api) }()
 	if operators != nil {
 		running++
 		go func() { failed <- g.admin.Serve(operators) }()
@@ -316,6 +337,15 @@ func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error 
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// serveClients serves the API on a listener, over TLS if there is a certificate.
+func (g *gateway) serveClients(api net.Listener) error {
+	if g.certificate == nil {
+		return g.http.Serve(api)
+	}
+	g.http.TLSConfig = g.certificate.config()
+	return g.http.ServeTLS(api, "", "")
 }
 
 // close refuses new requests, waits for running ones and then for their records, closes the database, and lets other
@@ -361,6 +391,12 @@ func (g *gateway) release() error {
 	}
 	if g.trim != nil {
 		g.trim.close()
+	}
+	if g.tracing != nil {
+		g.tracing.close()
+	}
+	if g.certificate != nil {
+		g.certificate.close()
 	}
 	if g.retention != nil {
 		g.retention.close()

@@ -16,6 +16,7 @@ import (
 func newHTTPServer(handler http.Handler, counted *connections, logger slog.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
 		Handler:           judged(counted.handler(handler)),

@@ -26,6 +26,8 @@ type providerConfig struct {
 	Headers map[string]string `yaml:"headers"`
 	// ActorHeaders is [aibridge.ProviderOptions.ActorHeaders].
 	ActorHeaders bool `yaml:"actor_headers"`
+	// Retries are [aibridge.ProviderOptions.Retries].
+	Retries retriesConfig `yaml:"retries"`
 	// APIVersion and Deployments are those of [aibridge.AzureOptions].
 	APIVersion  string            `yaml:"api_version"`
 	Deployments map[string]string `yaml:"deployments"`
@@ -143,7 +145,7 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 		return aibridge.Provider{}, fmt.Errorf("provider %q: headers: %w", p.Name, err)
 	}
 	shared.BaseURL, shared.Disabled, shared.ActorHeaders = p.BaseURL, p.Disabled, p.ActorHeaders
-	shared.Passthrough, shared.UsageInStreams = p.Passthrough, p.UsageInStreams
+	shared.Passthrough, shared.UsageInStreams, shared.Retries = p.Passthrough, p.UsageInStreams, p.Retries.options()
 	return construct(p.Name, shared)
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -78,7 +79,7 @@ func newServeCommand(s *settings) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on")
+	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on, or unix:PATH for a socket")
 	flags.StringVar(&options.adminListen, "admin-listen", defaultAdminListen, "address for operators: /metrics, /debug/pprof/, /healthz and /readyz, without a token; off for none")
 	flags.StringSliceVar(&options.adminHosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
 	flags.IntVar(&options.maxConnections, "max-connections", 0, "how many connections clients may have; 0 means half of the descriptors of the process, 16384 at most")
@@ -93,6 +94,7 @@ func newServeCommand(s *settings) *cobra.Command {
 	flags.Int64Var(&options.memory, "memory", 0, "how many `bytes` the bodies of requests and answers may take together; 0 means a quarter of what the process may use")
 	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
+	flags.BoolVar(&options.noConsole, "no-console", false, "serve no page at /console/")
 	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
 	observers := &options.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response to this directory, credentials redacted")
@@ -127,6 +129,9 @@ func (o *serveOptions) merge(c config, isSet func(flag string) bool) {
 	if !isSet("admin-hosts") {
 		o.adminHosts = c.AdminHosts
 	}
+	if !isSet("no-console") && c.Console != nil {
+		o.noConsole = !*c.Console
+	}
 	if !isSet("max-connections") {
 		o.maxConnections = c.MaxConnections
 	}
@@ -143,7 +148,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	}
 	limitMemory()
 	// The ports come first: a gateway that cannot listen should not open its database.
-	api, err := listenOn(options.listen, "address %s is in use: stop what listens there, or choose another with --listen")
+	api, err := listenForClients(options.listen, c.ListenMode)
 	if err != nil {
 		return err
 	}
@@ -151,11 +156,15 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	if err != nil {
 		return errors.Join(err, api.Close())
 	}
-	at := addresses{api: api.Addr().String()}
+	at := addresses{api: baseOf(api, c.TLS != nil)}
 	if operators != nil {
 		at.operators = operators.Addr().String()
 	}
-	early := answerStarting(api, operators)
+	lent := []net.Listener{operators}
+	if c.TLS == nil { // Whoever speaks TLS waits until the gateway does.
+		lent = append(lent, api)
+	}
+	early := answerStarting(lent...)
 	g, err := newGateway(ctx, s, c, options.gatewayOptions)
 	if failed := early.end(); failed != nil {
 		if g != nil {
@@ -173,6 +182,7 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	// A standard output that nobody reads must not keep the gateway from serving.
 	printed := newLineBuffer(out, lineBufferOptions{})
 	defer printed.close()
+	at.hasConsole = !options.noConsole
 	greet(printed, at, s, g.served)
 	return g.serve(ctx, api, operators)
 }
@@ -202,18 +212,23 @@ func listenForOperators(address string) (net.Listener, error) {
 
 // addresses are where a gateway listens.
 type addresses struct {
-	api       string
+	api       string // What stands before a path, or the path of a socket.
 	operators string // Empty: nowhere.
+
+	hasConsole bool
 }
 
 // greet prints what a person needs to use the gateway.
 func greet(out io.Writer, at addresses, s settings, providers []providerState) {
-	base := "http://" + at.api
+	base := at.api
 	directory := s.dataDir
 	if absolute, err := filepath.Abs(directory); err == nil {
 		directory = absolute
 	}
 	fmt.Fprintf(out, "aibridged listens on %s\n", base)
+	if at.hasConsole {
+		fmt.Fprintf(out, "  page            %s%s (sign in with a token)\n", base, consolePath)
+	}
 	if at.operators != "" {
 		fmt.Fprintf(out, "  for operators   http://%s (/metrics, /debug/pprof/)\n", at.operators)
 	}
@@ -230,6 +245,9 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		fmt.Fprintf(out, "  provider        none: set ANTHROPIC_API_KEY or OPENAI_API_KEY, or write a --config\n")
 	}
 	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME %s\n", data)
+	if strings.HasPrefix(base, unixPrefix) { // No client can be pointed there: a proxy is between.
+		providers = nil
+	}
 	for _, p := range providers {
 		switch p.kind {
 		case "anthropic", "bedrock", "vertex":

@@ -25,6 +25,7 @@ func floors() [][]string {
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
 		{"aibridgedserver/postgres", "aibridgedserver/reports", "aibridgedserver/sqlite"},
+		{"console"},
 		{"internal/fakellm"},
 		{"cmd/aibridged"},
 	}
@@ -45,6 +46,7 @@ func apart() map[string][]string {
 		"aibridgedserver":          {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
 		"aibridgedserver/postgres": {".", "aibridge"},                                  // The same.
 		"aibridgedserver/sqlite":   {".", "aibridge"},                                  // The same.
+		"console":                  {".", "aibridge"},                                  // A host may show the records of other gateways.
 		"internal/fakellm":         {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
@@ -70,6 +72,7 @@ func light() (packages, banned []string) {
 			"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/lib/pq", "github.com/mattn/go-sqlite3", "github.com/pressly/goose",
 			"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/anthropics", "github.com/openai", "github.com/bufbuild",
 			"github.com/aws", "golang.org/x/oauth2", "cloud.google.com", "golang.org/x/tools",
+			"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "google.golang.org/grpc",
 		}
 }
 
@@ -94,11 +97,13 @@ func only() map[string][]string {
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/aws":                        {"aibridge/bedrock", "internal/fakebedrock"},
 		"golang.org/x/oauth2":                   {"aibridge/vertex"},
+		"go.opentelemetry.io/otel/sdk":          {"cmd/aibridged"},
+		"go.opentelemetry.io/otel/exporters":    {"cmd/aibridged"},
 		"github.com/tidwall/gjson":              {"internal/wire", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		"github.com/hashicorp/golang-lru":       {"internal/admission", "internal/keys", "internal/lease", "internal/strangers", "aibridge", "aibridgedserver"},
 		"github.com/sony/gobreaker":             {"internal/breaker"},
 		"golang.org/x/time":                     {"internal/admission"},
-		"github.com/shopspring/decimal":         {"aibridgedserver/prices", "aibridgedserver/reports", "cmd/aibridged"},
+		"github.com/shopspring/decimal":         {"aibridgedserver/prices", "aibridgedserver/reports", "cmd/aibridged", "console"},
 		"github.com/klauspost/compress":         {"internal/contentcoding", "internal/kept"},
 		"github.com/andybalholm/brotli":         {"internal/contentcoding"},
 		"github.com/KimMachineGun/automemlimit": {"internal/memory"},

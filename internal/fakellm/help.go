@@ -43,8 +43,9 @@ It knows by the tool results since the prompt which answer is next. It insists o
 insist on, and answers with status 400 and their words if a call is without a result, or a result
 without a call; if results are not in their place, or an id is there twice; if a thought has
 changed, or is missing though the request asks for thinking (Messages); if reasoning has changed,
-or what came after it is sent without it (Responses). It stores the latest thousand responses, so
-a request with previous_response_id or conversation sends only what is new. If a request includes
+or what came after it is sent without it (Responses). It stores the latest thousand responses that
+came to their end, so a request with previous_response_id or conversation sends only what is new,
+and nothing twice. If a request includes
 reasoning.encrypted_content, reasoning comes in the form that a client can send back.
 
 Examples:

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"slices"
 )
@@ -54,6 +55,7 @@ func responsesInsist(a *ask, m *memory) error {
 		}
 		known[said.item.id] = said.item.id != ""
 	}
+	stored := maps.Clone(answered)
 	for i, said := range input {
 		if id := said.item.id; id != "" {
 			if known[id] {
@@ -65,6 +67,9 @@ func responsesInsist(a *ask, m *memory) error {
 			return err
 		}
 		for _, id := range said.answers {
+			if stored[id] {
+				return badParam("input", "Duplicate item found with id %s. Remove duplicate items from your input and try again.", id)
+			}
 			if !calls[id] {
 				return badParam("input", "No tool call found for function call output with call_id %s.", id)
 			}

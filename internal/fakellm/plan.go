@@ -51,6 +51,9 @@ func (p *plan) decide(w http.ResponseWriter, r *http.Request) error {
 	if err := p.compose(plain); err != nil {
 		return err
 	}
+	if p.turn.breaksOff(p.ask.stream) {
+		p.ask.chain.store = false
+	}
 	if p.format.remember != nil {
 		p.format.remember(p.ask, p.answer, p.memory)
 	}

@@ -24,6 +24,11 @@ type turn struct {
 	cutOff  bool
 }
 
+// breaksOff reports whether the answer ends without the event that ends one, or in the middle of a body.
+func (t turn) breaksOff(stream bool) bool {
+	return t.cut != nil || stream && (t.failure != nil || t.noDone)
+}
+
 // failure is an error event that replaces the rest of a stream.
 type failure struct {
 	kind, message string

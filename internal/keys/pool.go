@@ -214,6 +214,18 @@ func (p *Pool) Judge(choice Choice, answer Answer) Verdict {
 	return verdict
 }
 
+// Rests returns how long the key that was chosen for a request will rest for its model; zero: it is ready.
+func (p *Pool) Rests(choice Choice) time.Duration {
+	p.known.mu.Lock()
+	defer p.known.mu.Unlock()
+	now := time.Now()
+	state, until := choice.state.resting(choice.model, now)
+	if state == Ready {
+		return 0
+	}
+	return until.Sub(now)
+}
+
 // Failed notes that a request with a key had no answer.
 func (p *Pool) Failed(choice Choice) {
 	p.known.mu.Lock()

@@ -14,7 +14,7 @@ type dialect struct {
 	read   func(value string, now time.Time) time.Duration
 }
 
-// dialects are the headers that say it, those first that say it the most exactly.
+// dialects are the headers that say it, those first that say it the most exactly. The first two are not about limits alone.
 var dialects = [...]dialect{
 	{"Retry-After-Ms", milliseconds},
 	{"Retry-After", retryAfter},
@@ -36,6 +36,32 @@ func waitOf(header http.Header, body any, now time.Time) time.Duration {
 	}
 	return waitIn(body, now)
 }
+
+// Passes reports whether an answer refuses a request for a reason that passes, before the request was worked on, so that it can
+// be sent again with the same key. It returns how long the answer asks to wait, or zero.
+func Passes(answer Answer) (wait time.Duration, passes bool) {
+	now := time.Now()
+	if answer.Header.Get("X-Should-Retry") == "false" { // Anthropic and OpenAI, for their own SDKs.
+		return 0, false
+	}
+	switch answer.Status {
+	case http.StatusTooManyRequests:
+		found := find(answer, now)
+		return found.wait, found.state == Limited
+	case http.StatusServiceUnavailable, statusOverloaded:
+		// The other dialects tell of limits, and this is none.
+		for _, d := range dialects[:2] {
+			if wait := d.read(answer.Header.Get(d.header), now); wait > 0 {
+				return wait, true
+			}
+		}
+		return 0, true
+	}
+	return 0, false
+}
+
+// statusOverloaded is how Anthropic says that it is overloaded.
+const statusOverloaded = 529
 
 // resets reads headers that tell of each of several limits when it begins anew: x-ratelimit-reset-tokens of OpenAI,
 // anthropic-ratelimit-tokens-reset. Those of limits of which nothing remains count, and of these the longest wait; if

@@ -13,6 +13,7 @@ import (
 
 	"cdr.dev/slog/v3"
 	"cdr.dev/slog/v3/sloggers/sloghuman"
+	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/coder/aibridged"
@@ -45,6 +46,8 @@ type GatewayOptions struct {
 	Records  aibridged.RecordOptions
 	// MCPServers are the addresses of MCP servers, by their ids.
 	MCPServers map[string]string
+	// Tracer gets the spans. Nil: nobody does.
+	Tracer trace.Tracer
 
 	FindToken func(text string) (start, end int)
 }
@@ -66,7 +69,10 @@ func NewGateway(t testing.TB, upstreamURL string, options GatewayOptions) *Gatew
 	}
 	g := &Gateway{Control: options.Control, Log: &Log{}}
 	logger := slog.Make(sloghuman.Sink(g.Log)).Leveled(slog.LevelDebug)
-	tracer := noop.NewTracerProvider().Tracer("test")
+	tracer := options.Tracer
+	if tracer == nil {
+		tracer = noop.NewTracerProvider().Tracer("test")
+	}
 	var err error
 	if g.Pool, err = aibridged.NewCachedBridgePool(options.Pool, options.Provider, logger, options.Bridges, tracer); err != nil {
 		t.Fatalf("new pool: %v", err)

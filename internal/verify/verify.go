@@ -130,6 +130,11 @@ func (r *run) recorded(ctx context.Context, yield func(Verdict, error) bool) (mo
 // verdict compares one interception with its bytes.
 func (r *run) verdict(ctx context.Context, recorded Recorded) Verdict {
 	rounds, err := r.rounds(ctx, recorded)
+	return Compare(recorded, rounds, err)
+}
+
+// Compare returns the verdict on an interception that has ended, from what [Rounds] returned of it.
+func Compare(recorded Recorded, rounds []*kept.Exchange, err error) Verdict {
 	verdict := Verdict{
 		InterceptionID: recorded.ID, Kept: NotKept, Differences: []Difference{},
 		ProviderName: recorded.ProviderName, Model: recorded.Facts.Model,
@@ -153,7 +158,7 @@ const settle = 2 * time.Second
 
 // rounds returns the kept exchanges of an interception, in their order.
 func (r *run) rounds(ctx context.Context, recorded Recorded) ([]*kept.Exchange, error) {
-	rounds, err := readRounds(r.dir, recorded.ID)
+	rounds, err := Rounds(r.dir, recorded.ID)
 	wait := min(settle-time.Since(recorded.EndedAt), settle)
 	of := account{recorded: recorded, rounds: rounds}
 	if err != nil || of.isComplete() || wait <= 0 {
@@ -161,13 +166,15 @@ func (r *run) rounds(ctx context.Context, recorded Recorded) ([]*kept.Exchange, 
 	}
 	select {
 	case <-time.After(wait):
-		return readRounds(r.dir, recorded.ID)
+		return Rounds(r.dir, recorded.ID)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-func readRounds(dir string, id uuid.UUID) (rounds []*kept.Exchange, err error) {
+// Rounds returns the kept exchanges of an interception, in their order, and with an error those before the one that cannot be
+// read.
+func Rounds(dir string, id uuid.UUID) (rounds []*kept.Exchange, err error) {
 	for {
 		exchange, err := kept.ReadFile(dir, id, len(rounds))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -189,7 +196,7 @@ const lateTools = time.Hour
 // standing reports whether no later round of its interception is kept beside a file, and whether the file's answer has the
 // gateway run tools.
 func (r *run) standing(file kept.File) (isLast, awaited bool) {
-	rounds, err := readRounds(r.dir, file.Interception)
+	rounds, err := Rounds(r.dir, file.Interception)
 	if err != nil {
 		return true, false // It is damaged, and the last that can be read.
 	}

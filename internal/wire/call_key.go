@@ -17,6 +17,10 @@ type Place struct {
 // few.
 const fewRandom = 16
 
+// ConversationKey begins the keys of conversations that a provider stores: what is kept under one changes with each answer,
+// whichever gateway has it, so that what one gateway remembers may be old.
+const ConversationKey = "conversation:"
+
 // CallKey returns the key under which what the client has not seen of a turn is kept and found by one of its calls. Some
 // servers number calls in each answer or conversation, mostly behind the tool's name. Such an id is the call's only at its place
 // in its conversation.

@@ -7,14 +7,19 @@ import (
 )
 
 // KeptTurn is what is kept of an answer in which the gateway's tools were called and which the client goes on with, since it
-// has calls of the client's.
+// has calls of the client's or thoughts.
 type KeptTurn struct {
 	Rounds []KeptRound `json:"rounds,omitempty"`
-	// Checks tell, by the ids of the client's calls, whether a call is the one that the answer had: some servers give the
-	// same id to many calls.
+	// Checks tell, by the ids of the client's calls or by their keys, whether a call is the one that the answer had: some
+	// servers give the same id to many calls.
 	Checks map[string]string `json:"checks,omitempty"`
 	// Last is the id of the last round's answer, where that one stands for the id that the client knows.
 	Last string `json:"last,omitempty"`
+	// Open are the ids of the gateway's calls in the last round: a provider that stores the answer insists on their results.
+	Open []string `json:"open,omitempty"`
+	// Shown are members of an answer as the client got them, where the last round's answer, which the provider shows in its
+	// place, has others.
+	Shown map[string][]byte `json:"shown,omitempty"`
 }
 
 // KeptRound is what is kept of one round. JSON is kept as bytes: encoded as JSON, it would not stay as it came.
@@ -64,13 +69,19 @@ func DecodeTurn(encoded []byte) (KeptTurn, bool) {
 			return KeptTurn{}, false
 		}
 	}
+	for _, member := range turn.Shown {
+		if !IsSound(member) {
+			return KeptTurn{}, false
+		}
+	}
 	return turn, true
 }
 
-// WithoutRounds returns a turn that was kept without its calls and results, which can be large.
+// WithoutRounds returns a turn that was kept without its calls and results, which can be large: it still says which answer
+// an id stands for, what the client got of it, and which calls of it have no result.
 func WithoutRounds(encoded []byte) []byte {
 	turn, _ := DecodeTurn(encoded)
-	return KeptTurn{Last: turn.Last}.Encode()
+	return KeptTurn{Last: turn.Last, Open: turn.Open, Shown: turn.Shown}.Encode()
 }
 
 // CallCheck returns a text that is the same for the same call, also after a client has written its input anew.

@@ -33,10 +33,13 @@ type Tooling struct {
 	// Keys returns the keys under which something may have been kept that the request lacks: see [ToKeep]. They are those of
 	// the tool results that came last, or those of the whole request.
 	Keys func(body jsonedit.Object, whole bool) []string
+	// Chain returns those of the keys that name what the provider has stored and the request goes on with: the provider may
+	// refuse it without what was kept. Nil: there is no such thing.
+	Chain func(body jsonedit.Object) []string
 	// Restore returns the edits that put what was kept, by its keys, back into a request. What is malformed, or was kept of
 	// another call with the same id, is ignored.
 	Restore func(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit
-	// Join returns the joint for a request.
+	// Join returns the joint for a request. Nil: answers of this format call nothing.
 	Join func(Joined) Joint
 }
 
@@ -88,7 +91,7 @@ type Joint interface {
 	// Close takes the results of the calls of a turn that has calls of the client's, too.
 	Close([]Result)
 	// Kept returns what must be kept of an answer that has ended, in whatever way. Its keys are there even if there is nothing
-	// to be kept: nobody need be asked for them then.
+	// to be kept: nobody need be asked for them then, and what was kept under them before is over.
 	Kept() []ToKeep
 	// Finish appends what was held, as the end of the answer: the body, if the answers are no streams. It appends nothing if the
 	// body is as it came, which may stand between white space, and in a content coding. One that is no answer, but an error, is.
@@ -122,7 +125,7 @@ type Part struct {
 }
 
 // ToKeep is what puts the gateway's calls back into a conversation whose client has not seen them. It is found by any of its
-// keys, which come from the ids of the client's own calls, or of the answer.
+// keys, which come from the ids of the client's own calls, or of the answer, or from its last thought.
 type ToKeep struct {
 	Keys []string
 	Turn []byte

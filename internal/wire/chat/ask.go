@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/tidwall/gjson"
 
@@ -35,6 +36,13 @@ func askForUsage(body jsonedit.Object, request *wire.Request) {
 	}
 	request.Edits = []jsonedit.Edit{body.Set("stream_options", asking)}
 	request.Withhold = isUsageOnly
+}
+
+// asksForUsage reports whether the client of a request asks for usage, in whatever way.
+func asksForUsage(body jsonedit.Object) bool {
+	options, _ := body.Get("stream_options")
+	object, err := jsonedit.Parse(options)
+	return asksOtherwise(body) || err == nil && slices.ContainsFunc(streamAsks(), func(name string) bool { return asks(object, name) })
 }
 
 // streamAsks returns the members of stream_options by which clients ask for usage: OpenAI's, and vLLM's for usage in

@@ -51,6 +51,8 @@ func (w *writer) body(dst []byte, message gjson.Result) []byte {
 		switch {
 		case name == "tool_calls" && value.IsArray():
 			return w.calls(dst, value, false)
+		case name == "function_call" && value.IsObject():
+			return w.functionCall(dst, value)
 		case before == nil || had[name]:
 			return append(dst, value.Raw...)
 		}

@@ -47,6 +47,20 @@ func newCallers(joined wire.Joined) callers {
 // read reads the n-th call of a message, or a piece of it. It returns nil if there are too many, or if it is none.
 func (c *callers) read(choice, n int64, value gjson.Result, as role) *caller {
 	made, _ := c.parts.readCall(choice, n, value, as)
+	return c.caller(made)
+}
+
+// readFunction reads a call in the older form, which has no index.
+func (c *callers) readFunction(choice int64, function gjson.Result, as role) *caller {
+	of := c.caller(c.parts.readFunctionCall(choice, function, as))
+	if of != nil {
+		of.shown, of.bare = true, true
+	}
+	return of
+}
+
+// caller returns the caller of a call, or nil without one.
+func (c *callers) caller(made *call) *caller {
 	if made == nil {
 		return nil
 	}

@@ -107,8 +107,9 @@ func (p *parts) readCall(choice, n int64, value gjson.Result, as role) (of *call
 	return of, function.IsObject() || function.Type == gjson.Null
 }
 
-func (p *parts) readFunctionCall(choice int64, function gjson.Result, as role) {
-	p.add(said{
+// readFunctionCall reads a call in the older form, or a piece of it. It returns the call, or nil if there are too many.
+func (p *parts) readFunctionCall(choice int64, function gjson.Result, as role) *call {
+	return p.add(said{
 		key: callKey{choice, functionCall}, hasIndex: true,
 		name: wire.String(function.Get("name")), input: function.Get("arguments"),
 	}, 0, as)

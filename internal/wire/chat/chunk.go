@@ -18,6 +18,7 @@ type chunk struct {
 	choices bool
 	ends    bool // It ends the answer, or came behind what does.
 	failed  bool
+	named   bool // It has the id of its answer.
 	role    bool
 	only    bool // Only the pieces of calls are written.
 	changes bool // Some of its calls are not the client's, or have another index there.
@@ -32,6 +33,7 @@ func concerns(data []byte) bool {
 			return true
 		case c != '"':
 		case rest[0] == 't' && bytes.HasPrefix(rest, []byte(`tool_calls"`)), rest[0] == 'f' && hasValue(rest, `finish_reason"`),
+			rest[0] == 'f' && hasValue(rest, `function_call"`),
 			rest[0] == 'u' && hasValue(rest, `usage"`), rest[0] == 'm' && bytes.HasPrefix(rest, []byte(`message"`)),
 			rest[0] == 'e' && hasValue(rest, `error"`):
 			return true
@@ -62,7 +64,8 @@ func (j *joint) read(ready []byte, event sse.Event, data []byte) (chunk, []byte)
 		switch p.of.whose {
 		case theirs:
 			j.place(p.of, p.index, p.hasIndex)
-			c.changes = c.changes || p.hasIndex && p.index != p.of.index || !p.hasIndex && p.isDelta && !p.of.bare
+			differs := p.hasIndex && p.index != p.of.index || !p.hasIndex && p.isDelta && !p.of.bare
+			c.changes = c.changes || j.hidden && differs // A client that has seen all has the server's own indexes.
 			continue
 		case unknown:
 			only := chunk{only: true, callers: func(offset int) *caller {
@@ -98,6 +101,7 @@ func (j *joint) readObject(object gjson.Result, note func(piecePlace)) chunk {
 	object.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "id":
+			c.named = true
 			if j.id == "" && j.round == 0 && value.Type == gjson.String && value.Str != "" {
 				j.id = strings.Clone(value.Raw)
 			}
@@ -175,6 +179,14 @@ func (j *joint) readMessage(c *chunk, choice int64, message gjson.Result, as rol
 			c.role = true
 		case "usage":
 			j.readUsage(c, value)
+		case "function_call":
+			if !value.IsObject() {
+				return true
+			}
+			if of := j.callers.readFunction(choice, value, as); of != nil {
+				j.judge(of)
+				note(piecePlace{of: of, at: value.Index})
+			}
 		case "tool_calls":
 			if !value.IsArray() {
 				return true

@@ -77,12 +77,33 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 		return j.passChunk(ready, event, data)
 	case wire.IsDone(event):
 		ready = j.settle(ready)
+		untold := j.untold()
 		if j.ours {
+			j.hold(untold)
 			j.hold(event.Raw)
 			return ready
 		}
+		if untold != nil {
+			ready = j.show(ready, untold)
+		}
 	}
 	return j.show(ready, event.Raw)
+}
+
+// untold returns the chunk with the usage of the rounds before, if this one has not told any to a client that asks for it, or
+// nil.
+func (j *joint) untold() []byte {
+	if j.lastUsage != nil || j.usage == nil || j.failed || j.joined.Request.Withhold != nil || !asksForUsage(j.joined.Body) {
+		return nil
+	}
+	chunk := []byte(`{"object":"chat.completion.chunk","choices":[]`)
+	if j.id != "" {
+		chunk = append(append(chunk, `,"id":`...), j.id...)
+	}
+	if j.created != "" {
+		chunk = append(append(chunk, `,"created":`...), j.created...)
+	}
+	return dataEvent(append(append(append(chunk, `,"usage":`...), j.usage...), '}'))
 }
 
 // heldLimit is how many bytes of the end of an answer are held.
@@ -156,7 +177,7 @@ func (j *joint) passChunk(ready []byte, event sse.Event, data []byte) []byte {
 			j.hold(event.AppendWithData(nil, j.write(data, c, ending)))
 		}
 		return ready
-	case !c.changes && (j.round == 0 || c.failed):
+	case !c.changes && (j.round == 0 || c.failed && !c.named):
 		return j.show(ready, event.Raw)
 	}
 	all := j.write(data, c, saying|ending)

@@ -14,27 +14,51 @@ import (
 // longestKeyed is how many bytes a call's id may have for something to be kept under it.
 const longestKeyed = 512
 
+// keptKey returns the key under which the turn with a call of the client's is kept, or "" if there can be none. The message
+// with the call stands at that place.
+func keptKey(id, name string, at wire.Place) string {
+	if id == "" || len(id) > longestKeyed {
+		return ""
+	}
+	return wire.CallKey("chat", id, name, at)
+}
+
+// keyOf returns the key of a call in a message at that place.
+func keyOf(call gjson.Result, at wire.Place) string {
+	return keptKey(wire.String(call.Get("id")), toolName(call), at)
+}
+
+// beginning returns the place at which a conversation begins.
+func beginning(body jsonedit.Object) wire.Place {
+	text, _ := opening(body)
+	return wire.Place{Opening: text}
+}
+
 // keys returns the keys of the calls to which a request has results. Those that came last stand behind the model's last
 // message.
 func keys(body jsonedit.Object, whole bool) []string {
-	messages := body.Elements("messages")
+	messages, at := body.Elements("messages"), beginning(body)
 	var found []string
-	for i := messages.Len() - 1; i >= 0; i-- {
-		message := wire.View(messages.At(i))
+	answered := map[string]bool{}
+	for at.Index = messages.Len() - 1; at.Index >= 0; at.Index-- {
+		message := wire.View(messages.At(at.Index))
 		switch message.Get("role").Str {
 		case "tool":
-			id := wire.Kept(message.Get("tool_call_id"))
-			if id != "" && len(id) <= longestKeyed {
-				found = append(found, keyOf(id))
-			}
+			answered[wire.String(message.Get("tool_call_id"))] = true
 		case "assistant":
+			message.Get("tool_calls").ForEach(func(_, call gjson.Result) bool {
+				if key := keyOf(call, at); key != "" && answered[wire.String(call.Get("id"))] {
+					found = append(found, key)
+				}
+				return true
+			})
 			if !whole {
-				i = 0
+				return found
 			}
+			clear(answered)
 		}
 	}
-	slices.Reverse(found)
-	return slices.Compact(found)
+	return found
 }
 
 // restore puts what was kept around and into the messages that have the calls by whose ids it was kept. If several messages
@@ -43,10 +67,10 @@ func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
 	if len(kept) == 0 {
 		return nil
 	}
-	r := restoring{messages: body.Elements("messages"), kept: kept, done: map[string]bool{}}
-	for i := r.messages.Len() - 1; i >= 0; i-- {
-		if message := r.messages.At(i); wire.View(message).Get("role").Str == "assistant" {
-			r.restore(i, message)
+	r := restoring{messages: body.Elements("messages"), at: beginning(body), kept: kept, done: map[string]bool{}}
+	for r.at.Index = r.messages.Len() - 1; r.at.Index >= 0; r.at.Index-- {
+		if message := r.messages.At(r.at.Index); wire.View(message).Get("role").Str == "assistant" {
+			r.restore(message)
 		}
 	}
 	return r.edits
@@ -54,13 +78,14 @@ func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
 
 type restoring struct {
 	messages jsonedit.Array
+	at       wire.Place // The message.
 	kept     map[string][]byte
-	done     map[string]bool // The ids whose message was found.
+	done     map[string]bool // The keys whose message was found.
 	edits    []jsonedit.Edit
 }
 
-// restore puts what was kept of the i-th message back, if anything was.
-func (r *restoring) restore(i int, message []byte) {
+// restore puts what was kept of the message back, if anything was.
+func (r *restoring) restore(message []byte) {
 	object, err := jsonedit.Parse(message)
 	if err != nil {
 		return
@@ -70,7 +95,7 @@ func (r *restoring) restore(i int, message []byte) {
 	if !found || r.clashes(calls, turn) {
 		return
 	}
-	start, end := r.messages.Place(i)
+	start, end := r.messages.Place(r.at.Index)
 	var before, behind, last []byte
 	for _, round := range turn.Rounds {
 		results, images := split(round.Results)
@@ -88,7 +113,7 @@ func (r *restoring) restore(i int, message []byte) {
 	}
 	r.insert(start, before)
 	r.insert(end, behind)
-	_, end = r.messages.Place(r.lastResult(i))
+	_, end = r.messages.Place(r.lastResult(r.at.Index))
 	r.insert(end, last)
 }
 
@@ -116,18 +141,18 @@ func (r *restoring) insertCalls(calls jsonedit.Array, start int, round wire.Kept
 func (r *restoring) find(calls jsonedit.Array) (turn wire.KeptTurn, found bool) {
 	for i := range calls.Len() {
 		call := wire.View(calls.At(i))
-		id := wire.String(call.Get("id"))
-		encoded, has := r.kept[keyOf(id)]
-		if !has || r.done[id] {
+		key := keyOf(call, r.at)
+		encoded, has := r.kept[key]
+		if !has || r.done[key] {
 			continue
 		}
 		turn, ok := wire.DecodeTurn(encoded)
-		if !ok || turn.Checks[id] != checkOf(call) || !slices.ContainsFunc(turn.Rounds, hasCalls) ||
+		if !ok || turn.Checks[key] != checkOf(call) || !slices.ContainsFunc(turn.Rounds, hasCalls) ||
 			slices.ContainsFunc(turn.Rounds, isDamaged) {
 			continue
 		}
-		for id := range turn.Checks {
-			r.done[id] = true
+		for key := range turn.Checks {
+			r.done[key] = true
 		}
 		return turn, true
 	}

@@ -3,6 +3,7 @@ package chat
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -81,22 +82,24 @@ func (j *joint) keep(results []wire.Result) error {
 	return nil
 }
 
-// keyOf returns the key under which the turn with a call of the client's is kept.
-func keyOf(id string) string { return "chat:" + id }
-
 func (j *joint) Kept() []wire.ToKeep {
-	if len(j.kept.Rounds) == 0 {
+	if len(j.order) == 0 {
 		return nil
 	}
+	at := beginning(j.joined.Body)
+	at.Index = j.joined.Body.Elements("messages").Len()
 	var kept wire.ToKeep
 	turn := wire.KeptTurn{Rounds: j.kept.Rounds, Checks: map[string]string{}}
 	for _, of := range j.order {
-		if of.whose == theirs && of.ID != "" && turn.Checks[of.ID] == "" {
-			kept.Keys = append(kept.Keys, keyOf(of.ID))
-			turn.Checks[of.ID] = callCheck(of.Name, of.Input.String())
+		if key := keptKey(of.ID, of.Name, at); of.whose == theirs && key != "" && turn.Checks[key] == "" {
+			kept.Keys = append(kept.Keys, key)
+			turn.Checks[key] = callCheck(of.Name, of.Input.String())
 		}
 	}
-	if kept.Keys != nil {
+	switch {
+	case kept.Keys == nil:
+		return nil
+	case slices.ContainsFunc(turn.Rounds, hasCalls):
 		kept.Turn = turn.Encode()
 	}
 	return []wire.ToKeep{kept}

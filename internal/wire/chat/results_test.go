@@ -68,12 +68,12 @@ func TestRestoreImages(t *testing.T) {
 	x := exchange{t: t, results: func(wire.ToolCall) wire.Result {
 		return wire.Result{Parts: []wire.Part{{MediaType: "image/png", Data: []byte{1, 2}}}}
 	}}
-	x.run(wire.Stream, chunks("c1", `{"tool_calls":[{"index":0,"id":"t1","function":{"name":"Read","arguments":"{}"}},`+
+	x.run(wire.Stream, chunks("c1", `{"tool_calls":[{"index":0,"id":"call_0123456789abcdef1","function":{"name":"Read","arguments":"{}"}},`+
 		`{"index":1,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`))
-	got := restored(t, x.kept, `{"role":"assistant","tool_calls":[{"id":"t1","function":{"name":"Read","arguments":"{}"}}]},`+
-		`{"role":"tool","tool_call_id":"t1","content":""},{"role":"user","content":"and?"}`)
+	got := restored(t, x.kept, `{"role":"assistant","tool_calls":[{"id":"call_0123456789abcdef1","function":{"name":"Read","arguments":"{}"}}]},`+
+		`{"role":"tool","tool_call_id":"call_0123456789abcdef1","content":""},{"role":"user","content":"and?"}`)
 	answered(t, []byte(`{"messages":[`+got+`]}`))
-	if !strings.Contains(got, `{"role":"tool","tool_call_id":"t1","content":""},{"role":"user","content":[`) {
+	if !strings.Contains(got, `{"role":"tool","tool_call_id":"call_0123456789abcdef1","content":""},{"role":"user","content":[`) {
 		t.Errorf("the images are not behind the results: %s", got)
 	}
 }
@@ -211,4 +211,50 @@ func TestErrorBehindTheEnd(t *testing.T) {
 		client = joint.Pass(client, event)
 	}
 	same(t, "the stream", string(joint.Finish(client)), finish+failing)
+}
+
+// TestLaterError has a later round that ends with an error: its chunk has the id of the first one.
+func TestLaterError(t *testing.T) {
+	first := chunks("c1", `{"tool_calls":[{"index":0,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`, `"tool_calls"`)
+	for failing, want := range map[string]string{
+		`{"id":"c2","created":7,"choices":[{"index":0,"delta":{},"finish_reason":"error"}]}`:                                    `{"id":"c1","created":2,"choices":[{"index":0,"delta":{},"finish_reason":"error"}]}`,
+		`{"id":"c2","choices":[{"index":0,"delta":{"content":""},"error":{"message":"m"},"finish_reason":"error"}],"usage":{}}`: `{"id":"c1","choices":[{"index":0,"delta":{"content":""},"error":{"message":"m"},"finish_reason":"error"}],"usage":{}}`,
+		`{"error":{"message":"m"},"id":"c2"}`: `{"error":{"message":"m"},"id":"c1"}`,
+		`{ "error": {"message":"m"} }`:        `{ "error": {"message":"m"} }`,
+	} {
+		x := exchange{t: t}
+		x.run(wire.Stream, first, "data: "+failing+"\n\n")
+		_, got, _ := strings.Cut(string(x.client), "data: ")
+		same(t, failing, strings.TrimSpace(got), want)
+	}
+}
+
+// TestUsageOfEarlierRounds has a last round that tells no usage: a client that asks for it gets that of the rounds before, once.
+func TestUsageOfEarlierRounds(t *testing.T) {
+	ours := `{"tool_calls":[{"index":0,"id":"o1","function":{"name":"bmcp_a_x","arguments":"{}"}}]}`
+	mixed := `{"tool_calls":[{"index":0,"id":"o2","function":{"name":"bmcp_a_x","arguments":"{}"}},{"index":1,"id":"t","function":{"name":"Read","arguments":"{}"}}]}`
+	first := chunks("c1", ours, `"tool_calls"`, `-{"total_tokens":3}`)
+	const told = `data: {"object":"chat.completion.chunk","choices":[],"id":"c1","created":2,"usage":{"total_tokens":3}}` + "\n\n"
+	for name, test := range map[string]struct {
+		request string
+		rounds  []string
+		want    bool
+	}{
+		"asked":        {"", []string{first, chunks("c2", `{"content":"a"}`, `"stop"`)}, true},
+		"mixed":        {"", []string{first, chunks("c2", mixed, `"tool_calls"`)}, true},
+		"three rounds": {"", []string{first, chunks("c2", ours, `"tool_calls"`), chunks("c3", `{"content":"a"}`, `"stop"`)}, true},
+		"told":         {"", []string{first, chunks("c2", `{"content":"a"}`, `"stop"`, `-{"total_tokens":4}`)}, false},
+		"never told":   {"", []string{chunks("c1", ours, `"tool_calls"`), chunks("c2", `{"content":"a"}`, `"stop"`)}, false},
+		"not asked":    {`{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}`, []string{first, chunks("c2", `{"content":"a"}`, `"stop"`)}, false},
+		"asked otherwise": {
+			`{"model":"m","stream":true,"usage":{"include":true},"messages":[{"role":"user","content":"hi"}]}`,
+			[]string{first, chunks("c2", `{"content":"a"}`, `"stop"`)}, true,
+		},
+	} {
+		x := exchange{t: t, request: test.request}
+		x.run(wire.Stream, test.rounds...)
+		if got := strings.HasSuffix(string(x.client), told+"data: [DONE]\n\n"); got != test.want || strings.Count(string(x.client), told) > 1 {
+			t.Errorf("%s: the client gets\n%s", name, x.client)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package chat_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -106,17 +107,23 @@ func TestOpening(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	body := parse(t, `{"messages":[{"role":"user"},{"role":"assistant"},{"role":"tool","tool_call_id":"a"},{"role":"tool","tool_call_id":"b"},
-		{"role":"assistant"},{"role":"tool","content":"x","tool_call_id":"c"},{"role":"tool"},{"role":"tool","tool_call_id":7},
-		{"role":"tool","tool_call_id":"d"},{"role":"user","content":"and?"}]}`)
+	call := func(id string) string { return `{"id":"` + id + `","function":{"name":"Read"}}` }
+	result := func(id string) string { return `,{"role":"tool","tool_call_id":"` + id + `"}` }
+	a, b, c := "call_0123456789abcdefa", "call_0123456789abcdefb", "call_0123456789abcdefc"
+	body := parse(t, `{"messages":[{"role":"user"},{"role":"assistant","tool_calls":[`+call(a)+`]}`+result(a)+`,{"role":"assistant"},`+
+		`{"role":"assistant","tool_calls":[`+call(b)+`,7,{},`+call(c)+`,`+call("open0123456789abcdef")+`]}`+result(b)+
+		`,{"role":"tool"},{"role":"tool","tool_call_id":7}`+result(c)+result(a)+`,{"role":"user","content":"and?"}]}`)
 	tooling := chat.Format().Tooling
-	if got := tooling.Keys(body, false); !slices.Equal(got, []string{"chat:c", "chat:d"}) {
+	if got := tooling.Keys(body, false); !slices.Equal(got, []string{"chat:" + b, "chat:" + c}) {
 		t.Errorf("the last ones are %q", got)
 	}
-	if got := tooling.Keys(body, true); !slices.Equal(got, []string{"chat:a", "chat:b", "chat:c", "chat:d"}) {
+	if got := tooling.Keys(body, true); !slices.Equal(got, []string{"chat:" + b, "chat:" + c, "chat:" + a}) {
 		t.Errorf("all are %q", got)
 	}
-	for _, messages := range []string{``, `{"role":"assistant"}`, `{"role":"tool","tool_call_id":"a"},{"role":"assistant"},{"role":"user"}`} {
+	for _, messages := range []string{
+		``, `{"role":"assistant"}`, `{"role":"assistant","tool_calls":[` + call(a) + `]}` + result(a) + `,{"role":"assistant"},{"role":"user"}`,
+		`{"role":"assistant","tool_calls":[` + call(strings.Repeat("a", 513)) + `]}` + result(strings.Repeat("a", 513)),
+	} {
 		if got := tooling.Keys(parse(t, `{"messages":[`+messages+`]}`), false); len(got) > 0 {
 			t.Errorf("%s: the last ones are %q", messages, got)
 		}

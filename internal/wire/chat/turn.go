@@ -2,6 +2,7 @@ package chat
 
 import (
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,7 @@ type turnCall struct {
 	*call
 	written grown
 	custom  bool
+	older   bool // It came as a function_call.
 }
 
 // readTurn reads the data of a round's events.
@@ -33,7 +35,7 @@ func readTurn(form wire.Form, data iter.Seq[[]byte]) *turn {
 	t := &turn{form: form, parts: newParts(nil), of: map[*call]*turnCall{}}
 	for chunk := range data {
 		switch {
-		case t.text.fits(chunk):
+		case t.text.fits(chunk) && wire.IsSound(chunk):
 			content := t.message.byName["content"]
 			content.raw = append(content.raw, chunk[len(t.text.before):len(chunk)-len(t.text.after)]...)
 		case wire.IsSound(chunk):
@@ -42,6 +44,7 @@ func readTurn(form wire.Form, data iter.Seq[[]byte]) *turn {
 			}
 		}
 	}
+	t.withoutRepeated()
 	return t
 }
 
@@ -95,6 +98,11 @@ func (t *turn) readMessage(choice int64, message gjson.Result, as role) (onlyTex
 		case "tool_calls":
 			other = true
 			t.readCalls(choice, value, as)
+		case "function_call":
+			other = true
+			if value.IsObject() {
+				t.readFunctionCall(choice, value, as)
+			}
 		case "content":
 			content := t.message.member(name.Str, name.Raw)
 			content.add(name.Str, value, as)
@@ -119,15 +127,37 @@ func (t *turn) readCalls(choice int64, calls gjson.Result, as role) {
 		if made == nil {
 			return true
 		}
-		of := t.of[made]
-		if of == nil {
-			of = &turnCall{call: made}
-			t.of[made] = of
-			t.calls = append(t.calls, of)
-		}
+		of := t.callOf(made)
 		of.custom = of.custom || value.Get("custom").IsObject()
 		of.written.add("", value, as)
 		return true
+	})
+}
+
+// readFunctionCall reads a call in the older form. It goes back in the form of the others: its request has tools.
+func (t *turn) readFunctionCall(choice int64, function gjson.Result, as role) {
+	if made := t.parts.readFunctionCall(choice, function, as); made != nil {
+		of := t.callOf(made)
+		of.older = true
+		of.written.member("function", `"function"`).add("function", function, as)
+	}
+}
+
+// callOf returns the turn's call.
+func (t *turn) callOf(made *call) *turnCall {
+	of := t.of[made]
+	if of == nil {
+		of = &turnCall{call: made}
+		t.of[made] = of
+		t.calls = append(t.calls, of)
+	}
+	return of
+}
+
+// withoutRepeated leaves out calls in the older form that are there in the other one, too: some servers send both.
+func (t *turn) withoutRepeated() {
+	t.calls = slices.DeleteFunc(t.calls, func(of *turnCall) bool {
+		return of.older && slices.ContainsFunc(t.calls, func(other *turnCall) bool { return !other.older && other.Name == of.Name })
 	})
 }
 
@@ -143,7 +173,7 @@ func (t *turn) appendMessage(dst []byte, calls []wire.KeptCall) []byte {
 }
 
 // isAround reports whether a message's member with that name is neither what the client sees of it nor a call.
-func isAround(name string) bool { return name != "content" && name != "function_call" }
+func isAround(name string) bool { return name != "content" }
 
 // appendCalls appends calls and the brace that ends the message.
 func appendCalls(dst []byte, calls []wire.KeptCall) []byte {

@@ -137,6 +137,8 @@ func (w *writer) part(dst []byte, name string, value gjson.Result, isDelta bool)
 	switch {
 	case name == "tool_calls" && value.IsArray():
 		return w.calls(dst, value, isDelta)
+	case name == "function_call" && value.IsObject():
+		return w.functionCall(dst, value)
 	case w.chunk.only:
 		return dst
 	case name == "role":
@@ -172,6 +174,22 @@ func (w *writer) calls(dst []byte, calls gjson.Result, isDelta bool) []byte {
 		return dst[:begin]
 	}
 	return dst
+}
+
+// functionCall appends a call in the older form, or a piece of it, if it is the client's.
+func (w *writer) functionCall(dst []byte, function gjson.Result) []byte {
+	var of *caller
+	if w.chunk.callers != nil {
+		of = w.chunk.callers(function.Index)
+	}
+	switch {
+	case of == nil && (w.chunk.only || w.joined.IsOurs(wire.String(function.Get("name")))),
+		of != nil && of.whose != theirs && (!w.chunk.only || of.whose == ours):
+		w.removedCall = true
+		return dst
+	}
+	w.says = true
+	return append(dst, function.Raw...)
 }
 
 func (w *writer) call(dst []byte, piece gjson.Result, isDelta bool) []byte {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -21,22 +22,30 @@ type joint struct {
 	id    []byte // The first answer's, as it is written.
 	usage []byte // The sum of the rounds before.
 	next  int    // The index of the block that the client will see next.
-	turns []byte // What the rounds before add to the conversation: messages with commas between.
-	kept  wire.KeptTurn
-	shown wire.TurnData // Answers that are no streams: the blocks that the client is to see.
+	// secret is what only the provider can read of the last thought that has that, of all rounds.
+	secret string
+	turns  []byte // What the rounds before add to the conversation: messages with commas between.
+	kept   wire.KeptTurn
+	shown  wire.TurnData // Answers that are no streams: the blocks that the client is to see.
 
 	current turn
 }
 
 // turn is what is noted of the round under way.
 type turn struct {
-	data   wire.TurnData // Of the events that make the turn; of an answer that is no stream, the body.
-	places map[int64]int // The index by which the client knows a block, or hidden.
-	ours   bool          // A tool of the gateway was called.
-	stop   string        // The stop_reason.
-	usage  []byte
-	held   []sse.Event // What ends the answer.
+	data    wire.TurnData // Of the events that make the turn; of an answer that is no stream, the body.
+	places  map[int64]int // The index by which the client knows a block, or hidden.
+	ours    bool          // A tool of the gateway was called.
+	calls   []clientCall  // Those of the client's tools.
+	thought int64         // The index of the last thought, or -1.
+	signed  bool          // The secret is of this thought.
+	stop    string        // The stop_reason.
+	usage   []byte
+	held    []sse.Event // What ends the answer.
 }
+
+// clientCall is a call of one of the client's tools.
+type clientCall struct{ id, name string }
 
 // hidden is the place of a block that the client does not see.
 const hidden = -1
@@ -52,7 +61,7 @@ func (j *joint) Begin(form wire.Form) {
 	j.round++
 	data := j.current.data
 	data.Reset()
-	j.current = turn{data: data, places: map[int64]int{}}
+	j.current = turn{data: data, places: map[int64]int{}, thought: -1}
 }
 
 func (j *joint) Pass(ready []byte, event sse.Event) []byte {
@@ -117,18 +126,51 @@ func usualDelta(data []byte) (index int64, ok bool) {
 
 // beginBlock notes a block that begins.
 func (j *joint) beginBlock(index int64, block gjson.Result) {
-	if block.Get("type").Str == "tool_use" && j.of.IsOurs(wire.String(block.Get("name"))) {
-		j.current.ours = true
+	if j.noteCall(block.Get("type").Str, wire.Kept(block.Get("id")), wire.Kept(block.Get("name"))) {
 		j.current.places[index] = hidden
 		return
+	}
+	if isThought(block.Get("type").Str) {
+		j.current.thought, j.current.signed = index, false
+		j.noteSecret(secretOf(block))
 	}
 	j.current.places[index] = j.next
 	j.next++
 }
 
+// longestSecret is how many bytes of a thought's secret are kept: nothing is known that has so many.
+const longestSecret = 1 << 20
+
+// noteSecret notes a piece of what only the provider can read of a thought.
+func (j *joint) noteSecret(piece string) {
+	switch {
+	case piece == "" || len(piece)+len(j.secret) > longestSecret:
+	case j.current.signed:
+		j.secret += piece
+	default:
+		j.secret, j.current.signed = strings.Clone(piece), true
+	}
+}
+
+// noteCall notes a block that is a call of a tool of the gateway's or of the client's, and reports whether it is the gateway's.
+func (j *joint) noteCall(kind, id, name string) (ours bool) {
+	switch {
+	case kind != "tool_use":
+	case j.of.IsOurs(name):
+		j.current.ours = true
+		return true
+	default:
+		j.current.calls = append(j.current.calls, clientCall{id, name})
+	}
+	return false
+}
+
 // passBlock passes an event of a block on, if the client sees the block.
 func (j *joint) passBlock(ready []byte, event sse.Event, index int64) []byte {
 	j.current.data.Add(event.Data)
+	if index == j.current.thought && bytes.Contains(event.Data, []byte("signature")) {
+		j.noteSecret(wire.String(wire.View(event.Data).Get("delta.signature")))
+	}
 	at, known := j.current.places[index]
 	switch {
 	case !known || int64(at) == index:

@@ -38,6 +38,9 @@ func joint(t testing.TB, body string) wire.Joint {
 	return format.Tooling.Join(wire.Joined{Body: parse(t, body), Request: &inspected, IsOurs: isOurs})
 }
 
+// eventOf returns the event of an answer that is no stream.
+func eventOf(body string) sse.Event { return sse.Event{Raw: []byte(body), Data: []byte(body)} }
+
 // pass passes a stream through a joint, in chunks, and returns what the client gets of it.
 func pass(joint wire.Joint, stream string, chunk int) string {
 	joint.Begin(wire.Stream)
@@ -157,7 +160,7 @@ func TestRounds(t *testing.T) {
 		if got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
-		if len(j.Turn().Calls) != 0 || len(j.Kept()) != 0 {
+		if len(j.Turn().Calls) != 0 || len(j.Kept()) != 1 {
 			t.Errorf("turn %+v, kept %+v", j.Turn(), j.Kept())
 		}
 	}
@@ -273,7 +276,7 @@ func TestRestore(t *testing.T) {
 	pass(j, stream(start("msg_1", 10), thinking, call(1, "a1", "bmcp_x_y", `{}`), end("tool_use", 20)), 100)
 	j.Turn()
 	next(t, j, request, said("one"))
-	pass(j, stream(start("msg_2", 10), text(0, "\n"), text(1, "Both."), call(2, "a2", "bmcp_x_y", `{"n":2}`), call(3, "b", "theirs", `{"x":1}`), end("tool_use", 20)), 100)
+	pass(j, stream(start("msg_2", 10), text(0, "\n"), text(1, "Both."), call(2, "a2", "bmcp_x_y", `{"n":2}`), call(3, "toolu_b", "theirs", `{"x":1}`), end("tool_use", 20)), 100)
 	if !j.Turn().Mixed {
 		t.Fatal("not mixed")
 	}
@@ -283,10 +286,10 @@ func TestRestore(t *testing.T) {
 		t.Fatalf("kept %+v", all)
 	}
 	kept := all[0]
-	if len(kept.Keys) != 1 || kept.Keys[0] != "messages:b" {
+	if len(kept.Keys) != 2 || !strings.HasPrefix(kept.Keys[0], "messages:toolu_b") || !strings.HasPrefix(kept.Keys[1], "messages:thought:") {
 		t.Fatalf("kept %+v", kept)
 	}
-	found := map[string][]byte{"messages:b": kept.Turn}
+	found := map[string][]byte{kept.Keys[0]: kept.Turn}
 	const (
 		first  = `{"type":"thinking","thinking":"Let \u00e9\ud83d\ude00","signature":"c2ln"}`
 		ours1  = `{"type":"tool_use","id":"a1","name":"bmcp_x_y","input":{}}`
@@ -294,8 +297,8 @@ func TestRestore(t *testing.T) {
 		both   = `{"type":"text","text":"Both."}`
 		ours2  = `{"type":"tool_use","id":"a2","name":"bmcp_x_y","input":{"n":2}}`
 		res2   = `{"type":"tool_result","tool_use_id":"a2","content":[{"type":"text","text":"two"}]}`
-		theirs = `{"type":"tool_use","id":"b","name":"theirs","input":{"x": 1.0},"cache_control":{"type":"ephemeral"}}`
-		res    = `{"type":"tool_result","tool_use_id":"b","content":"x"}`
+		theirs = `{"type":"tool_use","id":"toolu_b","name":"theirs","input":{"x": 1.0},"cache_control":{"type":"ephemeral"}}`
+		res    = `{"type":"tool_result","tool_use_id":"toolu_b","content":"x"}`
 		user   = `{"role":"user","content":"hi"}`
 	)
 	for name, test := range map[string]struct{ sent, want string }{
@@ -329,7 +332,7 @@ func TestRestore(t *testing.T) {
 			body := `{"model":"m","messages":[` + user + `,` + test.sent + `]}`
 			object := parse(t, body)
 			keys := messages.Format().Tooling.Keys(object, true)
-			if strings.Contains(body, `"tool_use"`) && (len(keys) != 1 || keys[0] != "messages:b") {
+			if strings.Contains(body, `"tool_use"`) && (len(keys) == 0 || keys[0] != kept.Keys[0]) {
 				t.Errorf("keys %v", keys)
 			}
 			got, err := jsonedit.Splice([]byte(body), messages.Format().Tooling.Restore(object, found)...)

@@ -1,8 +1,11 @@
 package messages
 
 import (
-	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -10,122 +13,171 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-func key(callID string) string { return "messages:" + callID }
+// callKey returns the key under which the turn with a call is kept. The message with the call stands at that place.
+func callKey(id, name string, at wire.Place) string { return wire.CallKey("messages", id, name, at) }
 
-// keys implements [wire.Tooling].Keys.
+// thoughtKey returns the key of the turn with a thought, which comes from what only the provider can read of it. Some servers
+// make that up, and always the same.
+func thoughtKey(secret string, at wire.Place) string {
+	const prefix = "messages:thought"
+	sum := sha256.Sum256([]byte(wire.CallKey(prefix, secret, "", at)))
+	return prefix + ":" + base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+func keyOf(call gjson.Result, at wire.Place) string {
+	return callKey(wire.String(call.Get("id")), wire.String(call.Get("name")), at)
+}
+
+// keys implements [wire.Tooling].Keys. The results that came last are those of the model's last message.
 func keys(body jsonedit.Object, whole bool) []string {
 	var found []string
-	messages := body.Elements("messages")
-	if !whole {
-		wire.LastMessage(messages).Get("content").ForEach(func(_, part gjson.Result) bool {
-			if part.Get("type").Str == "tool_result" {
-				found = append(found, key(wire.String(part.Get("tool_use_id"))))
-			}
-			return true
-		})
-		return found
-	}
-	for i := range messages.Len() {
-		if !bytes.Contains(messages.At(i), []byte("tool_use")) {
+	messages, at := body.Elements("messages"), beginning(body)
+	for at.Index = messages.Len() - 1; at.Index >= 0; at.Index-- {
+		message := wire.View(messages.At(at.Index))
+		if message.Get("role").Str != "assistant" {
 			continue
 		}
-		wire.View(messages.At(i)).Get("content").ForEach(func(_, part gjson.Result) bool {
-			if part.Get("type").Str == "tool_use" {
-				found = append(found, key(wire.String(part.Get("id"))))
-			}
-			return true
-		})
+		found = append(found, keysOf(message, at)...)
+		if !whole {
+			break
+		}
 	}
 	return found
 }
 
-// restore implements [wire.Tooling].Restore.
+// beginning returns the place at which a conversation begins.
+func beginning(body jsonedit.Object) wire.Place {
+	text, _ := opening(body)
+	return wire.Place{Opening: text}
+}
+
+// keysOf returns the keys of a message of the model's at that place: those of its calls, and that of its last thought.
+func keysOf(message gjson.Result, at wire.Place) []string {
+	var found []string
+	for _, call := range callsOf(message) {
+		found = append(found, keyOf(call, at))
+	}
+	if !strings.Contains(message.Raw, "thinking") {
+		return found
+	}
+	secret := ""
+	message.Get("content").ForEach(func(_, block gjson.Result) bool {
+		if isThought(block.Get("type").Str) {
+			secret = cmp.Or(secretOf(block), secret)
+		}
+		return true
+	})
+	if secret != "" {
+		found = append(found, thoughtKey(secret, at))
+	}
+	return found
+}
+
+// callsOf returns the calls of the client's tools in a message of the model's.
+func callsOf(message gjson.Result) []gjson.Result {
+	if !strings.Contains(message.Raw, "tool_use") {
+		return nil
+	}
+	var calls []gjson.Result
+	message.Get("content").ForEach(func(_, block gjson.Result) bool {
+		if block.Get("type").Str == "tool_use" {
+			calls = append(calls, block)
+		}
+		return true
+	})
+	return calls
+}
+
+// restore implements [wire.Tooling].Restore. A request that can have no tools gets no calls. If several messages show the same
+// turn, the last one is meant.
 func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
+	if len(kept) == 0 || body.Elements("tools").Len() == 0 && !isFree(body) {
+		return nil
+	}
 	var edits []jsonedit.Edit
-	messages := body.Elements("messages")
-	for i := 0; i+1 < messages.Len(); i++ {
-		turn, ok := keptOf(messages.At(i), kept)
+	messages, at := body.Elements("messages"), beginning(body)
+	done := map[string]bool{}
+	for at.Index = messages.Len() - 1; at.Index >= 0; at.Index-- {
+		message := wire.View(messages.At(at.Index))
+		if message.Get("role").Str != "assistant" || !message.Get("content").IsArray() {
+			continue
+		}
+		keys := keysOf(message, at)
+		turn, ok := keptOf(message, at, kept, slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return done[key] }))
 		if !ok {
 			continue
 		}
-		calls, calledIn := withCalls(messages, i, turn)
-		results, answered := withResults(messages, i+1, turn)
+		start, _ := messages.Place(at.Index)
+		calls, calledIn := withCalls(message, start, turn)
+		results, answered := withResults(messages, at, turn)
 		if calledIn && answered {
-			edits = append(append(edits, calls...), results...)
+			edits = append(append(edits, calls), results...)
+			for _, key := range keys {
+				done[key] = true
+			}
 		}
 	}
 	return edits
 }
 
-// keptOf returns what was kept of the turn that a message shows.
-func keptOf(message []byte, kept map[string][]byte) (turn wire.KeptTurn, found bool) {
-	if !bytes.Contains(message, []byte("tool_use")) {
-		return turn, false
+// keptOf returns what was kept under one of the keys of the turn that the message at that place shows.
+func keptOf(message gjson.Result, at wire.Place, kept map[string][]byte, keys []string) (turn wire.KeptTurn, found bool) {
+	for _, key := range keys {
+		turn, ok := wire.DecodeTurn(kept[key])
+		if !ok || len(turn.Rounds) == 0 || slices.ContainsFunc(turn.Rounds, isDamaged) {
+			continue
+		}
+		isOf := func(call gjson.Result) bool { return isCallOf(turn, call, at) }
+		if strings.HasPrefix(key, "messages:thought:") || slices.ContainsFunc(callsOf(message), isOf) {
+			return turn, true
+		}
 	}
-	wire.View(message).Get("content").ForEach(func(_, part gjson.Result) bool {
-		if part.Get("type").Str != "tool_use" {
-			return true
-		}
-		id := wire.String(part.Get("id"))
-		encoded, ok := kept[key(id)]
-		if !ok {
-			return true
-		}
-		candidate, ok := wire.DecodeTurn(encoded)
-		if !ok || candidate.Checks[id] != wire.CallCheck(wire.String(part.Get("name")), part.Get("input").Raw) {
-			return true
-		}
-		turn, found = candidate, len(candidate.Rounds) > 0
-		return !found
-	})
-	return turn, found
+	return wire.KeptTurn{}, false
 }
 
-// withCalls returns the edits that put the gateway's calls into the message of the model's at position i. A message that
-// has the blocks which the client was sent is divided into the rounds as they were. In any other one, the rounds before
-// the last stand in front of the message.
-func withCalls(messages jsonedit.Array, i int, turn wire.KeptTurn) ([]jsonedit.Edit, bool) {
-	start, _ := messages.Place(i)
-	message := wire.View(messages.At(i))
-	content := message.Get("content")
-	if message.Get("role").Str != "assistant" || !content.IsArray() {
-		return nil, false
+// isDamaged reports whether not each call of a round has its result.
+func isDamaged(round wire.KeptRound) bool {
+	if len(round.Calls) != len(round.Results) {
+		return true
 	}
-	blocks := content.Array()
-	seen, first := 0, -1
-	for at, block := range blocks {
-		if !isBlank(block) {
-			seen++
-		}
-		if first < 0 && block.Get("type").Str == "tool_use" && turn.Checks[wire.String(block.Get("id"))] != "" {
-			first = at
+	for i, call := range round.Calls {
+		id := wire.View(call.Call).Get("id")
+		if id.Type != gjson.String || wire.String(wire.View(round.Results[i]).Get("tool_use_id")) != wire.String(id) {
+			return true
 		}
 	}
-	total := 0
-	for _, round := range turn.Rounds {
-		total += round.Seen
-	}
-	between := divisions(message)
+	return false
+}
+
+// isCallOf reports whether a call at that place is one of the client's that a turn has.
+func isCallOf(turn wire.KeptTurn, call gjson.Result, at wire.Place) bool {
+	check, ok := turn.Checks[keyOf(call, at)]
+	return ok && check == wire.CallCheck(wire.String(call.Get("name")), call.Get("input").Raw)
+}
+
+// withCalls returns the edit that puts the gateway's calls into a message of the model's, which begins at offset start and is
+// divided into the rounds as they were. It fails if the message has become one that they cannot be put into.
+func withCalls(message gjson.Result, start int, turn wire.KeptTurn) (jsonedit.Edit, bool) {
+	blocks := message.Get("content").Array()
 	last := turn.Rounds[len(turn.Rounds)-1]
-	var written []byte
-	if seen == total {
-		written = divided(blocks, turn, between)
-	} else {
-		written = undivided(blocks, last, first)
-	}
-	from, to := blocks[0].Index, blocks[len(blocks)-1].Index+len(blocks[len(blocks)-1].Raw)
-	edits := []jsonedit.Edit{{Start: start + from, End: start + to, New: written}}
-	if seen != total {
-		for _, round := range slices.Backward(turn.Rounds[:len(turn.Rounds)-1]) {
-			edits = slices.Insert(edits, 0, jsonedit.Edit{Start: start, End: start, New: asMessages(round)})
+	for _, block := range callsOf(message) {
+		if slices.ContainsFunc(last.Calls, func(call wire.KeptCall) bool {
+			return wire.String(wire.View(call.Call).Get("id")) == wire.String(block.Get("id"))
+		}) {
+			return jsonedit.Edit{}, false // Their results could not be told apart.
 		}
 	}
-	return edits, true
-}
-
-// isBlank reports whether a block is a text that says nothing: clients do not send these back.
-func isBlank(block gjson.Result) bool {
-	return block.Get("type").Str == "text" && len(bytes.TrimSpace([]byte(block.Get("text").Str))) == 0
+	marks, sound := marksOf(turn)
+	if !sound {
+		return jsonedit.Edit{}, false
+	}
+	at, ok := find(blocks, marks)
+	if !ok {
+		return jsonedit.Edit{}, false
+	}
+	written, ok := divided(blocks, at, turn, divisions(message))
+	from, to := blocks[0].Index, blocks[len(blocks)-1].Index+len(blocks[len(blocks)-1].Raw)
+	return jsonedit.Edit{Start: start + from, End: start + to, New: written}, ok
 }
 
 // division is what stands between the rounds in one message of the client's: before the results of a round and behind them.
@@ -141,87 +193,67 @@ func divisions(message gjson.Result) division {
 	return d
 }
 
-// divided returns the content of a message with the calls, divided into rounds. Blank texts stay where they are.
-func divided(blocks []gjson.Result, turn wire.KeptTurn, between division) []byte {
+// divided returns the content of a message with the calls, divided into rounds. At says which of the marks each block has. A
+// block without a mark stays behind the one before it. It fails if a round would be empty.
+func divided(blocks []gjson.Result, at []int, turn wire.KeptTurn, between division) ([]byte, bool) {
 	var written []byte
-	separate := func() {
-		if n := len(written); n > 0 && written[n-1] != '[' {
-			written = append(written, ',')
-		}
-	}
-	at := 0
-	for n, round := range turn.Rounds {
+	n, from := 0, 0
+	for i, round := range turn.Rounds {
+		var all [][]byte
 		calls := round.Calls
-		isLast := n == len(turn.Rounds)-1
-		for seen := 0; ; {
-			for len(calls) > 0 && calls[0].At == seen {
-				separate()
-				written = append(written, calls[0].Call...)
+		to := from + round.Seen
+		for ; n < len(blocks) && at[n] < to; n++ {
+			for len(calls) > 0 && at[n] >= from+calls[0].At {
+				all = append(all, calls[0].Call)
 				calls = calls[1:]
 			}
-			if at == len(blocks) || seen == round.Seen && !isLast {
-				break
-			}
-			separate()
-			written = append(written, blocks[at].Raw...)
-			if !isBlank(blocks[at]) {
-				seen++
-			}
-			at++
+			all = append(all, []byte(blocks[n].Raw))
 		}
-		if !isLast {
-			written = append(written, between.end...)
-			written = append(append(written, joined(round.Results)...), between.begin...)
+		for _, call := range calls {
+			all = append(all, call.Call)
 		}
+		if len(all) == 0 {
+			return nil, false
+		}
+		written = append(written, jsonedit.Join(all...)...)
+		if i == len(turn.Rounds)-1 {
+			break
+		}
+		if len(round.Results) == 0 {
+			return nil, false
+		}
+		written = slices.Concat(written, between.end, joined(round.Results), between.begin)
+		from = to
 	}
-	return written
+	return written, true
 }
 
-// undivided returns the content of a message with the last round's calls before the client's first one.
-func undivided(blocks []gjson.Result, last wire.KeptRound, first int) []byte {
-	var all [][]byte
-	for at, block := range blocks {
-		if at == first {
-			for _, call := range last.Calls {
-				all = append(all, call.Call)
-			}
-		}
-		all = append(all, []byte(block.Raw))
-	}
-	return jsonedit.Join(all...)
-}
-
-// asMessages returns the messages of a round of which the client's message has the rest.
-func asMessages(round wire.KeptRound) []byte {
-	var calls [][]byte
-	for _, call := range round.Calls {
-		calls = append(calls, call.Call)
-	}
-	return slices.Concat(
-		[]byte(`{"role":"assistant","content":[`), jsonedit.Join(calls...),
-		[]byte(`]},{"role":"user","content":[`), joined(round.Results), []byte(`]},`),
-	)
-}
-
-// withResults returns the edits that put the last round's results before the client's, in the message at position i.
-func withResults(messages jsonedit.Array, i int, turn wire.KeptTurn) ([]jsonedit.Edit, bool) {
-	message := wire.View(messages.At(i))
-	content := message.Get("content")
+// withResults returns the edits that put the last round's results before the client's, in the message behind that place.
+func withResults(messages jsonedit.Array, at wire.Place, turn wire.KeptTurn) ([]jsonedit.Edit, bool) {
 	results := turn.Rounds[len(turn.Rounds)-1].Results
 	if len(results) == 0 {
 		return nil, true
 	}
+	if at.Index+1 == messages.Len() {
+		return nil, false
+	}
+	called := map[string]bool{}
+	for _, call := range callsOf(wire.View(messages.At(at.Index))) {
+		called[wire.String(call.Get("id"))] = isCallOf(turn, call, at)
+	}
+	message := wire.View(messages.At(at.Index + 1))
+	content := message.Get("content")
 	answers := false
 	content.ForEach(func(_, part gjson.Result) bool {
-		answers = answers || part.Get("type").Str == "tool_result" && turn.Checks[wire.String(part.Get("tool_use_id"))] != ""
+		answers = answers || part.Get("type").Str == "tool_result" && called[wire.String(part.Get("tool_use_id"))]
 		return true
 	})
 	if message.Get("role").Str != "user" || !content.IsArray() || !answers {
 		return nil, false
 	}
-	start, _ := messages.Place(i)
-	at := start + content.Array()[0].Index
-	return []jsonedit.Edit{{Start: at, End: at, New: append(joined(results), ',')}}, true
+	start, _ := messages.Place(at.Index + 1)
+	begin := start + content.Array()[0].Index
+	return []jsonedit.Edit{{Start: begin, End: begin, New: append(joined(results), ',')}}, true
 }
 
 func joined[T ~[]byte](values []T) []byte {

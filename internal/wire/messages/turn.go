@@ -32,7 +32,11 @@ func (j *joint) readBody(body []byte) {
 	j.current.stop = wire.Kept(message.Get("stop_reason"))
 	j.current.data.Add(body)
 	for _, block := range j.blocks() {
-		j.current.ours = j.current.ours || block.ours
+		j.noteCall(block.kind, block.call.ID, block.call.Name)
+		if isThought(block.kind) {
+			j.current.signed = false
+			j.noteSecret(secretOf(wire.View(block.text)))
+		}
 	}
 }
 
@@ -262,21 +266,24 @@ func withoutBlank(blocks []built) []built {
 
 func (j *joint) Close(results []wire.Result) { j.keepRound(j.blocks(), results) }
 
-// keepRound notes what of a round would have to be put back, and returns the results as the API takes them.
+// keepRound notes what of a round would have to be put back, and returns the results as the API takes them. What stands around
+// the calls are the marks of the blocks that the client has seen.
 func (j *joint) keepRound(blocks []built, results []wire.Result) [][]byte {
 	var round wire.KeptRound
 	var written [][]byte
+	marks := []mark{}
 	for _, block := range blocks {
 		switch {
-		case block.blank:
 		case !block.ours:
-			round.Seen++
+			marks = append(marks, block.mark())
 		case block.kind == "tool_use" && len(written) < len(results):
-			round.Calls = append(round.Calls, wire.KeptCall{At: round.Seen, Call: block.text})
+			round.Calls = append(round.Calls, wire.KeptCall{At: len(marks), Call: block.text})
 			written = append(written, writeResult(block.call.ID, results[len(written)]))
 		}
 	}
 	round.Results = append(round.Results, written...)
+	round.Seen = len(marks)
+	round.Around, _ = json.Marshal(marks) // Strings always marshal.
 	j.kept.Rounds = append(j.kept.Rounds, round)
 	return written
 }
@@ -355,24 +362,33 @@ func (j *joint) body() []byte {
 	return nil
 }
 
+// Kept implements [wire.Joint]. A client sends an answer of several rounds again as one message. Its thoughts are good only at
+// their places, so that the rounds are put back if there are any.
 func (j *joint) Kept() []wire.ToKeep {
-	if len(j.kept.Rounds) == 0 && !j.current.ours || cuts(j.current.stop) {
+	if len(j.current.calls) == 0 && j.secret == "" {
 		return nil
 	}
+	at := beginning(j.of.Body)
+	at.Index = j.of.Body.Elements("messages").Len()
+	var keep wire.ToKeep
+	for _, call := range j.current.calls {
+		keep.Keys = append(keep.Keys, callKey(call.id, call.name, at))
+	}
+	if j.secret != "" {
+		keep.Keys = append(keep.Keys, thoughtKey(j.secret, at))
+	}
+	if !slices.ContainsFunc(j.kept.Rounds, func(round wire.KeptRound) bool { return len(round.Calls) > 0 }) {
+		return []wire.ToKeep{keep}
+	}
 	blocks := j.blocks()
-	if len(j.kept.Rounds) == j.round { // No call of the last round was the gateway's.
+	if len(j.kept.Rounds) == j.round { // No call of the last round was run.
 		j.keepRound(blocks, nil)
 	}
-	var keep wire.ToKeep
 	j.kept.Checks = map[string]string{}
 	for _, block := range blocks {
 		if block.kind == "tool_use" && !block.ours {
-			keep.Keys = append(keep.Keys, key(block.call.ID))
-			j.kept.Checks[block.call.ID] = wire.CallCheck(block.call.Name, block.call.Input)
+			j.kept.Checks[callKey(block.call.ID, block.call.Name, at)] = wire.CallCheck(block.call.Name, block.call.Input)
 		}
-	}
-	if len(keep.Keys) == 0 {
-		return nil
 	}
 	keep.Turn = j.kept.Encode()
 	return []wire.ToKeep{keep}

@@ -84,7 +84,7 @@ func TestContinue(t *testing.T) {
 // What was restored in the first request stays in the next ones, unless the provider knows it.
 func TestContinueRestored(t *testing.T) {
 	kept := rounds(t).kept()
-	sent := inputOf(user, theirCall(1), outputOf("their_1"))
+	sent := inputOf(user, theirCall(1), outputOf("their0123456789_1"))
 	before := restored(t, sent, kept)
 	p := playBoth(t, sent, kept, answer{items: []string{ourCall(5)}}, answer{items: []string{message(5)}})
 	want := strings.Replace(before, `],"tools"`, `,`+ourCall(5)+`,`+outputOf("our_5")+`],"tools"`, 1)
@@ -95,9 +95,9 @@ func TestContinueRestored(t *testing.T) {
 	if want := `{"model":"m","input":[` + outputOf("our_5") + `],"tools":[],"previous_response_id":"resp_5"}`; p.requests[0] != want {
 		t.Errorf("got\n%s\nwant\n%s", p.requests[0], want)
 	}
-	chained := `{"previous_response_id":"resp_1","input":[` + outputOf("their_1") + `]}`
+	chained := `{"previous_response_id":"resp_1","input":[` + outputOf("their0123456789_1") + `]}`
 	p = playBoth(t, chained, kept, answer{items: []string{ourCall(5)}}, answer{items: []string{message(5)}})
-	if want := `{"previous_response_id":"resp_2","input":[` + strings.Join([]string{outputOf("our_2"), outputOf("their_1"), ourCall(5), outputOf("our_5")}, ",") + `]}`; p.requests[0] != want {
+	if want := `{"previous_response_id":"resp_2","input":[` + strings.Join([]string{outputOf("our_2"), outputOf("their0123456789_1"), ourCall(5), outputOf("our_5")}, ",") + `]}`; p.requests[0] != want {
 		t.Errorf("got\n%s\nwant\n%s", p.requests[0], want)
 	}
 }
@@ -110,15 +110,16 @@ func TestResults(t *testing.T) {
 		"none":       {wire.Result{}, `""`},
 		"text":       {wire.Result{Parts: []wire.Part{{Text: "a <b>\n\xff"}}}, `"a <b>\n` + "\\ufffd" + `"`},
 		"texts":      {wire.Result{Parts: []wire.Part{{Text: "a"}, {Text: "b"}}}, `"a\nb"`},
-		"error":      {wire.Result{IsError: true, Parts: []wire.Part{{Text: "no"}}}, `"The tool reported an error.\nno"`},
-		"only error": {wire.Result{IsError: true}, `"The tool reported an error."`},
+		"error":      {wire.Result{IsError: true, Parts: []wire.Part{{Text: "no"}}}, `"Error: no"`},
+		"says error": {wire.Result{IsError: true, Parts: []wire.Part{{Text: "ERROR 7"}}}, `"ERROR 7"`},
+		"only error": {wire.Result{IsError: true}, `"Error: "`},
 		"image": {
 			wire.Result{Parts: []wire.Part{{Text: "a"}, {MediaType: "image/png", Data: []byte{1, 2}}}},
 			`[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"data:image/png;base64,AQI="}]`,
 		},
 		"error with an image": {
 			wire.Result{IsError: true, Parts: []wire.Part{{MediaType: "image/png"}}},
-			`[{"type":"input_text","text":"The tool reported an error."},{"type":"input_image","image_url":"data:image/png;base64,"}]`,
+			`[{"type":"input_text","text":"Error: "},{"type":"input_image","image_url":"data:image/png;base64,"}]`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -36,10 +36,20 @@ func readEvent(from sse.Event) (event, bool) {
 		if response, err := jsonedit.Parse(value); err == nil {
 			read.response = &response
 		}
-	} else if memberText(object, "object") == "response" {
+	} else if isResponse(object) {
 		read.response, read.isBare = &object, true
 	}
 	return read, true
+}
+
+// isResponse reports whether an event is itself a response object. There are some that do not say so.
+func isResponse(object jsonedit.Object) bool {
+	if memberText(object, "object") == "response" {
+		return true
+	}
+	kind := memberText(object, "type")
+	output, _ := object.Get("output")
+	return wire.IsArray(output) && wire.Has(object, "id") && (kindStatus(kind) != "" || !strings.HasPrefix(kind, "response."))
 }
 
 // statusOf returns the status of a response in an event of that kind. One that has none, and is no event, has ended.
@@ -104,12 +114,14 @@ func (j *joint) sum(name string) []byte {
 // responseEdits returns the edits that make a response object that of all rounds, and those of the event around it.
 func (j *joint) responseEdits(response, around jsonedit.Object, isEnd bool) (within, beside []jsonedit.Edit) {
 	within = j.withoutTools(response)
+	output, isKnown := []byte(nil), false
 	if isEnd && (len(j.before) > 0 || j.now.ours) {
-		if output, ok := j.output(); ok {
-			within = append(within, response.Set("output", output))
-		} else {
-			within = append(within, response.Remove("output", j.isOurCall)...)
-		}
+		output, isKnown = j.output()
+	}
+	if isKnown {
+		within = append(within, response.Set("output", output))
+	} else {
+		within = append(within, response.Remove("output", j.isOurCall)...)
 	}
 	if len(j.before) == 0 {
 		return within, nil
@@ -157,7 +169,7 @@ func (j *joint) output() ([]byte, bool) {
 			}
 		}
 	}
-	return append(append([]byte{'['}, jsonedit.Join(shown...)...), ']'), true
+	return array(shown), true
 }
 
 // spliced returns an object with edits made, which are of different members. An empty one, to which several cannot be added,

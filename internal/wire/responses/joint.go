@@ -20,6 +20,12 @@ type joint struct {
 	first     first
 	usage     map[string][]byte // Of the rounds before, summed.
 	numbering numbering
+	isShown   bool   // The answer shows a stored response: see Shown.
+	last      string // The id of that.
+
+	isChained    bool // The request goes on with what the provider has stored.
+	conversation string
+	place        wire.Place // Of the answer.
 }
 
 // first is the first answer's response object, by which the client knows the answer.
@@ -32,7 +38,10 @@ type first struct {
 func firstMembers() [3]string { return [...]string{"id", "created_at", "previous_response_id"} }
 
 func newJoint(of wire.Joined) wire.Joint {
-	return &joint{of: of, now: newRound(of), numbering: newNumbering(), usage: map[string][]byte{}}
+	return &joint{
+		of: of, now: newRound(of), numbering: newNumbering(), usage: map[string][]byte{},
+		isChained: len(chain(of.Body)) > 0, conversation: conversationOf(of.Body), place: nextPlace(of.Body),
+	}
 }
 
 // rounds returns all rounds.
@@ -81,35 +90,31 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 func (j *joint) holdBody(data []byte) {
 	body, err := jsonedit.Parse(data)
 	isOwn := err != nil || len(j.withoutTools(body))+len(body.Remove("output", j.isOurCall)) == 0
-	if isOwn && len(j.before) == 0 {
-		return
+	if !isOwn || len(j.before) > 0 {
+		j.now.body = j.keep(data)
+		body, err = jsonedit.Parse(j.now.body)
 	}
-	j.now.body = j.keep(data)
-	if body, err = jsonedit.Parse(j.now.body); err == nil {
+	if err == nil {
 		j.noteResponse("", body, body)
+		j.now.own = clientCalls(readItems(body.Elements("output"), j.of))
 	}
 }
 
 // goesOn reports whether an event is of a kind that goes on as it came while nothing is hidden: nearly all events are. Of one
-// in OpenAI's own spelling it looks only at the first bytes.
+// in OpenAI's own spelling it looks only at the first bytes. An event of a kind that is not known may have anything.
 func goesOn(event sse.Event) bool {
-	if rest, ok := bytes.CutPrefix(event.Data, []byte(`{"type":"response.`)); ok {
+	if rest, ok := bytes.CutPrefix(event.Data, []byte(`{"type":"`)); ok {
 		if end := bytes.IndexByte(rest[:min(len(rest), 64)], '"'); end > 0 {
-			return !concerns(string(rest[:end]))
+			return isHarmless(rest[:end])
 		}
 	}
-	kind, ok := strings.CutPrefix(wire.Kind(event, wire.View(event.Data)), "response.")
-	return ok && !concerns(kind)
+	return isHarmless([]byte(wire.String(wire.View(event.Data).Get("type"))))
 }
 
-// concerns reports whether a joint must look at events of that kind, which is written without its beginning.
-func concerns(kind string) bool {
-	switch kind {
-	case "created", "queued", "in_progress", "completed", "incomplete", "failed",
-		"output_item.added", "output_item.done", "function_call_arguments.done":
-		return true
-	}
-	return false
+// isHarmless reports whether events of that kind have neither a response nor an item, nor the name of a tool.
+func isHarmless(kind []byte) bool {
+	_, isPiece := itemEvents[string(kind)]
+	return isPiece && string(kind) != "response.function_call_arguments.done" || saysNothing(string(kind))
 }
 
 // fate is what happens to an event.
@@ -157,7 +162,7 @@ func (j *joint) noteResponse(kind string, response, beside jsonedit.Object) fate
 			j.numbering.hide()
 			return held
 		}
-	case len(j.before) > 0:
+	case len(j.before) > 0 && !j.isShown:
 		return hidden
 	}
 	return passed
@@ -202,11 +207,15 @@ func (j *joint) hold(event sse.Event) {
 func (j *joint) Finish(ready []byte) []byte {
 	if j.form == wire.Body {
 		body, err := jsonedit.Parse(j.now.body)
-		if err != nil || memberText(body, "object") != "response" && !wire.Has(body, "output") {
-			return ready // It is as it came, or no answer of the API.
+		isAnswer := err == nil && (memberText(body, "object") == "response" && !j.isShown || wire.Has(body, "output"))
+		switch {
+		case isAnswer:
+			edits, _ := j.responseEdits(body, jsonedit.Object{}, true)
+			return append(ready, spliced(body, edits)...)
+		case err == nil && j.isShown:
+			return append(ready, spliced(body, j.besideEdits(body))...)
 		}
-		edits, _ := j.responseEdits(body, jsonedit.Object{}, true)
-		return append(ready, spliced(body, edits)...)
+		return ready // It is as it came, or no answer of the API.
 	}
 	for _, event := range j.now.held {
 		read, ok := readEvent(event)

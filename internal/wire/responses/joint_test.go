@@ -34,8 +34,8 @@ func TestOneRound(t *testing.T) {
 	if string(p.client) != want {
 		t.Errorf("got\n%s\nwant\n%s", p.client, want)
 	}
-	if len(p.calls) > 0 || p.mixed || len(p.keep.Keys) > 0 {
-		t.Errorf("got calls %v, mixed %v, keys %v", p.calls, p.mixed, p.keep.Keys)
+	if len(p.calls) > 0 || p.mixed || len(p.keep.Turn) > 0 || strings.Join(p.keep.Keys, " ") != "responses:their0123456789_1 response:resp_1" {
+		t.Errorf("got calls %v, mixed %v, kept %s under %v", p.calls, p.mixed, p.keep.Turn, p.keep.Keys)
 	}
 }
 
@@ -74,10 +74,10 @@ func TestMixed(t *testing.T) {
 		answer{id: "resp_1", items: []string{reasoning(1), ourCall(1)}},
 		answer{id: "resp_2", items: []string{reasoning(2), ourCall(2), theirCall(1), ourCall(3), theirCall(2)}},
 	)
-	if got := ids(gjson.Get(accumulate(t, p.client), "output")); got != "reasoning rs_1, reasoning rs_2, function_call fc_c1 their_1, function_call fc_c2 their_2" {
+	if got := ids(gjson.Get(accumulate(t, p.client), "output")); got != "reasoning rs_1, reasoning rs_2, function_call fc_c1 their0123456789_1, function_call fc_c2 their0123456789_2" {
 		t.Errorf("the client sees %s", got)
 	}
-	if !p.mixed || !strings.HasPrefix(strings.Join(p.keep.Keys, " "), "responses:their_1 responses:their_2 response:resp_1 responses:reasoning ") {
+	if !p.mixed || !strings.HasPrefix(strings.Join(p.keep.Keys, " "), "responses:their0123456789_1 responses:their0123456789_2 response:resp_1 responses:reasoning ") {
 		t.Errorf("mixed is %v, the keys are %v", p.mixed, p.keep.Keys)
 	}
 }
@@ -87,11 +87,11 @@ func TestCut(t *testing.T) {
 	for _, status := range []string{"incomplete", "failed"} {
 		p := playBoth(t, asked, nil, answer{id: "resp_1", status: status, items: []string{message(1), ourCall(1), theirCall(1)}, usage: `{"input_tokens":1}`})
 		end := accumulate(t, p.client)
-		if got := ids(gjson.Get(end, "output")); got != "message msg_1 assistant, function_call fc_c1 their_1" || gjson.Get(end, "status").Str != status {
+		if got := ids(gjson.Get(end, "output")); got != "message msg_1 assistant, function_call fc_c1 their0123456789_1" || gjson.Get(end, "status").Str != status {
 			t.Errorf("the client sees %s, and %s", end, got)
 		}
-		if len(p.calls) > 0 || len(p.keep.Keys) > 0 {
-			t.Errorf("%s: got calls %v, keys %v", status, p.calls, p.keep.Keys)
+		if len(p.calls) > 0 {
+			t.Errorf("%s: got calls %v", status, p.calls)
 		}
 		p = playBoth(t, asked, nil, answer{id: "resp_1", items: []string{ourCall(1)}, usage: `{"input_tokens":1}`},
 			answer{id: "resp_2", status: status, items: []string{message(1), ourCall(2)}, usage: `{"input_tokens":1}`})
@@ -99,8 +99,9 @@ func TestCut(t *testing.T) {
 		if gjson.Get(end, "id").Str != "resp_1" || gjson.Get(end, "usage.input_tokens").Int() != 2 || len(p.calls) != 1 {
 			t.Errorf("got %s, calls %v", end, p.calls)
 		}
-		if isKept := len(p.keep.Keys) > 0; isKept != (status == "incomplete") {
-			t.Errorf("%s: got keys %v", status, p.keep.Keys)
+		last := map[string]string{"incomplete": "resp_2", "failed": "resp_1"}[status] // That the provider has stored.
+		if turn, _ := wire.DecodeTurn(p.keep.Turn); turn.Last != last {
+			t.Errorf("%s: kept %s", status, p.keep.Turn)
 		}
 	}
 }
@@ -114,7 +115,7 @@ func TestNoOutput(t *testing.T) {
 	}
 	p = play(t, wire.Stream, asked, nil, answer{id: "resp_1", items: []string{message(1), ourCall(1)}, noOutput: true}.stream(),
 		answer{id: "resp_2", items: []string{message(2), theirCall(1)}, noOutput: true}.stream())
-	if got := ids(gjson.Get(accumulate(t, p.client), "output")); got != "message msg_1 assistant, message msg_2 assistant, function_call fc_c1 their_1" {
+	if got := ids(gjson.Get(accumulate(t, p.client), "output")); got != "message msg_1 assistant, message msg_2 assistant, function_call fc_c1 their0123456789_1" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -151,7 +152,7 @@ func TestFail(t *testing.T) {
 			wantOutput += ", message msg_2 assistant"
 		}
 		if events == len(second) {
-			wantOutput, wantUsage = wantOutput+", function_call fc_c1 their_1", 3
+			wantOutput, wantUsage = wantOutput+", function_call fc_c1 their0123456789_1", 3
 		}
 		if events == 5 { // Up to the text, whose item is not done.
 			wantOutput = "message msg_1 assistant"

@@ -11,37 +11,55 @@ import (
 	"github.com/coder/aibridged/internal/wire"
 )
 
-// callKey is the key of what was kept of the answer with a call of the client's, answerKey that of an answer by its id, and
-// reasoningKey that of the answer with a reasoning, by its mark.
-func callKey(callID string) string       { return "responses:" + callID }
+// callKey is the key of what was kept of the answer with a call of the client's, answerKey that of an answer by its id,
+// conversationKey that of the last answer in a conversation that the provider stores, and reasoningKey that of the answer with
+// a reasoning, by its mark.
+func callKey(callID, name string, at wire.Place) string {
+	return wire.CallKey("responses", callID, name, at)
+}
 func answerKey(id string) string         { return "response:" + id }
+func conversationKey(id string) string   { return wire.ConversationKey + id }
 func reasoningKey(content string) string { return "responses:reasoning " + content }
 
-// Kept implements [wire.Joint]. A client may go on with the answer by its id, even if it was not asked for anything. One that
+// ownKey is the callKey of a call whose place is not known. It reports false if only its place tells the call.
+func ownKey(callID string) (string, bool) {
+	key := callKey(callID, "", wire.Place{})
+	return key, key == "responses:"+callID
+}
+
+// Kept implements [wire.Joint]. A client may go on with the answer by its id, or with its conversation, even if it was not
+// asked for anything, or if the answer ended early: the provider then insists on the results of all calls. A client that
 // sends the reasoning again needs the calls behind it: the API can refuse a reasoning without what followed.
 func (j *joint) Kept() []wire.ToKeep {
-	status := j.now.status
-	if len(j.before) == 0 && len(j.now.results) == 0 || status != "completed" && status != "incomplete" || j.now.err() != nil {
-		return nil
+	rounds := j.rounds()
+	if len(j.before) > 0 && !j.now.isStored() {
+		rounds = j.before // The provider knows nothing of the last one.
 	}
-	turn := wire.KeptTurn{Checks: map[string]string{}, Last: memberString(j.now.id)}
-	var keep wire.ToKeep
-	last := ""
-	for _, round := range j.rounds() {
+	last := rounds[len(rounds)-1]
+	turn := wire.KeptTurn{Checks: map[string]string{}, Last: memberString(last.id), Open: last.open()}
+	conversation := wire.KeptTurn{Open: turn.Open}
+	isKept, reasoning := len(rounds) > 1 || len(turn.Open) > 0, ""
+	for n, round := range rounds {
+		if !isKept || last.err() != nil {
+			break
+		}
 		kept, marks := round.kept()
 		turn.Rounds = append(turn.Rounds, kept)
 		for _, mark := range marks {
 			if mark.Kind == "reasoning" && mark.Content != "" {
-				last = mark.Content
+				reasoning = mark.Content
 			}
 		}
-	}
-	all := j.now.list()
-	for _, item := range all {
-		if isClients(item, all) {
-			keep.Keys = append(keep.Keys, callKey(item.callID))
-			turn.Checks[item.callID] = check(item.value)
+		if n == len(rounds)-1 {
+			conversation.Rounds = []wire.KeptRound{{Calls: kept.Calls, Results: kept.Results}}
 		}
+	}
+	var keep wire.ToKeep
+	for _, call := range j.now.clients() {
+		if key, ok := j.keyOf(call); ok {
+			keep.Keys = append(keep.Keys, key)
+		}
+		turn.Checks[call.id] = call.check
 	}
 	first := j.first.ids["id"]
 	if len(j.before) == 0 {
@@ -50,37 +68,139 @@ func (j *joint) Kept() []wire.ToKeep {
 	if id := memberString(first); id != "" {
 		keep.Keys = append(keep.Keys, answerKey(id))
 	}
-	if last != "" {
-		keep.Keys = append(keep.Keys, reasoningKey(last))
+	if isKept && reasoning != "" {
+		keep.Keys = append(keep.Keys, reasoningKey(reasoning))
 	}
-	if len(keep.Keys) > 0 {
+	if isKept {
+		turn.Shown = j.shown(rounds)
 		keep.Turn = turn.Encode()
 	}
-	return []wire.ToKeep{keep}
+	all := []wire.ToKeep{keep}
+	if j.conversation != "" && last.isStored() {
+		of := wire.ToKeep{Keys: []string{conversationKey(j.conversation)}}
+		if len(turn.Open) > 0 {
+			of.Turn = conversation.Encode()
+		}
+		all = append(all, of)
+	}
+	return all
 }
 
 // memberString returns the text of a JSON string, or "".
 func memberString(raw []byte) string { return wire.Kept(wire.View(raw)) }
 
+// isStored reports whether the provider may have stored the round's answer, and what it answers: it does once the answer
+// has ended, or at once if it goes on with it in any case.
+func (r *round) isStored() bool {
+	return r.status == "completed" || r.status == "incomplete" || r.background
+}
+
+// open returns the ids of the round's calls of the gateway's tools.
+func (r *round) open() (ids []string) {
+	for _, item := range r.list() {
+		if item.ours {
+			ids = append(ids, item.callID)
+		}
+	}
+	return ids
+}
+
 // kept returns what is kept of the round. What stands around the calls are the marks of the items that the client has seen.
 func (r *round) kept() (kept wire.KeptRound, marks []mark) {
 	for _, item := range r.list() {
-		switch {
-		case !item.ours:
+		if !item.ours {
 			marks = append(marks, markOf(item.value))
-		case len(kept.Calls) < len(r.results):
-			kept.Calls = append(kept.Calls, wire.KeptCall{At: len(marks), Call: item.raw})
-			kept.Results = append(kept.Results, r.results[len(kept.Results)])
+			continue
 		}
+		result := withoutResult(item.callID, "The call was not run.")
+		if n := len(kept.Results); n < len(r.results) {
+			result = r.results[n]
+		}
+		kept.Calls = append(kept.Calls, wire.KeptCall{At: len(marks), Call: item.raw})
+		kept.Results = append(kept.Results, result)
 	}
 	kept.Seen = len(marks)
 	kept.Around, _ = json.Marshal(marks) // Strings can always be encoded.
 	return kept, marks
 }
 
+// withoutResult returns what stands in the place of a result, with the reason.
+func withoutResult(callID, reason string) []byte {
+	return writeResult(callID, wire.Result{IsError: true, Parts: []wire.Part{{Text: reason}}})
+}
+
+// clientCall is a call of a tool of the client's.
+type clientCall struct{ id, name, check string }
+
+// clients returns the calls that wait for the client's answer.
+func (r *round) clients() []clientCall {
+	if r.own != nil {
+		return r.own
+	}
+	return clientCalls(r.list())
+}
+
+func clientCalls(items []outputItem) (calls []clientCall) {
+	for _, item := range items {
+		if isClients(item, items) {
+			calls = append(calls, clientCall{strings.Clone(item.callID), strings.Clone(nameOf(item.value)), check(item.value)})
+		}
+	}
+	return calls
+}
+
+// keyOf returns the key of a call of the client's. It reports false if only its place would tell the call, which has none in
+// what the provider stores.
+func (j *joint) keyOf(call clientCall) (string, bool) {
+	if j.isChained {
+		return ownKey(call.id)
+	}
+	return callKey(call.id, call.name, j.place), true
+}
+
+// nextPlace returns the place of what the model makes next, or has begun. An input that is a text is one item.
+func nextPlace(body jsonedit.Object) wire.Place {
+	text, _ := opening(body)
+	at := wire.Place{Opening: strings.Clone(text), Index: 1}
+	if input, _ := body.Get("input"); wire.View(input).Type != gjson.String {
+		items := body.Elements("input")
+		at.Index = items.Len()
+		for at.Index > 0 && isOfModel(wire.View(items.At(at.Index-1))) {
+			at.Index--
+		}
+	}
+	return at
+}
+
+// chain implements [wire.Tooling].Chain.
+func chain(body jsonedit.Object) (keys []string) {
+	if id := memberText(body, "previous_response_id"); id != "" {
+		keys = append(keys, answerKey(id))
+	}
+	if id := conversationOf(body); id != "" {
+		keys = append(keys, conversationKey(id))
+	}
+	return keys
+}
+
+// conversationOf returns the id of the conversation that a request goes on with, or "".
+func conversationOf(body jsonedit.Object) string {
+	value, _ := body.Get("conversation")
+	conversation := wire.View(value)
+	if conversation.IsObject() {
+		conversation = conversation.Get("id")
+	}
+	return wire.Kept(conversation)
+}
+
+// nameOf returns the name of the tool that a call is of.
+func nameOf(call gjson.Result) string {
+	return cmp.Or(wire.String(call.Get("name")), call.Get("type").Str)
+}
+
 // check returns a text that is the same for the same call.
 func check(call gjson.Result) string {
-	return wire.CallCheck(cmp.Or(wire.String(call.Get("name")), call.Get("type").Str), input(call))
+	return wire.CallCheck(nameOf(call), input(call))
 }
 
 // mark tells an item that a client sends again, or refers to.
@@ -133,31 +253,58 @@ func marksOf(turn wire.KeptTurn) []mark {
 	return marks
 }
 
-// keys implements [wire.Tooling].Keys. The results that came last stand behind all that the model made, perhaps with a
-// message of the user's.
+// keys implements [wire.Tooling].Keys. The calls that the client has answered last are in what the model made last. Where the
+// client only refers to a call, or leaves it to the provider, its result has its id.
 func keys(body jsonedit.Object, whole bool) []string {
-	var found []string
-	if id := memberText(body, "previous_response_id"); id != "" {
-		found = append(found, answerKey(id))
-	}
+	found := chain(body)
+	isChained := len(found) > 0
 	items, seen := body.Elements("input"), map[string]bool{}
-	for i := items.Len() - 1; i >= 0; i-- {
+	add := func(key string) {
+		if !seen[key] {
+			seen[key] = true
+			found = append(found, key)
+		}
+	}
+	begin := 0
+	if !whole {
+		begin = lastTurn(items)
+	}
+	text, _ := opening(body)
+	called := map[string]bool{}
+	at := wire.Place{Opening: text, Index: begin}
+	for i := begin; i < items.Len(); i++ {
 		item := wire.View(items.At(i))
-		switch {
+		id := callIDOf(item)
+		if !isOfModel(item) {
+			at.Index = i + 1
+		}
+		switch kind := item.Get("type").Str; {
 		case isResult(item):
-			if id := callIDOf(item); id != "" && !seen[id] {
-				seen[id] = true
-				found = append(found, callKey(id))
+			if key, ok := ownKey(id); ok && !called[id] && !isChained {
+				add(key)
 			}
-		case !whole && isOfModel(item):
-			return found
-		case whole && item.Get("type").Str == "reasoning":
+		case isCall(kind) && id != "":
+			called[id] = true
+			add(callKey(id, nameOf(item), at))
+		case whole && kind == "reasoning":
 			if mark := markOf(item); mark.Content != "" {
-				found = append(found, reasoningKey(mark.Content))
+				add(reasoningKey(mark.Content))
 			}
 		}
 	}
 	return found
+}
+
+// lastTurn returns the position of the first of the items that the model made last.
+func lastTurn(items jsonedit.Array) int {
+	i := items.Len()
+	for i > 0 && !isOfModel(wire.View(items.At(i-1))) {
+		i--
+	}
+	for i > 0 && isOfModel(wire.View(items.At(i-1))) {
+		i--
+	}
+	return i
 }
 
 // isResult reports whether an input item is the result of a call.

@@ -13,6 +13,7 @@ import (
 // long as nothing is hidden from the client these are the numbers that came.
 type numbering struct {
 	rewrites bool   // Something was hidden.
+	resumes  bool   // The first number is taken as it comes: the events before it are not known.
 	last     int64  // The number of the event that the client got last, or -1.
 	unread   []byte // An event that the client got after that. Its number is read if it is needed.
 
@@ -92,8 +93,8 @@ func (n *numbering) edits(event jsonedit.Object) []jsonedit.Edit {
 	n.settle()
 	var edits []jsonedit.Edit
 	if number, ok := wholeMember(event, sequenceNumber); ok {
-		if n.last++; !n.rewrites {
-			n.last = number
+		if n.last++; !n.rewrites || n.resumes {
+			n.last, n.resumes = number, false
 		}
 		if n.last != number {
 			edits = append(edits, event.Set(sequenceNumber, strconv.AppendInt(nil, n.last, 10)))

@@ -199,3 +199,56 @@ func TestCallsOfClients(t *testing.T) {
 		}
 	}
 }
+
+// A response object can be an event of its own, anywhere in a stream, and of any kind. The client sees nothing of the gateway's
+// in it, whichever round it is in.
+func TestResponseObjects(t *testing.T) {
+	output := `"output":[` + message(1) + "," + ourCall(1) + `]`
+	shown := `"output":[` + message(1) + `]`
+	tools, own := `"tools":[`+theirTool+","+ourTool+`]`, `"tools":[`+theirTool+`]`
+	for name, format := range map[string]string{
+		"bare":                       `{"id":"resp_1","object":"response","status":"in_progress",%s,%s}`,
+		"without a state":            `{"id":"resp_1","object":"response",%s,%s}`,
+		"that does not say what":     `{"id":"resp_1","status":"in_progress",%s,%s}`,
+		"with the type of an event":  `{"type":"response.in_progress","id":"resp_1",%s,%s}`,
+		"with its own type":          `{"type":"response","id":"resp_1",%s,%s}`,
+		"within an event":            `{"type":"response.in_progress","response":{"id":"resp_1",%s,%s}}`,
+		"within an unknown event":    `{"type":"response.snapshot","response":{"id":"resp_1",%s,%s}}`,
+		"within an event, no prefix": `{"response":{"id":"resp_1",%s,%s},"type":"snapshot"}`,
+	} {
+		object, want := fmt.Sprintf(format, output, tools), fmt.Sprintf(format, shown, own)
+		for _, kind := range []string{"", "event: ping\n", "event: response.output_text.delta\n"} {
+			joint := tooling().Join(wire.Joined{Body: parseBody(t, asked), IsOurs: isOurs})
+			joint.Begin(wire.Stream)
+			var client []byte
+			pass := func(stream string) {
+				for _, event := range split([]byte(stream)) {
+					client = joint.Pass(client, event)
+				}
+			}
+			if pass(kind + "data: " + object + "\n\n"); string(client) != kind+"data: "+want+"\n\n" {
+				t.Errorf("%s, %q: the client gets\n%s\nwant\n%s", name, kind, client, want)
+			}
+			first := string(answer{id: "resp_1", items: []string{message(1), ourCall(1)}}.stream())
+			pass(first)
+			if calls := joint.Turn().Calls; len(calls) != 1 {
+				t.Errorf("%s: the calls are %v", name, calls)
+			}
+			if _, err := joint.Continue(make([]wire.Result, 1)); err != nil {
+				t.Fatal(err)
+			}
+			joint.Begin(wire.Stream)
+			second := strings.ReplaceAll(kind+"data: "+object+"\n\n", "resp_1", "resp_2")
+			before := len(client)
+			pass(second)
+			if len(client) > before {
+				t.Errorf("%s, %q, later: the client gets %s", name, kind, client[before:])
+			}
+			pass(strings.ReplaceAll(second, "in_progress", "completed") + string(answer{id: "resp_2", items: []string{message(2)}}.stream()))
+			client = joint.Finish(client)
+			if strings.Contains(string(client), "bmcp_") || strings.Contains(string(client), "resp_2") {
+				t.Errorf("%s, %q: the client gets %s", name, kind, client)
+			}
+		}
+	}
+}

@@ -44,7 +44,7 @@ func ourCall(n int) string {
 }
 
 func theirCall(n int) string {
-	return fmt.Sprintf(`{"type":"function_call","id":"fc_c%d","call_id":"their_%d","name":"shell","arguments":"{\"n\":%d}","status":"completed"}`, n, n, n)
+	return fmt.Sprintf(`{"type":"function_call","id":"fc_c%d","call_id":"their0123456789_%d","name":"shell","arguments":"{\"n\":%d}","status":"completed"}`, n, n, n)
 }
 
 func reasoning(n int) string {
@@ -136,14 +136,17 @@ type played struct {
 	requests []string // Those after the first.
 	calls    []wire.ToolCall
 	mixed    bool
-	keep     wire.ToKeep
+	keep     wire.ToKeep   // By the ids of the answer and of the client's calls.
+	keeps    []wire.ToKeep // All.
 	joint    wire.Joint
 }
 
 func (p played) kept() map[string][]byte {
 	kept := map[string][]byte{}
-	for _, key := range p.keep.Keys {
-		kept[key] = p.keep.Turn
+	for _, keep := range p.keeps {
+		for _, key := range keep.Keys {
+			kept[key] = keep.Turn
+		}
 	}
 	return kept
 }
@@ -222,10 +225,8 @@ func play(t testing.TB, form wire.Form, request string, kept map[string][]byte, 
 			t.Fatalf("no JSON: %s", next)
 		}
 	}
-	p.keep = wire.ToKeep{}
-	for _, keep := range p.joint.Kept() {
-		p.keep = keep
-	}
+	p.keeps = p.joint.Kept()
+	p.keep = p.keeps[0]
 	p.client = p.joint.Finish(p.client)
 	if bytes.Contains(p.client, []byte("bmcp_")) {
 		t.Fatalf("the client sees a tool of the gateway: %s", p.client)
@@ -252,7 +253,7 @@ func playBoth(t testing.TB, request string, kept map[string][]byte, answers ...a
 	if !slices.Equal(streamed.requests, whole.requests) {
 		t.Errorf("streamed asks\n%q\nnot streamed\n%q", streamed.requests, whole.requests)
 	}
-	if !reflect.DeepEqual(streamed.calls, whole.calls) || streamed.mixed != whole.mixed || !reflect.DeepEqual(streamed.keep, whole.keep) {
+	if !reflect.DeepEqual(streamed.calls, whole.calls) || streamed.mixed != whole.mixed || !reflect.DeepEqual(streamed.keeps, whole.keeps) {
 		t.Errorf("streamed\n%v %v %s\nnot streamed\n%v %v %s", streamed.calls, streamed.mixed, streamed.keep.Turn, whole.calls, whole.mixed, whole.keep.Turn)
 	}
 	return streamed

@@ -30,6 +30,7 @@ func Format() wire.Format { return format("responses", inspect, tooling()) }
 func Compact() wire.Format {
 	restoring := tooling() // Its model calls nothing, but the conversation may have had calls.
 	restoring.Free = func(jsonedit.Object) bool { return false }
+	restoring.Join = nil
 	return format("compact", inspectCompact, restoring)
 }
 

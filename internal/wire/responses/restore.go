@@ -11,39 +11,54 @@ import (
 )
 
 // restore implements [wire.Tooling].Restore. An id of an answer becomes that of its last round. Where the client sends its
-// call again, all rounds are put around it; where it sends only the result, the provider knows the calls and needs the
-// gateway's results of the last round.
+// call again, all rounds are put around it; where the provider has the calls, it needs the gateway's results of the last round.
 func restore(body jsonedit.Object, kept map[string][]byte) []jsonedit.Edit {
 	if len(kept) == 0 {
 		return nil
 	}
-	r := newRestoring(body.Elements("input"), kept)
+	r := newRestoring(body, kept)
 	edits := r.aroundItems()
 	previous := memberText(body, "previous_response_id")
-	chained := r.turns[string(kept[answerKey(previous)])]
-	switch {
-	case previous == "":
-		if wire.Has(body, "conversation") {
-			edits = append(edits, r.beforeResults(nil)...)
+	var results [][]byte
+	for _, key := range chain(body) {
+		turn := r.byKey[key]
+		if turn == nil {
+			continue
 		}
-	case chained != nil:
-		edits = append(edits, r.beforeResults(chained)...)
-		if chained.Last != "" && chained.Last != previous {
-			edits = append(edits, body.Set("previous_response_id", appendText(nil, chained.Last)))
+		if key == answerKey(previous) && turn.Last != "" && turn.Last != previous {
+			edits = append(edits, body.Set("previous_response_id", appendText(nil, turn.Last)))
 		}
+		results = append(results, turn.results()...)
 	}
-	return edits
+	switch {
+	case len(results) == 0:
+		return edits
+	case r.items.Len() == 0:
+		return append(edits, asInput(body, results, nil))
+	}
+	return append(body.Insert("input", jsonedit.Join(results...), true), edits...)
+}
+
+// asInput returns the edit that makes an array of an input that is a text, or nothing, with items before and behind it.
+func asInput(body jsonedit.Object, before, behind [][]byte) jsonedit.Edit {
+	items := slices.Clone(before)
+	if input, _ := body.Get("input"); wire.View(input).Type == gjson.String {
+		items = append(items, slices.Concat([]byte(`{"type":"message","role":"user","content":`), input, []byte{'}'}))
+	}
+	items = append(items, behind...)
+	return body.Set("input", slices.Concat([]byte{'['}, jsonedit.Join(items...), []byte{']'}))
 }
 
 // restoring is a request that something is put back into.
 type restoring struct {
 	items jsonedit.Array
 	turns map[string]*keptTurn // By their encoded form: a turn is found under several keys.
-	// byCall are the turns with a call of the client's by its id, that which was kept for the id first: there are servers
-	// that give the same id to many calls. byItem are they by the ids of the calls' items, byReasoning by what is in them.
-	byCall, byItem, byReasoning map[string][]*keptTurn
-	sent                        map[string]bool // The ids of the calls that the client sends, or refers to.
-	claimed                     map[int]bool    // The positions of the items of turns that have been put back.
+	byKey map[string]*keptTurn
+	// byItem are the same by the ids of the items of the client's calls, byReasoning by what is in their reasoning.
+	byItem, byReasoning map[string][]*keptTurn
+	keys                []string        // Of the client's calls, by their positions.
+	sent                map[string]bool // The ids of the client's calls, each with its check.
+	claimed             map[int]bool    // The positions of the items of turns that have been put back.
 }
 
 // keptTurn is a turn that was kept.
@@ -53,52 +68,62 @@ type keptTurn struct {
 	done  bool   // It has been put back.
 }
 
-func newRestoring(items jsonedit.Array, kept map[string][]byte) *restoring {
+// results returns the results of the last round. Of a turn that was too large for them they are lost.
+func (t *keptTurn) results() (results [][]byte) {
+	if n := len(t.Rounds); n > 0 {
+		return t.Rounds[n-1].Results
+	}
+	for _, id := range t.Open {
+		results = append(results, withoutResult(id, "The result is not known any more."))
+	}
+	return results
+}
+
+func newRestoring(body jsonedit.Object, kept map[string][]byte) *restoring {
+	items := body.Elements("input")
 	r := &restoring{
-		items: items, turns: map[string]*keptTurn{}, sent: map[string]bool{}, claimed: map[int]bool{},
-		byCall: map[string][]*keptTurn{}, byItem: map[string][]*keptTurn{}, byReasoning: map[string][]*keptTurn{},
+		items: items, turns: map[string]*keptTurn{}, sent: map[string]bool{}, claimed: map[int]bool{}, keys: make([]string, items.Len()),
+		byKey: map[string]*keptTurn{}, byItem: map[string][]*keptTurn{}, byReasoning: map[string][]*keptTurn{},
 	}
-	keys := slices.Sorted(maps.Keys(kept))
-	for _, key := range keys {
-		if r.turns[string(kept[key])] != nil {
-			continue
-		}
-		decoded, ok := decode(kept[key])
-		if !ok {
-			continue
-		}
-		turn := &keptTurn{KeptTurn: decoded, marks: marksOf(decoded)}
-		r.turns[string(kept[key])] = turn
-		for id := range turn.Checks {
-			if own := r.turns[string(kept[callKey(id)])]; own == turn {
-				r.byCall[id] = slices.Insert(r.byCall[id], 0, turn)
-			} else {
-				r.byCall[id] = append(r.byCall[id], turn)
+	for _, key := range slices.Sorted(maps.Keys(kept)) {
+		turn := r.turns[string(kept[key])]
+		if turn == nil {
+			decoded, ok := decode(kept[key])
+			if !ok {
+				continue
 			}
+			turn = &keptTurn{KeptTurn: decoded, marks: marksOf(decoded)}
+			r.turns[string(kept[key])] = turn
+			r.index(turn)
 		}
-		for _, mark := range turn.marks {
-			switch {
-			case isCall(mark.Kind) && mark.ID != "" && turn.Checks[mark.Content] != "":
-				r.byItem[mark.ID] = append(r.byItem[mark.ID], turn)
-			case mark.Kind == "reasoning" && mark.Content != "":
-				r.byReasoning[mark.Content] = append(r.byReasoning[mark.Content], turn)
-			}
-		}
+		r.byKey[key] = turn
 	}
+	text, _ := opening(body)
+	at := wire.Place{Opening: text}
 	for i := range items.Len() {
 		item := wire.View(items.At(i))
-		switch kind := item.Get("type").Str; {
-		case isCall(kind):
-			r.sent[callIDOf(item)] = true
-		case kind == "item_reference":
-			for _, turn := range r.byItem[wire.String(item.Get("id"))] {
-				for id := range turn.Checks {
-					r.sent[id] = true
-				}
-			}
+		if !isOfModel(item) {
+			at.Index = i + 1
+			continue
+		}
+		if id := callIDOf(item); id != "" && isCall(item.Get("type").Str) {
+			r.sent[id+check(item)] = true
+			r.keys[i] = callKey(id, nameOf(item), at)
 		}
 	}
 	return r
+}
+
+// index notes by which items of a request a turn is found.
+func (r *restoring) index(turn *keptTurn) {
+	for _, mark := range turn.marks {
+		switch {
+		case isCall(mark.Kind) && mark.ID != "" && turn.Checks[mark.Content] != "":
+			r.byItem[mark.ID] = append(r.byItem[mark.ID], turn)
+		case mark.Kind == "reasoning" && mark.Content != "":
+			r.byReasoning[mark.Content] = append(r.byReasoning[mark.Content], turn)
+		}
+	}
 }
 
 // decode returns what was kept, if each of its calls has a result. It may have no rounds, and only say which answer an id
@@ -144,7 +169,9 @@ func (r *restoring) turnAt(i int) *keptTurn {
 	case kind == "reasoning":
 		turns = r.byReasoning[markOf(item).Content]
 	case !isSure:
-		turns = r.byCall[id]
+		if turn := r.byKey[r.keys[i]]; turn != nil {
+			turns = []*keptTurn{turn}
+		}
 	}
 	for _, turn := range turns {
 		if !turn.done && (isSure || turn.Checks[id] == check(item)) {
@@ -154,11 +181,11 @@ func (r *restoring) turnAt(i int) *keptTurn {
 	return nil
 }
 
-// hasCallOf reports whether the client sends a call with the id of one that would be put back.
+// hasCallOf reports whether the client sends a call that would be put back.
 func (r *restoring) hasCallOf(turn *keptTurn) bool {
 	for _, round := range turn.Rounds {
 		for _, call := range round.Calls {
-			if r.sent[callIDOf(wire.View(call.Call))] {
+			if call := wire.View(call.Call); r.sent[callIDOf(call)+check(call)] {
 				return true
 			}
 		}
@@ -258,30 +285,4 @@ func (r *restoring) find(i int, turn *keptTurn) (at []int, end int) {
 		}
 	}
 	return at, end
-}
-
-// beforeResults returns the edits that put the last round's results before those of the client's. Nil: the turn is told by
-// the ids of its calls alone.
-func (r *restoring) beforeResults(turn *keptTurn) []jsonedit.Edit {
-	for i := range r.items.Len() {
-		item := wire.View(r.items.At(i))
-		id := callIDOf(item)
-		if !isResult(item) || id == "" || r.sent[id] {
-			continue
-		}
-		of := turn
-		if of == nil && len(r.byCall[id]) > 0 {
-			of = r.byCall[id][0]
-		}
-		if of == nil || of.Checks[id] == "" || len(of.Rounds) == 0 {
-			continue
-		}
-		start, _ := r.items.Place(i)
-		var edits []jsonedit.Edit
-		for _, result := range of.Rounds[len(of.Rounds)-1].Results {
-			edits = append(edits, jsonedit.Edit{Start: start, End: start, New: slices.Concat(result, []byte{','})})
-		}
-		return edits
-	}
-	return nil
 }

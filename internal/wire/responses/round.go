@@ -20,7 +20,10 @@ type round struct {
 	stored bool
 	status string // That of the response, once the answer has ended.
 	usage  map[string][]byte
-	ours   bool // A tool of the gateway was called.
+	ours   bool         // A tool of the gateway was called.
+	own    []clientCall // Of an answer that is no stream: its items may not be kept.
+	// background says that the provider goes on with the answer in any case.
+	background bool
 
 	items  wire.TurnData // The output items that are done, as they came.
 	places []int64       // Of these items.
@@ -61,6 +64,15 @@ type outputItem struct {
 func readItem(raw []byte, of wire.Joined) outputItem {
 	value := wire.View(raw)
 	return outputItem{raw: raw, value: value, kind: value.Get("type").Str, callID: callIDOf(value), ours: isOurs(value, of)}
+}
+
+// readItems returns the items of an array.
+func readItems(items jsonedit.Array, of wire.Joined) []outputItem {
+	all := make([]outputItem, items.Len())
+	for i := range all {
+		all[i] = readItem(items.At(i), of)
+	}
+	return all
 }
 
 // callIDOf returns the id by which a result refers to a call. A request for an approval has none but its own.
@@ -137,6 +149,9 @@ func (r *round) noteResponse(response, beside jsonedit.Object) {
 	}
 	if stored, ok := response.Get("store"); ok {
 		r.stored = string(stored) == "true"
+	}
+	if background, ok := response.Get("background"); ok {
+		r.background = string(background) == "true"
 	}
 	for _, name := range usageMembers() {
 		for _, object := range [...]jsonedit.Object{beside, response} {

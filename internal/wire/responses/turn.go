@@ -1,10 +1,9 @@
 package responses
 
 import (
+	"bytes"
 	"slices"
 	"strings"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/wire"
@@ -70,10 +69,13 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	case r.stored && string(store) != "false" && len(r.id) > 0:
 		return append(input, body.Set("previous_response_id", r.id)), nil
 	}
-	return slices.Concat(j.of.Restored, j.withRounds()), nil
+	return j.withRounds(), nil
 }
 
 func (j *joint) Close(results []wire.Result) {
+	if len(j.now.results) > 0 {
+		return
+	}
 	for _, item := range j.now.list() {
 		if !item.ours {
 			continue
@@ -90,20 +92,27 @@ func (j *joint) Close(results []wire.Result) {
 	}
 }
 
-// withRounds returns the edits that put the items of the rounds, and the results, behind the client's input.
+// withRounds returns the edits that put the items of the rounds, and the results, behind the client's input, and what was
+// restored.
 func (j *joint) withRounds() []jsonedit.Edit {
 	var items [][]byte
 	for _, round := range j.before {
 		items = append(append(items, sendable(round.list())...), round.results...)
 	}
 	body := j.of.Body
-	input, _ := body.Get("input")
-	if wire.View(input).Type != gjson.String {
-		return body.Insert("input", jsonedit.Join(items...), false)
+	if body.Elements("input").Len() > 0 {
+		return slices.Concat(j.of.Restored, body.Insert("input", jsonedit.Join(items...), false))
 	}
-	message := slices.Concat([]byte(`{"type":"message","role":"user","content":`), input, []byte{'}'})
-	items = slices.Insert(items, 0, message)
-	return []jsonedit.Edit{body.Set("input", slices.Concat([]byte{'['}, jsonedit.Join(items...), []byte{']'}))}
+	whole := asInput(body, nil, items)
+	edits := slices.Clone(j.of.Restored)
+	at := slices.IndexFunc(edits, func(edit jsonedit.Edit) bool {
+		return edit.Start == whole.Start && edit.End == whole.End && bytes.HasSuffix(edit.New, []byte{']'})
+	})
+	if at < 0 {
+		return append(edits, whole)
+	}
+	edits[at].New = slices.Concat(edits[at].New[:len(edits[at].New)-1], []byte{','}, jsonedit.Join(items...), []byte{']'})
+	return edits
 }
 
 // sendable returns the items of an answer as the API takes them back. It does not know a reasoning that it has not stored,

@@ -1,0 +1,214 @@
+package aibridge_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridge/mcp"
+	"github.com/coder/aibridged/internal/fakellm"
+)
+
+// keepingProvider is a client of gateways in front of a provider that stores conversations, and insists on what the API
+// insists on.
+type keepingProvider struct {
+	t        *testing.T
+	upstream string
+	shared   *store
+	tools    *tools
+	gateway  *aibridge.Conversations
+	other    bool // Each request is served by another gateway.
+}
+
+func newKeepingProvider(t *testing.T) *keepingProvider {
+	t.Helper()
+	upstream := httptest.NewServer(fakellm.New(fakellm.Options{}))
+	t.Cleanup(upstream.Close)
+	p := &keepingProvider{t: t, upstream: upstream.URL, shared: &store{turns: map[string][]byte{}}}
+	p.tools = &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) { return found("ours"), nil }}
+	p.gateway = aibridge.NewConversations(p.shared)
+	return p
+}
+
+// ask sends a request with these members, and returns the response object that the client gets, or the error. What an answer
+// says of the key is forgotten.
+func (p *keepingProvider) ask(ctx context.Context, script, members string) gjson.Result {
+	p.t.Helper()
+	if p.other {
+		p.gateway = aibridge.NewConversations(p.shared)
+	}
+	provider, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{Key: "key-0123456789", BaseURL: p.upstream + "/v1"})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	providers, err := aibridge.NewProviderSet(provider)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	options := aibridge.BridgeOptions{Tools: p.tools, Conversations: p.gateway, ToolLimits: aibridge.ToolLimits{Rounds: 2}}
+	bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, options))
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/o/v1/responses", strings.NewReader(`{"model":"m",`+members+`}`))
+	r.Header.Set("X-Fakellm", script)
+	w := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if reason := recover(); reason != nil && reason != http.ErrAbortHandler {
+				panic(reason)
+			}
+		}()
+		bridge.ServeHTTP(w, r)
+	}()
+	body := w.Body.String()
+	if strings.Contains(body, "bmcp_") {
+		p.t.Errorf("the client sees a tool of the gateway: %s", body)
+	}
+	if !strings.Contains(members, `"stream":true`) {
+		return gjson.Parse(body)
+	}
+	var last gjson.Result
+	for line := range strings.Lines(body) {
+		if data, ok := strings.CutPrefix(line, "data: "); ok && gjson.Get(data, "response.id").Exists() {
+			last = gjson.Get(data, "response")
+		}
+	}
+	return last
+}
+
+// TestConversationsOutliveEarlyEnds has answers that end early, in a conversation that the provider stores, or stored
+// themselves. The provider insists on a result of each call, and on that only once: what comes next is answered, by the same
+// gateway and by another one, with tools or without.
+func TestConversationsOutliveEarlyEnds(t *testing.T) {
+	const call = `[[tool: bmcp_* {"a":1}]]`
+	for name, script := range map[string]string{
+		"the limit of rounds":      strings.Repeat(call+"[[then]]", 9),
+		"a later round is refused": call + `[[then]] [[error: 429]]`,
+		"a later round is cut":     call + `[[then]] [[text: one two three]] [[cut]]`,
+		"a later round fails":      call + `[[then]] [[text: one two three]] [[error-event: server_error]]`,
+		"cut by its length":        call + `[[max-tokens]]`,
+		"cut by its length, later": call + `[[then]]` + call + call + `[[max-tokens]]`,
+		"the client leaves":        call,
+		"nothing ends early":       call + `[[then]] [[text: done]]`,
+	} {
+		for _, by := range []string{"conversation", "response"} {
+			for _, form := range []string{`"stream":true,`, ``} {
+				for _, next := range []string{"", `"tool_choice":"none",`, "no tools"} {
+					for _, other := range []bool{false, true} {
+						t.Run(fmt.Sprintf("%s, %s, %s %s %v", name, by, form, next, other), func(t *testing.T) {
+							p := newKeepingProvider(t)
+							p.other = other
+							chain := ""
+							if by == "conversation" {
+								chain = `"conversation":{"id":"conv_1"},`
+							}
+							ctx, leave := context.WithCancel(t.Context())
+							defer leave()
+							if name == "the client leaves" {
+								p.tools.call = func(ctx context.Context, _ string, _ json.RawMessage) (mcp.Result, error) {
+									leave()
+									<-ctx.Done()
+									return mcp.Result{}, context.Cause(ctx)
+								}
+							}
+							first := p.ask(ctx, script, form+chain+`"input":"hi"`)
+							id := first.Get("id").Str
+							if by == "response" {
+								if id == "" {
+									return // The client knows no response.
+								}
+								chain = `"previous_response_id":"` + id + `",`
+							}
+							if next == "no tools" {
+								p.tools.names = nil
+							}
+							members := form + chain + strings.ReplaceAll(next, "no tools", "")
+							if got := p.ask(t.Context(), "[[error: 429]]", members+`"input":"more"`); got.Get("status").Str == "completed" {
+								t.Errorf("got %s", got)
+							}
+							for n, input := range []string{`"more"`, `[{"role":"user","content":"more"}]`} {
+								if got := p.ask(t.Context(), fmt.Sprintf("[[text: well %d]]", n), members+`"input":`+input); got.Get("status").Str != "completed" || got.Get("output.0.content.0.text").Str != fmt.Sprintf("well %d", n) {
+									t.Errorf("%d: got %s", n, got)
+								}
+							}
+						})
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestMixedTurnsInAConversation has a turn with a call of the client's in a conversation that the provider stores: the client
+// sends its result alone.
+func TestMixedTurnsInAConversation(t *testing.T) {
+	p := newKeepingProvider(t)
+	p.other = true
+	const members = `"conversation":"conv_1","tools":[{"type":"function","name":"mine","parameters":{}}],`
+	got := p.ask(t.Context(), "[[tool: mine]] [[tool: bmcp_*]] [[tool: mine]]", members+`"input":"hi"`)
+	var results []string
+	for _, id := range got.Get("output.#.call_id").Array() {
+		results = append(results, `{"type":"function_call_output","call_id":"`+id.Str+`","output":"x"}`)
+	}
+	if len(results) != 2 {
+		t.Fatalf("got %s", got)
+	}
+	for n, input := range []string{"[" + strings.Join(results, ",") + "]", `"more"`} {
+		if got := p.ask(t.Context(), "[[then]] [[text: well]]", members+`"input":`+input); got.Get("status").Str != "completed" {
+			t.Errorf("%d: got %s", n, got)
+		}
+	}
+}
+
+// TestRevoked has what a provider insists on, once it has it: it is over in the store, which is told that only then.
+func TestRevoked(t *testing.T) {
+	p := newKeepingProvider(t)
+	turn := func() string {
+		p.shared.mu.Lock()
+		defer p.shared.mu.Unlock()
+		for key, turn := range p.shared.turns {
+			if strings.HasSuffix(key, " conversation:conv_1") {
+				return string(turn)
+			}
+		}
+		return ""
+	}
+	const members = `"conversation":"conv_1","input":"hi"`
+	if p.ask(t.Context(), "[[text: a]]", members); turn() != "" {
+		t.Errorf("kept %s", turn())
+	}
+	if p.ask(t.Context(), "[[tool: bmcp_*]] [[max-tokens]]", members); !strings.Contains(turn(), "call_") {
+		t.Errorf("kept %s", turn())
+	}
+	if p.ask(t.Context(), "[[error: 500]]", members); !strings.Contains(turn(), "call_") {
+		t.Errorf("kept %s", turn())
+	}
+	if p.ask(t.Context(), "[[text: a]]", members); turn() != "{}" {
+		t.Errorf("kept %s", turn())
+	}
+}
+
+// TestConversationMovesBetweenGateways has a conversation that two gateways serve by turns, each of which remembers what it was
+// when it had it last.
+func TestConversationMovesBetweenGateways(t *testing.T) {
+	p := newKeepingProvider(t)
+	gateways := []*aibridge.Conversations{aibridge.NewConversations(p.shared), aibridge.NewConversations(p.shared)}
+	const early = "[[text: well]] [[tool: bmcp_*]] [[max-tokens]]"
+	for n, step := range []struct {
+		gateway int
+		script  string
+	}{
+		{0, "[[text: well]]"}, {1, "[[text: well]]"}, {0, early}, {1, "[[text: well]]"}, {0, "[[text: well]]"}, {1, early}, {0, early}, {1, early},
+		{1, "[[text: well]]"}, {0, "[[text: well]]"},
+	} {
+		p.gateway = gateways[step.gateway]
+		if got := p.ask(t.Context(), step.script, `"conversation":"conv_1","input":"hi"`); got.Get("output.0.content.0.text").Str != "well" {
+			t.Errorf("%d: got %s", n, got)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package console
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver/reports"
+)
+
+const (
+	// pageSize is how many rows a page of a list shows, and filePage how many are read at a time for a file.
+	pageSize, filePage = 50, 200
+	// mostSaved bounds a file.
+	mostSaved = 10_000
+	// mostDearest is how many of the dearest sessions there are to be had.
+	mostDearest = 1000
+)
+
+// listPage is a list of sessions or of interceptions.
+type listPage struct {
+	Table  *table
+	Next   string // The place of the next page.
+	Filter filterForm
+}
+
+// filterForm is what a list was filtered by, and values that it could be.
+type filterForm struct {
+	Text, User, Model, Client, Provider, Tool, Outcome string
+	Failed, Unpriced, Dearest                          bool
+	Models, Clients, Providers, Tools, Outcomes        []string
+}
+
+// filter returns the filter that a query asks for. A user is told by name or by id.
+func (c *Console) filter(v *visit) (form filterForm, userID string, err error) {
+	q := v.URL.Query()
+	form = filterForm{
+		Text: strings.TrimSpace(q.Get("q")), User: q.Get("user"), Model: q.Get("model"), Client: q.Get("client"), Provider: q.Get("provider"),
+		Tool: q.Get("tool"), Outcome: q.Get("outcome"), Failed: q.Get("failed") != "", Unpriced: q.Get("unpriced") != "", Dearest: q.Get("sort") == "cost",
+	}
+	userID, err = c.userID(v, form.User)
+	return form, userID, err
+}
+
+// userID returns the id of the user whom a text names, by name or by id. Who is no administrator finds nobody but themselves.
+func (c *Console) userID(v *visit, text string) (string, error) {
+	if text == "" || text == v.key.Username || text == v.key.UserID {
+		if text != "" {
+			text = v.key.UserID
+		}
+		return text, nil
+	}
+	if !v.viewer.Admin {
+		return "", reports.ErrNotFound
+	}
+	if _, err := uuid.Parse(text); err == nil {
+		return text, nil
+	}
+	id, err := c.reports.UserID(v.Context(), text)
+	if errors.Is(err, reports.ErrNotFound) {
+		return "", askedWrongly{"No user has this name."}
+	}
+	return id, err
+}
+
+// offer adds to a form what was there in the last 90 days.
+func (c *Console) offer(v *visit, form *filterForm) error {
+	query := reports.Query{Range: reports.Range{From: v.now.AddDate(0, 0, -90), To: v.now.Add(grain)}}
+	if !v.viewer.Admin {
+		return nil // The sums of one user are not kept, and reading them takes longer than a list.
+	}
+	for by, list := range map[string]*[]string{
+		"model": &form.Models, "client": &form.Clients, "provider": &form.Providers, "tool": &form.Tools, "outcome": &form.Outcomes,
+	} {
+		rows, err := c.reports.Breakdown(v.Context(), v.viewer, query, by)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows[:min(len(rows), 100)] {
+			*list = append(*list, row.Value)
+		}
+	}
+	return nil
+}
+
+// sessions lists sessions.
+func (c *Console) sessions(v *visit) (*answer, error) {
+	chosen, err := v.choose("all")
+	if err != nil {
+		return nil, err
+	}
+	form, userID, err := c.filter(v)
+	if err != nil {
+		return nil, err
+	}
+	filter := reports.SessionFilter{
+		UserID: userID, Model: form.Model, Client: form.Client, Provider: form.Provider, Tool: form.Tool, Outcome: form.Outcome,
+		Text: form.Text, Dearest: form.Dearest && form.Text == "",
+	}
+	chosen.AllTime = true
+	if chosen.Preset != "all" {
+		filter.Range = chosen.Range
+	}
+	var found []reports.Session
+	next, err := v.readPages(func(limit int, after string) (int, string, error) {
+		filter.After = after
+		if filter.Limit = limit; filter.Dearest && limit > pageSize {
+			filter.Limit = mostDearest
+		}
+		page, err := c.reports.Sessions(v.Context(), v.viewer, filter)
+		if err != nil {
+			return 0, "", err
+		}
+		found = append(found, page.Sessions...)
+		return len(found), page.Next, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t := &table{Caption: "Sessions", Columns: columns([]string{"Title", "User", "Client", "Models", "Began"}, figureColumns()[:7]...)}
+	for _, s := range found {
+		title := s.Title
+		if title == "" {
+			title = "without a prompt"
+		}
+		row := []cell{
+			{Text: title, Href: c.options.Path + "sessions/" + strconv.FormatInt(s.ID, 10)}, {Text: userName(s.User, s.UserID)}, {Text: s.Client},
+			{Text: strings.Join(s.Models, ", ")}, v.time(s.StartedAt),
+		}
+		t.Rows = append(t.Rows, append(row, figureCells(s.Figures, nil)[:7]...))
+	}
+	if err := c.offer(v, &form); err != nil {
+		return nil, err
+	}
+	data := &listPage{Table: t, Next: next, Filter: form}
+	return &answer{view: "sessions", title: "Sessions", data: data, file: "sessions", table: t, json: notNil(found), chosen: chosen}, nil
+}
+
+// interceptions lists interceptions.
+func (c *Console) interceptions(v *visit) (*answer, error) {
+	chosen, err := v.choose("30d")
+	if err != nil {
+		return nil, err
+	}
+	form, userID, err := c.filter(v)
+	if err != nil {
+		return nil, err
+	}
+	filter := reports.InterceptionFilter{
+		Range: chosen.Range, UserID: userID, Model: form.Model, Client: form.Client, Provider: form.Provider, Tool: form.Tool,
+		Outcome: form.Outcome, Failed: form.Failed, Unpriced: form.Unpriced,
+	}
+	var found []reports.InterceptionRow
+	next, err := v.readPages(func(limit int, after string) (int, string, error) {
+		filter.After, filter.Limit = after, limit
+		page, err := c.reports.Interceptions(v.Context(), v.viewer, filter)
+		if err != nil {
+			return 0, "", err
+		}
+		found = append(found, page.Interceptions...)
+		return len(found), page.Next, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t := &table{Caption: "Interceptions", Columns: columns(
+		[]string{"Began", "User", "Client", "Provider", "Model", "Tools", "Outcome", "Session"}, "Input", "Cached", "Output", "Cost in USD", "First byte")}
+	for _, i := range found {
+		began := v.time(i.StartedAt)
+		began.Href = c.options.Path + "interceptions/" + i.ID
+		session := cell{Text: "–", Raw: strconv.FormatInt(i.SessionID, 10)}
+		if i.SessionID != 0 {
+			session = cell{Text: session.Raw, Href: c.options.Path + "sessions/" + session.Raw + "#step-" + i.ID}
+		}
+		figures := figureCells(i.Figures, nil)
+		cost := figures[5]
+		if i.Unpriced > 0 && !nothingPriced(i.Figures) {
+			cost.Note = "a part has no price"
+		}
+		t.Rows = append(t.Rows, []cell{
+			began, {Text: userName(i.User, i.UserID)}, {Text: i.Client}, {Text: i.Provider}, {Text: i.Model}, {Text: toolsText(i.Tools)},
+			{Text: i.Outcome}, session, figures[2], figures[3], figures[4], cost, figures[7],
+		})
+	}
+	if err := c.offer(v, &form); err != nil {
+		return nil, err
+	}
+	data := &listPage{Table: t, Next: next, Filter: form}
+	return &answer{view: "interceptions", title: "Interceptions", data: data, file: "interceptions", table: t, json: notNil(found), chosen: chosen}, nil
+}
+
+// readPages reads one page of a list or, for a file, as many as a file may have. Read returns how many rows there are by
+// then and the place of the next page.
+func (v *visit) readPages(read func(limit int, after string) (rows int, next string, err error)) (next string, err error) {
+	after := v.URL.Query().Get("after")
+	if v.format() == "" {
+		_, next, err = read(pageSize, after)
+		return next, err
+	}
+	for {
+		rows, next, err := read(filePage, after)
+		if err != nil || next == "" || rows >= mostSaved {
+			return next, err
+		}
+		after = next
+	}
+}
+
+// time returns a time as a cell.
+func (v *visit) time(at time.Time) cell {
+	return cell{Text: at.In(v.zone).Format(time.DateTime), Raw: at.UTC().Format(time.RFC3339Nano)}
+}
+
+// userName returns what a page calls a user. An initiator who is no user has only an id.
+func userName(name, id string) string {
+	if name == "" {
+		return id
+	}
+	return name
+}
+
+// toolsText returns the tools that a model called, and how often.
+func toolsText(tools map[string]int64) string {
+	var names []string
+	for name, n := range tools {
+		if n > 1 {
+			name += " ×" + strconv.FormatInt(n, 10)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// access lists who looked at what others wrote.
+func (c *Console) access(v *visit) (*answer, error) {
+	limit := 200
+	if v.format() != "" {
+		limit = mostSaved
+	}
+	log, err := c.reports.AccessLog(v.Context(), v.viewer, limit)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{Caption: "Access log", Columns: columns([]string{"At", "Who looked", "With token", "At what", "Of", "Which"})}
+	for _, a := range log {
+		of := userName(a.User, a.UserID)
+		if of == "" {
+			of = "several"
+		}
+		t.Rows = append(t.Rows, []cell{v.time(a.At), {Text: userName(a.Viewer, a.ViewerID)}, {Text: a.APIKeyID}, {Text: a.Kind}, {Text: of}, {Text: a.Subject}})
+	}
+	return &answer{view: "access", title: "Access log", data: t, file: "access-log", table: t, json: notNil(log)}, nil
+}

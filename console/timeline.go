@@ -1,0 +1,162 @@
+package console
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/coder/aibridged/aibridgedserver/reports"
+)
+
+// sessionPage is a part of the timeline of a session.
+type sessionPage struct {
+	Session reports.Session
+	User    string
+	Turns   []turn
+	Next    string
+	After   string // The place of this part. Empty: it is the first one.
+}
+
+// turn is what a prompt began.
+type turn struct {
+	reports.Turn
+
+	Nodes []node
+}
+
+// node is a step, or a sub-agent with its steps.
+type node struct {
+	Step  *step
+	Agent *agent
+}
+
+// nodeOfPage is a node with its page, for a template that calls itself.
+type nodeOfPage struct {
+	Page *page
+	Node node
+}
+
+// step is an interception in a timeline.
+type step struct {
+	reports.Step
+}
+
+// agent is a sub-agent. It stands where it was first seen.
+type agent struct {
+	ID, Kind string
+	Nodes    []node
+	Figures  reports.Figures
+}
+
+// Took returns how long the step took, or that it runs.
+func (s *step) Took() string {
+	if s.EndedAt == nil {
+		return "running"
+	}
+	return took(s.EndedAt.Sub(s.StartedAt))
+}
+
+// Began returns the time of day at which a step began.
+func (p *page) Began(at time.Time) string { return at.In(p.visit.zone).Format(time.TimeOnly) }
+
+// HasFailed reports whether the step ended with an error.
+func (s *step) HasFailed() bool { return s.Outcome != reports.OK && s.Outcome != reports.Running }
+
+// session shows what happened in a session.
+func (c *Console) session(v *visit) (*answer, error) {
+	id, err := strconv.ParseInt(v.PathValue("id"), 10, 64)
+	if err != nil {
+		// Another name that a client or a log has for it.
+		if id, err = c.reports.FindSession(v.Context(), v.viewer, v.PathValue("id")); err != nil {
+			return nil, err
+		}
+	}
+	after := v.URL.Query().Get("after")
+	found, err := c.reports.Timeline(v.Context(), v.viewer, id, after)
+	if err != nil {
+		return nil, err
+	}
+	data := &sessionPage{Session: found.Session, User: userName(found.Session.User, found.Session.UserID), Next: found.Next, After: after}
+	for _, t := range found.Turns {
+		data.Turns = append(data.Turns, turn{t, branches(t.Steps)})
+	}
+	title := found.Session.Title
+	if title == "" {
+		title = "Session " + strconv.FormatInt(id, 10)
+	}
+	return &answer{
+		view: "session", title: title, data: data, file: "session-" + strconv.FormatInt(id, 10), table: c.stepsTable(v, found), json: found,
+	}, nil
+}
+
+// branches returns the steps of a turn in their order, those of each sub-agent below it, and sub-agents of sub-agents below
+// these.
+func branches(steps []reports.Step) (nodes []node) {
+	agents := map[string]*agent{}
+	parents := map[string]string{}
+	for i := range steps {
+		if s := &steps[i]; s.AgentID != "" && parents[s.AgentID] == "" {
+			parents[s.AgentID] = s.ParentAgentID
+		}
+	}
+	var at func(id string) *[]node
+	at = func(id string) *[]node {
+		if id == "" {
+			return &nodes
+		}
+		if agents[id] == nil {
+			agents[id] = &agent{ID: id}
+			above := parents[id]
+			if _, known := parents[above]; !known || isBelow(parents, above, id) {
+				above = "" // The main agent, one of another turn, or a circle that a client made up.
+			}
+			list := at(above)
+			*list = append(*list, node{Agent: agents[id]})
+		}
+		return &agents[id].Nodes
+	}
+	for i := range steps {
+		s := &step{steps[i]}
+		list := at(s.AgentID)
+		*list = append(*list, node{Step: s})
+		if a := agents[s.AgentID]; a != nil {
+			a.Figures.Add(s.Figures)
+			if a.Kind == "" {
+				a.Kind = s.AgentKind
+			}
+		}
+	}
+	return nodes
+}
+
+// isBelow reports whether an agent is another one, or below it.
+func isBelow(parents map[string]string, id, other string) bool {
+	for range len(parents) + 1 {
+		if id == other {
+			return true
+		}
+		if id = parents[id]; id == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// stepsTable returns a timeline as a table.
+func (c *Console) stepsTable(v *visit, of *reports.Timeline) *table {
+	t := &table{Caption: "Steps", Columns: columns(
+		[]string{"Turn", "Began", "Interception", "Agent", "Model", "Outcome", "Prompt", "Tools"}, figureColumns()...)}
+	for n, turn := range of.Turns {
+		for _, s := range turn.Steps {
+			tools := map[string]int64{}
+			for _, call := range s.Calls {
+				tools[call.Tool]++
+			}
+			row := []cell{
+				{Text: strconv.Itoa(n + 1)}, v.time(s.StartedAt), {Text: s.InterceptionID}, {Text: s.AgentID}, {Text: s.Model}, {Text: s.Outcome},
+				{Text: s.Prompt}, {Text: toolsText(tools)},
+			}
+			t.Rows = append(t.Rows, append(row, figureCells(s.Figures, nil)...))
+		}
+	}
+	return t
+}
