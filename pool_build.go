@@ -25,18 +25,29 @@ func (p *CachedBridgePool) builder(plan bridgePlan) lease.Build[*aibridge.Reques
 	}
 }
 
-// build makes a bridge, and returns with it a function that closes its tools. It fails only where the pool gave it up: a
+// build makes a bridge, and returns with it a function that closes its tools and what it leaves behind. It fails only where the pool gave it up: a
 // bridge serves its requests without tools too.
 func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridge.RequestBridge, func(context.Context), error) {
 	options := aibridge.BridgeOptions{APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics}
-	var end func(context.Context)
 	providers := p.current()
+	end := func(context.Context) { p.leave(providers) }
 	if plan.mcpBootstrapper != nil {
 		tools := newBridgeTools(trace.ContextWithSpanContext(ctx, plan.parent), p, plan)
-		end = tools.close
+		end = func(ctx context.Context) {
+			tools.close(ctx)
+			p.leave(providers)
+		}
 		if !tools.isEmpty() {
 			options.Tools, options.ToolLimits, options.Conversations = tools, p.toolLimits(), p.conversationsFor(plan.clientFn)
 		}
 	}
 	return aibridge.NewRequestBridge(providers, p.recorderOf(plan.clientFn), options), end, context.Cause(ctx)
+}
+
+// leave closes the connections that a bridge has left behind in providers that were replaced: its last requests may have put
+// them back after ReplaceProviders closed those that were idle.
+func (p *CachedBridgePool) leave(providers *aibridge.ProviderSet) {
+	if providers != p.current() {
+		providers.CloseIdleConnections()
+	}
 }

@@ -196,6 +196,7 @@ func TestHeadersOfLaterRounds(t *testing.T) {
 				t.Errorf("request %d has %s of another body", n, name)
 			}
 		}
+		//lint:ignore SA1008 So written, net/http does not take the request for one that it may send again.
 		if got := len(r.Header["idempotency-key"]) > 0; got != (n == 0) || r.Header.Get("Anthropic-Beta") != "x" {
 			t.Errorf("request %d: %v", n, r.Header)
 		}

@@ -47,6 +47,12 @@ func (u *Upstreams) Keys() []KeyStatus {
 	return all
 }
 
+// Keep forgets what is known of providers of all names but these. Requests that such a provider still serves go on.
+func (u *Upstreams) Keep(providers []string) {
+	u.keys.Keep(providers)
+	u.breakers.Keep(providers)
+}
+
 // Share returns the providers; those that were given no Upstreams share u.
 func (u *Upstreams) Share(providers []Provider) []Provider {
 	sharing := slices.Clone(providers)

@@ -3,7 +3,6 @@ package aibridgedserver
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/coder/aibridged/proto"
@@ -25,7 +24,8 @@ const (
 type usable struct {
 	config    *proto.MCPServerConfig
 	tokenFrom string
-	own       sql.NullString // The user's own token, as it is stored.
+	own       sql.NullString // The user's own token, as it is stored in ownPlace.
+	ownPlace  string
 }
 
 // usableServers returns the servers that a user may use.
@@ -38,6 +38,7 @@ func (s *Server) usableServers(ctx context.Context, userID string) ([]usable, er
 	err = each(ctx, s.db.Reader, mcpServersOf, []any{user.String()}, func(rows *sql.Rows) error {
 		m := usable{config: &proto.MCPServerConfig{}}
 		err := rows.Scan(&m.config.Id, &m.config.Url, &m.config.ToolAllowRegex, &m.config.ToolDenyRegex, &m.tokenFrom, &m.own)
+		m.ownPlace = tokenPlace(user.String(), m.config.Id)
 		servers = append(servers, m)
 		return err
 	})
@@ -86,7 +87,7 @@ func (s *Server) GetMCPServerAccessTokensBatch(
 			response.Errors[id] = "the user has no such MCP server"
 			continue
 		}
-		token, err := s.tokenFor(m)
+		token, err := s.tokenFor(ctx, m)
 		if err != nil {
 			response.Errors[id] = err.Error()
 			continue
@@ -97,18 +98,19 @@ func (s *Server) GetMCPServerAccessTokensBatch(
 }
 
 // tokenFor returns the token for a server, which is empty if there is none.
-func (s *Server) tokenFor(m usable) (string, error) {
+func (s *Server) tokenFor(ctx context.Context, m usable) (string, error) {
 	switch {
 	case m.own.Valid:
-		return s.secrets.open(m.own.String)
+		return s.secrets.open(m.own.String, m.ownPlace)
 	case m.tokenFrom == "":
 		return "", nil
-	case s.secret == nil:
-		return "", errors.New("the token cannot be looked up: this control plane resolves no references")
 	}
-	token, err := s.secret(m.tokenFrom)
+	token, err := s.Secret(ctx, m.tokenFrom)
 	if err == nil {
 		err = checkMCPToken(token)
 	}
 	return token, err
 }
+
+// tokenPlace is where a user's own token for a server is stored.
+func tokenPlace(userID, serverID string) string { return "mcp/" + userID + "/" + serverID }

@@ -62,7 +62,7 @@ func (c controlPlane) mcpTokens(tb testing.TB, user string, ids ...string) (toke
 
 func (c controlPlane) configure(tb testing.TB, servers ...aibridgedserver.MCPServer) {
 	tb.Helper()
-	if err := c.ConfigureMCPServers(tb.Context(), servers); err != nil {
+	if _, err := c.ConfigureMCPServers(tb.Context(), servers); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -161,7 +161,7 @@ func TestMCPServersThatAreRefused(t *testing.T) {
 	} {
 		m := mcpServer("b", "")
 		change(&m)
-		err := c.ConfigureMCPServers(t.Context(), []aibridgedserver.MCPServer{m})
+		_, err := c.ConfigureMCPServers(t.Context(), []aibridgedserver.MCPServer{m})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("want %q, got %v", want, err)
 		}

@@ -15,6 +15,9 @@ var ErrUnknownUser = errors.New("no user has this name")
 // ErrUnknownMCPServer says that there is no MCP server of an id.
 var ErrUnknownMCPServer = errors.New("no MCP server has this id")
 
+// ErrKnownMCPServer says that there is an MCP server of an id already.
+var ErrKnownMCPServer = errors.New("an MCP server of this id is there already")
+
 // UserID returns the id of the user of that name, or [ErrUnknownUser].
 func (s *Server) UserID(ctx context.Context, username string) (string, error) {
 	var id string
@@ -63,16 +66,16 @@ func (s *Server) SetMCPToken(ctx context.Context, username, serverID, token stri
 	if err != nil {
 		return err
 	}
-	stored, err := s.secrets.seal(token)
-	if err != nil {
-		return fmt.Errorf("seal the token: %w", err)
-	}
-	err = inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.reconfigure(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var known string
 		err := tx.QueryRowContext(ctx, `SELECT id FROM mcp_servers WHERE id = $1`, serverID).Scan(&known)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrUnknownMCPServer
 		}
+		if err != nil {
+			return err
+		}
+		stored, err := s.secrets.seal(ctx, tx, token, tokenPlace(user, serverID))
 		if err == nil {
 			_, err = tx.ExecContext(ctx, `INSERT INTO mcp_access_tokens (user_id, mcp_server_id, access_token, set_at)
 				VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, mcp_server_id)
@@ -90,7 +93,7 @@ func (s *Server) SetMCPToken(ctx context.Context, username, serverID, token stri
 // RemoveMCPToken deletes a user's own token for an MCP server, and reports whether there was one.
 func (s *Server) RemoveMCPToken(ctx context.Context, username, serverID string) (removed bool, err error) {
 	var n int64
-	err = inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.reconfigure(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		n, err = affected(tx.ExecContext(ctx, `DELETE FROM mcp_access_tokens
 			WHERE mcp_server_id = $1 AND user_id = (SELECT id FROM users WHERE username = $2)`, serverID, username))
 		return err

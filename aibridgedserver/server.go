@@ -43,6 +43,13 @@ type Options struct {
 	// [MCPServer.TokenFrom]. It is asked at each use, so that a secret that changes takes effect. Its errors go to gateways
 	// and must not hold the secret. It must be safe for concurrent use. Nil: references stand for nothing.
 	Secret func(reference string) (string, error)
+	// EncryptionKeys returns the keys that secrets in the database are encrypted with: the first is the one that
+	// [Server.RotateSecrets] changes to, the others only read what is there. First says that nothing is encrypted yet, so that
+	// a new key may be made. It is asked again when a key is not known, so that another process can change keys. It must be
+	// safe for concurrent use. Nil: secrets are stored as they are.
+	EncryptionKeys func(first bool) ([]EncryptionKey, error)
+	// KeysLost says that the server is for a RotateSecrets that drops what cannot be read: New does not check the keys.
+	KeysLost bool
 }
 
 // Server is a control plane over a [Database]. All of its methods are safe for concurrent use, also while other servers
@@ -55,18 +62,25 @@ type Server struct {
 	logger  slog.Logger
 	writer  *writer
 	secret  func(reference string) (string, error) // Nil: references stand for nothing.
-	secrets secrets
+	secrets *secrets
 	known   *keyCache // Nil if the database does not tell when keys change.
 }
 
-// New returns a server over db, which must stay open until after [Server.Close]. Ctx bounds New alone.
+// New returns a server over db, which must stay open until after [Server.Close]. Ctx bounds New alone. It fails with
+// [ErrWrongKey] if the secrets in the database are encrypted with another key.
 func New(ctx context.Context, db Database, options Options) (*Server, error) {
+	secrets := &secrets{keys: options.EncryptionKeys}
+	if !options.KeysLost {
+		if err := secrets.start(ctx, db); err != nil {
+			return nil, err
+		}
+	}
 	writer, err := newWriter(ctx, db)
 	if err != nil {
 		return nil, err
 	}
 	return &Server{
-		db: db, logger: options.Logger, writer: writer, secret: options.Secret, known: newKeyCache(db.Changes),
+		db: db, logger: options.Logger, writer: writer, secret: options.Secret, secrets: secrets, known: newKeyCache(db.Changes),
 	}, nil
 }
 

@@ -39,9 +39,8 @@ const (
 	jsonKind
 )
 
-// storedTables returns the tables of an export, in its order: what a row refers to comes before it. The providers are
-// left out, since each gateway stores them and its prices at its start, and so are turns that gateways keep for each other
-// for a while. What is derived from the records is derived again.
+// storedTables returns the tables of an export, in its order: what a row refers to comes before it. Left out
+// are prices, since each gateway stores its own at its start, and turns that gateways keep for each other for a while. What is derived from the records is derived again.
 func storedTables() []storedTable {
 	child := func(name string, more ...storedColumn) storedTable {
 		return storedTable{name: name, keys: 2, records: true, exists: "DO NOTHING", columns: append([]storedColumn{
@@ -72,10 +71,26 @@ func storedTables() []storedTable {
 			},
 		},
 		{
+			name: "encryption", keys: 1, exists: "(only_row) DO NOTHING",
+			columns: []storedColumn{{"only_row", truthKind}, {"key_id", textKind}, {"probe", textKind}},
+		},
+		{
+			name: "kept_secrets", keys: 1, exists: "(id) DO NOTHING",
+			columns: []storedColumn{{"id", textKind}, {"owner", textKind}, {"sealed", textKind}},
+		},
+		{
+			name: "providers", keys: 1, exists: "(name) DO NOTHING",
+			columns: []storedColumn{
+				{"name", textKind}, {"type", textKind}, {"base_url", textKind}, {"disabled", truthKind}, {"updated_at", timeKind}, {"settings", textKind},
+				{"seed", textKind},
+			},
+		},
+		{
 			name: "mcp_servers", keys: 1, exists: "(id) DO NOTHING",
 			columns: []storedColumn{
 				{"id", textKind}, {"url", textKind}, {"tool_allow_regex", textKind}, {"tool_deny_regex", textKind}, {"enabled", truthKind},
 				{"token_from", textKind}, {"everyone", truthKind}, {"configured", truthKind},
+				{"seed", textKind},
 			},
 		},
 		{

@@ -20,7 +20,7 @@ const (
 	adminConnections = 64
 )
 
-// admin serves what operators need and clients must not see: metrics and profiles. It asks for no token, so it listens on
+// admin serves what operators need and clients must not see: metrics, profiles and the states of providers. It asks for no token, so it listens on
 // an address that clients do not reach, and answers only to its own names: a web page whose name was made to lead to
 // this address (DNS rebinding) gets nothing, and neither does a page of another origin.
 type admin struct {
@@ -45,9 +45,10 @@ func adminNames(listen string, others []string) (map[string]bool, error) {
 	return names, nil
 }
 
-func newAdmin(names map[string]bool, metrics, health http.Handler) *admin {
+func newAdmin(names map[string]bool, metrics, health, providers http.Handler) *admin {
 	a := &admin{names: names, routes: http.NewServeMux()}
 	a.routes.Handle("/metrics", metrics)
+	a.routes.Handle("GET "+providersPath, providers)
 	a.routes.Handle("/healthz", health)
 	a.routes.Handle("/readyz", health)
 	a.routes.HandleFunc("/debug/pprof/", pprof.Index)

@@ -112,7 +112,7 @@ func TestAdminAddressOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	arrived := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4003})
-	handler := newAdmin(names, http.NotFoundHandler(), http.NotFoundHandler())
+	handler := newAdmin(names, http.NotFoundHandler(), http.NotFoundHandler(), http.NotFoundHandler())
 	for host, want := range map[string]bool{"192.0.2.7": true, "192.0.2.7:80": true, "192.0.2.8": false, "": true, "192.0.2.7.example": false} {
 		r, err := http.NewRequestWithContext(arrived, http.MethodGet, "/metrics", nil)
 		if err != nil {

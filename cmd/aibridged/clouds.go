@@ -10,37 +10,37 @@ import (
 
 // bedrockConfig are the settings of a provider of type bedrock.
 type bedrockConfig struct {
-	Region      string            `yaml:"region"`
-	API         bedrock.API       `yaml:"api"`
-	Models      map[string]string `yaml:"models"`
-	Betas       []string          `yaml:"betas"`
-	ControlURL  string            `yaml:"control_url"`
-	Credentials awsConfig         `yaml:"credentials"`
+	Region      string            `json:"region,omitempty"`
+	API         bedrock.API       `json:"api,omitempty"`
+	Models      map[string]string `json:"models,omitempty"`
+	Betas       []string          `json:"betas,omitempty"`
+	ControlURL  string            `json:"control_url,omitempty"`
+	Credentials awsConfig         `json:"credentials"`
 }
 
 // awsConfig says where AWS credentials are. What is secret is a reference: see [secretOf].
 type awsConfig struct {
-	Default         bool   `yaml:"default"`
-	AccessKeyID     string `yaml:"access_key_id"`
-	SecretAccessKey string `yaml:"secret_access_key"`
-	SessionToken    string `yaml:"session_token"`
-	RoleARN         string `yaml:"role_arn"`
-	ExternalID      string `yaml:"external_id"`
-	STSURL          string `yaml:"sts_url"`
+	Default         bool   `json:"default,omitempty"`
+	AccessKeyID     string `json:"access_key_id,omitempty"`
+	SecretAccessKey string `json:"secret_access_key,omitempty"`
+	SessionToken    string `json:"session_token,omitempty"`
+	RoleARN         string `json:"role_arn,omitempty"`
+	ExternalID      string `json:"external_id,omitempty"`
+	STSURL          string `json:"sts_url,omitempty"`
 }
 
 // vertexConfig are the settings of a provider of type vertex.
 type vertexConfig struct {
-	Project     string            `yaml:"project"`
-	Region      string            `yaml:"region"`
-	Models      map[string]string `yaml:"models"`
-	Credentials googleConfig      `yaml:"credentials"`
+	Project     string            `json:"project,omitempty"`
+	Region      string            `json:"region,omitempty"`
+	Models      map[string]string `json:"models,omitempty"`
+	Credentials googleConfig      `json:"credentials"`
 }
 
 // googleConfig says where Google credentials are.
 type googleConfig struct {
-	Default        bool   `yaml:"default"`
-	ServiceAccount string `yaml:"service_account"` // A reference.
+	Default        bool   `json:"default,omitempty"`
+	ServiceAccount string `json:"service_account,omitempty"` // A reference.
 }
 
 // checkClouds refuses settings that are for another type: nothing would read them.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"cdr.dev/slog/v3"
 	"github.com/goccy/go-yaml"
@@ -72,14 +70,9 @@ func (m mcpServerConfig) server() (aibridgedserver.MCPServer, error) {
 	if m.Token != "" && !isReference(m.Token) {
 		return server, fmt.Errorf("token: keep tokens out of this file: %w", errNoReference)
 	}
-	if path, ok := strings.CutPrefix(m.Token, "file:"); ok {
-		absolute, err := filepath.Abs(path)
-		if err != nil {
-			return server, fmt.Errorf("token: %w", err)
-		}
-		server.TokenFrom = "file:" + absolute
-	}
-	return server, nil
+	var err error
+	server.TokenFrom, err = absoluteReference(m.Token)
+	return server, err
 }
 
 // mcpToken returns the token that a reference in the database stands for.

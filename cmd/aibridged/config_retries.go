@@ -8,8 +8,8 @@ import (
 
 // retriesConfig is [aibridge.RetryOptions].
 type retriesConfig struct {
-	Attempts int           `yaml:"attempts"`
-	MaxWait  time.Duration `yaml:"max_wait"`
+	Attempts int           `json:"attempts,omitempty"`
+	MaxWait  time.Duration `json:"max_wait,omitempty"`
 }
 
 func (r retriesConfig) options() aibridge.RetryOptions {

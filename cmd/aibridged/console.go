@@ -75,7 +75,10 @@ func (g *gateway) consoleHealth(ctx context.Context, registry prometheus.Gathere
 	if err := g.notReady(ctx); err != nil {
 		h.NotReady = err.Error()
 	}
-	for _, p := range g.served {
+	for _, p := range g.providers.current() {
+		if p.status == aibridged.ProviderStatusError {
+			p.state = "error: the log says why" // It may name files of the machine.
+		}
 		h.Providers = append(h.Providers, console.ProviderHealth{Name: p.name, Type: p.kind, State: p.state})
 	}
 	for _, k := range g.upstreams.Keys() {

@@ -155,8 +155,8 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 // demoConfig returns a configuration whose key belongs to no account: the scripted upstream accepts any.
 func demoConfig(upstream string) config {
 	return config{Providers: []providerConfig{
-		{Name: "anthropic", Type: "anthropic", BaseURL: "http://" + upstream, literalKey: "demo-key-of-no-account"},
-		{Name: "openai", Type: "openai", BaseURL: "http://" + upstream + "/v1", literalKey: "demo-key-of-no-account"},
+		{Name: "anthropic", Type: "anthropic", BaseURL: "http://" + upstream, Keys: []keyConfig{{literal: "demo-key-of-no-account"}}},
+		{Name: "openai", Type: "openai", BaseURL: "http://" + upstream + "/v1", Keys: []keyConfig{{literal: "demo-key-of-no-account"}}},
 	}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/dbpubsub"
 )
 
 // gateway is a gateway and its control plane in one process, behind one HTTP handler.
@@ -38,16 +40,15 @@ type gateway struct {
 	http        *http.Server
 	admin       *http.Server
 	observers   *observers
-	served      []providerState
+	providers   *servedProviders
+	pubsub      dbpubsub.Pubsub
+	changes     *configurationWatch
+	stopLoads   func() // Ends the reloads of providers.
+	adminFile   string // Says where operators look. Empty: there is none.
 	// upstreams outlives the providers, also those that a reload makes.
 	upstreams *aibridge.Upstreams
 
 	draining atomic.Bool
-}
-
-// providerState says whether a configured provider can serve.
-type providerState struct {
-	name, kind, state string
 }
 
 // store is the control plane and its open database.
@@ -62,14 +63,16 @@ func openStore(ctx context.Context, s settings, logger slog.Logger) (*store, err
 	if err != nil {
 		return nil, err
 	}
-	return newStore(ctx, db, logger)
+	return newStore(ctx, s, db, logger)
 }
 
 // newStore makes the control plane over a database, which it closes if it fails.
-func newStore(ctx context.Context, db aibridgedserver.Database, logger slog.Logger) (*store, error) {
-	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{Logger: logger, Secret: mcpToken})
+func newStore(ctx context.Context, s settings, db aibridgedserver.Database, logger slog.Logger) (*store, error) {
+	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{
+		Logger: logger, Secret: mcpToken, EncryptionKeys: s.encryptionKeys, KeysLost: s.keysLost,
+	})
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(s.explainEncryption(err), db.Close())
 	}
 	return &store{Server: server, db: db}, nil
 }
@@ -103,13 +106,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
-	for _, configured := range c.Providers { // A provider that cannot be is refused before anything is made.
-		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil && !errors.Is(err, errUnknownType) {
-			return nil, err
-		}
-	}
-	mcpServers, err := c.mcpServers()
-	if err != nil {
+	if err := c.checkProviders(); err != nil { // What cannot be is refused before anything is made.
 		return nil, err
 	}
 	browsers, err := newBrowsers(c.CORSOrigins)
@@ -168,49 +165,26 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
 	}
-	providers := make([]aibridge.Provider, 0, len(c.Providers))
-	outcomes := make([]aibridged.ProviderOutcome, 0, len(c.Providers))
-	stored := make([]aibridgedserver.Provider, 0, len(c.Providers))
-	for _, configured := range c.Providers {
-		provider, err := configured.provider(aibridge.ProviderOptions{
-			Limits: limits, Memory: memory, Transport: g.observers.transport, Observe: g.observers.keep(), Digests: options.digests || options.observers.keepDir != "",
-			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
-		})
-		if errors.Is(err, errUnknownType) {
-			logger.Error(ctx, "a provider cannot be served", slog.Error(err))
-			outcomes = append(outcomes, aibridged.ProviderOutcome{Name: configured.Name, Type: configured.Type, Status: aibridged.ProviderStatusError, Err: err})
-			g.served = append(g.served, providerState{configured.Name, configured.Type, "error: its type is not known"})
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		providers = append(providers, provider)
-		outcomes = append(outcomes, outcomeOf(provider))
-		g.served = append(g.served, stateOf(provider))
-		stored = append(stored, aibridgedserver.Provider{
-			Name: configured.Name, Type: configured.Type, BaseURL: configured.BaseURL, Disabled: configured.Disabled,
-		})
-	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
 	own.MustRegister(options.metrics...)
 	own.MustRegister(memoryMetrics(memory)...)
 	metrics := aibridged.NewMetrics(own)
-	metrics.RecordReloadAttempt()
-	metrics.RecordReloadSuccess(outcomes)
-
 	tracer := g.tracing.tracer()
-	pool, err := aibridged.NewCachedBridgePool(aibridged.DefaultPoolOptions, providers, logger.Named("bridge"), aibridge.NewMetrics(own), tracer)
+	pool, err := aibridged.NewCachedBridgePool(aibridged.DefaultPoolOptions, nil, logger.Named("bridge"), aibridge.NewMetrics(own), tracer)
 	if err != nil {
 		return nil, err
 	}
 	pool.LimitTools(c.Tools.limits())
-	err = g.control.SetProviders(ctx, stored)
-	if err == nil {
-		err = g.control.ConfigureMCPServers(ctx, mcpServers)
+	g.providers = &servedProviders{
+		control: g.control, pool: pool, metrics: metrics, file: s.configFile, logger: logger.Named("providers"),
+		shared: aibridge.ProviderOptions{
+			Limits: limits, Memory: memory, Transport: g.observers.transport, Observe: g.observers.keep(), Digests: options.digests || options.observers.keepDir != "",
+			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
+		},
 	}
+	err = g.startProviders(ctx, c, logger)
 	if err == nil {
 		err = reports.SavePrices(ctx, g.control.db, overrides)
 	}
@@ -218,7 +192,6 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		err = fmt.Errorf("database %s: %w", s.place(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
-	warnOfTokens(ctx, mcpServers, logger.Named("control"))
 	g.digest = startDigest(of, logger.Named("reports"))
 	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
@@ -238,9 +211,30 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		}
 	}
 	g.http = newHTTPServer(proxies.handler(clients), connections, logger.Named("http"))
-	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health))
+	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health), http.HandlerFunc(g.listProviders))
 	g.admin = newHTTPServer(operators, newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))
 	return g, nil
+}
+
+// startProviders puts the configured providers into the database, serves those that are there, and goes on to serve them as
+// they change.
+func (g *gateway) startProviders(ctx context.Context, c config, logger slog.Logger) error {
+	if err := g.seed(ctx, c, logger); err != nil {
+		return err
+	}
+	number, err := g.control.ConfigurationChanges(ctx)
+	if err != nil {
+		return err
+	}
+	g.pubsub = dbpubsub.NewInMemory()
+	if g.stopLoads, err = aibridged.SubscribeProviderReload(context.WithoutCancel(ctx), g.pubsub, g.providers, logger.Named("providers")); err != nil {
+		return err
+	}
+	if err := g.providers.failed(); err != nil {
+		return err
+	}
+	g.changes = watchConfiguration(g.control, g.pubsub, number, logger.Named("providers"))
+	return nil
 }
 
 func memoryMetrics(memory *aibridge.Memory) []prometheus.Collector {
@@ -261,15 +255,14 @@ func outcomeOf(provider aibridge.Provider) aibridged.ProviderOutcome {
 	return aibridged.ProviderOutcome{Name: provider.Name(), Type: provider.Type(), Status: status}
 }
 
-func stateOf(provider aibridge.Provider) providerState {
-	state := "ready"
+func stateOf(provider aibridge.Provider) string {
 	switch {
 	case provider.Disabled():
-		state = "disabled"
+		return "disabled"
 	case !provider.HasKey():
-		state = "no key: serves only callers who bring their own"
+		return "no key: serves only callers who bring their own"
 	}
-	return providerState{provider.Name(), provider.Type(), state}
+	return "ready"
 }
 
 // handler serves the API. It does not use [http.ServeMux], since that redirects paths that the gateway must refuse.
@@ -409,8 +402,20 @@ func (g *gateway) release() error {
 	}
 	g.ready.wait()
 	var errs []error
+	if g.changes != nil {
+		g.changes.close()
+	}
+	if g.stopLoads != nil {
+		g.stopLoads()
+	}
+	if g.pubsub != nil {
+		errs = append(errs, g.pubsub.Close())
+	}
 	if g.control != nil {
 		errs = append(errs, g.control.Close())
+	}
+	if g.adminFile != "" {
+		errs = append(errs, os.Remove(g.adminFile)) // While nobody else can have made it.
 	}
 	if g.lock != nil {
 		errs = append(errs, g.lock.Release())

@@ -34,11 +34,11 @@ func main() {
 	}
 }
 
-// endSignals are the signals that ask for an orderly end. The end of the terminal (SIGHUP) is one of them, unless the
-// program was started under nohup.
+// endSignals are the signals that ask for an orderly end. SIGHUP is one of them where it says that the terminal goes away,
+// unless the program was started under nohup. Without a terminal, it asks serve to read its configuration again.
 func endSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
+	if hasTerminal() && !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
 	}
 	return signals
@@ -49,6 +49,7 @@ type settings struct {
 	dataDir    string
 	configFile string
 	postgres   string // The address of a PostgreSQL database. Empty: the database is a file in the data directory.
+	keysLost   bool   // See [aibridgedserver.Options.KeysLost].
 }
 
 // database is the path of the control plane's database, if that is a file.
@@ -88,7 +89,8 @@ func newCommand() *cobra.Command {
 	root.AddCommand(
 		newServeCommand(&s), newTokenCommand(&s), newUserCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
 		newSessionCommand(&s), newRepriceCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s),
-		newExportCommand(&s), newImportCommand(&s), newMCPCommand(&s), newFakeLLMCommand(), newDemoCommand(),
+		newExportCommand(&s), newImportCommand(&s), newMCPCommand(&s),
+		newProviderCommand(&s), newMCPServerCommand(&s), newSecretsCommand(&s), newFakeLLMCommand(), newDemoCommand(),
 	)
 	return root
 }

@@ -56,8 +56,7 @@ func newMCPTokenSetCommand(s *settings) *cobra.Command {
 The token comes from standard input, or from --token-file, or from --token-from; it is never
 an argument, which other users of the machine could read.
 
-Where the server refuses the token that is in use, a running gateway takes the new one at
-once. Otherwise it takes it within 15 minutes, when it connects anew for the user.`,
+A gateway that runs takes the new token within a second, for requests that begin then.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.existing(); err != nil {
@@ -91,16 +90,22 @@ func readMCPToken(in io.Reader, from string) (string, error) {
 		}
 		return token, err
 	}
+	return stdinSecret(in, "token", "--token-file")
+}
+
+// stdinSecret reads a secret from standard input. Instead names a flag with which it need not be typed. The argument kind is
+// what errors call the secret.
+func stdinSecret(in io.Reader, kind, instead string) (string, error) {
 	if file, ok := in.(*os.File); ok {
 		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			fmt.Fprintln(os.Stderr, "Type or paste the token, then Enter and Ctrl-D. It is shown while you type; --token-file avoids that.")
+			fmt.Fprintf(os.Stderr, "Type or paste the %s, then Enter and Ctrl-D. It is shown while you type; %s avoids that.\n", kind, instead)
 		}
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxSecret))
 	if err != nil {
-		return "", fmt.Errorf("read the token: %w", err)
+		return "", fmt.Errorf("read the %s: %w", kind, err)
 	}
-	return trimSecret(string(data), "token", "standard input", ": pipe the token in, or use --token-file")
+	return trimSecret(string(data), kind, "standard input", ": pipe the "+kind+" in, or use "+instead)
 }
 
 // adviseMCP adds to an error what to do.
@@ -109,7 +114,7 @@ func adviseMCP(err error) error {
 	case errors.Is(err, aibridgedserver.ErrUnknownUser):
 		return fmt.Errorf("%w; `aibridged token create` makes one", err)
 	case errors.Is(err, aibridgedserver.ErrUnknownMCPServer):
-		return fmt.Errorf("%w; `aibridged mcp list` shows them, and serve takes them from mcp_servers in its configuration when it starts", err)
+		return fmt.Errorf("%w; `aibridged mcp list` shows them, and `aibridged mcp-server add` makes one", err)
 	}
 	return err
 }
@@ -147,7 +152,7 @@ func newMCPTokenRemoveCommand(s *settings) *cobra.Command {
 	var flags mcpTokenFlags
 	cmd := &cobra.Command{
 		Use:   "remove --user NAME --server ID",
-		Short: "Delete a user's own token; a running gateway may use it for 15 minutes more",
+		Short: "Delete a user's own token; requests that begin a second later go without it",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.existing(); err != nil {

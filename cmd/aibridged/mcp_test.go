@@ -33,7 +33,9 @@ func mcpServerFor(t *testing.T, tools []string, tokens ...string) string {
 		if name == "unusable" {
 			kind = "string"
 		}
-		s.AddTool(mcpgo.NewToolWithRawSchema(name, "", json.RawMessage(`{"type":"`+kind+`"}`)), nil)
+		s.AddTool(mcpgo.NewToolWithRawSchema(name, "", json.RawMessage(`{"type":"`+kind+`"}`)), func(context.Context, mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+			return mcpgo.NewToolResultText("done"), nil
+		})
 	}
 	handler := server.NewStreamableHTTPServer(s)
 	listening := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -49,7 +49,7 @@ func mcpTriesOfAll(ctx context.Context, store *store) ([]*mcpTry, error) {
 		}}
 		if server.TokenFrom != "" {
 			t.from, t.advice = configToken, "renew the token that the configuration refers to"
-			t.token, t.failure = mcpToken(server.TokenFrom)
+			t.token, t.failure = store.Secret(ctx, server.TokenFrom)
 		}
 		tries[i] = t
 	}
@@ -185,12 +185,8 @@ func (t *mcpTry) leaveOut(name string, why error) {
 // report says what the try showed. Tools are those of the server that are used.
 func (t *mcpTry) report(tools []mcp.Tool) mcpReport {
 	r := mcpReport{
-		ID: t.config.GetId(), URL: t.config.GetUrl(), Token: t.from, Tools: []mcpToolReport{},
+		ID: t.config.GetId(), URL: withoutQuery(t.config.GetUrl()), Token: t.from, Tools: []mcpToolReport{},
 		Took: float64(t.took.Microseconds()) / 1000,
-	}
-	if at, err := url.Parse(r.URL); err == nil {
-		at.RawQuery, at.ForceQuery, at.Fragment = "", false, ""
-		r.URL = at.String()
 	}
 	if t.failure != nil {
 		r.Error = t.failure.Error()
@@ -206,4 +202,14 @@ func (t *mcpTry) report(tools []mcp.Tool) mcpReport {
 	defer t.mu.Unlock()
 	r.Tools = append(r.Tools, t.leftOut...)
 	return r
+}
+
+// withoutQuery returns an address without its query, which may hold a credential.
+func withoutQuery(address string) string {
+	at, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	at.RawQuery, at.ForceQuery, at.Fragment = "", false, ""
+	return at.String()
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"cdr.dev/slog/v3"
 
@@ -82,7 +83,7 @@ func noteLostRecords(ctx context.Context, s settings, control *store, logger slo
 	if err != nil {
 		return err
 	}
-	used := len(providers) > 0 // A gateway stores those that it is set up with.
+	used := slices.ContainsFunc(providers, func(p aibridgedserver.Provider) bool { return p.Configured }) // A gateway stores these.
 	for _, err := range control.Outlines(ctx, aibridgedserver.InterceptionFilter{Limit: 1}) {
 		if err != nil {
 			return err

@@ -119,7 +119,8 @@ func TestRecordsDirectoryGone(t *testing.T) {
 	unstored := settings{dataDir: t.TempDir()}
 	control, err := openStore(t.Context(), unstored, slog.Logger{})
 	check(t, err)
-	check(t, errors.Join(control.SetProviders(t.Context(), []aibridgedserver.Provider{{Name: "p", Type: "openai"}}), control.Close()))
+	_, err = control.SeedProviders(t.Context(), []aibridgedserver.Provider{{Name: "p", Type: "openai"}})
+	check(t, errors.Join(err, control.Close()))
 	if n := lines(unstored); n != 1 {
 		t.Errorf("%d lines where a gateway has run and stored nothing yet, want 1", n)
 	}

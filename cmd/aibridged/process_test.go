@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -49,75 +48,6 @@ func (r *running) end(t *testing.T, with os.Signal) {
 	if err := r.cmd.Wait(); err != nil {
 		t.Errorf("after %v: %v", with, err)
 	}
-}
-
-// TestHangUp checks that the gateway ends in good order when its terminal goes away, and goes on under nohup, which lets
-// a program start with that signal ignored.
-func TestHangUp(t *testing.T) {
-	data := t.TempDir()
-	token, _, err := run(t.Context(), "token", "create", "--user", "ada", "--data-dir", data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("ANTHROPIC_API_KEY", "a-key-of-no-account") // So that there is a provider; it is not asked.
-	arguments := func() []string {
-		return []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data}
-	}
-	r := startProcess(t, programHere(t, nil, arguments()...))
-	// A request that is not over yet keeps the process from ending at once.
-	conn, err := net.Dial("tcp", strings.TrimPrefix(r.base, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	head := "POST /anthropic/v1/messages HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: " + strings.TrimSpace(token) + "\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
-	if _, err := io.WriteString(conn, head); err != nil {
-		t.Fatal(err)
-	}
-	answers := bufio.NewReader(conn)
-	if response, err := http.ReadResponse(answers, nil); err != nil || response.StatusCode != 100 { // Now its body is being read.
-		t.Fatalf("the request: %v, %v", response, err)
-	}
-	if err := r.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	for status := 0; status != http.StatusServiceUnavailable; {
-		response, _ := send(t, http.MethodGet, r.admin+"/readyz", "", nil)
-		status = response.StatusCode
-	}
-	// The shell and the system may both tell it, so a second one changes nothing.
-	if err := r.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	if response, _ := send(t, http.MethodGet, r.admin+"/healthz", "", nil); response.StatusCode != 200 {
-		t.Errorf("after the second signal: %d", response.StatusCode)
-	}
-	if _, err := io.WriteString(conn, "{x"); err != nil {
-		t.Fatal(err)
-	}
-	if response, err := http.ReadResponse(answers, nil); err != nil || response.StatusCode != 400 {
-		t.Errorf("the request: %v, %v", response, err)
-	}
-	if err := r.cmd.Wait(); err != nil {
-		t.Errorf("after two SIGHUP: %v", err)
-	}
-
-	shell, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("no shell here")
-	}
-	cmd := programHere(t, nil, arguments()...)
-	cmd.Path, cmd.Args = shell, append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
-	r = startProcess(t, cmd)
-	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if response, _ := send(t, http.MethodGet, r.base+"/readyz", "", nil); response.StatusCode != 200 {
-			t.Errorf("under nohup: %d", response.StatusCode)
-		}
-	}
-	r.end(t, syscall.SIGTERM)
 }
 
 // TestFault116FullOutput is fault 116 for standard output: a gateway whose greeting nobody reads serves all the same, and

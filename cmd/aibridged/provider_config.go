@@ -11,38 +11,39 @@ import (
 	"github.com/coder/aibridged/aibridge"
 )
 
-// providerConfig describes one provider.
+// providerConfig describes one provider. Its tags are for the database as well as for the file: the YAML package reads them
+// as its own.
 type providerConfig struct {
-	Name     string      `yaml:"name"`
-	Type     string      `yaml:"type"`
-	BaseURL  string      `yaml:"base_url"`
-	Keys     []keyConfig `yaml:"keys"`
-	Disabled bool        `yaml:"disabled"`
+	Name     string      `json:"name,omitempty"`
+	Type     string      `json:"type,omitempty"`
+	BaseURL  string      `json:"base_url,omitempty"`
+	Keys     []keyConfig `json:"keys,omitempty"`
+	Disabled bool        `json:"disabled,omitempty"`
 	// Passthrough are entries of [aibridge.ProviderOptions.Passthrough].
-	Passthrough []string `yaml:"passthrough"`
+	Passthrough []string `json:"passthrough,omitempty"`
 	// UsageInStreams is [aibridge.ProviderOptions.UsageInStreams].
-	UsageInStreams aibridge.UsageInStreams `yaml:"usage_in_streams"`
+	UsageInStreams aibridge.UsageInStreams `json:"usage_in_streams,omitempty"`
 	// Headers are [aibridge.ProviderOptions.Headers]. A value may be a reference, as a key is.
-	Headers map[string]string `yaml:"headers"`
+	Headers map[string]string `json:"headers,omitempty"`
 	// ActorHeaders is [aibridge.ProviderOptions.ActorHeaders].
-	ActorHeaders bool `yaml:"actor_headers"`
+	ActorHeaders bool `json:"actor_headers,omitempty"`
 	// Retries are [aibridge.ProviderOptions.Retries].
-	Retries retriesConfig `yaml:"retries"`
+	Retries retriesConfig `json:"retries"`
 	// APIVersion and Deployments are those of [aibridge.AzureOptions].
-	APIVersion  string            `yaml:"api_version"`
-	Deployments map[string]string `yaml:"deployments"`
+	APIVersion  string            `json:"api_version,omitempty"`
+	Deployments map[string]string `json:"deployments,omitempty"`
 	// Bedrock and Vertex are the settings of their types.
-	Bedrock *bedrockConfig `yaml:"bedrock"`
-	Vertex  *vertexConfig  `yaml:"vertex"`
-
-	// literalKey is the key of demo, which belongs to no account. No file can set it.
-	literalKey string
+	Bedrock *bedrockConfig `json:"bedrock,omitempty"`
+	Vertex  *vertexConfig  `json:"vertex,omitempty"`
 }
 
 // keyConfig is a reference to a key, and whose key it is. In the file, it may be the reference alone.
 type keyConfig struct {
-	Key     string
-	Account string
+	Key     string `json:"key"`
+	Account string `json:"account,omitempty"`
+
+	// literal is the key itself. No file can set it: it is one that the database keeps or is to keep.
+	literal string
 }
 
 // UnmarshalYAML implements the interface of the YAML package.
@@ -51,8 +52,8 @@ func (k *keyConfig) UnmarshalYAML(unmarshal func(any) error) error {
 		return nil
 	}
 	var both struct {
-		Key     string `yaml:"key"`
-		Account string `yaml:"account"`
+		Key     string `json:"key"`
+		Account string `json:"account,omitempty"`
 	}
 	if err := unmarshal(&both); err != nil {
 		return err
@@ -151,15 +152,15 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 
 // keys returns the provider's keys.
 func (p providerConfig) keys() ([]aibridge.Key, error) {
-	if p.literalKey != "" {
-		return []aibridge.Key{{Secret: p.literalKey}}, nil
-	}
 	if p.Disabled {
 		return nil, nil
 	}
 	keys := make([]aibridge.Key, 0, len(p.Keys))
 	for _, configured := range p.Keys {
-		secret, err := secretOf(configured.Key, "key")
+		secret, err := configured.literal, error(nil)
+		if secret == "" {
+			secret, err = secretOf(configured.Key, "key")
+		}
 		switch {
 		case errors.Is(err, errNoReference):
 			return nil, fmt.Errorf("keep keys out of this file: %w", err)

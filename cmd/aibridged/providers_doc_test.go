@@ -88,7 +88,7 @@ func TestUnknownType(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	gateway := lineOf(t, ctx, `(?s)for operators +(http://\S+).*new \(acme\): error: its type is not known.*old \(openai\): ready`,
+	gateway := lineOf(t, ctx, `(?s)for operators +(http://\S+).*new \(acme\): error: provider "new": type "acme" is not known.*old \(openai\): ready`,
 		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir(), "--config", file)
 	defer func() {
 		cancel()

@@ -147,6 +147,8 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 		options.memory = memory.Available() / 4
 	}
 	limitMemory()
+	signals := hangUpSignals()
+	defer signal.Stop(signals)
 	// The ports come first: a gateway that cannot listen should not open its database.
 	api, err := listenForClients(options.listen, c.ListenMode)
 	if err != nil {
@@ -183,7 +185,12 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	printed := newLineBuffer(out, lineBufferOptions{})
 	defer printed.close()
 	at.hasConsole = !options.noConsole
-	greet(printed, at, s, g.served)
+	greet(printed, at, s, g.providers.current())
+	if err := g.publishAdmin(s, at.operators); err != nil {
+		options.logger.Warn(ctx, "provider list will not find this gateway", slog.Error(err))
+	}
+	hangUps := g.startHangUps(ctx, signals, c, options.logger)
+	defer hangUps.close()
 	return g.serve(ctx, api, operators)
 }
 
@@ -226,7 +233,8 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		directory = absolute
 	}
 	fmt.Fprintf(out, "aibridged listens on %s\n", base)
-	if at.hasConsole {
+	isSocket := strings.HasPrefix(base, unixPrefix) // No client can be pointed there: a proxy is between.
+	if at.hasConsole && !isSocket {
 		fmt.Fprintf(out, "  page            %s%s (sign in with a token)\n", base, consolePath)
 	}
 	if at.operators != "" {
@@ -245,7 +253,7 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		fmt.Fprintf(out, "  provider        none: set ANTHROPIC_API_KEY or OPENAI_API_KEY, or write a --config\n")
 	}
 	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME %s\n", data)
-	if strings.HasPrefix(base, unixPrefix) { // No client can be pointed there: a proxy is between.
+	if isSocket {
 		providers = nil
 	}
 	for _, p := range providers {

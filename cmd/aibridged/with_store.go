@@ -26,7 +26,7 @@ func withStore(ctx context.Context, s settings, use func(*store) error) error {
 	if err != nil {
 		return err
 	}
-	store, err := newStore(ctx, db, slog.Logger{})
+	store, err := newStore(ctx, s, db, slog.Logger{})
 	if err != nil {
 		return err
 	}

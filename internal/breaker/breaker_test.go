@@ -231,3 +231,14 @@ func TestClosedAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestKeep forgets the breakers of a provider that is gone, and keeps those of the others.
+func TestKeep(t *testing.T) {
+	var breakers Breakers
+	stays, goes := Place{Provider: "stays"}, Place{Provider: "goes"}
+	before, gone := breakers.Of(stays, Options{}), breakers.Of(goes, Options{})
+	breakers.Keep([]string{"stays"})
+	if breakers.Of(stays, Options{}) != before || breakers.Of(goes, Options{}) == gone {
+		t.Error("the wrong one was forgotten")
+	}
+}

@@ -1,6 +1,9 @@
 package breaker
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // Place is what a breaker stands before.
 type Place struct {
@@ -43,4 +46,15 @@ func (b *Breakers) Of(place Place, options Options) *Breaker {
 	made := newBreaker(options)
 	b.known[place] = knownBreaker{options, made}
 	return made
+}
+
+// Keep forgets the breakers of providers of all other names. Those that are still in use go on.
+func (b *Breakers) Keep(providers []string) {
+	kept := make(map[string]bool, len(providers))
+	for _, name := range providers {
+		kept[name] = true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.known, func(place Place, _ knownBreaker) bool { return !kept[place.Provider] })
 }

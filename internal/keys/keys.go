@@ -14,6 +14,8 @@ package keys
 import (
 	"crypto/sha256"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,6 +110,13 @@ func (b *Book) Pool(provider string, keys []Key) *Pool {
 		b.known[provider] = of
 	}
 	return of.pool(keys)
+}
+
+// Keep forgets the providers of all other names. Pools that are still in use go on.
+func (b *Book) Keep(providers []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.known, func(name string, _ *known) bool { return !slices.Contains(providers, name) })
 }
 
 func (k *known) pool(keys []Key) *Pool {

@@ -415,3 +415,18 @@ func TestChoosingAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestKeep forgets a provider that is gone, while a request of it goes on, and keeps what is known of the others.
+func TestKeep(t *testing.T) {
+	var book Book
+	stays, goes := book.Pool("stays", keysOf("a")), book.Pool("goes", keysOf("b"))
+	for _, pool := range []*Pool{stays, goes} {
+		choice := choose(t, pool, Ask{})
+		book.Keep([]string{"stays", "never was"})
+		pool.Judge(choice, Answer{Status: http.StatusPaymentRequired})
+	}
+	if known := book.Keys(); len(known) != 1 || known[0].Provider != "stays" || known[0].State != Dead {
+		t.Errorf("%+v", known)
+	}
+	choose(t, book.Pool("goes", keysOf("b")), Ask{}) // It is a new one.
+}

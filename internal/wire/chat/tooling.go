@@ -2,7 +2,6 @@ package chat
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -87,14 +86,13 @@ func opening(body jsonedit.Object) (text string, begins bool) {
 	messages := body.Elements("messages")
 	found := false
 	for i := range messages.Len() {
-		message := wire.View(messages.At(i))
-		switch message.Get("role").Str {
-		case "user":
-			if !found {
-				found, text = true, strings.Join(wire.Texts(message.Get("content")), "\n")
-			}
+		switch role, _ := wire.Role(messages.At(i)); role {
 		case "assistant":
 			return text, false
+		case "user":
+			if !found {
+				text, found = wire.Identity(messages.At(i)), true
+			}
 		}
 	}
 	return text, true

@@ -95,7 +95,7 @@ func TestOpening(t *testing.T) {
 	}{
 		``:                               {"", true},
 		`{"role":"user","content":"hi"}`: {"hi", true},
-		`{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]},{"role":"user","content":"c"}`: {"a\nb", true},
+		`{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]},{"role":"user","content":"c"}`: {"ab", true},
 		`{"role":"user","content":"hi"},{"role":"assistant","content":"x"},{"role":"user","content":"c"}`:                                                                      {"hi", false},
 		`{"role":"assistant","content":"x"}`: {"", false},
 	} {

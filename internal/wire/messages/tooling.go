@@ -1,8 +1,6 @@
 package messages
 
 import (
-	"strings"
-
 	"github.com/tidwall/gjson"
 
 	"github.com/coder/aibridged/internal/jsonedit"
@@ -62,28 +60,14 @@ func opening(body jsonedit.Object) (text string, begins bool) {
 	messages := body.Elements("messages")
 	found := false
 	for i := range messages.Len() {
-		message := wire.View(messages.At(i))
-		switch message.Get("role").Str {
+		switch role, _ := wire.Role(messages.At(i)); role {
 		case "assistant":
 			return text, false
 		case "user":
 			if !found {
-				text, found = messageText(message.Get("content")), true
+				text, found = wire.Identity(messages.At(i)), true
 			}
 		}
 	}
 	return text, true
-}
-
-// messageText returns the text of a message's content.
-func messageText(content gjson.Result) string {
-	if content.Type == gjson.String {
-		return content.Str
-	}
-	var text strings.Builder
-	content.ForEach(func(_, part gjson.Result) bool {
-		text.WriteString(part.Get("text").Str)
-		return true
-	})
-	return text.String()
 }

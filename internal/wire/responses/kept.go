@@ -165,7 +165,7 @@ func nextPlace(body jsonedit.Object) wire.Place {
 	if input, _ := body.Get("input"); wire.View(input).Type != gjson.String {
 		items := body.Elements("input")
 		at.Index = items.Len()
-		for at.Index > 0 && isOfModel(wire.View(items.At(at.Index-1))) {
+		for at.Index > 0 && isModels(wire.View(items.At(at.Index-1))) {
 			at.Index--
 		}
 	}
@@ -275,7 +275,7 @@ func keys(body jsonedit.Object, whole bool) []string {
 	for i := begin; i < items.Len(); i++ {
 		item := wire.View(items.At(i))
 		id := callIDOf(item)
-		if !isOfModel(item) {
+		if !isModels(item) {
 			at.Index = i + 1
 		}
 		switch kind := item.Get("type").Str; {
@@ -298,10 +298,10 @@ func keys(body jsonedit.Object, whole bool) []string {
 // lastTurn returns the position of the first of the items that the model made last.
 func lastTurn(items jsonedit.Array) int {
 	i := items.Len()
-	for i > 0 && !isOfModel(wire.View(items.At(i-1))) {
+	for i > 0 && !isModels(wire.View(items.At(i-1))) {
 		i--
 	}
-	for i > 0 && isOfModel(wire.View(items.At(i-1))) {
+	for i > 0 && isModels(wire.View(items.At(i-1))) {
 		i--
 	}
 	return i

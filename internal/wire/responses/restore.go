@@ -102,7 +102,7 @@ func newRestoring(body jsonedit.Object, kept map[string][]byte) *restoring {
 	at := wire.Place{Opening: text}
 	for i := range items.Len() {
 		item := wire.View(items.At(i))
-		if !isOfModel(item) {
+		if !isModels(item) {
 			at.Index = i + 1
 			continue
 		}
@@ -270,7 +270,7 @@ func (r *restoring) find(i int, turn *keptTurn) (at []int, end int) {
 		if isResult(item) || isCall(item.Get("type").Str) && id != "" {
 			return turn.Checks[id] != ""
 		}
-		return isOfModel(item)
+		return isModels(item)
 	}
 	for i+1 < r.items.Len() && belongs(i+1) && !isResult(wire.View(r.items.At(i+1))) {
 		i++

@@ -66,22 +66,23 @@ func opening(body jsonedit.Object) (text string, begins bool) {
 	}
 	items, found := body.Elements("input"), false
 	for i := 0; i < items.Len() && (begins || !found); i++ {
-		item := wire.View(items.At(i))
-		switch {
-		case isOfModel(item):
+		switch role, kind := wire.Role(items.At(i)); {
+		case isOfModel(role, kind):
 			begins = false
-		case !found && item.Get("role").Str == "user":
-			text, found = strings.Join(wire.Texts(item.Get("content")), "\n"), true
+		case !found && role == "user":
+			text, found = wire.Identity(items.At(i)), true
 		}
 	}
 	return text, begins
 }
 
+func isModels(item gjson.Result) bool { return isOfModel(item.Get("role").Str, item.Get("type").Str) }
+
 // isOfModel reports whether an item of a request is one that a model made in an earlier answer.
-func isOfModel(item gjson.Result) bool {
-	switch kind := item.Get("type").Str; kind {
+func isOfModel(role, kind string) bool {
+	switch kind {
 	case "", "message":
-		return item.Get("role").Str == "assistant"
+		return role == "assistant"
 	case "reasoning", "item_reference", "compaction", "compaction_summary", "mcp_list_tools":
 		return true
 	default:

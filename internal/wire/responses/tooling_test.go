@@ -110,18 +110,18 @@ func TestOpening(t *testing.T) {
 	}{
 		"string":              {`"input":"h\u00fc"`, "hü", true},
 		"no input":            {`"x":1`, "", true},
-		"messages":            {`"input":[{"role":"developer","content":"d"},` + user + `,{"role":"user","content":"c"}]`, "a\nb", true},
+		"messages":            {`"input":[{"role":"developer","content":"d"},` + user + `,{"role":"user","content":"c"}]`, "ab", true},
 		"typed":               {`"input":[{"type":"message","role":"user","content":"c"}]`, "c", true},
 		"empty, then another": {`"input":[{"role":"user","content":""},{"role":"user","content":"c"}]`, "", true},
-		"assistant before":    {`"input":[{"role":"assistant","content":"x"},` + user + `]`, "a\nb", false},
-		"assistant":           {`"input":[` + user + `,{"role":"assistant","content":"x"}]`, "a\nb", false},
-		"call":                {`"input":[` + user + `,` + theirCall(1) + `]`, "a\nb", false},
-		"custom call":         {`"input":[` + user + `,{"type":"custom_tool_call","call_id":"c"}]`, "a\nb", false},
-		"reasoning":           {`"input":[` + user + `,` + reasoning(1) + `]`, "a\nb", false},
-		"reference":           {`"input":[` + user + `,{"type":"item_reference","id":"x"}]`, "a\nb", false},
+		"assistant before":    {`"input":[{"role":"assistant","content":"x"},` + user + `]`, "ab", false},
+		"assistant":           {`"input":[` + user + `,{"role":"assistant","content":"x"}]`, "ab", false},
+		"call":                {`"input":[` + user + `,` + theirCall(1) + `]`, "ab", false},
+		"custom call":         {`"input":[` + user + `,{"type":"custom_tool_call","call_id":"c"}]`, "ab", false},
+		"reasoning":           {`"input":[` + user + `,` + reasoning(1) + `]`, "ab", false},
+		"reference":           {`"input":[` + user + `,{"type":"item_reference","id":"x"}]`, "ab", false},
 		"an earlier answer":   {`"previous_response_id":"r","input":"c"`, "c", false},
 		"no earlier answer":   {`"previous_response_id":null,"input":"c"`, "c", true},
-		"conversation":        {`"conversation":"conv_1","input":[` + user + `]`, "a\nb", false},
+		"conversation":        {`"conversation":"conv_1","input":[` + user + `]`, "ab", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, begins := tooling().Opening(parseBody(t, `{"model":"m",`+test.body+`}`))
