@@ -30,13 +30,20 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *running {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines, address := bufio.NewReader(stdout), regexp.MustCompile(`http://\S+`)
-	first, _ := lines.ReadString('\n')
-	second, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
+	r, address := &running{cmd: cmd}, regexp.MustCompile(`http://\S+`)
+	for lines := bufio.NewReader(stdout); ; {
+		line, err := lines.ReadString('\n')
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case strings.Contains(line, "listens on"):
+			r.base = address.FindString(line)
+		case strings.Contains(line, "for operators"):
+			r.admin = address.FindString(line)
+		case strings.Contains(line, "data directory"): // It comes after both.
+			return r
+		}
 	}
-	return &running{served: served{base: address.FindString(first), admin: address.FindString(second)}, cmd: cmd}
 }
 
 // end sends a signal and checks that the process ends in good order.

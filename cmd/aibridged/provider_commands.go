@@ -123,7 +123,7 @@ func readKeys(texts []string, in io.Reader) ([]keyConfig, error) {
 		}
 		switch {
 		case key.Key == "-" && read:
-			return nil, errors.New("--key: standard input can give one key: add the others by ${NAME_OF_A_VARIABLE} or file:")
+			return nil, errors.New("--key: standard input can give one key: add the others by ${NAME_OF_A_VARIABLE} or file:/path")
 		case key.Key == "-":
 			read, key.Key = true, ""
 			var err error

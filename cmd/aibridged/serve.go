@@ -234,9 +234,6 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 	}
 	fmt.Fprintf(out, "aibridged listens on %s\n", base)
 	isSocket := strings.HasPrefix(base, unixPrefix) // No client can be pointed there: a proxy is between.
-	if at.hasConsole && !isSocket {
-		fmt.Fprintf(out, "  page            %s%s (sign in with a token)\n", base, consolePath)
-	}
 	if at.operators != "" {
 		fmt.Fprintf(out, "  for operators   http://%s (/metrics, /debug/pprof/)\n", at.operators)
 	}
@@ -245,6 +242,9 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 	if s.postgres != "" {
 		fmt.Fprintf(out, "  database        %s\n", s.place())
 		data = `--database "$` + databaseVariable + `"`
+	}
+	if at.hasConsole && !isSocket {
+		fmt.Fprintf(out, "  page            %s%s (sign in with a token)\n", base, consolePath)
 	}
 	for _, p := range providers {
 		fmt.Fprintf(out, "  provider        %s (%s): %s\n", p.name, p.kind, p.state)
