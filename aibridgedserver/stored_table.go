@@ -71,10 +71,6 @@ func storedTables() []storedTable {
 			},
 		},
 		{
-			name: "encryption", keys: 1, exists: "(only_row) DO NOTHING",
-			columns: []storedColumn{{"only_row", truthKind}, {"key_id", textKind}, {"probe", textKind}},
-		},
-		{
 			name: "kept_secrets", keys: 1, exists: "(id) DO NOTHING",
 			columns: []storedColumn{{"id", textKind}, {"owner", textKind}, {"sealed", textKind}},
 		},
