@@ -19,6 +19,7 @@ import (
 // A gateway moves from SQLite to PostgreSQL and back, with an export that was cut off anywhere, and the digests say that
 // nothing is lost. The tokens go on working.
 func TestMove(t *testing.T) {
+	t.Setenv(encryptionVariable, newEncryptionKey()) // All databases and gateways have the same key.
 	server := newPostgres(t)
 	data, back := t.TempDir(), t.TempDir()
 	token := newToken(t, data)
