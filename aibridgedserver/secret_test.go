@@ -129,7 +129,7 @@ func TestSecretsAtRest(t *testing.T) {
 	if _, err := aibridgedserver.New(ctx, plain.db, lost); !errors.Is(err, aibridgedserver.ErrWrongKey) {
 		t.Errorf("with another key: %v", err)
 	}
-	lost.KeysLost = true
+	lost.Unchecked = true
 	three := openControlPlane(t, plain.path, lost)
 	if dropped, err := three.RotateSecrets(ctx, true); err != nil || dropped != 3 {
 		t.Errorf("dropped %d, %v", dropped, err)

@@ -48,8 +48,9 @@ type Options struct {
 	// a new key may be made. It is asked again when a key is not known, so that another process can change keys. It must be
 	// safe for concurrent use. Nil: secrets are stored as they are.
 	EncryptionKeys func(first bool) ([]EncryptionKey, error)
-	// KeysLost says that the server is for a RotateSecrets that drops what cannot be read: New does not check the keys.
-	KeysLost bool
+	// Unchecked says that New does not check the keys: an error comes only with the first secret that needs another one. It is
+	// for what reads records, perhaps of a copy of the database, and for a RotateSecrets that drops what cannot be read.
+	Unchecked bool
 }
 
 // Server is a control plane over a [Database]. All of its methods are safe for concurrent use, also while other servers
@@ -70,10 +71,8 @@ type Server struct {
 // [ErrWrongKey] if the secrets in the database are encrypted with another key.
 func New(ctx context.Context, db Database, options Options) (*Server, error) {
 	secrets := &secrets{keys: options.EncryptionKeys}
-	if !options.KeysLost {
-		if err := secrets.start(ctx, db); err != nil {
-			return nil, err
-		}
+	if err := secrets.start(ctx, db, !options.Unchecked); err != nil {
+		return nil, err
 	}
 	writer, err := newWriter(ctx, db)
 	if err != nil {

@@ -63,14 +63,13 @@ func openStore(ctx context.Context, s settings, logger slog.Logger) (*store, err
 	if err != nil {
 		return nil, err
 	}
-	return newStore(ctx, s, db, logger)
+	return newStore(ctx, s, db, aibridgedserver.Options{Logger: logger})
 }
 
 // newStore makes the control plane over a database, which it closes if it fails.
-func newStore(ctx context.Context, s settings, db aibridgedserver.Database, logger slog.Logger) (*store, error) {
-	server, err := aibridgedserver.New(ctx, db, aibridgedserver.Options{
-		Logger: logger, Secret: mcpToken, EncryptionKeys: s.encryptionKeys, KeysLost: s.keysLost,
-	})
+func newStore(ctx context.Context, s settings, db aibridgedserver.Database, options aibridgedserver.Options) (*store, error) {
+	options.Secret, options.EncryptionKeys = mcpToken, s.encryptionKeys
+	server, err := aibridgedserver.New(ctx, db, options)
 	if err != nil {
 		return nil, errors.Join(s.explainEncryption(err), db.Close())
 	}

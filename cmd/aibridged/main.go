@@ -49,7 +49,6 @@ type settings struct {
 	dataDir    string
 	configFile string
 	postgres   string // The address of a PostgreSQL database. Empty: the database is a file in the data directory.
-	keysLost   bool   // See [aibridgedserver.Options.KeysLost].
 }
 
 // database is the path of the control plane's database, if that is a file.

@@ -264,7 +264,8 @@ func TestEncryptionKey(t *testing.T) {
 	}
 	fails := func(want string) {
 		t.Helper()
-		_, err := s.command(t, "", "provider", "list")
+		s.must(t, "", "provider", "list") // It needs no secret.
+		_, err := s.command(t, "", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "off")
 		if err == nil || !regexp.MustCompile(want).MatchString(err.Error()) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -32,19 +32,17 @@ A gateway that runs needs no restart if the key is in the file.`,
 			if err := s.existing(); err != nil {
 				return err
 			}
-			of := *s
-			of.keysLost = true // The old key is asked for only where a secret needs it.
-			added, err := of.addEncryptionKey(drop)
+			added, err := s.addEncryptionKey(drop)
 			if err != nil {
 				return err
 			}
 			dropped := 0
-			err = withStore(cmd.Context(), of, func(store *store) error {
+			err = withStore(cmd.Context(), *s, func(store *store) error {
 				dropped, err = store.RotateSecrets(cmd.Context(), drop)
-				return of.explainEncryption(err)
+				return err
 			})
 			if err == nil {
-				err = of.forgetEncryptionKeys(added)
+				err = s.forgetEncryptionKeys(added)
 			}
 			if err == nil && dropped > 0 {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d secrets that cannot be read were deleted: set them again\n", dropped)

@@ -26,11 +26,11 @@ func withStore(ctx context.Context, s settings, use func(*store) error) error {
 	if err != nil {
 		return err
 	}
-	store, err := newStore(ctx, s, db, slog.Logger{})
+	store, err := newStore(ctx, s, db, aibridgedserver.Options{Unchecked: true}) // Most commands need no secret.
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(store), store.Close())
+	return errors.Join(s.explainEncryption(use(store)), store.Close())
 }
 
 // openBeside opens the database. It brings the tables up to date only while it has the lock of the data directory, since
