@@ -8,12 +8,16 @@ P99 ?= 250ms
 # What is generated, in the order of its making.
 GENERATED := proto/aibridged.pb.go proto/aibridged_drpc.pb.go aibridgedmock/aibridgedmock.go
 
-.PHONY: check test test-crash test-memory race format vet staticcheck gen gen-clean prices bench fuzz e2e
+.PHONY: check test test-postgres test-crash test-memory race format vet staticcheck gen gen-clean prices bench fuzz e2e
 
 check: format vet staticcheck gen-clean race ## Everything that must hold before a commit.
 
 test: ## The tests.
 	$(GO) test ./...
+
+test-postgres: ## The suite of the control plane's database on a PostgreSQL server, which the tests start, and through a pooler.
+	$(GO) test -race -timeout 20m ./aibridgedserver ./aibridgedserver/reports ./console -args -postgres
+	$(GO) test -timeout 20m ./aibridgedserver ./aibridgedserver/reports ./console -args -postgres -pooler
 
 test-crash: ## Processes killed under load: 200 gateways, and a control plane that is away for a minute; power failures at every step.
 	$(GO) test -count=1 -timeout 30m -v ./internal/crashtest -args -kills=200 -away=60s -losses=3 -power-kills=30

@@ -79,7 +79,7 @@ func presented(in *proto.IsAuthorizedRequest) (id, secret string, ok bool) {
 func (s *Server) storedKey(ctx context.Context, id string) (storedKey, error) {
 	// The hash has the right length also for a key that does not exist, so that comparing takes as long.
 	key := storedKey{secretSHA256: make([]byte, sha256.Size)}
-	err := s.keys.QueryRowContext(ctx, id).
+	err := s.db.Reader.QueryRowContext(ctx, findKey, id).
 		Scan(&key.secretSHA256, &key.expiresAt, &key.revokedAt, &key.ownerID, &key.username)
 	if errors.Is(err, sql.ErrNoRows) {
 		return key, nil

@@ -5,12 +5,19 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 )
 
-// Database is an open engine that holds the control plane's tables in their latest version. Package sqlite makes one.
-// Only Changes and Health may be nil.
+// Database is an open engine that holds the control plane's tables in their latest version. Packages sqlite and postgres
+// make one. Writer, Reader and Fault must be set.
+//
+// The SQL of this package is what both engines understand, and its values are the same for both: an id is its 16 bytes or
+// text, a time is microseconds since 1970, metadata is JSON text. What a column holds is the engine's affair.
+// The fields from Reports on are what an engine does in its own way; Search must be set for reports.
 type Database struct {
-	// Writer runs one transaction at a time. Each of them may write from its beginning on.
+	// Writer runs transactions that write, each from its beginning on: as many at a time as it has connections.
 	Writer *sql.DB
 	// Reader runs queries, also while the writer writes.
 	Reader *sql.DB
@@ -20,6 +27,20 @@ type Database struct {
 	Changes Changes
 	// Health tells whether the engine can keep what it is given. If it is nil, that is taken for granted.
 	Health Health
+
+	// Reports runs the queries of reports. Nil: the Reader does.
+	Reports *sql.DB
+	// Insert inserts rows that have the values of into's columns, one row after the other, and returns how many, without
+	// those that already existed. Nil: by prepared statements, which is SQLite's fastest way.
+	Insert func(ctx context.Context, tx *sql.Tx, into Insertion, values []any) (inserted int64, err error)
+	// Search finds prompts by their words.
+	Search Search
+	// Long is the condition that an interception took more than ten minutes. It must be that of the index of long
+	// interceptions. Empty: the one of SQLite, where times are microseconds.
+	Long string
+	// DropBefore deletes whole stores of records from before a time at once, if each of their records is that old, and
+	// returns how many interceptions they had. Nil: the engine has no such stores, and Prune deletes row by row.
+	DropBefore func(ctx context.Context, before time.Time) (interceptions int64, err error)
 }
 
 // Health tells whether an engine can keep what it is given. Its errors are one line, and say nothing that only a
@@ -54,13 +75,22 @@ const (
 	FaultUnavailable Fault = iota
 	// FaultRecord is caused by the record itself: every try to store it fails.
 	FaultRecord
+	// FaultAgain is caused by another transaction at the same time. Nothing was committed, and the same transaction may
+	// succeed if it is run again at once.
+	FaultAgain
 )
 
-// Close closes Changes, Reader and Writer. It must be called after [Server.Close].
+// tries is how often a transaction is run that others keep from succeeding.
+const tries = 5
+
+// Close closes Changes, Reports, Reader and Writer. It must be called after [Server.Close].
 func (d Database) Close() error {
 	var err error
 	if d.Changes != nil {
 		err = d.Changes.Close()
+	}
+	if d.Reports != nil {
+		err = errors.Join(err, d.Reports.Close())
 	}
 	// The connection that closes last moves the engine's log into its main file. A reader may not do that, so the
 	// writer closes last.
@@ -87,14 +117,72 @@ func (d Database) keep(transact func() error) error {
 }
 
 // Write runs do in a transaction of the writer, and commits it if do succeeds. Ctx bounds the wait for a turn; do gets a
-// context that cannot end.
+// context that cannot end. Do may run several times, if another transaction is in the way.
 func (d Database) Write(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
 	return inTurn(ctx, d, do)
 }
 
-// Read runs do in a transaction of the reader: all that it reads is of one moment.
+// Read runs do in a transaction for reports: all that it reads is of one moment.
 func (d Database) Read(ctx context.Context, do func(*sql.Tx) error) error {
-	return inTx(ctx, d.Reader, &sql.TxOptions{ReadOnly: true}, do)
+	return inTx(ctx, d.reports(), &sql.TxOptions{ReadOnly: true}, do)
+}
+
+// reports returns what runs the queries of reports.
+func (d Database) reports() *sql.DB {
+	if d.Reports != nil {
+		return d.Reports
+	}
+	return d.Reader
+}
+
+// long returns the condition that an interception took more than ten minutes.
+func (d Database) long() string {
+	if d.Long != "" {
+		return d.Long
+	}
+	return `ended_at > started_at + 600000000`
+}
+
+// write runs do in a transaction that is on db, the writer or a connection of it, and commits it if do succeeds. If
+// another transaction is in the way, write runs do again. It fails if the engine is not intact, before or after the
+// commit.
+func (d Database) write(ctx context.Context, db beginner, do func(*sql.Tx) error) error {
+	return d.keep(func() error {
+		err := inTx(ctx, db, nil, do)
+		for try := 1; err != nil && try < tries && d.Fault(err) == FaultAgain; try++ {
+			err = inTx(ctx, db, nil, do)
+		}
+		return err
+	})
+}
+
+// InsertRows inserts rows that have the values of into's columns, one row after the other, and returns how many were new or
+// were changed. A row may be there once.
+func (d Database) InsertRows(ctx context.Context, tx *sql.Tx, into Insertion, values []any) (inserted int64, err error) {
+	if len(values) == 0 {
+		return 0, nil
+	}
+	if d.Insert != nil {
+		return d.Insert(ctx, tx, into, values)
+	}
+	var row []any
+	places := make([]string, strings.Count(into.Columns, ",")+1)
+	for i := range places {
+		places[i] = placeholder(&row, nil)
+	}
+	statement, err := tx.PrepareContext(ctx, `INSERT INTO `+into.Table+` (`+into.Columns+`) VALUES (`+strings.Join(places, ", ")+`) ON CONFLICT `+into.Exists)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, statement.Close()) }()
+	for row := range slices.Chunk(values, len(places)) {
+		n, err := affected(statement.ExecContext(ctx, row...))
+		if err != nil {
+			return inserted, err
+		}
+		inserted += n
+	}
+	return inserted, nil
 }
 
 // inTx runs do in a transaction, and commits it if do succeeds.
@@ -119,7 +207,7 @@ func inTx(ctx context.Context, db beginner, options *sql.TxOptions, do func(*sql
 // the transaction, which is short. The reason is cost: with a context that can end, database/sql starts goroutines for
 // each begin, statement and commit, and these cost as much as the rows. So do gets a context that cannot end.
 //
-// It fails if the engine is not intact, before or after the commit.
+// Do may run several times: see [Database.write].
 func inTurn(ctx context.Context, db Database, do func(context.Context, *sql.Tx) error) (err error) {
 	conn, err := db.Writer.Conn(ctx)
 	if err != nil {
@@ -127,7 +215,7 @@ func inTurn(ctx context.Context, db Database, do func(context.Context, *sql.Tx) 
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx = context.WithoutCancel(ctx)
-	return db.keep(func() error { return inTx(ctx, conn, nil, func(tx *sql.Tx) error { return do(ctx, tx) }) })
+	return db.write(ctx, conn, func(tx *sql.Tx) error { return do(ctx, tx) })
 }
 
 // beginner is a database or a connection to it.

@@ -22,15 +22,15 @@ func (s *Server) ReportQueries(ctx context.Context, filter InterceptionFilter) (
 	after := position{startedAt: math.MinInt64}
 	var queries []Query
 	for _, tail := range []string{` ORDER BY i.started_at DESC, i.id DESC LIMIT 1 OFFSET 5`, ` ORDER BY i.started_at, i.id LIMIT 100`} {
-		text, args := keyset(`SELECT i.model`, r, after)
+		text, args := s.db.keyset(`SELECT i.model`, r, after)
 		queries = append(queries, Query{text + tail, args})
 	}
 	if r.endedSince != 0 {
 		long := r
 		long.longBefore = r.endedSince - longInterception
-		text, args := keyset(`SELECT i.model`, long, after)
+		text, args := s.db.keyset(`SELECT i.model`, long, after)
 		queries = append(queries, Query{text, args})
-		queries = append(queries, Query{selectFirstLong, []any{r.endedSince}})
+		queries = append(queries, Query{s.db.selectFirstLong(), []any{r.endedSince}})
 	}
 	id := uuid.Nil
 	for _, children := range []string{selectPrompts, selectTokenUsages, selectToolUsages, selectThoughts} {
@@ -41,9 +41,9 @@ func (s *Server) ReportQueries(ctx context.Context, filter InterceptionFilter) (
 
 // PruneQueries returns the statements of a step of [Server.Prune].
 func PruneQueries() []Query {
-	queries := []Query{{deleteOldest, []any{1, 0, 10}}}
+	queries := []Query{{deleteOldest, []any{true, 0, 10}}}
 	for _, table := range childTables() {
-		queries = append(queries, Query{deleteFromOldest(table), []any{1, 0, 10, 10}})
+		queries = append(queries, Query{deleteFromOldest(table), []any{true, 0, 10, 10}})
 	}
 	return queries
 }
@@ -59,4 +59,14 @@ func (s *Server) ReportStarts(ctx context.Context, filter InterceptionFilter) (s
 		starts = append(starts, p.after.startedAt)
 	}
 	return starts, err
+}
+
+// ExportedColumns returns the columns of an export, each behind its table and a dot.
+func ExportedColumns() (columns []string) {
+	for _, t := range storedTables() {
+		for _, column := range t.columns {
+			columns = append(columns, t.name+"."+column.name)
+		}
+	}
+	return columns
 }

@@ -85,10 +85,10 @@ func TestFault047ChangesAreKnown(t *testing.T) {
 		refused bool
 		user    string
 	}{
-		"revoked": {change: `UPDATE api_keys SET revoked_at = 1`, refused: true},
-		"expired": {change: `UPDATE api_keys SET expires_at = 1`, refused: true},
+		"revoked": {change: `UPDATE api_keys SET revoked_at = created_at`, refused: true},
+		"expired": {change: `UPDATE api_keys SET expires_at = created_at`, refused: true},
 		"deleted": {change: `DELETE FROM api_keys`, refused: true},
-		"secret":  {change: `UPDATE api_keys SET secret_sha256 = x'00'`, user: "alice"}, // A delegated key has no secret, so it stays good.
+		"secret":  {change: `UPDATE api_keys SET secret_sha256 = ` + engine.Text(`x'00'`, `'\x00'`), user: "alice"}, // A delegated key has no secret, so it stays good.
 		"renamed": {change: `UPDATE users SET username = 'ada'`, user: "ada"},
 		"owner": {
 			change: `UPDATE api_keys SET user_id = (SELECT id FROM users WHERE username = 'bob')`, user: "bob",
@@ -103,7 +103,11 @@ func TestFault047ChangesAreKnown(t *testing.T) {
 					token, key := c.token(t, "alice")
 					other, otherKey := c.token(t, "bob")
 					c.checkKnown(t, token, "alice")
-					elsewhere.exec(t, test.change+` WHERE id IN ($1, $2)`, key.ID, key.UserID)
+					changed := key.ID
+					if strings.Contains(test.change, "UPDATE users") {
+						changed = key.UserID
+					}
+					elsewhere.exec(t, test.change+` WHERE id = $1`, changed)
 					for began := time.Now(); time.Since(began) < belief; {
 						if !silence {
 							_, _ = c.IsAuthorized(t.Context(), both(token)[0]) // Both answers are right here.
@@ -200,7 +204,7 @@ func TestNothingIsRememberedBlindly(t *testing.T) {
 			for range 20 {
 				token, key := c.token(t, "alice")
 				c.checkKnown(t, token, "alice")
-				c.exec(t, `UPDATE api_keys SET revoked_at = 1 WHERE id = $1`, key.ID)
+				c.exec(t, `UPDATE api_keys SET revoked_at = created_at WHERE id = $1`, key.ID)
 				c.checkUnknown(t, token)
 			}
 		})
@@ -230,7 +234,7 @@ func TestLookThatHangs(t *testing.T) {
 		}()
 		synctest.Wait()
 
-		c.exec(t, `UPDATE api_keys SET revoked_at = 1 WHERE id = $1`, key.ID)
+		c.exec(t, `UPDATE api_keys SET revoked_at = created_at WHERE id = $1`, key.ID)
 		began := time.Now()
 		c.checkKnown(t, token, "alice") // The answer may still be used.
 		<-time.After(belief / 2)

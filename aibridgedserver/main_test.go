@@ -6,17 +6,19 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridgedserver"
-	"github.com/coder/aibridged/aibridgedserver/sqlite"
+	"github.com/coder/aibridged/internal/enginetest"
 	"github.com/coder/aibridged/proto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// engine is what the tests of this package, which are the suite of its engines, run on.
+var engine = enginetest.New()
 
-// controlPlane is a server on a file of its own.
+func TestMain(m *testing.M) { engine.Main(m) }
+
+// controlPlane is a server on a database of its own.
 type controlPlane struct {
 	*aibridgedserver.Server
 	db   aibridgedserver.Database
@@ -31,10 +33,17 @@ func newControlPlane(tb testing.TB) controlPlane {
 // openControlPlane opens a database that may be open already: two control planes on one path are like two processes.
 func openControlPlane(tb testing.TB, path string, options aibridgedserver.Options) controlPlane {
 	tb.Helper()
-	db, err := sqlite.Open(tb.Context(), path)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	return serverWith(tb, engine.Open(tb, path), path, options)
+}
+
+// serverOn returns a control plane on a database, which the test closes with it.
+func serverOn(tb testing.TB, db aibridgedserver.Database, path string) controlPlane {
+	tb.Helper()
+	return serverWith(tb, db, path, aibridgedserver.Options{})
+}
+
+func serverWith(tb testing.TB, db aibridgedserver.Database, path string, options aibridgedserver.Options) controlPlane {
+	tb.Helper()
 	server, err := aibridgedserver.New(tb.Context(), db, options)
 	if err != nil {
 		tb.Fatal(err)

@@ -27,15 +27,21 @@ func childTables() [4]string {
 // also deletes records from before that time whose interception has no start. Such records remain when one arrives
 // after its interception was deleted.
 //
-// It works in many short transactions. After each it pauses for as long as the transaction took, so that others can
-// write. If ctx ends or a transaction fails, Prune returns an error and the number of interceptions that it has
-// deleted; they stay deleted.
+// What the engine can drop as a whole is dropped first. The rest goes in many short transactions. After each Prune pauses
+// for as long as the transaction took, so that others can write. If ctx ends or a transaction fails, Prune returns an
+// error and the number of interceptions that it has deleted; they stay deleted.
 func (s *Server) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	return s.PruneWith(ctx, before, func(int64) {})
 }
 
 // PruneWith is [Server.Prune] and tells after each transaction how many interceptions are deleted.
 func (s *Server) PruneWith(ctx context.Context, before time.Time, progress func(deleted int64)) (deleted int64, err error) {
+	if s.db.DropBefore != nil {
+		if deleted, err = s.drop(ctx, before); err != nil {
+			return deleted, fmt.Errorf("prune interceptions: %w", err)
+		}
+		progress(deleted)
+	}
 	p := pruning{server: s, before: before.UnixMicro(), rows: leastPruned}
 	for _, started := range []bool{true, false} {
 		for done := false; !done; {
@@ -54,6 +60,15 @@ func (s *Server) PruneWith(ctx context.Context, before time.Time, progress func(
 		}
 	}
 	return deleted, nil
+}
+
+// drop deletes what the engine can delete at once.
+func (s *Server) drop(ctx context.Context, before time.Time) (deleted int64, err error) {
+	if err := s.writer.begin(); err != nil {
+		return 0, err
+	}
+	defer s.writer.storing.Done()
+	return s.db.DropBefore(ctx, before)
 }
 
 // pruning is one call of Prune.
@@ -87,10 +102,7 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 	}
 	defer p.server.writer.storing.Done()
 	most := int64(p.rows+3) / 4
-	which := []any{0, p.before, most}
-	if started {
-		which[0] = 1
-	}
+	which := []any{started, p.before, most}
 	var began time.Time
 	var held time.Duration
 	err = inTurn(ctx, p.server.db, func(ctx context.Context, tx *sql.Tx) error {

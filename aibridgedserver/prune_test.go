@@ -204,6 +204,7 @@ func TestPruneAfterClose(t *testing.T) {
 
 // The pages of deleted rows are used again: a file stops growing when as much is deleted as is added.
 func TestPruneLetsTheFileStopGrowing(t *testing.T) {
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	c := newControlPlane(t)
 	size := func(round int) int64 {

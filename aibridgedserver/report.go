@@ -151,7 +151,7 @@ func (s *Server) resolve(ctx context.Context, filter InterceptionFilter) (r reso
 	}
 	if filter.Username != "" {
 		r.initiator = &uuid.UUID{}
-		err := s.db.Reader.QueryRowContext(ctx, `SELECT id FROM users WHERE username = $1`, filter.Username).Scan(r.initiator)
+		err := s.db.reports().QueryRowContext(ctx, `SELECT id FROM users WHERE username = $1`, filter.Username).Scan(r.initiator)
 		if errors.Is(err, sql.ErrNoRows) {
 			return r, false, nil
 		}
@@ -166,12 +166,14 @@ func (s *Server) resolve(ctx context.Context, filter InterceptionFilter) (r reso
 	return r, true, nil
 }
 
-// Long interceptions, which took more than longInterception microseconds, have an index of their ends. SQLite uses it
-// only for a query with the same condition as the index.
-const (
-	longInterception = 600_000_000
-	selectFirstLong  = `SELECT min(started_at) FROM interceptions WHERE ended_at > started_at + 600000000 AND ended_at >= $1`
-)
+// Long interceptions, which took more than longInterception microseconds, have an index of their ends. An engine uses it
+// only for a query with the same condition as the index: see [Database.Long].
+const longInterception = 600_000_000
+
+// selectFirstLong returns the query for when the first of the long interceptions began that ended since a time.
+func (d Database) selectFirstLong() string {
+	return `SELECT min(started_at) FROM interceptions WHERE ` + d.long() + ` AND ended_at >= $1`
+}
 
 // reportStart returns a position before the first interception that filter keeps.
 func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r resolved) (position, error) {
@@ -182,7 +184,7 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 	if r.endedSince != 0 {
 		first := r.endedSince - longInterception
 		var long sql.NullInt64
-		err := s.db.Reader.QueryRowContext(ctx, selectFirstLong, r.endedSince).Scan(&long)
+		err := s.db.reports().QueryRowContext(ctx, s.db.selectFirstLong(), r.endedSince).Scan(&long)
 		if err != nil {
 			return start, err
 		}
@@ -195,9 +197,9 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 		return start, nil
 	}
 	// The report begins behind the newest interception that is beyond the limit, if there are so many.
-	query, args := keyset(`SELECT i.started_at, i.id`, r, start)
+	query, args := s.db.keyset(`SELECT i.started_at, i.id`, r, start)
 	query += ` ORDER BY i.started_at DESC, i.id DESC LIMIT 1 OFFSET ` + placeholder(&args, filter.Limit)
-	err := s.db.Reader.QueryRowContext(ctx, query, args...).Scan(&start.startedAt, &start.id)
+	err := s.db.reports().QueryRowContext(ctx, query, args...).Scan(&start.startedAt, &start.id)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
@@ -205,18 +207,18 @@ func (s *Server) reportStart(ctx context.Context, filter InterceptionFilter, r r
 }
 
 // keyset returns a query that selects from the interceptions behind after that match r, and its arguments.
-func keyset(selection string, r resolved, after position) (query string, args []any) {
+func (d Database) keyset(selection string, r resolved, after position) (query string, args []any) {
 	query = selection + ` FROM interceptions i WHERE (` + r.startColumn() + `, i.id) > (` + placeholder(&args, after.startedAt) + `, ` +
 		placeholder(&args, after.id[:]) + `)`
 	if r.longBefore != 0 {
-		query += ` AND i.ended_at > i.started_at + 600000000 AND ` + r.startColumn() + ` < ` + placeholder(&args, r.longBefore)
+		query += ` AND ` + d.long() + ` AND ` + r.startColumn() + ` < ` + placeholder(&args, r.longBefore)
 	}
 	if r.initiator != nil {
 		// A row with an initiator has started. With the condition on started as well, SQLite would use the index by
 		// start instead of that by initiator.
 		query += ` AND i.initiator_id = ` + placeholder(&args, r.initiator[:])
 	} else {
-		query += ` AND ` + r.plus() + `i.started = 1`
+		query += ` AND ` + r.hidden("i.started") + ` = TRUE`
 	}
 	if r.id != nil {
 		query += ` AND i.id = ` + placeholder(&args, r.id[:])
@@ -227,16 +229,16 @@ func keyset(selection string, r resolved, after position) (query string, args []
 	return query, args
 }
 
-// plus returns the sign that keeps SQLite from an index by start. It is there for long interceptions, which it should
-// find by the index of their ends and then sort.
-func (r resolved) plus() string {
+// hidden returns a column in a form that keeps an engine from an index by start. It is there for long interceptions,
+// which should be found by the index of their ends and then sorted.
+func (r resolved) hidden(column string) string {
 	if r.longBefore != 0 {
-		return "+"
+		return `COALESCE(` + column + `, ` + column + `)`
 	}
-	return ""
+	return column
 }
 
-func (r resolved) startColumn() string { return r.plus() + `i.started_at` }
+func (r resolved) startColumn() string { return r.hidden("i.started_at") }
 
 // placeholder adds value to args and returns the placeholder that stands for it.
 func placeholder(args *[]any, value any) string {
@@ -256,10 +258,10 @@ const selectInterceptions = `SELECT i.id, i.initiator_id, i.api_key_id, i.provid
 func (s *Server) page(
 	ctx context.Context, r resolved, after position, size int,
 ) (page []*Interception, last position, err error) {
-	query, args := keyset(selectInterceptions, r, after)
+	query, args := s.db.keyset(selectInterceptions, r, after)
 	query += ` ORDER BY ` + r.startColumn() + `, i.id LIMIT ` + placeholder(&args, size)
 	parents := make(map[uuid.UUID][]*Interception, size)
-	err = inTx(ctx, s.db.Reader, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
+	err = inTx(ctx, s.db.reports(), &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
 		err := each(ctx, tx, query, args, func(rows *sql.Rows) error {
 			id, interception, background, err := scanInterception(rows)
 			page, parents[id] = append(page, interception), append(parents[id], interception)

@@ -2,6 +2,7 @@ package aibridgedserver_test
 
 import (
 	"flag"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ var scale = flag.Int("scale", 0, "how many interceptions the database of TestSca
 // logs how long reports take. Ten million need 12 GB in the directory for temporary files.
 //
 //	go test ./aibridgedserver -run TestScale -v -timeout 2h -scale 10000000
+//
+// With -postgres and -durable it is about PostgreSQL.
 func TestScale(t *testing.T) {
 	if *scale == 0 {
 		t.Skip("no -scale")
@@ -58,6 +61,10 @@ func TestScale(t *testing.T) {
 // started before it.
 func fill(t *testing.T, c controlPlane, alice string) {
 	t.Helper()
+	if engine.Postgres() {
+		fillPostgres(t, c, alice)
+		return
+	}
 	began := time.Now()
 	for _, statement := range []string{
 		// The ids are like UUIDs of version 7: six bytes of milliseconds, then bytes that make them distinct.
@@ -88,6 +95,31 @@ func fill(t *testing.T, c controlPlane, alice string) {
 	}
 	t.Logf("filled in %v: %d MB", time.Since(began).Round(time.Second), c.number(t, `SELECT page_count * page_size / 1000000 FROM
 		pragma_page_count, pragma_page_size`))
+}
+
+// fillPostgres is fill for PostgreSQL, with a partition for each month.
+func fillPostgres(t *testing.T, c controlPlane, alice string) {
+	t.Helper()
+	began := time.Now()
+	first, last := time.Unix(1700000000, 0).UTC(), time.Unix(1700000000+int64(*scale), 0).UTC()
+	for month := time.Date(first.Year(), first.Month(), 1, 0, 0, 0, 0, time.UTC); month.Before(last); month = month.AddDate(0, 1, 0) {
+		for _, table := range []string{"interceptions", "prompt_usages", "token_usages", "tool_usages", "model_thoughts"} {
+			c.exec(t, fmt.Sprintf(`CREATE TABLE %s_p%s PARTITION OF %s FOR VALUES FROM ('%012x00000000000000000000') TO ('%012x00000000000000000000')`,
+				table, month.Format("200601"), table, month.UnixMilli(), month.AddDate(0, 1, 0).UnixMilli()))
+		}
+	}
+	const ids = `(SELECT i, (lpad(to_hex(1700000000000 + i * 1000), 12, '0') || '7000800000000000' || lpad(to_hex(i % 65536), 4, '0'))::uuid AS id,
+		to_timestamp(1700000000 + i) AS at FROM generate_series(0::bigint, $1::bigint - 1) i) n`
+	c.exec(t, `INSERT INTO interceptions (id, started, started_at, initiator_id, api_key_id, provider, provider_name, model, client,
+		user_agent, credential_kind, credential_hint, request_bytes, request_sha256, metadata, ended_at, response_bytes, response_sha256)
+		SELECT id, TRUE, at, CASE WHEN i % 1000 = 0 THEN $2::uuid ELSE lpad(to_hex(i % 500), 32, '0')::uuid END, 'abcdefghij', 'anthropic', 'main',
+		'claude-opus-4-5', 'Claude Code', 'claude-cli/2.1.330 (external, cli)', 'centralized', 'sk-a...wxyz', 1024, sha256(id::text::bytea),
+		'{"Username":"alice"}', at + CASE WHEN i % 10000 = 5000 THEN interval '1 hour' ELSE interval '2 seconds' END, 2048, sha256(id::text::bytea)
+		FROM `+ids, int64(*scale), alice)
+	c.exec(t, `INSERT INTO prompt_usages SELECT id, id, at, 'msg_1', '{}', repeat('x', 200) FROM `+ids, int64(*scale))
+	c.exec(t, `INSERT INTO token_usages SELECT id, id, at, 'msg_1', 100, 7, 5, 3, '{"model":"claude-opus-4-5"}' FROM `+ids, int64(*scale))
+	c.exec(t, `ANALYZE`)
+	t.Logf("filled in %v: %d MB", time.Since(began).Round(time.Second), c.number(t, `SELECT pg_database_size(current_database()) / 1000000`))
 }
 
 // measurePrune deletes a hundredth while one caller stores records, and logs how long that caller waits.

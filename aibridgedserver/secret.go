@@ -144,7 +144,7 @@ func (s *secrets) encryptAll(ctx context.Context, tx *sql.Tx, key EncryptionKey,
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO encryption (only_row, key_id, probe) VALUES (1, $1, $2)
+	_, err = tx.ExecContext(ctx, `INSERT INTO encryption (only_row, key_id, probe) VALUES (TRUE, $1, $2)
 		ON CONFLICT (only_row) DO UPDATE SET key_id = excluded.key_id, probe = excluded.probe`,
 		key.id(), sealWith(key, probeText, probePlace))
 	return err

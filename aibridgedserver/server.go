@@ -21,9 +21,6 @@ package aibridgedserver
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
 
 	"cdr.dev/slog/v3"
 	"storj.io/drpc/drpcerr"
@@ -65,7 +62,6 @@ type Server struct {
 	db      Database
 	logger  slog.Logger
 	writer  *writer
-	keys    *sql.Stmt                              // findKey, prepared on the reader.
 	secret  func(reference string) (string, error) // Nil: references stand for nothing.
 	secrets *secrets
 	known   *keyCache // Nil if the database does not tell when keys change.
@@ -78,23 +74,19 @@ func New(ctx context.Context, db Database, options Options) (*Server, error) {
 	if err := secrets.start(ctx, db, !options.Unchecked); err != nil {
 		return nil, err
 	}
-	keys, err := db.Reader.PrepareContext(ctx, findKey)
-	if err != nil {
-		return nil, fmt.Errorf("prepare look-up of keys: %w", err)
-	}
 	writer, err := newWriter(ctx, db)
 	if err != nil {
-		return nil, errors.Join(err, keys.Close())
+		return nil, err
 	}
 	return &Server{
-		db: db, logger: options.Logger, writer: writer, keys: keys, secret: options.Secret, secrets: secrets, known: newKeyCache(db.Changes),
+		db: db, logger: options.Logger, writer: writer, secret: options.Secret, secrets: secrets, known: newKeyCache(db.Changes),
 	}, nil
 }
 
 // Close waits for the records that are being stored, and the server refuses records that come later. Close does not
 // close the database. Calling it again does nothing.
 func (s *Server) Close() error {
-	return errors.Join(s.writer.close(), s.keys.Close())
+	return s.writer.close()
 }
 
 // unavailable gives err the code 14: the call failed, but its request may be good.

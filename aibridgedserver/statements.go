@@ -37,50 +37,63 @@ const (
 		background_id, unread, first_byte`
 )
 
-// insertionText holds the parts of an insertion's SQL.
-type insertionText struct {
-	table   string
-	columns string // In the order of the bound values.
-	started string // The value of the column started, which is not bound. Empty: the table has no such column.
-	exists  string // What happens to a row that already exists. Empty: nothing.
+// Insertion holds the parts of the SQL that inserts records.
+type Insertion struct {
+	Table string
+	// Columns are separated by commas, in the order of the bound values. The first names the interception; the table is
+	// keyed by it and by record_id, where there is one.
+	Columns string
+	// Started is the value of the column started, which is not bound. Empty: the table has no such column.
+	Started string
+	// Exists is what happens to a row that already exists, as it is written behind ON CONFLICT.
+	Exists string
 }
 
 // texts returns the parts of the insertion's SQL. The end of an interception, or a record that belongs to it, may have
 // made its row before; the start then fills the row in.
-func (i insertion) texts() insertionText {
+func (i insertion) texts() Insertion {
+	t := i.parts()
+	if t.Exists == "" {
+		t.Exists = "DO NOTHING"
+	}
+	return t
+}
+
+// parts returns the parts of the insertion's SQL. Without Exists, a row that already exists stays as it is.
+func (i insertion) parts() Insertion {
 	switch i {
 	case insertWhole:
-		return insertionText{table: "interceptions", columns: startColumns + ", " + endColumns, started: "1"}
+		return Insertion{Table: "interceptions", Columns: startColumns + ", " + endColumns, Started: "TRUE"}
 	case insertStart:
-		return insertionText{
-			table: "interceptions", columns: startColumns, started: "1",
-			exists: `(id) DO UPDATE SET started = 1, ` + excluded(startColumns) + ` WHERE NOT interceptions.started`,
+		return Insertion{
+			Table: "interceptions", Columns: startColumns, Started: "TRUE",
+			Exists: `(id) DO UPDATE SET started = TRUE, ` + excluded(startColumns) + ` WHERE NOT interceptions.started`,
 		}
 	case insertEnd:
-		return insertionText{
-			table: "interceptions", columns: "id, started_at, " + endColumns, started: "0",
-			exists: `(id) DO UPDATE SET ` + excluded(endColumns) + ` WHERE interceptions.ended_at IS NULL`,
+		return Insertion{
+			Table: "interceptions", Columns: "id, started_at, " + endColumns, Started: "FALSE",
+			Exists: `(id) DO UPDATE SET ` + excluded(endColumns) + ` WHERE interceptions.ended_at IS NULL`,
 		}
 	case insertMention:
-		return insertionText{table: "interceptions", columns: "id, started_at", started: "0"}
+		return Insertion{Table: "interceptions", Columns: "id, started_at", Started: "FALSE"}
 	case insertTokenUsage:
-		return insertionText{table: "token_usages", columns: `interception_id, record_id, created_at, msg_id, input_tokens,
+		return Insertion{Table: "token_usages", Columns: `interception_id, record_id, created_at, msg_id, input_tokens,
 			output_tokens, cache_read_input_tokens, cache_write_input_tokens, metadata`}
 	case insertPrompt:
-		return insertionText{table: "prompt_usages", columns: `interception_id, record_id, created_at, msg_id, metadata,
+		return Insertion{Table: "prompt_usages", Columns: `interception_id, record_id, created_at, msg_id, metadata,
 			prompt`}
 	case insertToolUsage:
-		return insertionText{table: "tool_usages", columns: `interception_id, record_id, created_at, msg_id, tool_call_id,
+		return Insertion{Table: "tool_usages", Columns: `interception_id, record_id, created_at, msg_id, tool_call_id,
 			item_id, server_url, tool, injected, metadata, invocation_error, input`}
 	case insertThought:
-		return insertionText{table: "model_thoughts", columns: `interception_id, record_id, created_at, metadata, content`}
+		return Insertion{Table: "model_thoughts", Columns: `interception_id, record_id, created_at, metadata, content`}
 	default:
-		return insertionText{}
+		return Insertion{}
 	}
 }
 
 // width returns how many values are bound for a row.
-func (i insertion) width() int { return strings.Count(i.texts().columns, ",") + 1 }
+func (i insertion) width() int { return strings.Count(i.texts().Columns, ",") + 1 }
 
 // text returns the SQL that inserts a number of rows. It differs from standard SQL in two ways, for the sake of
 // SQLite's speed. The placeholders have no numbers, since SQLite looks each numbered one up among all others. And with
@@ -89,16 +102,13 @@ func (i insertion) width() int { return strings.Count(i.texts().columns, ",") + 
 func (i insertion) text(rows int) string {
 	t := i.texts()
 	values := "(?" + strings.Repeat(", ?", i.width()-1)
-	if t.started != "" {
-		t.columns += ", started"
-		values += ", " + t.started
+	if t.Started != "" {
+		t.Columns += ", started"
+		values += ", " + t.Started
 	}
 	values += ")"
-	if t.exists == "" {
-		t.exists = "DO NOTHING"
-	}
-	return "INSERT OR FAIL INTO " + t.table + " (" + t.columns + ") VALUES " + values + strings.Repeat(", "+values, rows-1) +
-		" ON CONFLICT " + t.exists
+	return "INSERT OR FAIL INTO " + t.Table + " (" + t.Columns + ") VALUES " + values + strings.Repeat(", "+values, rows-1) +
+		" ON CONFLICT " + t.Exists
 }
 
 // excluded returns the assignments that overwrite all columns but the id with the new values.

@@ -81,10 +81,6 @@ func (s *Server) CreateToken(ctx context.Context, params TokenParams) (token str
 // insertKey stores a key, and its owner if there is none of that name. It returns the owner's id.
 func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256.Size]byte) (userID string, err error) {
 	created := key.CreatedAt.UnixMicro()
-	admin := 0
-	if key.Admin {
-		admin = 1
-	}
 	var expires any
 	if key.ExpiresAt != nil {
 		expires = key.ExpiresAt.UnixMicro()
@@ -100,10 +96,10 @@ func (s *Server) insertKey(ctx context.Context, key APIKey, secretSHA256 [sha256
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO api_keys (id, user_id, secret_sha256, created_at, expires_at, admin)
-			VALUES ($1, $2, $3, $4, $5, $6)`, key.ID, userID, secretSHA256[:], created, expires, admin)
+			VALUES ($1, $2, $3, $4, $5, $6)`, key.ID, userID, secretSHA256[:], created, expires, key.Admin)
 		return err
 	}
-	err = s.db.keep(func() error { return inTx(ctx, s.db.Writer, nil, insert) })
+	err = s.db.write(ctx, s.db.Writer, insert)
 	return userID, err
 }
 
@@ -165,16 +161,13 @@ func (s *Server) RevokeToken(ctx context.Context, id string) error {
 		// The error does not repeat it: it may be a whole token, with its secret.
 		return fmt.Errorf("%w: an id is the %d characters before a token's dash", ErrUnknownToken, tokenIDLen)
 	}
-	result, err := s.db.Writer.ExecContext(ctx,
-		`UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`, time.Now().UnixMicro(), id)
+	var known int64
+	err := s.db.write(ctx, s.db.Writer, func(tx *sql.Tx) (err error) {
+		known, err = affected(tx.ExecContext(ctx,
+			`UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2`, time.Now().UnixMicro(), id))
+		return err
+	})
 	s.known.forgetAll()
-	if err == nil {
-		err = s.db.intact()
-	}
-	if err != nil {
-		return fmt.Errorf("revoke token %q: %w", id, err)
-	}
-	known, err := result.RowsAffected()
 	if err != nil {
 		return fmt.Errorf("revoke token %q: %w", id, err)
 	}

@@ -41,6 +41,7 @@ func TestCreateToken(t *testing.T) {
 }
 
 func TestSecretIsNotInTheFiles(t *testing.T) {
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	c := newControlPlane(t)
 	token, key := c.token(t, "alice")

@@ -11,11 +11,12 @@ import (
 // errClosed is the error for records that come after Close.
 var errClosed = errors.New("control plane is closed")
 
-// writer stores records. Each call is a transaction, and calls wait for each other, since the database's writer runs
-// one transaction at a time. The writer does not retry what the database cannot store now: its callers keep such
+// writer stores records. Each call is a transaction, and calls wait for each other where the database's writer runs one
+// transaction at a time. The writer does not retry what the database cannot store now: its callers keep such
 // records and send them again.
 type writer struct {
-	db       Database
+	db Database
+	// Where the database has no Insert of its own.
 	prepared [insertions][rowCounts]*sql.Stmt
 	widths   [insertions]int
 	touch    *sql.Stmt // insertTouched.
@@ -27,6 +28,9 @@ type writer struct {
 
 func newWriter(ctx context.Context, db Database) (*writer, error) {
 	w := &writer{db: db}
+	if db.Insert != nil {
+		return w, nil
+	}
 	for into := range insertions {
 		w.widths[into] = into.width()
 		for i, rows := range rowsPerStatement() {
@@ -117,22 +121,34 @@ func (w *writer) split(ctx context.Context, records []*record) (duplicates int) 
 
 // transact stores records in one transaction, and returns how many had been stored before.
 func (w *writer) transact(ctx context.Context, records []*record) (duplicates int, err error) {
-	b := newBatch(records)
 	err = inTurn(ctx, w.db, func(ctx context.Context, tx *sql.Tx) error {
+		b := newBatch(records)
 		duplicates, err = b.store(func(into insertion, values []any) (int64, error) {
 			return w.insert(ctx, tx, into, values)
 		})
 		if err != nil || duplicates == len(records) {
 			return err
 		}
-		_, err = tx.StmtContext(ctx, w.touch).ExecContext(ctx, b.touched)
-		return err
+		return w.note(ctx, tx, b.touched)
 	})
 	return duplicates, err
 }
 
+// note notes interceptions whose records are stored.
+func (w *writer) note(ctx context.Context, tx *sql.Tx, ids []byte) (err error) {
+	if w.touch != nil {
+		_, err = tx.StmtContext(ctx, w.touch).ExecContext(ctx, ids)
+	} else {
+		_, err = tx.ExecContext(ctx, insertTouched, ids)
+	}
+	return err
+}
+
 // insert inserts rows. It returns how many, without those that already existed.
 func (w *writer) insert(ctx context.Context, tx *sql.Tx, into insertion, values []any) (inserted int64, err error) {
+	if w.db.Insert != nil {
+		return w.db.Insert(ctx, tx, into.texts(), values)
+	}
 	for i, rows := range rowsPerStatement() {
 		size := rows * w.widths[into]
 		if len(values) < size {

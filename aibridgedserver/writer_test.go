@@ -2,6 +2,7 @@ package aibridgedserver_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,14 +21,36 @@ import (
 // poison makes the database refuse every token usage with that number of input tokens.
 func (c controlPlane) poison(t *testing.T, input int) {
 	t.Helper()
-	_, err := c.db.Writer.ExecContext(t.Context(), fmt.Sprintf(`CREATE TRIGGER poison BEFORE INSERT ON token_usages
-		WHEN NEW.input_tokens = %d BEGIN SELECT RAISE(ABORT, 'poisoned'); END`, input))
+	_, err := c.db.Writer.ExecContext(t.Context(), fmt.Sprintf(engine.Text(`CREATE TRIGGER poison BEFORE INSERT ON token_usages
+		WHEN NEW.input_tokens = %d BEGIN SELECT RAISE(ABORT, 'poisoned'); END`,
+		`ALTER TABLE token_usages ADD CONSTRAINT poisoned CHECK (input_tokens <> %d)`), input))
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// lock takes the database's write lock, as another process would, and returns the function that releases it.
+// hold takes all connections of the writer, and returns the function that gives them back.
+func (c controlPlane) hold(t *testing.T) (release func()) {
+	t.Helper()
+	conns := make([]*sql.Conn, c.db.Writer.Stats().MaxOpenConnections)
+	for i := range conns {
+		var err error
+		if conns[i], err = c.db.Writer.Conn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		t.Helper()
+		for _, conn := range conns {
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// lock takes the database's write lock, as another process would, and returns the function that releases it. Only SQLite
+// has one.
 func (c controlPlane) lock(t *testing.T) (unlock func()) {
 	t.Helper()
 	other := openControlPlane(t, c.path, aibridgedserver.Options{})
@@ -84,10 +107,7 @@ func TestFault083PoisonRecordFailsOnlyItsOwnCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
 		c.poison(t, -1)
-		conn, err := c.db.Writer.Conn(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		release := c.hold(t)
 		var calls sync.WaitGroup
 		for i := range 50 {
 			input := int64(i)
@@ -102,10 +122,8 @@ func TestFault083PoisonRecordFailsOnlyItsOwnCall(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait() // All of them wait for the one connection.
-		if err := conn.Close(); err != nil {
-			t.Fatal(err)
-		}
+		synctest.Wait() // All of them wait for a connection.
+		release()
 		calls.Wait()
 		if n := c.number(t, `SELECT count(*) FROM token_usages`); n != 49 {
 			t.Errorf("%d are stored", n)
@@ -117,6 +135,7 @@ func TestFault083PoisonRecordFailsOnlyItsOwnCall(t *testing.T) {
 const busyTimeout = 5 * time.Second
 
 func TestFault082LockedDatabaseIsWaitedFor(t *testing.T) {
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	for _, locked := range []time.Duration{time.Millisecond, time.Second, busyTimeout - time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -142,6 +161,7 @@ func TestFault082LockedDatabaseIsWaitedFor(t *testing.T) {
 // A database that stays locked is the engine's failure, not the records', and holds up a caller no longer than the engine
 // waits. The same records are stored once it is free.
 func TestFault082DatabaseThatStaysLockedIsUnavailable(t *testing.T) {
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
@@ -176,10 +196,7 @@ func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
-		conn, err := c.db.Writer.Conn(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		release := c.hold(t)
 		errGone := errors.New("gone")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errGone)
 		defer cancel()
@@ -197,9 +214,7 @@ func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 		if took := time.Since(begin); took != 100*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		if err := conn.Close(); err != nil {
-			t.Fatal(err)
-		}
+		release()
 		if err := c.one(t.Context(), tokens(newID(), 2, 1)); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
@@ -212,6 +227,7 @@ func TestCallerThatGivesUpIsFreedAtOnce(t *testing.T) {
 // If another process locks the database, the caller whose turn it is waits no longer than the engine does, and is not
 // told that its records are stored.
 func TestCallerThatGivesUpWhileDatabaseIsLocked(t *testing.T) {
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
@@ -286,10 +302,7 @@ func TestCloseStoresWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlPlane(t)
-		conn, err := c.db.Writer.Conn(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		release := c.hold(t)
 		var calls sync.WaitGroup
 		for range 100 {
 			calls.Go(func() {
@@ -305,9 +318,7 @@ func TestCloseStoresWhatIsUnderWay(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		if err := conn.Close(); err != nil {
-			t.Fatal(err)
-		}
+		release()
 		calls.Wait()
 		if n := c.number(t, `SELECT count(*) FROM token_usages`); n != 100 {
 			t.Errorf("%d are stored", n)
@@ -362,6 +373,7 @@ func TestCloseBesideCallsLosesNothing(t *testing.T) {
 }
 
 func TestNewFailsWithoutTables(t *testing.T) {
+	engine.SQLiteOnly(t)
 	t.Parallel()
 	c := newControlPlane(t)
 	if _, err := c.db.Writer.ExecContext(t.Context(), `DROP TABLE model_thoughts`); err != nil {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -22,12 +21,15 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/aibridgedserver/reports"
-	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/console"
+	"github.com/coder/aibridged/internal/enginetest"
 	"github.com/coder/aibridged/proto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// engine is what the tests run on.
+var engine = enginetest.New()
+
+func TestMain(m *testing.M) { engine.Main(m) }
 
 // house is a control plane with a console.
 type house struct {
@@ -40,10 +42,7 @@ type house struct {
 
 func newHouse(t *testing.T) house {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "control.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := engine.Open(t, filepath.Join(t.TempDir(), "control.db"))
 	server, err := aibridgedserver.New(t.Context(), db, aibridgedserver.Options{})
 	if err != nil {
 		t.Fatal(err)

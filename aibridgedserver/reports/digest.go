@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/internal/storable"
 )
 
 const (
@@ -105,7 +108,7 @@ func (r *Reports) step(ctx context.Context) (n int64, held time.Duration, err er
 				current = false
 				return err
 			}
-			return d.store(ctx, tx)
+			return d.store(ctx, r.db, tx)
 		})
 		if err != nil || current {
 			return int64(len(d.ids)), held, err
@@ -116,12 +119,12 @@ func (r *Reports) step(ctx context.Context) (n int64, held time.Duration, err er
 // derivation is what a step has read and what it will store.
 type derivation struct {
 	number int64 // Of the steps before it.
-	last   int64 // The last note of what was touched that it takes.
+	notes  []any // The numbers of the notes of what was touched that it takes.
 	ids    []uuid.UUID
 
 	facts    []*facts               // To be stored.
 	gone     []*facts               // Of interceptions that were deleted.
-	prompts  []searchable           // To be indexed.
+	prompts  map[int64]string       // To be indexed, by their numbers in the index.
 	sessions map[int64]*session     // Those that change, by id.
 	keys     map[sessionKey]int64   // The sessions of keys, as far as they matter.
 	newKeys  map[sessionKey]int64   // Those of them that are to be stored.
@@ -142,7 +145,7 @@ type place struct {
 func (r *Reports) derive(ctx context.Context, tx *sql.Tx) (*derivation, error) {
 	d := &derivation{
 		sessions: map[int64]*session{}, keys: map[sessionKey]int64{}, newKeys: map[sessionKey]int64{},
-		values: map[sessionValue]int64{}, sums: map[place]*tally{},
+		values: map[sessionValue]int64{}, prompts: map[int64]string{}, sums: map[place]*tally{},
 	}
 	if err := tx.QueryRowContext(ctx, `SELECT number FROM derivations`).Scan(&d.number); err != nil {
 		return nil, err
@@ -192,7 +195,7 @@ func (d *derivation) takeNotes(ctx context.Context, tx *sql.Tx) error {
 				d.ids = append(d.ids, id)
 			}
 		}
-		d.last = n.seq
+		d.notes = append(d.notes, n.seq)
 		if len(d.ids) >= stepSize {
 			break
 		}
@@ -220,7 +223,7 @@ func (d *derivation) update(i *interception, before *facts, of pricer) {
 	if i.prompt != nil && f.searchID == 0 {
 		f.searchID = s.searchID()
 		if f.searchID != 0 {
-			d.prompts = append(d.prompts, searchable{f.searchID, i.prompt.text})
+			d.prompts[f.searchID] = storable.Cut(i.prompt.text, longestSearchable)
 		}
 	}
 	d.note(f, s)
@@ -252,20 +255,23 @@ func (d *derivation) count(f *facts, s *session, sign int64) {
 }
 
 // store stores what was derived.
-func (d *derivation) store(ctx context.Context, tx *sql.Tx) error {
-	if err := storeFacts(ctx, tx, d.facts, d.gone); err != nil {
+func (d *derivation) store(ctx context.Context, db aibridgedserver.Database, tx *sql.Tx) error {
+	if err := storeFacts(ctx, db, tx, d.facts, d.gone); err != nil {
 		return err
 	}
-	if err := storeSearchables(ctx, tx, d.prompts); err != nil {
+	if err := storeSearchables(ctx, db.Search, tx, d.prompts); err != nil {
 		return err
 	}
-	if err := d.storeSessions(ctx, tx); err != nil {
+	if err := d.storeSessions(ctx, db, tx); err != nil {
 		return err
 	}
-	if err := storeSums(ctx, tx, d.sums); err != nil {
+	if err := storeSums(ctx, db, tx, d.sums); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM touched WHERE seq <= $1`, d.last)
+	// One with a lower number may have been committed since they were read, so only these are taken.
+	var taken arguments
+	in := taken.list(d.notes)
+	_, err := tx.ExecContext(ctx, `DELETE FROM touched WHERE seq IN (`+in+`)`, taken...)
 	return err
 }
 
@@ -297,7 +303,7 @@ func (r *Reports) Reprice(ctx context.Context, since time.Time, progress Progres
 // started returns the ids of the next interceptions behind a place, and when the last of them started.
 func (r *Reports) started(ctx context.Context, after int64, last uuid.UUID) (ids []byte, at int64, err error) {
 	_, err = all(ctx, r.db.Reader, query{
-		`SELECT id, started_at FROM interceptions WHERE started = 1 AND (started_at, id) > ($1, $2) ORDER BY started_at, id LIMIT $3`,
+		`SELECT id, started_at FROM interceptions WHERE started = TRUE AND (started_at, id) > ($1, $2) ORDER BY started_at, id LIMIT $3`,
 		arguments{after, last[:], stepSize},
 	}, func(rows *sql.Rows) (id uuid.UUID, err error) {
 		err = rows.Scan(&id, &at)

@@ -1,12 +1,15 @@
 package reports_test
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -265,6 +268,53 @@ func TestTwoDigest(t *testing.T) {
 	}
 	if got := one.total(t, reports.Query{Range: around}); got.Requests != 800 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A note of what was touched that is committed after those behind it, while a step is under way, is not lost.
+func TestNoteOfASlowTransaction(t *testing.T) {
+	t.Parallel()
+	if !engine.Postgres() {
+		t.Skip("SQLite has one transaction at a time")
+	}
+	h := newHouse(t)
+	first, second := shot{id: newID(), user: h.user(t, "ada")}, shot{id: newID(), user: h.user(t, "bob")}
+	h.store(t, first.records()...)
+	begin := func(statement string, args ...any) *sql.Tx {
+		tx, err := h.db.Writer.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), statement, args...); err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	id := uuid.MustParse(first.id)
+	slow := begin(`INSERT INTO touched (ids) VALUES ($1)`, id[:])
+	if _, err := h.server.RecordBatch(t.Context(), &proto.RecordBatchRequest{Records: second.records()}); err != nil {
+		t.Fatal(err)
+	}
+	step := begin(`UPDATE derivations SET number = number`) // The step has read, and waits for this.
+	digested := make(chan int64)
+	go func() {
+		n, err := h.Digest(t.Context(), reports.DigestOptions{})
+		if err != nil {
+			t.Error(err)
+		}
+		digested <- n
+	}()
+	for waiting := 0; waiting == 0; time.Sleep(5 * time.Millisecond) {
+		err := h.db.Reader.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'`).Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(slow.Commit(), step.Rollback()); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-digested; n != 2 {
+		t.Errorf("%d are digested, want 2", n)
 	}
 }
 

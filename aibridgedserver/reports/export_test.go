@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // Query and the like are what a test of query plans needs.
@@ -16,7 +18,7 @@ type NamedQuery struct {
 }
 
 // Queries returns queries of all kinds that reports make, by what they are for.
-func Queries() map[string]NamedQuery {
+func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	user, id := uuid.NewString(), uuid.New()
 	queries := map[string]NamedQuery{}
 	add := func(name string, q query, sorts bool) {
@@ -26,9 +28,10 @@ func Queries() map[string]NamedQuery {
 	add("values of a stretch", valuesQuery(ByUser, stretch{days, 0, 96}), true)
 	add("days", daysQuery(ByModel, "m", run{0, 96, 96, 0}, columns), true)
 	add("facts of a user", ofUserQuery(id, month), false)
-	add("quarters of a value", quarterQuery(sessionValue{0, ByModel, "m"}, 0, 96), false)
+	add("quarters of a value", quarterQuery([]sessionValue{{0, ByModel, "m"}}, 0, 96), false)
+	add("quarters of two values", quarterQuery([]sessionValue{{0, ByModel, "m"}, {0, ByTool, "t"}}, 0, 96), false)
 	add("steps", stepsQuery(1, 0, id), false)
-	add("search", searchedSessions("x", 5, 10), false)
+	add("search", searchedSessions(index, []string{"x"}, 5, 10), false)
 	for name, f := range map[string]SessionFilter{
 		"all": {}, "user": {UserID: user}, "model": {Model: "m"}, "model and tool": {Model: "m", Tool: "t"}, "user and model": {UserID: user, Model: "m"},
 	} {
@@ -49,6 +52,7 @@ func Queries() map[string]NamedQuery {
 	collect("deleted facts", `DELETE FROM facts WHERE interception_id`)
 	add("removed keys", query{`DELETE FROM session_keys WHERE session = $1`, arguments{1}}, false)
 	add("removed values", query{`DELETE FROM session_values WHERE session = $1`, arguments{1}}, false)
+	add("changed sessions", query{selectSessionsOf() + ` IN ($1, $2)`, arguments{1, 2}}, false)
 	add("notes", query{`SELECT seq, ids FROM touched ORDER BY seq LIMIT $1`, arguments{1}}, false)
 	return queries
 }

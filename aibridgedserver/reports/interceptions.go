@@ -129,7 +129,11 @@ func (l *listing) read(ctx context.Context, tx querier) error {
 		_, err := l.readStretch(ctx, tx, l.from)
 		return err
 	}
-	for l.before > l.from {
+	for ; l.before > l.from; l.examined++ { // Of what was deleted, the sums are still there.
+		if l.examined >= mostExamined {
+			l.end()
+			return nil
+		}
 		at, found, err := l.lastQuarter(ctx, tx, kinds)
 		if err != nil || !found {
 			return err
@@ -146,35 +150,37 @@ func (l *listing) read(ctx context.Context, tx querier) error {
 	return nil
 }
 
-// lastQuarter returns the last quarter before the place of the list that has all of the values. It gives up at one that has
-// not, after so many tries that the page ends there.
+// end ends the page at the place of the list.
+func (l *listing) end() { l.page.Next = fmt.Sprintf("%d.%s", l.before, l.last) }
+
+// lastQuarter returns the last quarter before the place of the list that has all of the values.
 func (l *listing) lastQuarter(ctx context.Context, tx querier, kinds []sessionValue) (at int64, found bool, err error) {
-	at = quarterOf(l.before)
+	upTo := quarterOf(l.before)
 	if l.last == uuid.Nil {
-		at = quarterOf(l.before - 1)
+		upTo = quarterOf(l.before - 1)
 	}
-	for agreed := false; !agreed && l.examined < mostExamined; l.examined++ {
-		agreed = true
-		for _, one := range kinds {
-			before, err := all(ctx, tx, quarterQuery(one, quarterOf(l.from), at), func(rows *sql.Rows) (n int64, err error) {
-				err = rows.Scan(&n)
-				return n, err
-			})
-			if err != nil || len(before) == 0 {
-				return 0, false, err
-			}
-			agreed = agreed && before[0] == at
-			at = before[0]
-		}
+	last, err := all(ctx, tx, quarterQuery(kinds, quarterOf(l.from), upTo), func(rows *sql.Rows) (n int64, err error) {
+		err = rows.Scan(&n)
+		return n, err
+	})
+	if err != nil || len(last) == 0 {
+		return 0, false, err
 	}
-	return at, true, nil
+	return last[0], true, nil
 }
 
-func quarterQuery(one sessionValue, from, upTo int64) query {
-	return query{
-		`SELECT at FROM rollups WHERE dimension = $1 AND span = 0 AND value = $2 AND at >= $3 AND at <= $4 AND requests > 0 ORDER BY at DESC LIMIT 1`,
-		arguments{int(one.kind), one.value, from, upTo},
+// quarterQuery returns the query for the last quarter from one to another one that has all of the values.
+func quarterQuery(kinds []sessionValue, from, upTo int64) query {
+	var args arguments
+	has := func(table string, one sessionValue) string {
+		return table + `.dimension = ` + args.add(int(one.kind)) + ` AND ` + table + `.span = 0 AND ` + table + `.value = ` + args.add(one.value) +
+			` AND ` + table + `.requests > 0`
 	}
+	text := `SELECT r.at FROM rollups r WHERE ` + has("r", kinds[0]) + ` AND r.at >= ` + args.add(from) + ` AND r.at <= ` + args.add(upTo)
+	for _, one := range kinds[1:] {
+		text += ` AND EXISTS (SELECT 1 FROM rollups o WHERE ` + has("o", one) + ` AND o.at = r.at)`
+	}
+	return query{text + ` ORDER BY r.at DESC LIMIT 1`, args}
 }
 
 // readStretch reads back to a time, and reports whether the page is full.
@@ -186,7 +192,7 @@ func (l *listing) readStretch(ctx context.Context, tx querier, from int64) (full
 		}
 		for _, f := range found {
 			if len(l.page.Interceptions) == l.filter.Limit || l.examined >= mostExamined {
-				l.page.Next = fmt.Sprintf("%d.%s", l.before, l.last)
+				l.end()
 				return true, nil
 			}
 			l.examined++
@@ -209,7 +215,7 @@ func (l *listing) query(from int64) query {
 		user, _ := uuid.Parse(l.filter.UserID) // Another text is nobody's.
 		text += `i.initiator_id = ` + args.add(user[:])
 	} else {
-		text += `i.started = 1`
+		text += `i.started = TRUE`
 	}
 	return query{text + ` AND i.started_at >= ` + args.add(from) + ` AND (i.started_at, i.id) < (` + args.add(l.before) + `, ` + args.add(l.last[:]) +
 		`) ORDER BY i.started_at DESC, i.id DESC LIMIT ` + args.add(chunk), args}

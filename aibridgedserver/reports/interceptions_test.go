@@ -1,7 +1,9 @@
 package reports_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +62,41 @@ func TestInterceptionFilters(t *testing.T) {
 		if !slices.Equal(got, want) || (len(want) == 0) != (name == "nothing") {
 			t.Errorf("%s: %d interceptions, want %d", name, len(got), len(want))
 		}
+	}
+}
+
+// A list finds its few interceptions among many quarters of an hour with sums of others, or of what was deleted. It reads a
+// bounded number of them for a page.
+func TestInterceptionsAmongSums(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	const quarters = 7000
+	at := noon.Add(-time.Hour).Unix() / 900
+	for model, every := range map[string]int{"deleted": 1, "odd": 2} {
+		sums := fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO rollups
+			SELECT %d, 0, %d - i * %d, '%s', 1%s FROM n`, quarters/every, reports.ByModel, at, every, model, strings.Repeat(", 0", 20))
+		if _, err := h.db.Writer.ExecContext(t.Context(), sums); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := noon.Add(-quarters * 15 * time.Minute)
+	h.store(t, shot{user: h.user(t, "ada"), model: "deleted", at: old}.records()...)
+	h.store(t, shot{user: h.user(t, "ada"), model: "odd", at: old, errorType: "timeout"}.records()...)
+	whole := reports.Range{From: noon.Add(-100 * 24 * time.Hour), To: noon}
+	for name, f := range map[string]reports.InterceptionFilter{"deleted": {Model: "deleted"}, "two values": {Model: "odd", Outcome: "timeout"}} {
+		f.Range = whole
+		page, err := h.Interceptions(t.Context(), reports.Operator(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if more := page.Next != ""; more != (name == "deleted") {
+			t.Errorf("%s: there is another page: %t", name, more)
+		}
+		if all := h.interceptionPages(t, f); len(all) != 1 {
+			t.Errorf("%s: %d interceptions", name, len(all))
+		}
+	}
+	if all := h.interceptionPages(t, reports.InterceptionFilter{Range: whole, Model: "deleted", Outcome: "timeout"}); len(all) != 0 {
+		t.Errorf("%d interceptions have values that none has", len(all))
 	}
 }

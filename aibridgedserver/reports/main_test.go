@@ -6,18 +6,20 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/aibridgedserver/reports"
-	"github.com/coder/aibridged/aibridgedserver/sqlite"
+	"github.com/coder/aibridged/internal/enginetest"
 	"github.com/coder/aibridged/internal/recordgen"
 	"github.com/coder/aibridged/proto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// engine is what the tests run on.
+var engine = enginetest.New()
+
+func TestMain(m *testing.M) { engine.Main(m) }
 
 // house is a control plane with reports.
 type house struct {
@@ -35,10 +37,7 @@ func newHouse(tb testing.TB, overrides ...prices.Override) house {
 
 func openHouse(tb testing.TB, path string, overrides ...prices.Override) house {
 	tb.Helper()
-	db, err := sqlite.Open(tb.Context(), path)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	db := engine.Open(tb, path)
 	server, err := aibridgedserver.New(tb.Context(), db, aibridgedserver.Options{})
 	if err != nil {
 		tb.Fatal(err)

@@ -16,7 +16,7 @@ func SavePrices(ctx context.Context, db aibridgedserver.Database, overrides []pr
 	text, err := json.Marshal(overrides)
 	if err == nil {
 		err = db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, `INSERT INTO price_overrides (only_row, overrides) VALUES (1, $1)
+			_, err := tx.ExecContext(ctx, `INSERT INTO price_overrides (only_row, overrides) VALUES (TRUE, $1)
 				ON CONFLICT (only_row) DO UPDATE SET overrides = excluded.overrides`, string(text))
 			return err
 		})

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"iter"
 	"strconv"
+	"strings"
 
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/prices"
@@ -67,6 +68,15 @@ type arguments []any
 func (a *arguments) add(value any) string {
 	*a = append(*a, value)
 	return "$" + strconv.Itoa(len(*a))
+}
+
+// list adds values and returns their placeholders, separated by commas.
+func (a *arguments) list(values []any) string {
+	places := make([]string, len(values))
+	for i, value := range values {
+		places[i] = a.add(value)
+	}
+	return strings.Join(places, ", ")
 }
 
 // querier is a database or a transaction.

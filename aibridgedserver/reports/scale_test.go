@@ -22,6 +22,8 @@ var (
 // TestScale fills a database with as many interceptions as the flag says, over 90 days, and logs how long reports take.
 //
 //	go test ./aibridgedserver/reports -run TestScale -v -timeout 2h -scale 1000000
+//
+// With -args -postgres -durable it is about PostgreSQL, whose CPU is not counted.
 func TestScale(t *testing.T) {
 	if *scale == 0 {
 		t.Skip("no -scale")
@@ -47,12 +49,14 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := os.Stat(path)
+	var size int64
+	err = h.db.Reader.QueryRowContext(t.Context(), engine.Text(`SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`,
+		`SELECT pg_database_size(current_database())`)).Scan(&size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("derived from %d in %v with %v of CPU; %d MB", n, time.Since(began).Round(time.Second), (testkit.CPUTime(t) - spent).Round(time.Second),
-		info.Size()/1_000_000)
+		size/1_000_000)
 	user, err := h.UserID(t.Context(), "user007")
 	if err != nil {
 		t.Fatal(err)

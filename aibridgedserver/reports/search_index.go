@@ -6,26 +6,18 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/coder/aibridged/internal/storable"
+	"github.com/coder/aibridged/aibridgedserver"
 )
-
-// This file is what differs between engines: the index of the words of prompts. In SQLite it is an FTS5 table without the
-// texts.
-
-// searchable is a prompt for the index.
-type searchable struct {
-	id   int64
-	text string
-}
 
 const (
 	// longestSearchable is how many bytes of a prompt are indexed.
 	longestSearchable = 64 << 10
-	// promptsASession is how many prompts of a session are indexed at most. Ids hold the session in their upper bits.
+	// promptsASession is how many prompts of a session are indexed at most. Numbers in the index hold the session in their
+	// upper bits, so that a search in their order finds the prompts of one session together.
 	promptsASession = 1 << 20
 )
 
-// searchID returns the id of the session's next prompt in the index, or 0 if it has too many.
+// searchID returns the number of the session's next prompt in the index, or 0 if it has too many.
 func (s *session) searchID() int64 {
 	if s.searchable == promptsASession-1 {
 		return 0
@@ -35,60 +27,33 @@ func (s *session) searchID() int64 {
 }
 
 // storeSearchables adds prompts to the index.
-func storeSearchables(ctx context.Context, tx *sql.Tx, prompts []searchable) error {
+func storeSearchables(ctx context.Context, index aibridgedserver.Search, tx *sql.Tx, prompts map[int64]string) error {
 	if len(prompts) == 0 {
 		return nil
 	}
-	return prepared(ctx, tx, `INSERT INTO prompt_search (rowid, prompt) VALUES ($1, $2)`, func(exec func(...any) error) error {
-		for _, p := range prompts {
-			if err := exec(p.id, storable.Cut(p.text, longestSearchable)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return index.Add(ctx, tx, prompts)
 }
 
 // removeSearchables removes prompts from the index.
-func removeSearchables(ctx context.Context, tx *sql.Tx, ids []int64) error {
-	if len(ids) == 0 {
+func removeSearchables(ctx context.Context, index aibridgedserver.Search, tx *sql.Tx, numbers []int64) error {
+	if len(numbers) == 0 {
 		return nil
 	}
-	return prepared(ctx, tx, `DELETE FROM prompt_search WHERE rowid = $1`, func(exec func(...any) error) error {
-		for _, id := range ids {
-			if err := exec(id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return index.Remove(ctx, tx, numbers)
 }
 
 // mostWords is how many words a search has at most.
 const mostWords = 16
 
-// matchOf returns what the index is asked for: all words of a text, the last one also as the beginning of a word. What a
-// person types is never an operator of the index. It returns nothing for a text without words.
-func matchOf(text string) string {
+// wordsOf returns the words that a text is searched for: all of its words, up to mostWords.
+func wordsOf(text string) []string {
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) })
-	if len(words) > mostWords {
-		words = words[:mostWords]
-	}
-	for i, word := range words {
-		words[i] = `"` + word + `"`
-	}
-	if len(words) == 0 {
-		return ""
-	}
-	return strings.Join(words, " ") + "*"
+	return words[:min(len(words), mostWords)]
 }
 
-// searchedSessions returns a query for the ids of sessions with a prompt that matches, the latest first, below a session:
-// the prompts of a session are next to each other in the order of ids.
-func searchedSessions(match string, below int64, limit int) query {
-	var args arguments
-	return query{
-		`SELECT rowid FROM prompt_search WHERE prompt_search MATCH ` + args.add(match) + ` AND rowid < ` + args.add(below*promptsASession) +
-			` ORDER BY rowid DESC LIMIT ` + args.add(limit), args,
-	}
+// searchedSessions returns a query for the numbers of prompts with all of some words, the latest sessions first, below a
+// session.
+func searchedSessions(index aibridgedserver.Search, words []string, below int64, limit int) query {
+	text, args := index.Find(words, below*promptsASession, limit)
+	return query{text, args}
 }

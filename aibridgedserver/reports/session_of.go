@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -121,7 +122,7 @@ func (d *derivation) readSessions(ctx context.Context, tx querier, seen *records
 			keys = append(keys, uuid.UUID(key))
 		}
 	}
-	var ids arguments
+	var ids []any
 	err := byIDs(keys, `SELECT key, session FROM session_keys WHERE key`, func(q query) error {
 		_, err := all(ctx, tx, q, func(rows *sql.Rows) (key uuid.UUID, err error) {
 			var id int64
@@ -138,16 +139,17 @@ func (d *derivation) readSessions(ctx context.Context, tx querier, seen *records
 	for _, f := range old {
 		ids = append(ids, f.session)
 	}
-	for _, id := range ids {
-		if d.sessions[id.(int64)] != nil {
-			continue
-		}
-		found, err := all(ctx, tx, query{selectSession(), arguments{id}}, scanSession)
+	for chunk := range slices.Chunk(ids, mostPlaceholders) {
+		var args arguments
+		in := args.list(chunk)
+		found, err := all(ctx, tx, query{selectSessionsOf() + ` IN (` + in + `)`, args}, scanSession)
 		if err != nil {
 			return err
 		}
 		for _, s := range found {
-			d.sessions[s.id] = s
+			if d.sessions[s.id] == nil {
+				d.sessions[s.id] = s
+			}
 		}
 	}
 	last, err := all(ctx, tx, query{text: `SELECT coalesce(max(id), 0) FROM sessions`}, func(rows *sql.Rows) (id int64, err error) {
@@ -160,9 +162,9 @@ func (d *derivation) readSessions(ctx context.Context, tx querier, seen *records
 	return err
 }
 
-func selectSession() string {
+func selectSessionsOf() string {
 	return `SELECT id, initiator_id, client, client_session_id, started_at, last_at, title, title_from, title_at, searchable,
-	kept, ` + columnList(sessionWide, "") + ` FROM sessions WHERE id = $1`
+	kept, ` + columnList(sessionWide, "") + ` FROM sessions WHERE id`
 }
 
 func scanSession(rows *sql.Rows) (*session, error) {
@@ -174,6 +176,24 @@ func scanSession(rows *sql.Rows) (*session, error) {
 	err := rows.Scan(append(targets, s.sums.targets(sessionWide)...)...)
 	s.titleFrom = from.UUID
 	return &s, err
+}
+
+// values returns the values of sessionColumns.
+func (s *session) values() []any {
+	var clientSession, from any
+	if s.clientSession.Valid {
+		clientSession = s.clientSession.String
+	}
+	if s.titleAt != 0 {
+		from = s.titleFrom[:]
+	}
+	values := []any{
+		s.id, s.initiator[:], s.client, clientSession, s.startedAt, s.lastAt, s.title, from, s.titleAt, s.searchable, s.kept,
+	}
+	for _, n := range s.sums[:sessionWide] {
+		values = append(values, n)
+	}
+	return values
 }
 
 // sessionValue is something by which a session is found.

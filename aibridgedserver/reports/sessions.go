@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // Session is a session of a client, or what belongs together by its tool calls.
@@ -91,7 +93,7 @@ func (r *Reports) Sessions(ctx context.Context, v Viewer, f SessionFilter) (*Ses
 	err := r.db.Read(ctx, func(tx *sql.Tx) (err error) {
 		switch {
 		case f.Text != "":
-			page, err = searchSessions(ctx, tx, f)
+			page, err = searchSessions(ctx, r.db.Search, tx, f)
 		case f.Dearest:
 			page = &SessionPage{}
 			page.Sessions, err = all(ctx, tx, dearestQuery(f), scanSessionRow)
@@ -207,7 +209,7 @@ func listSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionPag
 
 // searchSessions lists the sessions with a prompt that has the filter's words, in the order in which they were first seen,
 // the latest first.
-func searchSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionPage, error) {
+func searchSessions(ctx context.Context, index aibridgedserver.Search, tx querier, f SessionFilter) (*SessionPage, error) {
 	below := int64(math.MaxInt64 / promptsASession)
 	if f.After != "" {
 		var err error
@@ -216,12 +218,12 @@ func searchSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionP
 		}
 	}
 	page := &SessionPage{}
-	match := matchOf(f.Text)
-	if match == "" {
+	words := wordsOf(f.Text)
+	if len(words) == 0 {
 		return page, nil
 	}
 	for examined, size := 0, mostAPage; examined < mostExamined; size = min(size*4, mostExamined) { // Each search has a cost of its own.
-		prompts, err := all(ctx, tx, searchedSessions(match, below, size), func(rows *sql.Rows) (id int64, err error) {
+		prompts, err := all(ctx, tx, searchedSessions(index, words, below, size), func(rows *sql.Rows) (id int64, err error) {
 			err = rows.Scan(&id)
 			return id, err
 		})

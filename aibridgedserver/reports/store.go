@@ -3,10 +3,11 @@ package reports
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // sessionColumns returns the columns of sessions.
@@ -17,26 +18,9 @@ func sessionColumns() string {
 
 func factsColumns() string { return factsHead + columnList(sessionWide, "") + ", first_byte" }
 
-func upsertFacts() string {
-	return insertInto("facts", factsColumns()) + ` ON CONFLICT (interception_id) DO UPDATE SET ` + excluded(factsColumns())
-}
-
-func upsertSession() string {
-	return insertInto("sessions", sessionColumns()) + ` ON CONFLICT (id) DO UPDATE SET ` + excluded(sessionColumns())
-}
-
-func upsertSum() string {
-	return insertInto("rollups", "dimension, span, at, value, "+columnList(columns, "")) +
-		` ON CONFLICT (dimension, span, value, at) DO UPDATE SET ` + added()
-}
-
-func insertInto(table, columns string) string {
-	var args arguments
-	var placeholders []string
-	for range strings.Count(columns, ",") + 1 {
-		placeholders = append(placeholders, args.add(nil))
-	}
-	return `INSERT INTO ` + table + ` (` + columns + `) VALUES (` + strings.Join(placeholders, ", ") + `)`
+// into returns the insertion of rows into a table. What exists is told as behind ON CONFLICT.
+func into(table, columns, exists string) aibridgedserver.Insertion {
+	return aibridgedserver.Insertion{Table: table, Columns: columns, Exists: exists}
 }
 
 // excluded returns the assignments that overwrite columns with the new values.
@@ -74,32 +58,16 @@ func added() string {
 	return strings.Join(assignments, ", ")
 }
 
-// prepared executes a statement with the values of each row.
-func prepared(ctx context.Context, tx *sql.Tx, text string, rows func(exec func(values ...any) error) error) (err error) {
-	statement, err := tx.PrepareContext(ctx, text)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, statement.Close()) }()
-	return rows(func(values ...any) error {
-		_, err := statement.ExecContext(ctx, values...)
-		return err
-	})
-}
-
-func storeFacts(ctx context.Context, tx *sql.Tx, changed, gone []*facts) error {
-	err := prepared(ctx, tx, upsertFacts(), func(exec func(...any) error) error {
-		for _, f := range changed {
-			values, err := f.values()
-			if err == nil {
-				err = exec(values...)
-			}
-			if err != nil {
-				return err
-			}
+func storeFacts(ctx context.Context, db aibridgedserver.Database, tx *sql.Tx, changed, gone []*facts) error {
+	var rows []any
+	for _, f := range changed {
+		values, err := f.values()
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		rows = append(rows, values...)
+	}
+	_, err := db.InsertRows(ctx, tx, into("facts", factsColumns(), "(interception_id) DO UPDATE SET "+excluded(factsColumns())), rows)
 	if err != nil || len(gone) == 0 {
 		return err
 	}
@@ -118,54 +86,29 @@ func storeFacts(ctx context.Context, tx *sql.Tx, changed, gone []*facts) error {
 	if err != nil {
 		return err
 	}
-	return removeSearchables(ctx, tx, prompts)
+	return removeSearchables(ctx, db.Search, tx, prompts)
 }
 
-func (d *derivation) storeSessions(ctx context.Context, tx *sql.Tx) error {
-	err := prepared(ctx, tx, upsertSession(), func(exec func(...any) error) error {
-		for _, s := range d.sessions {
-			if s.kept == 0 {
-				continue
-			}
-			from := uuid.NullUUID{UUID: s.titleFrom, Valid: s.titleAt != 0}
-			var fromBytes any
-			if from.Valid {
-				fromBytes = from.UUID[:]
-			}
-			values := []any{
-				s.id, s.initiator[:], s.client, s.clientSession, s.startedAt, s.lastAt, s.title, fromBytes, s.titleAt, s.searchable, s.kept,
-			}
-			for _, n := range s.sums[:sessionWide] {
-				values = append(values, n)
-			}
-			if err := exec(values...); err != nil {
-				return err
-			}
+func (d *derivation) storeSessions(ctx context.Context, db aibridgedserver.Database, tx *sql.Tx) error {
+	var sessions, keys, values []any
+	for _, s := range d.sessions {
+		if s.kept > 0 {
+			sessions = append(sessions, s.values()...)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	err = prepared(ctx, tx, insertInto("session_keys", "key, session")+` ON CONFLICT (key) DO NOTHING`, func(exec func(...any) error) error {
-		for key, id := range d.newKeys {
-			if err := exec(key[:], id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	for key, id := range d.newKeys {
+		keys = append(keys, key[:], id)
 	}
-	err = prepared(ctx, tx, insertInto("session_values", "session, kind, value, started_at")+` ON CONFLICT (session, kind, value) DO NOTHING`, func(exec func(...any) error) error {
-		for v, at := range d.values {
-			if err := exec(v.session, int(v.kind), v.value, at); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	for v, at := range d.values {
+		values = append(values, v.session, int64(v.kind), v.value, at)
+	}
+	_, err := db.InsertRows(ctx, tx, into("sessions", sessionColumns(), "(id) DO UPDATE SET "+excluded(sessionColumns())), sessions)
+	if err == nil {
+		_, err = db.InsertRows(ctx, tx, into("session_keys", "key, session", "(key) DO NOTHING"), keys)
+	}
+	if err == nil {
+		_, err = db.InsertRows(ctx, tx, into("session_values", "session, kind, value, started_at", "(session, kind, value) DO NOTHING"), values)
+	}
 	if err != nil {
 		return err
 	}
@@ -189,20 +132,18 @@ func (d *derivation) removeSessions(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-func storeSums(ctx context.Context, tx *sql.Tx, sums map[place]*tally) error {
-	return prepared(ctx, tx, upsertSum(), func(exec func(...any) error) error {
-		for at, sum := range sums {
-			if *sum == (tally{}) {
-				continue
-			}
-			values := []any{int(at.dimension), int(at.span), at.at, at.value}
-			for _, n := range sum {
-				values = append(values, n)
-			}
-			if err := exec(values...); err != nil {
-				return err
-			}
+func storeSums(ctx context.Context, db aibridgedserver.Database, tx *sql.Tx, sums map[place]*tally) error {
+	var rows []any
+	for at, sum := range sums {
+		if *sum == (tally{}) {
+			continue
 		}
-		return nil
-	})
+		rows = append(rows, int64(at.dimension), int64(at.span), at.at, at.value)
+		for _, n := range sum {
+			rows = append(rows, n)
+		}
+	}
+	const head = "dimension, span, at, value, "
+	_, err := db.InsertRows(ctx, tx, into("rollups", head+columnList(columns, ""), "(dimension, span, value, at) DO UPDATE SET "+added()), rows)
+	return err
 }

@@ -78,7 +78,7 @@ func (r *Reports) FindSession(ctx context.Context, v Viewer, text string) (int64
 	if id, err := strconv.ParseInt(text, 10, 64); err == nil {
 		q = query{`SELECT id FROM sessions WHERE id = $1`, arguments{id}}
 	} else if id, err := uuid.Parse(text); err == nil {
-		q.text = `SELECT session FROM facts WHERE interception_id = $2 UNION ALL SELECT * FROM (` + q.text + `) LIMIT 1`
+		q.text = `SELECT session FROM facts WHERE interception_id = $2 UNION ALL SELECT * FROM (` + q.text + `) AS told LIMIT 1`
 		q.args = append(q.args, id[:])
 	}
 	found, err := all(ctx, r.db.Reader, q, func(rows *sql.Rows) (id int64, err error) {

@@ -3,7 +3,9 @@ package reports
 import (
 	"context"
 	"database/sql"
-	"strings"
+	"slices"
+
+	"github.com/google/uuid"
 )
 
 // nameUsers sets the names of rows whose values are the ids of users. A user who is not known keeps the id.
@@ -24,15 +26,16 @@ func nameUsers(ctx context.Context, tx querier, rows []Row) error {
 // usernames returns the names of users by their ids.
 func usernames(ctx context.Context, tx querier, ids []string) (map[string]string, error) {
 	names := map[string]string{}
-	for len(ids) > 0 {
-		n := min(len(ids), mostPlaceholders)
-		var args arguments
-		var in []string
-		for _, id := range ids[:n] {
-			in = append(in, args.add(id))
+	known := make([]any, 0, len(ids))
+	for _, id := range ids {
+		if uuid.Validate(id) == nil { // Another text is nobody's.
+			known = append(known, id)
 		}
-		ids = ids[n:]
-		_, err := all(ctx, tx, query{`SELECT id, username FROM users WHERE id IN (` + strings.Join(in, ", ") + `)`, args},
+	}
+	for chunk := range slices.Chunk(known, mostPlaceholders) {
+		var args arguments
+		in := args.list(chunk)
+		_, err := all(ctx, tx, query{`SELECT id, username FROM users WHERE id IN (` + in + `)`, args},
 			func(rows *sql.Rows) (id string, err error) {
 				var name string
 				err = rows.Scan(&id, &name)

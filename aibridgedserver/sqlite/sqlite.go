@@ -109,6 +109,7 @@ func openFile(ctx context.Context, path string, refuse func(version int64) error
 	}
 	return aibridgedserver.Database{
 		Writer: writer, Reader: reader, Fault: fault, Changes: &changes{db: looker, health: health}, Health: health,
+		Search: search{},
 	}, nil
 }
 

@@ -7,48 +7,25 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
 
-	"github.com/pressly/goose/v3"
+	"github.com/coder/aibridged/internal/tableversion"
 )
 
 var (
 	// ErrNewer says that a newer program has made the tables of a database, which this one must not touch.
-	ErrNewer = errors.New("use the newer program")
+	ErrNewer = tableversion.ErrNewer
 	// ErrOlder says that the tables of a database are older than this program's, or not there yet.
-	ErrOlder = errors.New("they need to be brought up to date")
+	ErrOlder = tableversion.ErrOlder
 	// ErrUnusable says that a file is damaged, or has something else than the tables of this package.
 	ErrUnusable = errors.New("move it away with the files beside it, put a good copy in its place, or choose another path")
 )
 
 // refuseOlder fails if the tables are not yet of this program's version.
-func refuseOlder(version int64) error {
-	known, err := latestVersion()
-	if err == nil && version < known {
-		err = fmt.Errorf("its tables are of version %d, and this program's are of version %d: %w", version, known, ErrOlder)
-	}
-	return err
-}
+func refuseOlder(version int64) error { return tableversion.RefuseOlder(migrations, version) }
 
 // refuseNewer fails if the tables are of a version that this program does not know.
-func refuseNewer(version int64) error {
-	known, err := latestVersion()
-	if err == nil && version > known {
-		err = fmt.Errorf("its tables are of version %d, and this program knows only those up to %d: %w", version, known, ErrNewer)
-	}
-	return err
-}
-
-// latestVersion returns the version of the tables that this program uses.
-func latestVersion() (latest int64, err error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	for _, name := range names {
-		version, failure := goose.NumericComponent(path.Base(name))
-		latest, err = max(latest, version), errors.Join(err, failure)
-	}
-	return latest, err
-}
+func refuseNewer(version int64) error { return tableversion.RefuseNewer(migrations, version) }
 
 // versionOf returns the version of a file's tables without changing the file. It is zero if there are none yet.
 func versionOf(ctx context.Context, file string) (version int64, err error) {

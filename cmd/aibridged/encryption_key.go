@@ -82,6 +82,9 @@ func newEncryptionKey() string {
 
 // makeEncryptionFile makes the file with a new key, unless another process does so at the same time.
 func (s settings) makeEncryptionFile() error {
+	if err := os.MkdirAll(s.dataDir, 0o700); err != nil { // A command may come before any gateway of this machine.
+		return err
+	}
 	made, err := s.writeBesideEncryptionFile(newEncryptionKey())
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ type store struct {
 }
 
 func openStore(ctx context.Context, s settings, logger slog.Logger) (*store, error) {
-	db, err := sqlite.Open(ctx, s.database())
+	db, err := s.open(ctx, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +143,8 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if g.control, err = openStore(ctx, s, logger.Named("control")); err != nil {
 		return nil, adviseNew(err)
 	}
-	g.watch = watchDatabase(g.control.db.Health, s.database(), logger.Named("control"))
-	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
+	g.watch = watchDatabase(g.control.db.Health, s.place(), logger.Named("control"))
+	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" && s.postgres == "" {
 		if err := noteLostRecords(ctx, s, g.control, logger.Named("gateway")); err != nil {
 			return nil, err
 		}
@@ -188,7 +188,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		err = reports.SavePrices(ctx, g.control.db, overrides)
 	}
 	if err != nil {
-		err = fmt.Errorf("database %s: %w", s.database(), sqlite.Explain(err))
+		err = fmt.Errorf("database %s: %w", s.place(), sqlite.Explain(err))
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	g.digest = startDigest(of, logger.Named("reports"))

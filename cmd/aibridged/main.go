@@ -1,4 +1,5 @@
-// Command aibridged is the gateway as a program: the library and a control plane over SQLite in one process, with
+// Command aibridged is the gateway as a program: the library and a control plane over SQLite or PostgreSQL in one
+// process, with
 // commands to try it, to run it and to inspect its records. `aibridged --help` lists them.
 package main
 
@@ -47,9 +48,10 @@ func endSignals() []os.Signal {
 type settings struct {
 	dataDir    string
 	configFile string
+	postgres   string // The address of a PostgreSQL database. Empty: the database is a file in the data directory.
 }
 
-// database is the path of the control plane's database.
+// database is the path of the control plane's database, if that is a file.
 func (s settings) database() string { return filepath.Join(s.dataDir, "aibridged.db") }
 
 // records is the directory of the records that the database does not have yet.
@@ -57,6 +59,9 @@ func (s settings) records() string { return filepath.Join(s.dataDir, "records") 
 
 // existing returns an error that says what to do if serve has never used the data directory.
 func (s settings) existing() error {
+	if s.postgres != "" {
+		return nil // Other gateways may have used it.
+	}
 	_, err := os.Stat(s.database())
 	if errors.Is(err, os.ErrNotExist) {
 		if trace, err := s.trace(); err == nil && trace != "" {
@@ -79,9 +84,11 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&s.dataDir, "data-dir", "./aibridged-data", "directory of the gateway's database")
 	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")
+	addDatabaseFlag(root, &s)
 	root.AddCommand(
 		newServeCommand(&s), newTokenCommand(&s), newUserCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
-		newSessionCommand(&s), newRepriceCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s), newMCPCommand(&s),
+		newSessionCommand(&s), newRepriceCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s),
+		newExportCommand(&s), newImportCommand(&s), newMCPCommand(&s),
 		newProviderCommand(&s), newMCPServerCommand(&s), newSecretsCommand(&s), newFakeLLMCommand(), newDemoCommand(),
 	)
 	return root

@@ -326,6 +326,14 @@ func (s *served) ask(t *testing.T, path, token, body string) (int, string) {
 
 // TestServe runs the program as the README describes it: tokens and reports work while it serves.
 func TestServe(t *testing.T) {
+	t.Run("SQLite", testServe)
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Setenv(databaseVariable, newPostgres(t).Address("postgres"))
+		testServe(t)
+	})
+}
+
+func testServe(t *testing.T) {
 	s := serveHere(t)
 	command := func(args ...string) string {
 		t.Helper()

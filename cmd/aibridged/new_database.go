@@ -18,7 +18,7 @@ import (
 // checkDatabase refuses to make a database where an earlier gateway had one: who deleted it, or mounted the wrong
 // volume, should hear of it before there is an empty one in its place.
 func checkDatabase(ctx context.Context, s settings) error {
-	empty, err := sqlite.IsEmpty(ctx, s.database())
+	empty, err := s.isEmpty(ctx)
 	if err != nil {
 		return adviseNew(err)
 	}
@@ -30,7 +30,7 @@ func checkDatabase(ctx context.Context, s settings) error {
 		return err
 	}
 	return fmt.Errorf("the database %s is missing or empty, but %s is of an earlier gateway: put the database back, or start `aibridged serve --new-database`, which begins without the tokens, users and records of the old one and delivers the records that still wait",
-		s.database(), trace)
+		s.place(), trace)
 }
 
 // trace returns a file that only a gateway that had a database leaves in the data directory, or nothing. The lock is
@@ -73,7 +73,7 @@ func adviseNew(err error) error {
 
 // noteLostRecords says it if the directory of records is new, though a gateway has used the database: who deleted it, or
 // mounted the wrong volume, may have lost the records that waited there. It is called before this gateway uses the
-// database.
+// database. It is not for a database that several gateways share, each with a directory of its own.
 func noteLostRecords(ctx context.Context, s settings, control *store, logger slog.Logger) error {
 	trace, err := firstOf(s.recordTraces())
 	if err != nil || trace != "" {

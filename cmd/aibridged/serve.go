@@ -162,7 +162,18 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 	if operators != nil {
 		at.operators = operators.Addr().String()
 	}
+	lent := []net.Listener{operators}
+	if c.TLS == nil { // Whoever speaks TLS waits until the gateway does.
+		lent = append(lent, api)
+	}
+	early := answerStarting(lent...)
 	g, err := newGateway(ctx, s, c, options.gatewayOptions)
+	if failed := early.end(); failed != nil {
+		if g != nil {
+			failed = errors.Join(failed, g.close(ctx))
+		}
+		g, err = nil, errors.Join(err, failed)
+	}
 	if err != nil {
 		err = errors.Join(err, api.Close())
 		if operators != nil {
@@ -227,6 +238,11 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 		fmt.Fprintf(out, "  for operators   http://%s (/metrics, /debug/pprof/)\n", at.operators)
 	}
 	fmt.Fprintf(out, "  data directory  %s\n", directory)
+	data := "--data-dir " + directory
+	if s.postgres != "" {
+		fmt.Fprintf(out, "  database        %s\n", s.place())
+		data = `--database "$` + databaseVariable + `"`
+	}
 	if at.hasConsole && !isSocket {
 		fmt.Fprintf(out, "  page            %s%s (sign in with a token)\n", base, consolePath)
 	}
@@ -236,7 +252,7 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 	if len(providers) == 0 {
 		fmt.Fprintf(out, "  provider        none: set ANTHROPIC_API_KEY or OPENAI_API_KEY, or write a --config\n")
 	}
-	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME --data-dir %s\n", directory)
+	fmt.Fprintf(out, "\nMake a token:\n  aibridged token create --user NAME %s\n", data)
 	if isSocket {
 		providers = nil
 	}
@@ -248,5 +264,5 @@ func greet(out io.Writer, at addresses, s settings, providers []providerState) {
 			fmt.Fprintf(out, "Point Codex here:\n  CODEX_API_KEY=TOKEN codex exec -c openai_base_url=%s/%s/v1 PROMPT\n", base, p.name)
 		}
 	}
-	fmt.Fprintf(out, "See what was asked:\n  aibridged interceptions --data-dir %s\n\nCtrl-C stops it.\n", directory)
+	fmt.Fprintf(out, "See what was asked:\n  aibridged interceptions %s\n\nCtrl-C stops it.\n", data)
 }

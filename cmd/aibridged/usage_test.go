@@ -52,16 +52,37 @@ func spent(t *testing.T, s settings) {
 	}
 }
 
+// onEachEngine runs a test on a database of each engine.
+func onEachEngine(t *testing.T, test func(t *testing.T, s settings)) {
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		test(t, settings{dataDir: t.TempDir()})
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		test(t, settings{dataDir: t.TempDir(), postgres: newPostgres(t).Address("postgres")})
+	})
+}
+
+// run runs a command on the database.
+func (s settings) run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	return run(t.Context(), append(args, "--data-dir", s.dataDir, "--database", s.postgres)...)
+}
+
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	s := settings{dataDir: t.TempDir()}
-	if _, _, err := run(t.Context(), "usage", "--data-dir", s.dataDir); err == nil {
+	if _, _, err := run(t.Context(), "usage", "--data-dir", t.TempDir()); err == nil {
 		t.Error("there is a usage where no gateway was")
 	}
+	onEachEngine(t, checkUsage)
+}
+
+func checkUsage(t *testing.T, s settings) {
 	spent(t, s)
 	usage := func(args ...string) string {
 		t.Helper()
-		out, stderr, err := run(t.Context(), append([]string{"usage", "--data-dir", s.dataDir}, args...)...)
+		out, stderr, err := s.run(t, append([]string{"usage"}, args...)...)
 		if err != nil || stderr != "" {
 			t.Fatalf("%q: %v, %s", args, err, stderr)
 		}
@@ -103,7 +124,7 @@ func TestUsage(t *testing.T) {
 	for _, wrong := range [][]string{
 		{"--by", "mood"}, {"--csv", "--json"}, {"--user", "nobody"}, {"--since", "soon"}, {"--since", "1h", "--until", "2h"}, {"--until", "-3d"},
 	} {
-		if out, _, err := run(t.Context(), append([]string{"usage", "--data-dir", s.dataDir}, wrong...)...); err == nil {
+		if out, _, err := s.run(t, append([]string{"usage"}, wrong...)...); err == nil {
 			t.Errorf("%q is accepted: %s", wrong, out)
 		}
 	}
@@ -111,13 +132,16 @@ func TestUsage(t *testing.T) {
 
 func TestSession(t *testing.T) {
 	t.Parallel()
-	s := settings{dataDir: t.TempDir()}
+	onEachEngine(t, checkSession)
+}
+
+func checkSession(t *testing.T, s settings) {
 	spent(t, s)
-	out, _, err := run(t.Context(), "session", "=cmd|' /C calc'!A0", "--data-dir", s.dataDir)
+	out, _, err := s.run(t, "session", "=cmd|' /C calc'!A0")
 	if err != nil || strings.ContainsAny(out, "\x1b\x07\u202e") || !strings.Contains(out, "1. -2+3 ]0;title gnp.exe") || !strings.Contains(out, "ada with @client") {
 		t.Errorf("%q, %v", out, err)
 	}
-	rows, _, err := run(t.Context(), "usage", "--by", "session", "--json", "--data-dir", s.dataDir)
+	rows, _, err := s.run(t, "usage", "--by", "session", "--json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,16 +149,16 @@ func TestSession(t *testing.T) {
 	if err := json.NewDecoder(strings.NewReader(rows)).Decode(&dearest); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err = run(t.Context(), "session", dearest.Value, "--data-dir", s.dataDir)
+	out, _, err = s.run(t, "session", dearest.Value)
 	if err != nil || !strings.Contains(out, "calls ") || !strings.Contains(out, "\n2. ") && !strings.Contains(out, "\n1. ") {
 		t.Errorf("%s, %v", out, err)
 	}
-	out, _, err = run(t.Context(), "session", dearest.Value, "--json", "--data-dir", s.dataDir)
+	out, _, err = s.run(t, "session", dearest.Value, "--json")
 	var part map[string]any
 	if jsonErr := json.Unmarshal([]byte(out), &part); err != nil || jsonErr != nil || part["turns"] == nil {
 		t.Errorf("%s, %v, %v", out, err, jsonErr)
 	}
-	if _, _, err := run(t.Context(), "session", "nothing", "--data-dir", s.dataDir); err == nil || !strings.Contains(err.Error(), "usage --by session") {
+	if _, _, err := s.run(t, "session", "nothing"); err == nil || !strings.Contains(err.Error(), "usage --by session") {
 		t.Errorf("%v", err)
 	}
 }
@@ -143,7 +167,10 @@ func TestSession(t *testing.T) {
 // has those that serve has saved.
 func TestReprice(t *testing.T) {
 	t.Parallel()
-	s := settings{dataDir: t.TempDir()}
+	onEachEngine(t, checkReprice)
+}
+
+func checkReprice(t *testing.T, s settings) {
 	spent(t, s)
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(text string) {
@@ -153,14 +180,14 @@ func TestReprice(t *testing.T) {
 	}
 	write("prices:\n  - model: our-own-*\n    input: 0.1\n    output: \"0.2\"\n    cache_read: 0.01\n    long_context: {above: 100000, input: 0.3}\n    factors: {gold: 2}\n" +
 		"  - {model: '*', input: 0, output: 0, cache_read: 0, from: 2999-01-01}\n")
-	if out, _, err := run(t.Context(), "usage", "--by", "model", "--data-dir", s.dataDir); err != nil || !strings.Contains(out, "no price, at least for a part: our-own-model") {
+	if out, _, err := s.run(t, "usage", "--by", "model"); err != nil || !strings.Contains(out, "no price, at least for a part: our-own-model") {
 		t.Errorf("%s, %v", out, err)
 	}
-	out, _, err := run(t.Context(), "reprice", "--data-dir", s.dataDir, "--config", file)
+	out, _, err := s.run(t, "reprice", "--config", file)
 	if err != nil || out != "the costs of 201 interceptions are computed anew\n" {
 		t.Errorf("%q, %v", out, err)
 	}
-	out, _, err = run(t.Context(), "usage", "--by", "model", "--data-dir", s.dataDir)
+	out, _, err = s.run(t, "usage", "--by", "model")
 	if err != nil || strings.Contains(out, "our-own-model, 1") {
 		t.Errorf("%s, %v", out, err)
 	}
@@ -177,22 +204,25 @@ func TestReprice(t *testing.T) {
 
 func TestUserGroups(t *testing.T) {
 	t.Parallel()
-	s := settings{dataDir: t.TempDir()}
+	onEachEngine(t, checkUserGroups)
+}
+
+func checkUserGroups(t *testing.T, s settings) {
 	spent(t, s)
 	for _, args := range [][]string{{"set", "ada", "red", "blue", "--from", "2026-01-01"}, {"set", "ada", "red", "--from", "1d"}} {
-		if _, _, err := run(t.Context(), append(append([]string{"user", "group"}, args...), "--data-dir", s.dataDir)...); err != nil {
+		if _, _, err := s.run(t, append([]string{"user", "group"}, args...)...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	out, _, err := run(t.Context(), "user", "group", "list", "--data-dir", s.dataDir)
+	out, _, err := s.run(t, "user", "group", "list")
 	if lines := strings.Split(strings.TrimSpace(out), "\n"); err != nil || len(lines) != 3 || !strings.Contains(lines[1], "blue") || strings.HasSuffix(lines[1], "-") ||
 		!strings.HasSuffix(strings.TrimSpace(lines[2]), "-") {
 		t.Errorf("%s, %v", out, err)
 	}
-	if out, _, err := run(t.Context(), "usage", "--by", "group", "--data-dir", s.dataDir); err != nil || !strings.Contains(out, " red\n") || !strings.Contains(out, " blue\n") {
+	if out, _, err := s.run(t, "usage", "--by", "group"); err != nil || !strings.Contains(out, " red\n") || !strings.Contains(out, " blue\n") {
 		t.Errorf("%s, %v", out, err)
 	}
-	if _, _, err := run(t.Context(), "user", "group", "set", "nobody", "red", "--data-dir", s.dataDir); err == nil || !strings.Contains(err.Error(), "token list") {
+	if _, _, err := s.run(t, "user", "group", "set", "nobody", "red"); err == nil || !strings.Contains(err.Error(), "token list") {
 		t.Errorf("%v", err)
 	}
 }

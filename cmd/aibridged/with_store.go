@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"cdr.dev/slog/v3"
+
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/internal/outbox"
@@ -34,6 +36,10 @@ func withStore(ctx context.Context, s settings, use func(*store) error) error {
 // openBeside opens the database. It brings the tables up to date only while it has the lock of the data directory, since
 // a running gateway of an older version needs them as they are.
 func openBeside(ctx context.Context, s settings) (aibridgedserver.Database, error) {
+	if s.postgres != "" {
+		// Migrations only add there, so that gateways of the version before go on.
+		return s.open(ctx, slog.Logger{})
+	}
 	for deadline := time.Now().Add(upgradePatience); ; {
 		db, older := sqlite.OpenCurrent(ctx, s.database())
 		if !errors.Is(older, sqlite.ErrOlder) {

@@ -17,14 +17,14 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "aibridgedserver/prices", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers"},
-		{"internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
+		{"proto", "dbpubsub", "aibridgedserver/prices", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/pgdial", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers", "internal/tableversion"},
+		{"dbpubsub/postgres", "internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/bedrock", "aibridge/vertex", "internal/recording"},
 		{"."},
 		{"aibridgedmock", "aibridgedserver", "controlplane"},
-		{"aibridgedserver/reports", "aibridgedserver/sqlite"},
+		{"aibridgedserver/postgres", "aibridgedserver/reports", "aibridgedserver/sqlite"},
 		{"console"},
 		{"internal/fakellm"},
 		{"cmd/aibridged"},
@@ -34,7 +34,7 @@ func floors() [][]string {
 // forTests lists packages that only tests, benchmarks and generators import.
 func forTests() []string {
 	return []string{
-		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/protogen", "internal/rawserver", "internal/recordgen", "internal/testkit",
+		"dbpubsub/pubsubtest", "internal/archtest", "internal/bench", "internal/crashtest", "internal/enginetest", "internal/fakebedrock", "internal/fakevertex", "internal/memorytest", "internal/postgrestest", "internal/protogen", "internal/rawserver", "internal/recordgen", "internal/testkit",
 		"internal/wire/wiretest",
 	}
 }
@@ -42,11 +42,12 @@ func forTests() []string {
 // apart lists, for each package, others that it must not import although their floors would allow it, and why.
 func apart() map[string][]string {
 	return map[string][]string{
-		"aibridgedserver/reports": {".", "aibridge"},                                  // The same.
-		"aibridgedserver":         {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
-		"aibridgedserver/sqlite":  {".", "aibridge"},                                  // The same.
-		"console":                 {".", "aibridge"},                                  // A host may show the records of other gateways.
-		"internal/fakellm":        {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
+		"aibridgedserver/reports":  {".", "aibridge"},                                  // The same.
+		"aibridgedserver":          {".", "aibridge"},                                  // A gateway and its control plane meet in proto.
+		"aibridgedserver/postgres": {".", "aibridge"},                                  // The same.
+		"aibridgedserver/sqlite":   {".", "aibridge"},                                  // The same.
+		"console":                  {".", "aibridge"},                                  // A host may show the records of other gateways.
+		"internal/fakellm":         {".", "aibridge", "internal/wire", "internal/sse"}, // It tests the formats, so it must not share their code.
 	}
 }
 
@@ -75,13 +76,23 @@ func light() (packages, banned []string) {
 		}
 }
 
+// engines returns, for each package of a database engine, the drivers of the others, which it must not bring.
+func engines() map[string][]string {
+	return map[string][]string{
+		"aibridgedserver":          {"modernc.org/sqlite", "github.com/jackc/pgx"},
+		"aibridgedserver/postgres": {"modernc.org/sqlite"},
+		"aibridgedserver/sqlite":   {"github.com/jackc/pgx"},
+	}
+}
+
 // only lists, for a module, the only packages that may import it directly.
 func only() map[string][]string {
 	return map[string][]string{
 		"github.com/mark3labs/mcp-go":           {"aibridge/mcp", "internal/fakemcp"},
 		"github.com/hashicorp/yamux":            {"controlplane"},
 		"modernc.org/sqlite":                    {"aibridgedserver/sqlite"},
-		"github.com/pressly/goose/v3":           {"aibridgedserver/sqlite"},
+		"github.com/jackc/pgx/v5":               {"aibridgedserver/postgres", "dbpubsub/postgres", "internal/pgdial", "internal/postgrestest"},
+		"github.com/pressly/goose/v3":           {"aibridgedserver/postgres", "aibridgedserver/sqlite", "internal/tableversion"},
 		"github.com/spf13/cobra":                {"cmd/aibridged"},
 		"github.com/goccy/go-yaml":              {"cmd/aibridged"},
 		"github.com/aws":                        {"aibridge/bedrock", "internal/fakebedrock"},
@@ -175,12 +186,14 @@ func TestDependencies(t *testing.T) {
 	packages, banned := light()
 	for _, p := range listPackages(t) {
 		name := p.name()
+		unwanted := engines()[name]
 		if slices.Contains(packages, name) {
-			for _, dep := range p.Deps {
-				for _, prefix := range banned {
-					if dep == prefix || strings.HasPrefix(dep, prefix+"/") {
-						t.Errorf("%s brings %s into a host's build", name, dep)
-					}
+			unwanted = banned
+		}
+		for _, dep := range p.Deps {
+			for _, prefix := range unwanted {
+				if dep == prefix || strings.HasPrefix(dep, prefix+"/") {
+					t.Errorf("%s brings %s into a host's build", name, dep)
 				}
 			}
 		}

@@ -101,7 +101,7 @@ func constants() []string {
 	return []string{
 		"internal/memory.sizes", "aibridge.providerName", "aibridge/bedrock.regionName", "aibridge/bedrock.never", "aibridge/vertex.regionName", "aibridge/vertex.projectName", "aibridge.azureVersion", "aibridge.toolPlace", "aibridge.storedMembers", "aibridge.image", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
 		"internal/clients.SubAgents", "internal/credential.rows", "internal/credential.known", "internal/credential.looks",
-		"internal/credential.beginnings", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
+		"internal/credential.beginnings", "aibridgedserver/postgres.migrations", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
 		"internal/wire/chat.hiddenNames", "aibridgedserver/prices.embedded", "console.embedded",
 		"aibridgedserver/prices.compactDate", "aibridgedserver/prices.dated", "aibridgedserver/prices.placed", "aibridgedserver/prices.ending",
 		"internal/recordgen.profiles", "internal/recordgen.tools", "internal/recordgen.words", "internal/recordgen.failures",

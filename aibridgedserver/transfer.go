@@ -1,0 +1,201 @@
+package aibridgedserver
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// transferSize is how many rows are read in a query of an export, or written in a transaction of an import.
+const transferSize = 1000
+
+// Export yields all users, tokens, MCP servers and records, one JSON object a row, in an order and a form that do not
+// depend on the engine: two databases have the same content if their exports are equal. The first member, table, says
+// what a row is. After, if not nil, is a row of an earlier export: those behind it are yielded.
+//
+// It reads page by page, without a transaction over all. Rows that are stored meanwhile may or may not be among them. It
+// ends after the first error.
+func (s *Server) Export(ctx context.Context, after []byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		if err := s.export(ctx, after, yield); err != nil {
+			yield(nil, fmt.Errorf("export: %w", err))
+		}
+	}
+}
+
+func (s *Server) export(ctx context.Context, after []byte, yield func([]byte, error) bool) error {
+	tables := storedTables()
+	var position []any // The key of the row before. Nil: before all rows of the table.
+	if after != nil {
+		at, values, err := parseRow(tables, after)
+		if err != nil {
+			return err
+		}
+		position, tables = values[:tables[at].keys], tables[at:]
+	}
+	for _, t := range tables {
+		for {
+			page, last, err := s.exportPage(ctx, t, position)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			for _, row := range page {
+				if !yield(row, nil) {
+					return nil
+				}
+			}
+			if len(page) < transferSize {
+				break
+			}
+			position = last
+		}
+		position = nil
+	}
+	return nil
+}
+
+// exportPage returns the rows of a table behind a key, and the key of the last.
+func (s *Server) exportPage(ctx context.Context, t storedTable, after []any) (page [][]byte, last []any, err error) {
+	query := `SELECT ` + t.columnList() + ` FROM ` + t.name
+	var args []any
+	if after != nil {
+		in := make([]string, len(after))
+		for i, value := range after {
+			in[i] = placeholder(&args, value)
+		}
+		query += ` WHERE (` + t.keyList() + `) > (` + strings.Join(in, ", ") + `)`
+	}
+	query += ` ORDER BY ` + t.keyList() + ` LIMIT ` + strconv.Itoa(transferSize)
+	err = each(ctx, s.db.reports(), query, args, func(rows *sql.Rows) error {
+		values := make([]any, len(t.columns))
+		into := make([]any, len(values))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		row, err := t.write(values)
+		page = append(page, row)
+		return err
+	})
+	if err == nil && len(page) > 0 {
+		_, values, err := parseRow([]storedTable{t}, page[len(page)-1])
+		return page, values[:min(t.keys, len(values))], err
+	}
+	return page, nil, err
+}
+
+// write returns a row as it is exported.
+func (t storedTable) write(values []any) ([]byte, error) {
+	row := append(append([]byte(`{"table":"`), t.name...), '"')
+	for i, column := range t.columns {
+		text, err := column.kind.write(values[i])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", column.name, err)
+		}
+		row = append(append(append(append(row, `,"`...), column.name...), `":`...), text...)
+	}
+	return append(row, '}'), nil
+}
+
+// parseRow returns the index of a row's table, and the values to bind for its columns.
+func parseRow(tables []storedTable, row []byte) (table int, values []any, err error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(row, &members); err != nil {
+		return 0, nil, fmt.Errorf("it is no JSON object: %w", err)
+	}
+	var name string
+	if err := json.Unmarshal(members["table"], &name); err != nil {
+		return 0, nil, errors.New("it does not say of which table it is")
+	}
+	table = slices.IndexFunc(tables, func(t storedTable) bool { return t.name == name })
+	if table < 0 {
+		return 0, nil, fmt.Errorf("there is no table %.64q", name)
+	}
+	delete(members, "table")
+	for _, column := range tables[table].columns {
+		value, err := column.kind.read(members[column.name])
+		if err != nil {
+			return 0, nil, fmt.Errorf("%s of %s: %w", column.name, name, err)
+		}
+		values = append(values, value)
+		delete(members, column.name)
+	}
+	for unknown := range members {
+		return 0, nil, fmt.Errorf("%s has no column %.64q: export and import with programs of the same version", name, unknown)
+	}
+	return table, values, nil
+}
+
+// Import stores the rows of an export, in their order, and returns how many were read. Each may be there already, so an
+// import that was interrupted is simply done again. An interception that was there without its start or its end is
+// completed. If a row cannot be stored, those before it may be.
+func (s *Server) Import(ctx context.Context, rows iter.Seq2[[]byte, error]) (read int64, err error) {
+	if err := s.writer.begin(); err != nil {
+		return 0, err
+	}
+	defer s.writer.storing.Done()
+	tables := storedTables()
+	batch, of := []any(nil), 0 // The values of rows of one table.
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := s.importBatch(ctx, tables[of], batch)
+		batch = nil
+		return err
+	}
+	for row, err := range rows {
+		if err != nil {
+			return read, err
+		}
+		read++
+		if len(bytes.TrimSpace(row)) == 0 {
+			continue
+		}
+		table, values, err := parseRow(tables, row)
+		if err == nil && (table != of || len(batch) >= transferSize*len(values)) {
+			err = flush()
+		}
+		if err != nil {
+			return read, fmt.Errorf("import row %d: %w", read, err)
+		}
+		of, batch = table, append(batch, values...)
+	}
+	if err := flush(); err != nil {
+		return read, fmt.Errorf("import up to row %d: %w", read, err)
+	}
+	s.known.forgetAll()
+	return read, nil
+}
+
+// importBatch stores rows of one table in one transaction.
+func (s *Server) importBatch(ctx context.Context, t storedTable, values []any) error {
+	return inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
+		changed, err := s.db.InsertRows(ctx, tx, Insertion{Table: t.name, Columns: t.columnList(), Exists: t.exists}, values)
+		if err != nil || changed == 0 || !t.records {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, insertTouched, t.interceptions(values))
+		return err
+	})
+}
+
+// interceptions returns the ids of the interceptions that rows of records are of, one behind the other.
+func (t storedTable) interceptions(values []any) (ids []byte) {
+	var last []byte
+	for row := range slices.Chunk(values, len(t.columns)) {
+		if id, _ := row[0].([]byte); !bytes.Equal(id, last) {
+			ids, last = append(ids, id...), id
+		}
+	}
+	return ids
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// longestRow is how many bytes a row of an export may have. The longest texts of a record are those of one request.
+const longestRow = 512 << 20
+
+func newExportCommand(s *settings) *cobra.Command {
+	var digest bool
+	cmd := &cobra.Command{
+		Use:   "export [FILE]",
+		Short: "Write users, tokens, MCP servers and records as JSON lines, to be imported elsewhere; works while serve runs",
+		Long: `export writes one JSON object a line, in an order and a form that do not depend on the database. Secrets of tokens are not
+in it, only their hashes; access tokens of MCP servers and prompts are. Without FILE it goes to standard output. If FILE has
+the beginning of an export, also one that was cut off within a line, the rest is added.
+
+--digest prints the SHA-256 of the whole export instead, which is that of its file, too: two databases that have the same
+digest have the same content.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.existing(); err != nil {
+				return err
+			}
+			return withStore(cmd.Context(), *s, func(store *store) error {
+				switch {
+				case digest && len(args) > 0:
+					return errors.New("--digest writes no file")
+				case digest:
+					hash := sha256.New()
+					if _, err := writeRows(hash, store.Export(cmd.Context(), nil)); err != nil {
+						return err
+					}
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%x\n", hash.Sum(nil))
+					return err
+				case len(args) == 0:
+					_, err := writeRows(cmd.OutOrStdout(), store.Export(cmd.Context(), nil))
+					return err
+				}
+				n, err := exportTo(cmd.Context(), args[0], store)
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s added to %s\n", counted(n, "row"), args[0])
+				return err
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&digest, "digest", false, "print only the SHA-256 of the export")
+	return cmd
+}
+
+func newImportCommand(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "import FILE",
+		Short: "Store what export has written; works while serve runs",
+		Long: `import stores the rows of an export in their order. Those that are there already stay as they are, but for interceptions
+that had no start or no end: so an import that was interrupted is done again, and a later export is added to an earlier one.
+FILE may be -, which is standard input.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			in := cmd.InOrStdin()
+			if args[0] != "-" {
+				file, err := os.Open(args[0])
+				if err != nil {
+					return err
+				}
+				defer file.Close()
+				in = file
+			}
+			return withStore(cmd.Context(), *s, func(store *store) error {
+				n, err := store.Import(cmd.Context(), readRows(in))
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s read\n", counted(int(n), "row"))
+				return nil
+			})
+		},
+	}
+}
+
+// exportTo adds to a file the rows that it does not have yet.
+func exportTo(ctx context.Context, path string, store *store) (rows int, err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	last, size, err := lastRow(file)
+	if err != nil {
+		return 0, err
+	}
+	if err := file.Truncate(size); err != nil {
+		return 0, err
+	}
+	if _, err := file.Seek(size, io.SeekStart); err != nil {
+		return 0, err
+	}
+	if rows, err = writeRows(file, store.Export(ctx, last)); err != nil {
+		return rows, err
+	}
+	return rows, file.Sync()
+}
+
+// lastRow returns the last whole line of an export, nil if it has none, and the size up to its end.
+func lastRow(in io.Reader) (last []byte, size int64, err error) {
+	reader := bufio.NewReaderSize(in, 1<<20)
+	for {
+		line, err := readLine(reader)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return last, size, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		last = line
+		size += int64(len(line)) + 1
+	}
+}
+
+// readRows yields the lines of an export. A last line that is cut off is an error.
+func readRows(in io.Reader) iter.Seq2[[]byte, error] {
+	reader := bufio.NewReaderSize(in, 1<<20)
+	return func(yield func([]byte, error) bool) {
+		for {
+			line, err := readLine(reader)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				err = errors.New("the last line is cut off: export to the same file again, which completes it")
+			}
+			if !yield(line, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// readLine returns a line without its end. The error is [io.ErrUnexpectedEOF] if it has none, and [io.EOF] behind the last
+// line.
+func readLine(reader *bufio.Reader) (line []byte, err error) {
+	for {
+		piece, err := reader.ReadSlice('\n')
+		line = append(line, piece...)
+		switch {
+		case err == nil:
+			return line[:len(line)-1], nil
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		case len(line) > longestRow:
+			return nil, fmt.Errorf("a line has more than %d bytes", longestRow)
+		}
+	}
+}
+
+// writeRows writes rows as lines, and returns how many.
+func writeRows(out io.Writer, rows iter.Seq2[[]byte, error]) (n int, err error) {
+	writer := bufio.NewWriterSize(out, 1<<20)
+	for row, err := range rows {
+		if err != nil {
+			return n, errors.Join(err, writer.Flush())
+		}
+		if _, err := writer.Write(append(row, '\n')); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, writer.Flush()
+}
