@@ -180,7 +180,7 @@ func Derive(exchange Exchange) (Facts, error) {
 		facts.TokenUsages, facts.ToolUsages, facts.Thoughts = nil, nil, nil
 	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
-	facts.Streamed, facts.Foreign = answer.streamed, answer.foreign
+	facts.Streamed, facts.Foreign = answer.streamed, answer.foreign && answer.failure == nil
 	if exchange.Status < 300 {
 		facts.Runs, facts.Mixed = answer.runs(asked.tools)
 	}
