@@ -23,11 +23,11 @@ const (
 	// mostSets is how many lists of tools are remembered, beside those that conversations began with.
 	mostSets = 4096
 	// mostTurns and mostTurnBytes bound the turns that this process remembers, and largestTurn one of them. A [TurnStore]
-	// takes none above largestStored.
+	// takes none above largestStored, once it is packed.
 	mostTurns     = 50_000
 	mostTurnBytes = 64 << 20
 	largestTurn   = 16 << 20
-	largestStored = 1 << 20
+	largestStored = 3 << 20
 	// turnLifetime is how long a turn is kept by a [TurnStore].
 	turnLifetime = 30 * 24 * time.Hour
 	// longestTurnKey is the longest id, with its format, under which a turn is kept.
@@ -135,8 +135,8 @@ func (c *Conversations) find(ctx context.Context, sum uint64, initiatorID string
 			continue // It could not be stored.
 		}
 		delete(found, key)
-		if string(turn) == overTurn {
-			turn = nil
+		if turn, err = unpackTurn(turn); err != nil || string(turn) == overTurn {
+			turn = nil // What cannot be read is as good as none.
 		}
 		if len(turn) > 0 {
 			found[key] = turn
@@ -220,9 +220,12 @@ func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) err
 	if c.store == nil || len(turn.Keys) == 0 {
 		return tooLarge
 	}
-	if len(turn.Turn) > largestStored {
-		turn.Turn = wire.WithoutRounds(turn.Turn)
+	packed := packTurn(turn.Turn)
+	if n := len(packed); n > largestStored {
+		tooLarge = cmp.Or(tooLarge, fmt.Errorf("it has %d bytes, of which other gateways can have at most %d", n, largestStored))
+		packed = packTurn(wire.WithoutRounds(turn.Turn))
 	}
+	turn.Turn = packed
 	turn.Lifetime = turnLifetime
 	return cmp.Or(tooLarge, c.store.Keep(ctx, turn))
 }

@@ -19,6 +19,6 @@ type TurnStore interface {
 type KeptTurn struct {
 	InitiatorID string   // UUID.
 	Keys        []string // Ids of calls and of responses, by which clients refer to the turn.
-	Turn        []byte   // At most 1 MiB, in a form of the gateway's own.
+	Turn        []byte   // At most 3 MiB, in a form of the gateway's own.
 	Lifetime    time.Duration
 }

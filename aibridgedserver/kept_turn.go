@@ -12,7 +12,7 @@ import (
 
 // Limits of the turns that gateways keep.
 const (
-	maxTurn       = 1 << 20 // In bytes.
+	maxTurn       = 3 << 20 // In bytes.
 	maxTurnKeys   = 256
 	maxTurnKey    = 512 // In bytes.
 	maxTurnLife   = 30 * 24 * time.Hour

@@ -174,7 +174,7 @@ func TestTurnsThatAreRefused(t *testing.T) {
 		"long key":    {UserId: ada, Keys: []string{long}, Turn: []byte("x"), ExpiresAt: soon},
 		"many keys":   {UserId: ada, Keys: many, Turn: []byte("x"), ExpiresAt: soon},
 		"no turn":     {UserId: ada, Keys: []string{"a"}, ExpiresAt: soon},
-		"large turn":  {UserId: ada, Keys: []string{"a"}, Turn: make([]byte, 1<<20+1), ExpiresAt: soon},
+		"large turn":  {UserId: ada, Keys: []string{"a"}, Turn: make([]byte, 3<<20+1), ExpiresAt: soon},
 		"no expiry":   {UserId: ada, Keys: []string{"a"}, Turn: []byte("x")},
 		"odd expiry":  {UserId: ada, Keys: []string{"a"}, Turn: []byte("x"), ExpiresAt: &timestamppb.Timestamp{Nanos: -1}},
 		"year 100000": {UserId: ada, Keys: []string{"a"}, Turn: []byte("x"), ExpiresAt: &timestamppb.Timestamp{Seconds: 1 << 50}},

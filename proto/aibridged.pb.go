@@ -1567,7 +1567,7 @@ type KeepTurnRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UserId        string                 `protobuf:"bytes,100,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"` // UUID. Only look-ups for this user find the turn.
 	Keys          []string               `protobuf:"bytes,101,rep,name=keys,proto3" json:"keys,omitempty"`                   // Ids of calls and of responses: 1 to 256, each 1 to 512 bytes.
-	Turn          []byte                 `protobuf:"bytes,102,opt,name=turn,proto3" json:"turn,omitempty"`                   // Only gateways understand it. At most 1 MiB.
+	Turn          []byte                 `protobuf:"bytes,102,opt,name=turn,proto3" json:"turn,omitempty"`                   // Only gateways understand it. At most 3 MiB.
 	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,103,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
