@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/coder/aibridged/internal/apierror"
@@ -42,7 +43,10 @@ func (x *relay) serveRounds() error {
 		x.pending = true
 		last := x.lastRound()
 		err = x.recordUsage(x.ctx, last)
+		var keeping sync.WaitGroup
+		x.keepOpen(&keeping)
 		results := x.runCalls(x.tools.turn.Calls)
+		keeping.Wait()
 		x.arrived(<-x.tools.tail)
 		err = cmp.Or(err, x.recordParts(x.ctx, last))
 		if !x.goesOnAfter(round) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -633,5 +634,54 @@ func TestFirstIDStandsForTheLast(t *testing.T) {
 	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("asked %q, want %q", paths, want)
+	}
+}
+
+// TestConversationOutlivesItsGateway asks another gateway about a stored conversation while a tool of the first one runs, as
+// after its process was killed: the call gets a result that says so, and so the provider takes the request.
+func TestConversationOutlivesItsGateway(t *testing.T) {
+	calling := `{"id":"resp_1","object":"response","status":"completed","output":[{"type":"function_call","id":"fc_1","call_id":"c1","name":"bmcp_docs_x","arguments":"{}"}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}`
+	done := `{"id":"resp_2","object":"response","status":"completed","output":[],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}`
+	for name, test := range map[string]struct{ ask, next, want string }{
+		"a conversation": {
+			`{"model":"m","conversation":"conv_1","input":"hi"}`, `{"model":"m","conversation":"conv_1","input":"more"}`, `"conversation":"conv_1","input":[{"type":"function_call_output","call_id":"c1"`,
+		},
+		"a previous response": {
+			`{"model":"m","previous_response_id":"resp_0","input":"hi"}`, `{"model":"m","previous_response_id":"resp_1","input":"more"}`, `"previous_response_id":"resp_1","input":[{"type":"function_call_output","call_id":"c1"`,
+		},
+		"nothing stored": {`{"model":"m","conversation":"conv_1","store":false,"input":"hi"}`, `{"model":"m","conversation":"conv_1","input":"more"}`, `"conversation":"conv_1","input":"more"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up, shared := &answers{all: []string{calling, done, done}}, &store{turns: map[string][]byte{}}
+			provider, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
+			if err != nil {
+				t.Fatal(err)
+			}
+			providers, err := aibridge.NewProviderSet(provider)
+			if err != nil {
+				t.Fatal(err)
+			}
+			with := &tools{names: []string{"bmcp_docs_x"}}
+			send := func(body string) {
+				bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: aibridge.NewConversations(shared)}))
+				bridge.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/o/v1/responses", strings.NewReader(body)))
+			}
+			with.call = func(context.Context, string, json.RawMessage) (mcp.Result, error) {
+				isKept := func() bool {
+					shared.mu.Lock()
+					defer shared.mu.Unlock()
+					return len(shared.turns) > 0
+				}
+				for deadline := time.Now().Add(5 * time.Second); name != "nothing stored" && !isKept() && time.Now().Before(deadline); {
+					runtime.Gosched()
+				}
+				send(test.next)
+				return found("x"), nil
+			}
+			send(test.ask)
+			if sent := up.requests(); len(sent) != 3 || !strings.Contains(sent[1], test.want) {
+				t.Errorf("sent %q", sent)
+			}
+		})
 	}
 }

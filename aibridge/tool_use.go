@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cdr.dev/slog/v3"
 
+	"github.com/coder/aibridged/internal/contain"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/wire"
@@ -146,10 +148,32 @@ func (x *relay) keep() {
 	}
 	x.tools.kept = true
 	for _, keep := range x.tools.joint.Kept() {
-		turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
-		if err := x.bridge.conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn); err != nil {
-			x.bridge.options.Logger.Warn(x.ctx, "what a client has not seen of a turn could not be kept: the conversation may go on without it",
-				slog.F("interception_id", x.id), slog.Error(err))
+		x.keepTurn(keep)
+	}
+}
+
+func (x *relay) keepTurn(keep wire.ToKeep) {
+	turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
+	err := contain.Call(func() error {
+		return x.bridge.conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn)
+	})
+	if err != nil {
+		x.bridge.options.Logger.Warn(x.ctx, "what a client has not seen of a turn could not be kept: the conversation may go on without it",
+			slog.F("interception_id", x.id), slog.Error(err))
+	}
+}
+
+// keepOpen keeps, while the calls of a turn are run, that they have no results yet, if the provider has stored them and
+// insists on these: the conversation can go on even if this process ends now.
+func (x *relay) keepOpen(keeping *sync.WaitGroup) {
+	chain := x.format.Tooling.Chain
+	store, _ := x.tools.body.Get("store")
+	if chain == nil || string(store) == "false" || !x.client.started && len(chain(x.tools.body)) == 0 {
+		return // The provider stores nothing, or the client knows nothing to go on with.
+	}
+	for _, keep := range x.tools.joint.Kept() {
+		if len(keep.Turn) > 0 {
+			keeping.Go(func() { x.keepTurn(keep) })
 		}
 	}
 }
