@@ -267,6 +267,13 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 	})
 }
 
+// ofFirstRound are the headers, in small letters, that are about one request or its answer: the request of another round is
+// another one.
+var ofFirstRound = map[string]bool{
+	"idempotency-key": true, "x-idempotency-key": true, "if-match": true, "if-none-match": true,
+	"if-modified-since": true, "if-unmodified-since": true, "if-range": true, "range": true,
+}
+
 // upstreamRequest returns the request that goes upstream.
 func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	of := sentRequest{later: x.isLater()}
@@ -280,8 +287,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 		withoutDigests(header)
 	}
 	if x.isLater() {
-		// The request of another round is another one.
-		maps.DeleteFunc(header, func(name string, _ []string) bool { return strings.EqualFold(name, "Idempotency-Key") })
+		maps.DeleteFunc(header, func(name string, _ []string) bool { return ofFirstRound[strings.ToLower(name)] })
 	}
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = []string{""} // Else net/http sends its own.

@@ -186,7 +186,7 @@ func TestHeadersOfLaterRounds(t *testing.T) {
 	var sent []*http.Request
 	upstream := scripted(t, &sent, saying(200, eventStream, "", streamed("1", "call bmcp_docs_x t {}")), saying(200, eventStream, "", streamed("2", "text b")))
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/p/v1/messages", strings.NewReader(askStreamed))
-	for _, name := range []string{"Idempotency-Key", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Anthropic-Beta"} {
+	for _, name := range []string{"Idempotency-Key", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Anthropic-Beta", "X-Idempotency-Key", "If-None-Match", "Range"} {
 		r.Header.Set(name, "x")
 	}
 	newBridge(t, upstream, &kept{}, aibridge.BridgeOptions{Tools: oneTool()}).ServeHTTP(httptest.NewRecorder(), r)
@@ -194,6 +194,12 @@ func TestHeadersOfLaterRounds(t *testing.T) {
 		for _, name := range []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
 			if r.Header.Get(name) != "" {
 				t.Errorf("request %d has %s of another body", n, name)
+			}
+		}
+		for _, name := range []string{"X-Idempotency-Key", "If-None-Match", "Range"} {
+			got := r.Header.Get(name) != "" || len(r.Header[strings.ToLower(name)]) > 0
+			if got != (n == 0) {
+				t.Errorf("request %d has %s: %t", n, name, got)
 			}
 		}
 		//lint:ignore SA1008 So written, net/http does not take the request for one that it may send again.
