@@ -267,11 +267,13 @@ func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
 	})
 }
 
-// ofFirstRound are the headers, in small letters, that are about one request or its answer: the request of another round is
-// another one.
-var ofFirstRound = map[string]bool{
-	"idempotency-key": true, "x-idempotency-key": true, "if-match": true, "if-none-match": true,
-	"if-modified-since": true, "if-unmodified-since": true, "if-range": true, "range": true,
+// isOfFirstRound reports whether a header is about one request or its answer: the request of another round is another one.
+func isOfFirstRound(name string) bool {
+	switch strings.ToLower(name) {
+	case "idempotency-key", "x-idempotency-key", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range":
+		return true
+	}
+	return false
 }
 
 // upstreamRequest returns the request that goes upstream.
@@ -287,7 +289,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 		withoutDigests(header)
 	}
 	if x.isLater() {
-		maps.DeleteFunc(header, func(name string, _ []string) bool { return ofFirstRound[strings.ToLower(name)] })
+		maps.DeleteFunc(header, func(name string, _ []string) bool { return isOfFirstRound(name) })
 	}
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = []string{""} // Else net/http sends its own.
