@@ -25,8 +25,8 @@ func (p *CachedBridgePool) builder(plan bridgePlan) lease.Build[*aibridge.Reques
 	}
 }
 
-// build makes a bridge, and returns with it a function that closes its tools and what it leaves behind. It fails only where the pool gave it up: a
-// bridge serves its requests without tools too.
+// build makes a bridge, and returns with it a function that closes its tools and what it leaves behind. It fails only
+// where the pool gave it up: a bridge serves its requests without tools too.
 func (p *CachedBridgePool) build(ctx context.Context, plan bridgePlan) (*aibridge.RequestBridge, func(context.Context), error) {
 	options := aibridge.BridgeOptions{APIKeyID: plan.req.APIKeyID, Logger: p.logger, Tracer: p.tracer, Metrics: p.metrics}
 	providers := p.current()

@@ -39,8 +39,9 @@ const (
 	jsonKind
 )
 
-// storedTables returns the tables of an export, in its order: what a row refers to comes before it. Left out
-// are prices, since each gateway stores its own at its start, and turns that gateways keep for each other for a while. What is derived from the records is derived again.
+// storedTables returns the tables of an export, in its order: what a row refers to comes before it. Left out are
+// prices, since each gateway stores its own at its start, and turns that gateways keep for each other for a while.
+// What is derived from the records is derived again.
 func storedTables() []storedTable {
 	child := func(name string, more ...storedColumn) storedTable {
 		return storedTable{name: name, keys: 2, records: true, exists: "DO NOTHING", columns: append([]storedColumn{

@@ -20,8 +20,8 @@ import (
 	"github.com/coder/aibridged/internal/upstream"
 )
 
-// transport is the RoundTripper of a provider: it signs the requests that go with the gateway's credentials, and translates those of the
-// Messages API where the upstream does not speak it. It is safe for concurrent use.
+// transport is the RoundTripper of a provider: it signs the requests that go with the gateway's credentials, and
+// translates those of the Messages API where the upstream does not speak it. It is safe for concurrent use.
 type transport struct {
 	base, control   *url.URL
 	region, service string

@@ -96,8 +96,8 @@ func (e *statusError) Unwrap() error {
 	return e.rpc
 }
 
-// refusal returns the error that the answer to req stands for, or nil. It leaves two statuses to mcp-go where they have a meaning in
-// MCP: 404 says that the session is gone, or that there is no stream of notifications, as 405 does.
+// refusal returns the error that the answer to req stands for, or nil. It leaves two statuses to mcp-go where they
+// have a meaning in MCP: 404 says that the session is gone, or that there is no stream of notifications, as 405 does.
 func refusal(req *http.Request, resp *http.Response) error {
 	listens := req.Method == http.MethodGet
 	switch {

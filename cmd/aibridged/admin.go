@@ -20,9 +20,10 @@ const (
 	adminConnections = 64
 )
 
-// admin serves what operators need and clients must not see: metrics, profiles and the states of providers. It asks for no token, so it listens on
-// an address that clients do not reach, and answers only to its own names: a web page whose name was made to lead to
-// this address (DNS rebinding) gets nothing, and neither does a page of another origin.
+// admin serves what operators need and clients must not see: metrics, profiles and the states of providers. It asks
+// for no token, so it listens on an address that clients do not reach, and answers only to its own names: a web page
+// whose name was made to lead to this address (DNS rebinding) gets nothing, and neither does a page of another
+// origin.
 type admin struct {
 	names  map[string]bool // Beside localhost and the addresses of the machine. In the form of canonicalName.
 	routes *http.ServeMux

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// proxyUnix in trusted_proxies stands for whoever connects to a socket.
+// proxyUnix in trusted_proxies stands for every client of a socket.
 const proxyUnix = "unix"
 
 // proxies are those whose X-Forwarded-For is believed. What it says is for the log: no decision is made by an address.

@@ -77,11 +77,13 @@ func Anthropic() Shape {
 		return encode(struct {
 			Type  string `json:"type"`
 			Error detail `json:"error"`
-		}{"error", detail{anthropicType(err.Status), err.Text}})
+		}{"error", detail{AnthropicType(err.Status), err.Text}})
 	}}
 }
 
-func anthropicType(status int) string {
+// AnthropicType returns the type of the Messages API's errors that have a status.
+// https://platform.claude.com/docs/en/api/errors
+func AnthropicType(status int) string {
 	switch status {
 	case http.StatusUnauthorized:
 		return "authentication_error"
@@ -93,12 +95,12 @@ func anthropicType(status int) string {
 		return "request_too_large"
 	case http.StatusTooManyRequests:
 		return "rate_limit_error"
-	case http.StatusGatewayTimeout:
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
 		return "timeout_error"
 	case http.StatusServiceUnavailable, 529:
 		return "overloaded_error"
 	}
-	if status < 500 {
+	if status < 500 && status != http.StatusFailedDependency { // So Bedrock says that a model failed.
 		return "invalid_request_error"
 	}
 	return "api_error"

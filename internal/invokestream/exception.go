@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/coder/aibridged/internal/apierror"
 )
 
 // Exception is an error of Bedrock's.
@@ -70,32 +72,9 @@ func (e Exception) Body() []byte {
 func (e Exception) BodyFor(status int) []byte {
 	of, kind := e.meaning()
 	if of == http.StatusInternalServerError {
-		kind = typeOfStatus(status)
+		kind = apierror.AnthropicType(status)
 	}
 	return anthropicError(kind, cmp.Or(e.Message, e.Name, http.StatusText(status), "unknown error"))
-}
-
-func typeOfStatus(status int) string {
-	switch status {
-	case http.StatusUnauthorized:
-		return "authentication_error"
-	case http.StatusForbidden:
-		return "permission_error"
-	case http.StatusNotFound:
-		return "not_found_error"
-	case http.StatusRequestEntityTooLarge:
-		return "request_too_large"
-	case http.StatusTooManyRequests:
-		return "rate_limit_error"
-	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
-		return "timeout_error"
-	case http.StatusServiceUnavailable:
-		return "overloaded_error"
-	}
-	if status < http.StatusInternalServerError && status != http.StatusFailedDependency {
-		return "invalid_request_error"
-	}
-	return "api_error"
 }
 
 func anthropicError(kind, message string) []byte {
