@@ -305,11 +305,16 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 // letGo releases the request's bodies. A body that the transport is still sending stays held until it is sent: see
 // sending.
 func (x *relay) letGo() {
-	for _, body := range [...]**body{&x.clientBody, &x.upstreamBody, &x.plainBody} {
-		if *body != nil {
-			(*body).release()
-			*body = nil
-		}
+	letGo(&x.clientBody)
+	letGo(&x.upstreamBody)
+	letGo(&x.plainBody)
+}
+
+// letGo releases a body, unless that has been done.
+func letGo(held **body) {
+	if *held != nil {
+		(*held).release()
+		*held = nil
 	}
 }
 

@@ -185,7 +185,7 @@ func (x *relay) rewrite(edits []jsonedit.Edit) error {
 		return err
 	}
 	x.forgo()
-	x.upstreamBody.release()
+	letGo(&x.upstreamBody)
 	x.upstreamBody, x.toolEdits = next, edits
 	return nil
 }
