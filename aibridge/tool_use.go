@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"slices"
@@ -20,7 +21,7 @@ import (
 type toolUse struct {
 	limits ToolLimits
 	set    *toolSet
-	own    map[string]bool // The names of the client's tools.
+	own    map[string]bool // See ownTools.
 	joint  wire.Joint
 	sum    uint64 // Of the conversation.
 
@@ -92,12 +93,21 @@ func (u *toolUse) toolOf(name string) (serverURL string, ours bool) {
 	return serverURL, u.set.isOurs(name, u.own)
 }
 
-// ownTools returns the names of the client's tools.
+// ownTools returns those names of the client's tools that a tool of the gateway could have, too.
 func ownTools(format *wire.Tooling, body jsonedit.Object) map[string]bool {
+	value, _ := body.Get("tools")
+	if !bytes.Contains(value, []byte(toolPrefix)) && !bytes.Contains(value, []byte(`\u00`)) {
+		return nil // No name begins like one of ours, also none that is written with escapes.
+	}
+	var own map[string]bool
 	elements := body.Elements("tools")
-	own := make(map[string]bool, elements.Len())
 	for i := range elements.Len() {
-		own[strings.Clone(format.Name(wire.View(elements.At(i))))] = true
+		if name := format.Name(wire.View(elements.At(i))); strings.HasPrefix(name, toolPrefix) {
+			if own == nil {
+				own = map[string]bool{}
+			}
+			own[strings.Clone(name)] = true
+		}
 	}
 	return own
 }
