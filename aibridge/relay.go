@@ -40,6 +40,7 @@ type relay struct {
 	upstreamBody *body // What goes upstream; often the client's.
 	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
+	sent         sentEnd // Only of a provider that is silent.
 
 	tools     *toolUse        // Nil: the model is offered no tools of the gateway.
 	plainBody *body           // What the client sent, uncoded; held if tools change it.
