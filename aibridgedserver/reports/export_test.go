@@ -28,8 +28,8 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	add("values of a stretch", valuesQuery(ByUser, stretch{days, 0, 96}), true)
 	add("days", daysQuery(ByModel, "m", run{0, 96, 96, 0}, columns), true)
 	add("facts of a user", ofUserQuery(id, month), false)
-	add("quarters of a value", quarterQuery([]sessionValue{{0, ByModel, "m"}}, 0, 96), false)
-	add("quarters of two values", quarterQuery([]sessionValue{{0, ByModel, "m"}, {0, ByTool, "t"}}, 0, 96), false)
+	add("quarters of a value", quarterQuery([]sessionValue{{0, ByModel, "m"}}, 0, 96, 64), false)
+	add("quarters of two values", quarterQuery([]sessionValue{{0, ByModel, "m"}, {0, ByTool, "t"}}, 0, 96, 64), true)
 	add("steps", stepsQuery(1, 0, id), false)
 	add("search", searchedSessions(index, []string{"x"}, 5, 10), false)
 	for name, f := range map[string]SessionFilter{
