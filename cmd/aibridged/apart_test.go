@@ -199,8 +199,8 @@ func TestControlAndGateway(t *testing.T) {
 	config := configFile(t, providerText("main", upstream.URL))
 	control := programHere(t, nil, a.controlArgs(config)...)
 	a.controlAdmin = printedBy(t, control, controlPrints)[2]
-	gateway := programHere(t, nil, a.gatewayArgs()...)
-	gateway.Env = append(gateway.Env, "TEST_KEY=") // The gateway has no secret of its own.
+	gateway := programHere(t, nil, a.gatewayArgs("--config", config)...)
+	gateway.Env = append(gateway.Env, "TEST_KEY=") // The gateway has the same file, but no secret of its own.
 	found := printedBy(t, gateway, gatewayPrints)
 	a.base, a.admin = found[1], found[2]
 	a.becomes(t, 200, "ready")

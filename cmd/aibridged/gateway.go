@@ -74,13 +74,23 @@ type gatewayOptions struct {
 	noConsole      bool          // Serve no page.
 	drainDelay     time.Duration // How long to serve on, unready, after the gateway is told to stop.
 	connectWait    time.Duration // See [aibridged.ServerOptions].
-	logger         slog.Logger
-	metrics        []prometheus.Collector // Further metrics, registered under the program's prefix.
+	// needsNoProviders says that those of the configuration may not be needed, so that their secrets may be missing.
+	needsNoProviders bool
+	logger           slog.Logger
+	metrics          []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
 
 // keepsOnDisk reports whether records wait in the data directory.
 func (o gatewayOptions) keepsOnDisk() bool {
 	return o.records.Durability != aibridged.DurabilityMemory && o.records.Directory == ""
+}
+
+// checkProviders returns an error if one of the configured providers cannot be made.
+func (o gatewayOptions) checkProviders(c config) error {
+	if !o.needsNoProviders {
+		return c.checkProviders()
+	}
+	return c.checkEachProvider(providerConfig.check)
 }
 
 // newGateway makes a gateway and its control plane. It does not listen; serve does.
@@ -122,7 +132,7 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
-	if err := c.checkProviders(); err != nil { // What cannot be is refused before anything is made.
+	if err := options.checkProviders(c); err != nil { // What cannot be is refused before anything is made.
 		return nil, err
 	}
 	at, err := newEdge(c, options)
@@ -205,7 +215,7 @@ func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
 
 // newGatewayApart makes a gateway whose control plane is elsewhere.
 func newGatewayApart(ctx context.Context, s settings, c config, at controlConfig, options gatewayOptions) (*gateway, error) {
-	options.connectWait = remoteWait
+	options.connectWait, options.needsNoProviders = remoteWait, true
 	return makeGateway(ctx, s, c, options, func(g *gateway) (err error) {
 		r, err := newRemote(at, c, s.configFile, options.logger.Named("control"))
 		if err == nil {
