@@ -195,6 +195,14 @@ const soon = 3 * time.Second
 // TestControlAndGateway runs both as processes: what is made at one works at the other, and nothing is lost when the control plane
 // is killed and started again.
 func TestControlAndGateway(t *testing.T) {
+	t.Run("SQLite", testControlAndGateway)
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Setenv(databaseVariable, newPostgres(t).Address("postgres"))
+		testControlAndGateway(t)
+	})
+}
+
+func testControlAndGateway(t *testing.T) {
 	upstream, a := newCannedUpstream(t), newApart(t)
 	config := configFile(t, providerText("main", upstream.URL))
 	control := programHere(t, nil, a.controlArgs(config)...)
