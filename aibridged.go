@@ -83,6 +83,8 @@ type Server struct {
 	disconnect context.CancelFunc
 	loop       sync.WaitGroup
 
+	connectWait time.Duration // Zero: as long as the request lasts.
+
 	records   *recording.Queue
 	strangers *strangers.Gate
 	findToken func(text string) (start, end int) // Nil: the form of Coder's API keys.
@@ -111,6 +113,9 @@ type ServerOptions struct {
 	Records RecordOptions
 	// MCP are the limits of users' sessions with MCP servers.
 	MCP MCPOptions
+	// ConnectWait is how long a request waits for a control plane to which the connection is lost. Zero: as long as its client
+	// does.
+	ConnectWait time.Duration
 	// FindToken returns where in a text the first token of the control plane begins and ends, by its form alone, or a
 	// start below zero. No such token goes upstream, whether or not it is the one that the request presents; see
 	// [aibridge.Caller]. It is called for each part of each request, also concurrently. Nil: the form of Coder's API keys.
@@ -146,7 +151,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	}
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
-		findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
+		connectWait: options.ConnectWait, findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
 		running: running{byID: map[uint64]*runningRequest{}},
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow).WithOptions(options.MCP)

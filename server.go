@@ -155,7 +155,7 @@ func (s *Server) requestHandler(ctx context.Context, req Request, acquire acquir
 	handler, err := acquire(ctx, req, s.clientNow, s.tools)
 	if err != nil && isAway(err) {
 		// The connection was lost while the bridge was built: build it with the next one.
-		if _, waitErr := s.clientWithin(ctx); waitErr == nil {
+		if _, waitErr := s.clientFor(ctx); waitErr == nil {
 			handler, err = acquire(ctx, req, s.clientNow, s.tools)
 		}
 	}
@@ -245,7 +245,7 @@ func (s *Server) isAuthorized(ctx context.Context, client DRPCClient, request *p
 		if err == nil || !isAway(err) || !isLost(ctx, client) {
 			return response, err
 		}
-		next, waitErr := s.clientWithin(ctx)
+		next, waitErr := s.clientFor(ctx)
 		if waitErr != nil {
 			return nil, err
 		}
@@ -271,14 +271,18 @@ func isLost(ctx context.Context, client DRPCClient) bool {
 	return false
 }
 
-// clientFor waits for a client as long as the request may wait: see firstConnection.
+// clientFor waits for a client as long as the request may wait: see firstConnection and [ServerOptions].
 func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 	s.mu.Lock()
 	met := s.met
 	s.mu.Unlock()
+	limit := s.connectWait
 	if !met {
+		limit = firstConnection
+	}
+	if limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, firstConnection)
+		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
 	return s.clientWithin(ctx)

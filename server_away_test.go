@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"storj.io/drpc/drpcerr"
 
@@ -75,4 +77,32 @@ func TestFailingToolsCostNoRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConnectWait loses the connection to the control plane for good: a request waits for it for as long as the option says.
+func TestConnectWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		dialer := func(ctx context.Context) (aibridged.DRPCClient, error) {
+			if dials++; dials == 1 {
+				return &aibridged.Client{Conn: closedConn{}}, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		pool := poolFunc(func(context.Context, aibridged.Request) (http.Handler, error) { return http.NotFoundHandler(), nil })
+		server, err := aibridged.NewServer(t.Context(), pool, dialer, aibridged.ServerOptions{ConnectWait: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		synctest.Wait()
+		began := time.Now()
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, newRequest("/anthropic/v1/messages", "X-Api-Key", testkit.Token))
+		if took := time.Since(began); w.Code != 503 || took != 5*time.Second || !strings.Contains(w.Body.String(), aibridged.ErrConnect.Error()) {
+			t.Errorf("%d %s after %v", w.Code, w.Body, took)
+		}
+	})
 }

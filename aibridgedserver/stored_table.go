@@ -61,6 +61,12 @@ func storedTables() []storedTable {
 			},
 		},
 		{
+			name: "join_tokens", keys: 1, exists: "(id) DO UPDATE SET revoked_at = excluded.revoked_at WHERE join_tokens.revoked_at IS NULL",
+			columns: []storedColumn{
+				{"id", textKind}, {"name", textKind}, {"secret_sha256", bytesKind}, {"created_at", timeKind}, {"revoked_at", timeKind},
+			},
+		},
+		{
 			name: "user_groups", keys: 3, exists: "(user_id, name, from_at) DO UPDATE SET until_at = excluded.until_at WHERE user_groups.until_at IS NULL",
 			columns: []storedColumn{{"user_id", idTextKind}, {"name", textKind}, {"from_at", timeKind}, {"until_at", timeKind}},
 		},

@@ -23,11 +23,15 @@ type handler struct {
 
 func newHandler(server aibridged.DRPCServer, logger slog.Logger) (*handler, error) {
 	mux := drpcmux.New()
-	if err := errors.Join(
+	errs := []error{
 		proto.DRPCRegisterRecorder(mux, server),
 		proto.DRPCRegisterMCPConfigurator(mux, server),
 		proto.DRPCRegisterAuthorizer(mux, server),
-	); err != nil {
+	}
+	if more, ok := server.(proto.DRPCConfigurationServer); ok { // Not every host has this service.
+		errs = append(errs, proto.DRPCRegisterConfiguration(mux, more))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("register the control plane's calls: %w", err)
 	}
 	return &handler{mux: mux, logger: logger}, nil

@@ -17,8 +17,10 @@ import (
 // TestHeartbeat has a link whose other end stops answering without closing the connection.
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
-	if h := defaultHeartbeat(); h.interval+2*h.timeout > 40*time.Second {
-		t.Errorf("a silent link is noticed after %v only", h.interval+2*h.timeout)
+	for _, silence := range []time.Duration{defaultSilence, 7 * time.Second} {
+		if h := heartbeatWithin(silence); h.interval+2*h.timeout > silence || h.interval <= 0 || h.timeout <= 0 {
+			t.Errorf("a silent link is noticed after %v, want %v", h.interval+2*h.timeout, silence)
+		}
 	}
 	near, far := net.Pipe()
 	served := make(chan struct{})
@@ -58,13 +60,13 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := &endpoint{rpcs: drpcserver.New(handler), config: sessionConfig(defaultHeartbeat())}
+	end := &endpoint{rpcs: drpcserver.New(handler), config: sessionConfig(heartbeatWithin(defaultSilence))}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		end.serveConn(context.Background(), far)
 	}()
-	session, err := connect(t.Context(), func(context.Context) (net.Conn, error) { return near, nil }, defaultHeartbeat())
+	session, err := connect(t.Context(), func(context.Context) (net.Conn, error) { return near, nil }, heartbeatWithin(defaultSilence))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,9 @@ import (
 type NetworkOptions struct {
 	// CallTimeout limits each call; an earlier deadline of the caller's context ends it earlier. Zero means 10 seconds.
 	CallTimeout time.Duration
+	// Silence is how long the other end may be silent before the connection counts as lost. Zero means 35 seconds. A short
+	// time finds a broken connection soon; a machine or a network that stalls for longer loses its connection.
+	Silence time.Duration
 }
 
 // Network returns a dialer whose client calls a server that [Serve] runs, or any other server that accepts yamux
@@ -25,15 +28,18 @@ type NetworkOptions struct {
 // The dialer calls dial once, with its own context, and returns when the other end has answered a first ping, or an
 // error. The end of that context does not affect the connection afterwards. The client is safe for concurrent use:
 // calls share one connection, and none waits for another. The Closed channel of its DRPCConn is closed when the
-// connection has ended; if the other end falls silent, that is after 35 seconds at most. The caller of the dialer must
+// connection has ended; if the other end falls silent, that is after [NetworkOptions].Silence at most. The caller of the dialer must
 // close the connection even then: Close makes the calls that still run fail, and waits for everything that belongs to
 // the connection.
 func Network(dial func(ctx context.Context) (net.Conn, error), options NetworkOptions) aibridged.Dialer {
 	if options.CallTimeout <= 0 {
 		options.CallTimeout = 10 * time.Second
 	}
+	if options.Silence <= 0 {
+		options.Silence = defaultSilence
+	}
 	return func(ctx context.Context) (aibridged.DRPCClient, error) {
-		session, err := connect(ctx, dial, defaultHeartbeat())
+		session, err := connect(ctx, dial, heartbeatWithin(options.Silence))
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,10 @@ import (
 type ServeOptions struct {
 	// Logger gets panics of the server with their stacks, and errors of the listener. The zero Logger is silent.
 	Logger slog.Logger
+	// Admit is called with each connection before anything is served on it, in a goroutine of its own. It returns the
+	// connection to serve, which may be another one around it, or an error for a client that is not to be served; it then
+	// closes the connection. It must bound the time that it takes. Ctx ends with Serve. Nil: every client is served.
+	Admit func(ctx context.Context, conn net.Conn) (net.Conn, error)
 }
 
 // Serve answers clients of [Network] on the connections that listener accepts, until ctx ends or the listener fails.
@@ -36,7 +40,8 @@ func Serve(ctx context.Context, listener net.Listener, server aibridged.DRPCServ
 		rpcs: drpcserver.NewWithOptions(handler, drpcserver.Options{
 			Manager: drpcmanager.Options{SoftCancel: true},
 		}),
-		config: sessionConfig(defaultHeartbeat()),
+		config: sessionConfig(heartbeatWithin(defaultSilence)),
+		admit:  options.Admit,
 		logger: options.Logger,
 	}
 	return endpoint.serve(ctx, listener)
@@ -46,6 +51,7 @@ func Serve(ctx context.Context, listener net.Listener, server aibridged.DRPCServ
 type endpoint struct {
 	rpcs   *drpcserver.Server
 	config *yamux.Config
+	admit  func(ctx context.Context, conn net.Conn) (net.Conn, error) // Nil: everybody is served.
 	logger slog.Logger
 }
 
@@ -86,6 +92,14 @@ func passes(err error) bool {
 
 // serveConn serves one client until either end closes the connection or ctx ends.
 func (e *endpoint) serveConn(ctx context.Context, conn net.Conn) {
+	if e.admit != nil {
+		admitted, err := e.admit(ctx, conn)
+		if err != nil {
+			e.logger.Warn(ctx, "a connection to the control plane was refused", slog.F("remote", conn.RemoteAddr().String()), slog.Error(err))
+			return
+		}
+		conn = admitted
+	}
 	session, err := yamux.Server(conn, e.config)
 	if err != nil {
 		e.logger.Error(ctx, "cannot serve a connection to the control plane", slog.Error(err))

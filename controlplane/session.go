@@ -14,8 +14,12 @@ type heartbeat struct {
 	timeout  time.Duration
 }
 
-func defaultHeartbeat() heartbeat {
-	return heartbeat{interval: 15 * time.Second, timeout: 10 * time.Second}
+// defaultSilence is how long the other end may be silent unless an option says otherwise.
+const defaultSilence = 35 * time.Second
+
+// heartbeatWithin returns a heartbeat by which a link that is dead counts as alive for a time at most.
+func heartbeatWithin(silence time.Duration) heartbeat {
+	return heartbeat{interval: silence / 7 * 3, timeout: silence / 7 * 2}
 }
 
 // sessionConfig returns the configuration of the sessions of both ends. The log of yamux is discarded, since callers

@@ -1884,6 +1884,211 @@ func (x *IsAuthorizedResponse) GetUsername() string {
 	return ""
 }
 
+type GetProvidersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,100,opt,name=version,proto3" json:"version,omitempty"`                          // Of what the gateway has. Empty: nothing.
+	WaitMillis    int64                  `protobuf:"varint,101,opt,name=wait_millis,json=waitMillis,proto3" json:"wait_millis,omitempty"` // How long the answer may take if there is no other version. At most 30,000.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProvidersRequest) Reset() {
+	*x = GetProvidersRequest{}
+	mi := &file_aibridged_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProvidersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProvidersRequest) ProtoMessage() {}
+
+func (x *GetProvidersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProvidersRequest.ProtoReflect.Descriptor instead.
+func (*GetProvidersRequest) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetProvidersRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *GetProvidersRequest) GetWaitMillis() int64 {
+	if x != nil {
+		return x.WaitMillis
+	}
+	return 0
+}
+
+type GetProvidersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Another one after each change to providers or MCP servers. A gateway asks anew for all that it knows of either.
+	Version       string      `protobuf:"bytes,100,opt,name=version,proto3" json:"version,omitempty"`
+	Providers     []*Provider `protobuf:"bytes,101,rep,name=providers,proto3" json:"providers,omitempty"` // All, by name. None if the version is the gateway's.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProvidersResponse) Reset() {
+	*x = GetProvidersResponse{}
+	mi := &file_aibridged_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProvidersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProvidersResponse) ProtoMessage() {}
+
+func (x *GetProvidersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProvidersResponse.ProtoReflect.Descriptor instead.
+func (*GetProvidersResponse) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetProvidersResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *GetProvidersResponse) GetProviders() []*Provider {
+	if x != nil {
+		return x.Providers
+	}
+	return nil
+}
+
+type Provider struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,100,opt,name=name,proto3" json:"name,omitempty"`
+	Type          string                 `protobuf:"bytes,101,opt,name=type,proto3" json:"type,omitempty"`
+	BaseUrl       string                 `protobuf:"bytes,102,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"` // Empty: the vendor's own.
+	Disabled      bool                   `protobuf:"varint,103,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Settings      string                 `protobuf:"bytes,104,opt,name=settings,proto3" json:"settings,omitempty"`                                                                         // JSON, as the gateways' program reads it. Secrets in it are references.
+	Secrets       map[string]string      `protobuf:"bytes,105,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // By reference.
+	Error         string                 `protobuf:"bytes,106,opt,name=error,proto3" json:"error,omitempty"`                                                                               // Why the control plane cannot give all of it. Empty: it can.
+	ChangedAt     *timestamppb.Timestamp `protobuf:"bytes,107,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provider) Reset() {
+	*x = Provider{}
+	mi := &file_aibridged_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provider) ProtoMessage() {}
+
+func (x *Provider) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provider.ProtoReflect.Descriptor instead.
+func (*Provider) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Provider) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Provider) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Provider) GetBaseUrl() string {
+	if x != nil {
+		return x.BaseUrl
+	}
+	return ""
+}
+
+func (x *Provider) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Provider) GetSettings() string {
+	if x != nil {
+		return x.Settings
+	}
+	return ""
+}
+
+func (x *Provider) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *Provider) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Provider) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
 var File_aibridged_proto protoreflect.FileDescriptor
 
 const file_aibridged_proto_rawDesc = "" +
@@ -2072,7 +2277,27 @@ const file_aibridged_proto_rawDesc = "" +
 	"\bowner_id\x18\x01 \x01(\tR\aownerId\x12\x1c\n" +
 	"\n" +
 	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\x12\x1a\n" +
-	"\busername\x18\x03 \x01(\tR\busername2\xef\x04\n" +
+	"\busername\x18\x03 \x01(\tR\busername\"P\n" +
+	"\x13GetProvidersRequest\x12\x18\n" +
+	"\aversion\x18d \x01(\tR\aversion\x12\x1f\n" +
+	"\vwait_millis\x18e \x01(\x03R\n" +
+	"waitMillis\"_\n" +
+	"\x14GetProvidersResponse\x12\x18\n" +
+	"\aversion\x18d \x01(\tR\aversion\x12-\n" +
+	"\tproviders\x18e \x03(\v2\x0f.proto.ProviderR\tproviders\"\xca\x02\n" +
+	"\bProvider\x12\x12\n" +
+	"\x04name\x18d \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18e \x01(\tR\x04type\x12\x19\n" +
+	"\bbase_url\x18f \x01(\tR\abaseUrl\x12\x1a\n" +
+	"\bdisabled\x18g \x01(\bR\bdisabled\x12\x1a\n" +
+	"\bsettings\x18h \x01(\tR\bsettings\x126\n" +
+	"\asecrets\x18i \x03(\v2\x1c.proto.Provider.SecretsEntryR\asecrets\x12\x14\n" +
+	"\x05error\x18j \x01(\tR\x05error\x129\n" +
+	"\n" +
+	"changed_at\x18k \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xef\x04\n" +
 	"\bRecorder\x12Y\n" +
 	"\x12RecordInterception\x12 .proto.RecordInterceptionRequest\x1a!.proto.RecordInterceptionResponse\x12h\n" +
 	"\x17RecordInterceptionEnded\x12%.proto.RecordInterceptionEndedRequest\x1a&.proto.RecordInterceptionEndedResponse\x12S\n" +
@@ -2088,7 +2313,9 @@ const file_aibridged_proto_rawDesc = "" +
 	"\tFindTurns\x12\x17.proto.FindTurnsRequest\x1a\x18.proto.FindTurnsResponse2U\n" +
 	"\n" +
 	"Authorizer\x12G\n" +
-	"\fIsAuthorized\x12\x1a.proto.IsAuthorizedRequest\x1a\x1b.proto.IsAuthorizedResponseB\"Z github.com/coder/aibridged/protob\x06proto3"
+	"\fIsAuthorized\x12\x1a.proto.IsAuthorizedRequest\x1a\x1b.proto.IsAuthorizedResponse2X\n" +
+	"\rConfiguration\x12G\n" +
+	"\fGetProviders\x12\x1a.proto.GetProvidersRequest\x1a\x1b.proto.GetProvidersResponseB\"Z github.com/coder/aibridged/protob\x06proto3"
 
 var (
 	file_aibridged_proto_rawDescOnce sync.Once
@@ -2102,7 +2329,7 @@ func file_aibridged_proto_rawDescGZIP() []byte {
 	return file_aibridged_proto_rawDescData
 }
 
-var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_aibridged_proto_goTypes = []any{
 	(*RecordInterceptionRequest)(nil),             // 0: proto.RecordInterceptionRequest
 	(*RecordInterceptionResponse)(nil),            // 1: proto.RecordInterceptionResponse
@@ -2131,29 +2358,33 @@ var file_aibridged_proto_goTypes = []any{
 	(*FindTurnsResponse)(nil),                     // 24: proto.FindTurnsResponse
 	(*IsAuthorizedRequest)(nil),                   // 25: proto.IsAuthorizedRequest
 	(*IsAuthorizedResponse)(nil),                  // 26: proto.IsAuthorizedResponse
-	nil,                                           // 27: proto.RecordInterceptionRequest.MetadataEntry
-	nil,                                           // 28: proto.RecordTokenUsageRequest.MetadataEntry
-	nil,                                           // 29: proto.RecordPromptUsageRequest.MetadataEntry
-	nil,                                           // 30: proto.RecordToolUsageRequest.MetadataEntry
-	nil,                                           // 31: proto.RecordModelThoughtRequest.MetadataEntry
-	nil,                                           // 32: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	nil,                                           // 33: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	nil,                                           // 34: proto.FindTurnsResponse.TurnsEntry
-	(*timestamppb.Timestamp)(nil),                 // 35: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                             // 36: google.protobuf.Any
+	(*GetProvidersRequest)(nil),                   // 27: proto.GetProvidersRequest
+	(*GetProvidersResponse)(nil),                  // 28: proto.GetProvidersResponse
+	(*Provider)(nil),                              // 29: proto.Provider
+	nil,                                           // 30: proto.RecordInterceptionRequest.MetadataEntry
+	nil,                                           // 31: proto.RecordTokenUsageRequest.MetadataEntry
+	nil,                                           // 32: proto.RecordPromptUsageRequest.MetadataEntry
+	nil,                                           // 33: proto.RecordToolUsageRequest.MetadataEntry
+	nil,                                           // 34: proto.RecordModelThoughtRequest.MetadataEntry
+	nil,                                           // 35: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	nil,                                           // 36: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	nil,                                           // 37: proto.FindTurnsResponse.TurnsEntry
+	nil,                                           // 38: proto.Provider.SecretsEntry
+	(*timestamppb.Timestamp)(nil),                 // 39: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                             // 40: google.protobuf.Any
 }
 var file_aibridged_proto_depIdxs = []int32{
-	27, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
-	35, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
-	35, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
-	28, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
-	35, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	29, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
-	35, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	30, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
-	35, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	31, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
-	35, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
+	30, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
+	39, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
+	39, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
+	31, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
+	39, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	32, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
+	39, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	33, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
+	39, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	34, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
+	39, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
 	13, // 11: proto.RecordBatchRequest.records:type_name -> proto.Record
 	0,  // 12: proto.Record.interception:type_name -> proto.RecordInterceptionRequest
 	2,  // 13: proto.Record.interception_ended:type_name -> proto.RecordInterceptionEndedRequest
@@ -2164,44 +2395,49 @@ var file_aibridged_proto_depIdxs = []int32{
 	15, // 18: proto.RecordBatchResponse.failures:type_name -> proto.RecordFailure
 	18, // 19: proto.GetMCPServerConfigsResponse.coder_mcp_config:type_name -> proto.MCPServerConfig
 	18, // 20: proto.GetMCPServerConfigsResponse.external_auth_mcp_configs:type_name -> proto.MCPServerConfig
-	32, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	33, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	35, // 23: proto.KeepTurnRequest.expires_at:type_name -> google.protobuf.Timestamp
-	34, // 24: proto.FindTurnsResponse.turns:type_name -> proto.FindTurnsResponse.TurnsEntry
-	36, // 25: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	36, // 26: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	36, // 27: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	36, // 28: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	36, // 29: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	0,  // 30: proto.Recorder.RecordInterception:input_type -> proto.RecordInterceptionRequest
-	2,  // 31: proto.Recorder.RecordInterceptionEnded:input_type -> proto.RecordInterceptionEndedRequest
-	4,  // 32: proto.Recorder.RecordTokenUsage:input_type -> proto.RecordTokenUsageRequest
-	6,  // 33: proto.Recorder.RecordPromptUsage:input_type -> proto.RecordPromptUsageRequest
-	8,  // 34: proto.Recorder.RecordToolUsage:input_type -> proto.RecordToolUsageRequest
-	10, // 35: proto.Recorder.RecordModelThought:input_type -> proto.RecordModelThoughtRequest
-	12, // 36: proto.Recorder.RecordBatch:input_type -> proto.RecordBatchRequest
-	16, // 37: proto.MCPConfigurator.GetMCPServerConfigs:input_type -> proto.GetMCPServerConfigsRequest
-	19, // 38: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:input_type -> proto.GetMCPServerAccessTokensBatchRequest
-	21, // 39: proto.MCPConfigurator.KeepTurn:input_type -> proto.KeepTurnRequest
-	23, // 40: proto.MCPConfigurator.FindTurns:input_type -> proto.FindTurnsRequest
-	25, // 41: proto.Authorizer.IsAuthorized:input_type -> proto.IsAuthorizedRequest
-	1,  // 42: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
-	3,  // 43: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
-	5,  // 44: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
-	7,  // 45: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
-	9,  // 46: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
-	11, // 47: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
-	14, // 48: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
-	17, // 49: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
-	20, // 50: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
-	22, // 51: proto.MCPConfigurator.KeepTurn:output_type -> proto.KeepTurnResponse
-	24, // 52: proto.MCPConfigurator.FindTurns:output_type -> proto.FindTurnsResponse
-	26, // 53: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
-	42, // [42:54] is the sub-list for method output_type
-	30, // [30:42] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	35, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	36, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	39, // 23: proto.KeepTurnRequest.expires_at:type_name -> google.protobuf.Timestamp
+	37, // 24: proto.FindTurnsResponse.turns:type_name -> proto.FindTurnsResponse.TurnsEntry
+	29, // 25: proto.GetProvidersResponse.providers:type_name -> proto.Provider
+	38, // 26: proto.Provider.secrets:type_name -> proto.Provider.SecretsEntry
+	39, // 27: proto.Provider.changed_at:type_name -> google.protobuf.Timestamp
+	40, // 28: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	40, // 29: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	40, // 30: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	40, // 31: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	40, // 32: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	0,  // 33: proto.Recorder.RecordInterception:input_type -> proto.RecordInterceptionRequest
+	2,  // 34: proto.Recorder.RecordInterceptionEnded:input_type -> proto.RecordInterceptionEndedRequest
+	4,  // 35: proto.Recorder.RecordTokenUsage:input_type -> proto.RecordTokenUsageRequest
+	6,  // 36: proto.Recorder.RecordPromptUsage:input_type -> proto.RecordPromptUsageRequest
+	8,  // 37: proto.Recorder.RecordToolUsage:input_type -> proto.RecordToolUsageRequest
+	10, // 38: proto.Recorder.RecordModelThought:input_type -> proto.RecordModelThoughtRequest
+	12, // 39: proto.Recorder.RecordBatch:input_type -> proto.RecordBatchRequest
+	16, // 40: proto.MCPConfigurator.GetMCPServerConfigs:input_type -> proto.GetMCPServerConfigsRequest
+	19, // 41: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:input_type -> proto.GetMCPServerAccessTokensBatchRequest
+	21, // 42: proto.MCPConfigurator.KeepTurn:input_type -> proto.KeepTurnRequest
+	23, // 43: proto.MCPConfigurator.FindTurns:input_type -> proto.FindTurnsRequest
+	25, // 44: proto.Authorizer.IsAuthorized:input_type -> proto.IsAuthorizedRequest
+	27, // 45: proto.Configuration.GetProviders:input_type -> proto.GetProvidersRequest
+	1,  // 46: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
+	3,  // 47: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
+	5,  // 48: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
+	7,  // 49: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
+	9,  // 50: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
+	11, // 51: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
+	14, // 52: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
+	17, // 53: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
+	20, // 54: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
+	22, // 55: proto.MCPConfigurator.KeepTurn:output_type -> proto.KeepTurnResponse
+	24, // 56: proto.MCPConfigurator.FindTurns:output_type -> proto.FindTurnsResponse
+	26, // 57: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
+	28, // 58: proto.Configuration.GetProviders:output_type -> proto.GetProvidersResponse
+	46, // [46:59] is the sub-list for method output_type
+	33, // [33:46] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_aibridged_proto_init() }
@@ -2228,9 +2464,9 @@ func file_aibridged_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aibridged_proto_rawDesc), len(file_aibridged_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   39,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_aibridged_proto_goTypes,
 		DependencyIndexes: file_aibridged_proto_depIdxs,

@@ -667,3 +667,82 @@ func (x *drpcAuthorizer_IsAuthorizedStream) SendAndClose(m *IsAuthorizedResponse
 	}
 	return x.CloseSend()
 }
+
+type DRPCConfigurationClient interface {
+	DRPCConn() drpc.Conn
+
+	GetProviders(ctx context.Context, in *GetProvidersRequest) (*GetProvidersResponse, error)
+}
+
+type drpcConfigurationClient struct {
+	cc drpc.Conn
+}
+
+func NewDRPCConfigurationClient(cc drpc.Conn) DRPCConfigurationClient {
+	return &drpcConfigurationClient{cc}
+}
+
+func (c *drpcConfigurationClient) DRPCConn() drpc.Conn { return c.cc }
+
+func (c *drpcConfigurationClient) GetProviders(ctx context.Context, in *GetProvidersRequest) (*GetProvidersResponse, error) {
+	out := new(GetProvidersResponse)
+	err := c.cc.Invoke(ctx, "/proto.Configuration/GetProviders", drpcEncoding_File_aibridged_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+type DRPCConfigurationServer interface {
+	GetProviders(context.Context, *GetProvidersRequest) (*GetProvidersResponse, error)
+}
+
+type DRPCConfigurationUnimplementedServer struct{}
+
+func (s *DRPCConfigurationUnimplementedServer) GetProviders(context.Context, *GetProvidersRequest) (*GetProvidersResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+type DRPCConfigurationDescription struct{}
+
+func (DRPCConfigurationDescription) NumMethods() int { return 1 }
+
+func (DRPCConfigurationDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver, interface{}, bool) {
+	switch n {
+	case 0:
+		return "/proto.Configuration/GetProviders", drpcEncoding_File_aibridged_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCConfigurationServer).
+					GetProviders(
+						ctx,
+						in1.(*GetProvidersRequest),
+					)
+			}, DRPCConfigurationServer.GetProviders, true
+	default:
+		return "", nil, nil, nil, false
+	}
+}
+
+func DRPCRegisterConfiguration(mux drpc.Mux, impl DRPCConfigurationServer) error {
+	return mux.Register(impl, DRPCConfigurationDescription{})
+}
+
+type DRPCConfiguration_GetProvidersStream interface {
+	drpc.Stream
+	SendAndClose(*GetProvidersResponse) error
+}
+
+type drpcConfiguration_GetProvidersStream struct {
+	drpc.Stream
+}
+
+func (x *drpcConfiguration_GetProvidersStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcConfiguration_GetProvidersStream) SendAndClose(m *GetProvidersResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_aibridged_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}

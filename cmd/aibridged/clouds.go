@@ -60,7 +60,7 @@ func (p providerConfig) newBedrock(name string, shared aibridge.ProviderOptions)
 	if p.Bedrock != nil {
 		of = *p.Bedrock
 	}
-	credentials, err := of.Credentials.read(p.Disabled)
+	credentials, err := p.awsCredentials(of.Credentials)
 	if err != nil {
 		return aibridge.Provider{}, fmt.Errorf("provider %q: bedrock.credentials.%w", name, err)
 	}
@@ -69,9 +69,9 @@ func (p providerConfig) newBedrock(name string, shared aibridge.ProviderOptions)
 	})
 }
 
-// read returns the credentials, or none for a provider that is disabled.
-func (c awsConfig) read(disabled bool) (bedrock.Credentials, error) {
-	if disabled {
+// awsCredentials returns the credentials, or none for a provider that is disabled.
+func (p providerConfig) awsCredentials(c awsConfig) (bedrock.Credentials, error) {
+	if p.Disabled {
 		return bedrock.Credentials{}, nil
 	}
 	credentials := bedrock.Credentials{Default: c.Default, RoleARN: c.RoleARN, ExternalID: c.ExternalID, STSURL: c.STSURL}
@@ -86,12 +86,15 @@ func (c awsConfig) read(disabled bool) (bedrock.Credentials, error) {
 			continue
 		}
 		var err error
-		if *field.value, err = secretOf(field.reference, "key"); err != nil {
+		if *field.value, err = p.secretOf(field.reference, "key"); err != nil {
 			return bedrock.Credentials{}, fmt.Errorf("%s: %w", field.name, err)
 		}
 	}
 	return credentials, nil
 }
+
+// kindAccount is what errors call a service account's key, a secret of several lines.
+const kindAccount = "service account's key"
 
 // newVertex makes a provider of type vertex.
 func (p providerConfig) newVertex(name string, shared aibridge.ProviderOptions) (aibridge.Provider, error) {
@@ -103,7 +106,7 @@ func (p providerConfig) newVertex(name string, shared aibridge.ProviderOptions) 
 	if !p.Disabled {
 		options.Credentials.Default = of.Credentials.Default
 		if reference := of.Credentials.ServiceAccount; reference != "" {
-			account, err := documentOf(reference, "service account's key")
+			account, err := p.secretOf(reference, kindAccount)
 			if err != nil {
 				return aibridge.Provider{}, fmt.Errorf("provider %q: vertex.credentials.service_account: %w", name, err)
 			}

@@ -31,6 +31,7 @@ type config struct {
 	Admission      admissionConfig   `yaml:"admission"`
 	MCPServers     []mcpServerConfig `yaml:"mcp_servers"`
 	Tools          toolsConfig       `yaml:"tools"`
+	Control        controlConfig     `yaml:"control"`
 }
 
 type limitsConfig struct {
@@ -99,6 +100,9 @@ func loadConfig(file string) (config, error) {
 	}
 	if err := c.Admission.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: admission: %w", file, err)
+	}
+	if err := c.Control.check(); err != nil {
+		return config{}, fmt.Errorf("config %s: control: %w", file, err)
 	}
 	if err := c.checkListening(); err != nil {
 		return config{}, fmt.Errorf("config %s: %w", file, err)

@@ -16,7 +16,6 @@ import (
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/prices"
-	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/console"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/kept"
@@ -28,13 +27,18 @@ import (
 const consolePath = "/console/"
 
 // withConsole serves the page beside the API. The origins that may use the API have no part in the page.
-func (g *gateway) withConsole(api http.Handler, of *reports.Reports, registry prometheus.Gatherer, keepDir string, logger slog.Logger) (http.Handler, error) {
+func (g *gateway) withConsole(api http.Handler, registry prometheus.Gatherer, keepDir string, logger slog.Logger) (http.Handler, error) {
 	options := console.Options{Path: consolePath, Live: liveRequests{g.server}, Logger: logger}
 	options.Health = func(ctx context.Context) console.Health { return g.consoleHealth(ctx, registry) }
 	if keepDir != "" {
 		options.Exchanges = keptExchanges(keepDir)
 	}
-	page, err := console.New(of, g.control, options)
+	return g.plane.withConsole(api, options)
+}
+
+// withConsole serves the page beside another handler.
+func (p *plane) withConsole(others http.Handler, options console.Options) (http.Handler, error) {
+	page, err := console.New(p.reports, p.store, options)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +49,7 @@ func (g *gateway) withConsole(api http.Handler, of *reports.Reports, registry pr
 		case strings.HasPrefix(r.URL.Path, consolePath):
 			page.ServeHTTP(w, r)
 		default:
-			api.ServeHTTP(w, r)
+			others.ServeHTTP(w, r)
 		}
 	}), nil
 }

@@ -123,7 +123,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, g.close(ctx))
 	}
-	token, _, err := g.control.CreateToken(ctx, aibridgedserver.TokenParams{Username: demoUser})
+	token, _, err := g.plane.CreateToken(ctx, aibridgedserver.TokenParams{Username: demoUser})
 	if err != nil {
 		return errors.Join(err, g.close(ctx))
 	}
@@ -134,12 +134,12 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	if err := converse(ctx, out, base, token); err != nil {
 		return err
 	}
-	recorded, err := waitForRecords(ctx, g.control, 4*len(demoFormats()))
+	recorded, err := waitForRecords(ctx, g.plane.store, 4*len(demoFormats()))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out)
-	if err := writeTable(out, g.control.Interceptions(ctx, aibridgedserver.InterceptionFilter{})); err != nil {
+	if err := writeTable(out, g.plane.Interceptions(ctx, aibridgedserver.InterceptionFilter{})); err != nil {
 		return err
 	}
 	fmt.Fprintln(out)

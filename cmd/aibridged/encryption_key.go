@@ -42,7 +42,7 @@ func (s settings) encryptionKeys(first bool) ([]aibridgedserver.EncryptionKey, e
 		if !first {
 			return nil, fmt.Errorf("the %s, whose key the secrets in the database are encrypted with, is missing: %s", s.encryptionPlace(), dropAdvice)
 		}
-		if err := s.makeEncryptionFile(); err != nil {
+		if err := makePrivateFile(s.encryptionFile(), newEncryptionKey()); err != nil {
 			return nil, fmt.Errorf("make the key file: %w", err)
 		}
 		text, err = readSecret(s.encryptionFile(), "key")
@@ -78,51 +78,6 @@ func newEncryptionKey() string {
 	var key aibridgedserver.EncryptionKey
 	_, _ = rand.Read(key[:]) // It never fails.
 	return base64.StdEncoding.EncodeToString(key[:]) + "\n"
-}
-
-// makeEncryptionFile makes the file with a new key, unless another process does so at the same time.
-func (s settings) makeEncryptionFile() error {
-	if err := os.MkdirAll(s.dataDir, 0o700); err != nil { // A command may come before any gateway of this machine.
-		return err
-	}
-	made, err := s.writeBesideEncryptionFile(newEncryptionKey())
-	if err != nil {
-		return err
-	}
-	err = os.Link(made, s.encryptionFile())
-	if errors.Is(err, fs.ErrExist) {
-		err = nil
-	}
-	return errors.Join(err, os.Remove(made), syncDir(s.dataDir))
-}
-
-// replaceEncryptionFile gives the file another content, at once or not at all.
-func (s settings) replaceEncryptionFile(text string) error {
-	made, err := s.writeBesideEncryptionFile(text)
-	if err != nil {
-		return err
-	}
-	return errors.Join(os.Rename(made, s.encryptionFile()), syncDir(s.dataDir))
-}
-
-// writeBesideEncryptionFile writes a file of mode 0600 to the disk, and returns its name.
-func (s settings) writeBesideEncryptionFile(text string) (name string, err error) {
-	file, err := os.CreateTemp(s.dataDir, "encryption-*.new")
-	if err != nil {
-		return "", err
-	}
-	_, err = file.WriteString(text)
-	return file.Name(), errors.Join(err, file.Sync(), file.Close())
-}
-
-// syncDir makes the names in a directory last.
-func syncDir(path string) error {
-	directory, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	_ = directory.Sync() // Some systems cannot.
-	return directory.Close()
 }
 
 // explainEncryption adds to the error about a key where it was looked for, and what to do.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -18,21 +17,30 @@ import (
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridgedserver"
-	"github.com/coder/aibridged/aibridgedserver/reports"
-	"github.com/coder/aibridged/aibridgedserver/sqlite"
-	"github.com/coder/aibridged/controlplane"
-	"github.com/coder/aibridged/dbpubsub"
 )
 
-// gateway is a gateway and its control plane in one process, behind one HTTP handler.
+// controlPlane is what a gateway needs of its control plane, which is in this process or elsewhere.
+type controlPlane interface {
+	// dialer connects the gateway with it.
+	dialer() aibridged.Dialer
+	// provide makes the gateway serve its providers, and goes on to as they change, until stop is called, which waits.
+	// Providers that are not known yet are no error.
+	provide(ctx context.Context, to *servedProviders, logger slog.Logger) (stop func(), err error)
+	// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
+	notReady(ctx context.Context) error
+	// seed takes the providers and MCP servers of a configuration that was read again.
+	seed(ctx context.Context, c config, logger slog.Logger) error
+	// close is called once the gateway no longer uses it.
+	close() error
+}
+
+// gateway is a gateway behind one HTTP handler.
 type gateway struct {
-	lock      *aibridged.RecordsLock // Nil where the system has no locks.
-	control   *store
-	watch     *databaseWatch
-	retention *retention
-	digest    *digest
-	trim      *trim
-	tracing   *tracing
+	lock    *aibridged.RecordsLock // Nil where the system has no locks.
+	control controlPlane
+	plane   *plane // The control plane, if it is in this process.
+	trim    *trim
+	tracing *tracing
 	// certificate is nil if the gateway does not speak TLS.
 	certificate *certificate
 	ready       *readiness
@@ -41,78 +49,93 @@ type gateway struct {
 	admin       *http.Server
 	observers   *observers
 	providers   *servedProviders
-	pubsub      dbpubsub.Pubsub
-	changes     *configurationWatch
 	stopLoads   func() // Ends the reloads of providers.
 	adminFile   string // Says where operators look. Empty: there is none.
+	drainDelay  time.Duration
+	logger      slog.Logger
 	// upstreams outlives the providers, also those that a reload makes.
 	upstreams *aibridge.Upstreams
 
 	draining atomic.Bool
 }
 
-// store is the control plane and its open database.
-type store struct {
-	*aibridgedserver.Server
-
-	db aibridgedserver.Database
-}
-
-func openStore(ctx context.Context, s settings, logger slog.Logger) (*store, error) {
-	db, err := s.open(ctx, logger)
-	if err != nil {
-		return nil, err
-	}
-	return newStore(ctx, s, db, aibridgedserver.Options{Logger: logger})
-}
-
-// newStore makes the control plane over a database, which it closes if it fails.
-func newStore(ctx context.Context, s settings, db aibridgedserver.Database, options aibridgedserver.Options) (*store, error) {
-	options.Secret, options.EncryptionKeys = mcpToken, s.encryptionKeys
-	server, err := aibridgedserver.New(ctx, db, options)
-	if err != nil {
-		return nil, errors.Join(s.explainEncryption(err), db.Close())
-	}
-	return &store{Server: server, db: db}, nil
-}
-
-// Close waits for the records that are being stored and closes the database.
-func (s *store) Close() error { return errors.Join(s.Server.Close(), s.db.Close()) }
-
 // gatewayOptions are the optional settings of a gateway.
 type gatewayOptions struct {
+	planeOptions
+
 	observers   observerOptions
 	records     aibridged.RecordOptions // Without a directory: in the data directory.
-	keepRecords time.Duration           // Zero: for ever.
-	newDatabase bool                    // Make a database also where an earlier gateway had one.
 	memory      int64                   // In bytes; zero: see [aibridge.NewMemory].
 	adminListen string                  // Where admin will listen: its host is a name of its own.
 	adminHosts  []string                // Further names of admin.
 	// maxConnections is the limit of connections to the API. Zero: what the descriptors of the process allow.
 	maxConnections int
-	digests        bool // Record digests of bodies. They are also recorded if exchanges are kept.
-	noConsole      bool // Serve no page.
-	logger         slog.Logger
-	metrics        []prometheus.Collector // Further metrics, registered under the program's prefix.
+	digests        bool          // Record digests of bodies. They are also recorded if exchanges are kept.
+	noConsole      bool          // Serve no page.
+	drainDelay     time.Duration // How long to serve on, unready, after the gateway is told to stop.
+	connectWait    time.Duration // See [aibridged.ServerOptions].
+	// needsNoProviders says that those of the configuration may not be needed, so that their secrets may be missing.
+	needsNoProviders bool
+	logger           slog.Logger
+	metrics          []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
 
-// newGateway makes a gateway. It does not listen; serve does.
-func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (_ *gateway, err error) {
-	g, logger := &gateway{upstreams: aibridge.NewUpstreams()}, options.logger
+// keepsOnDisk reports whether records wait in the data directory.
+func (o gatewayOptions) keepsOnDisk() bool {
+	return o.records.Durability != aibridged.DurabilityMemory && o.records.Directory == ""
+}
+
+// checkProviders returns an error if one of the configured providers cannot be made.
+func (o gatewayOptions) checkProviders(c config) error {
+	if !o.needsNoProviders {
+		return c.checkProviders()
+	}
+	return c.checkEachProvider(providerConfig.check)
+}
+
+// newGateway makes a gateway and its control plane. It does not listen; serve does.
+func newGateway(ctx context.Context, s settings, c config, options gatewayOptions) (*gateway, error) {
+	return makeGateway(ctx, s, c, options, func(g *gateway) (err error) {
+		options.queued = options.keepsOnDisk()
+		g.plane, err = openPlane(ctx, s, c, options.planeOptions, options.logger)
+		if err == nil {
+			g.control = g.plane
+		}
+		return err
+	})
+}
+
+// edge is what a configuration says of the connections of clients and operators.
+type edge struct {
+	browsers *browsers
+	proxies  *proxies
+	admin    map[string]bool // The names of the listener for operators.
+}
+
+func newEdge(c config, options gatewayOptions) (e edge, err error) {
+	if e.browsers, err = newBrowsers(c.CORSOrigins); err != nil {
+		return e, err
+	}
+	if e.admin, err = adminNames(options.adminListen, options.adminHosts); err != nil {
+		return e, err
+	}
+	e.proxies, err = newProxies(c.TrustedProxies)
+	return e, err
+}
+
+// makeGateway makes a gateway. Connect gives it its control plane, once it has the lock of the data directory.
+func makeGateway(ctx context.Context, s settings, c config, options gatewayOptions, connect func(*gateway) error) (_ *gateway, err error) {
+	g, logger := &gateway{upstreams: aibridge.NewUpstreams(), drainDelay: options.drainDelay, logger: options.logger}, options.logger
 	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
-	if err := c.checkProviders(); err != nil { // What cannot be is refused before anything is made.
+	if err := options.checkProviders(c); err != nil { // What cannot be is refused before anything is made.
 		return nil, err
 	}
-	browsers, err := newBrowsers(c.CORSOrigins)
-	if err != nil {
-		return nil, err
-	}
-	names, err := adminNames(options.adminListen, options.adminHosts)
+	at, err := newEdge(c, options)
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +143,6 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 		options.maxConnections = defaultConnections(descriptors())
 	}
 	if g.tracing, err = startTracing(ctx, logger.Named("tracing")); err != nil {
-		return nil, err
-	}
-	proxies, err := newProxies(c.TrustedProxies)
-	if err != nil {
 		return nil, err
 	}
 	if c.TLS != nil {
@@ -135,27 +154,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if g.lock, err = lockData(s); err != nil {
 		return nil, err
 	}
-	if !options.newDatabase {
-		if err := checkDatabase(ctx, s); err != nil {
-			return nil, err
-		}
-	}
-	if g.control, err = openStore(ctx, s, logger.Named("control")); err != nil {
-		return nil, adviseNew(err)
-	}
-	g.watch = watchDatabase(g.control.db.Health, s.place(), logger.Named("control"))
-	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" && s.postgres == "" {
-		if err := noteLostRecords(ctx, s, g.control, logger.Named("gateway")); err != nil {
-			return nil, err
-		}
-	}
-	g.retention = startRetention(g.control, options.keepRecords, logger.Named("retention"))
-	overrides, err := c.overrides()
-	if err != nil {
-		return nil, err
-	}
-	of, err := newReports(g.control, overrides)
-	if err != nil {
+	if err := connect(g); err != nil {
 		return nil, err
 	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
@@ -164,9 +163,7 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	own := prometheus.WrapRegistererWithPrefix("aibridged_", registry)
+	registry, own := newRegistry()
 	own.MustRegister(options.metrics...)
 	own.MustRegister(memoryMetrics(memory)...)
 	metrics := aibridged.NewMetrics(own)
@@ -177,63 +174,55 @@ func newGateway(ctx context.Context, s settings, c config, options gatewayOption
 	}
 	pool.LimitTools(c.Tools.limits())
 	g.providers = &servedProviders{
-		control: g.control, pool: pool, metrics: metrics, file: s.configFile, logger: logger.Named("providers"),
+		pool: pool, metrics: metrics, logger: logger.Named("providers"),
 		shared: aibridge.ProviderOptions{
 			Limits: limits, Memory: memory, Transport: g.observers.transport, Observe: g.observers.keep(), Digests: options.digests || options.observers.keepDir != "",
 			Breaker: aibridge.BreakerOptions(c.Breaker), Admission: admission, Upstreams: g.upstreams,
 		},
 	}
-	err = g.startProviders(ctx, c, logger)
-	if err == nil {
-		err = reports.SavePrices(ctx, g.control.db, overrides)
-	}
-	if err != nil {
-		err = fmt.Errorf("database %s: %w", s.place(), sqlite.Explain(err))
+	if g.stopLoads, err = g.control.provide(ctx, g.providers, logger.Named("providers")); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
-	g.digest = startDigest(of, logger.Named("reports"))
-	if options.records.Durability != aibridged.DurabilityMemory && options.records.Directory == "" {
+	if options.keepsOnDisk() {
 		options.records.Directory, options.records.Lock = s.records(), g.lock
 	}
-	if g.server, err = aibridged.NewServer(ctx, pool, controlplane.InProcess(g.control), aibridged.ServerOptions{
+	if g.server, err = aibridged.NewServer(ctx, pool, g.control.dialer(), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
-		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(),
+		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(), ConnectWait: options.connectWait,
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
 	connections := newConnections(options.maxConnections, logger.Named("http"))
 	own.MustRegister(connections.metrics()...)
-	clients := browsers.handler(g.handler())
-	if !options.noConsole {
-		if clients, err = g.withConsole(clients, of, registry, options.observers.keepDir, logger.Named("console")); err != nil {
+	clients := at.browsers.handler(g.handler())
+	if g.plane != nil && !options.noConsole {
+		if clients, err = g.withConsole(clients, registry, options.observers.keepDir, logger.Named("console")); err != nil {
 			return nil, err
 		}
 	}
-	g.http = newHTTPServer(proxies.handler(clients), connections, logger.Named("http"))
-	operators := newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health), http.HandlerFunc(g.listProviders))
+	g.http = newHTTPServer(at.proxies.handler(clients), connections, logger.Named("http"))
+	operators := newAdmin(at.admin, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), http.HandlerFunc(g.health), http.HandlerFunc(g.listProviders))
 	g.admin = newHTTPServer(operators, newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))
 	return g, nil
 }
 
-// startProviders puts the configured providers into the database, serves those that are there, and goes on to serve them as
-// they change.
-func (g *gateway) startProviders(ctx context.Context, c config, logger slog.Logger) error {
-	if err := g.seed(ctx, c, logger); err != nil {
+// newRegistry returns a registry with what Go and the system say of the process, and one for the program's own metrics in it.
+func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry, prometheus.WrapRegistererWithPrefix("aibridged_", registry)
+}
+
+// newGatewayApart makes a gateway whose control plane is elsewhere.
+func newGatewayApart(ctx context.Context, s settings, c config, at controlConfig, options gatewayOptions) (*gateway, error) {
+	options.connectWait, options.needsNoProviders = remoteWait, true
+	return makeGateway(ctx, s, c, options, func(g *gateway) (err error) {
+		r, err := newRemote(at, c, s.configFile, options.logger.Named("control"))
+		if err == nil {
+			g.control = r
+		}
 		return err
-	}
-	number, err := g.control.ConfigurationChanges(ctx)
-	if err != nil {
-		return err
-	}
-	g.pubsub = dbpubsub.NewInMemory()
-	if g.stopLoads, err = aibridged.SubscribeProviderReload(context.WithoutCancel(ctx), g.pubsub, g.providers, logger.Named("providers")); err != nil {
-		return err
-	}
-	if err := g.providers.failed(); err != nil {
-		return err
-	}
-	g.changes = watchConfiguration(g.control, g.pubsub, number, logger.Named("providers"))
-	return nil
+	})
 }
 
 func memoryMetrics(memory *aibridge.Memory) []prometheus.Collector {
@@ -246,24 +235,6 @@ func memoryMetrics(memory *aibridge.Memory) []prometheus.Collector {
 	}
 }
 
-func outcomeOf(provider aibridge.Provider) aibridged.ProviderOutcome {
-	status := aibridged.ProviderStatusEnabled
-	if provider.Disabled() {
-		status = aibridged.ProviderStatusDisabled
-	}
-	return aibridged.ProviderOutcome{Name: provider.Name(), Type: provider.Type(), Status: status}
-}
-
-func stateOf(provider aibridge.Provider) string {
-	switch {
-	case provider.Disabled():
-		return "disabled"
-	case !provider.HasKey():
-		return "no key: serves only callers who bring their own"
-	}
-	return "ready"
-}
-
 // handler serves the API. It does not use [http.ServeMux], since that redirects paths that the gateway must refuse.
 func (g *gateway) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -271,6 +242,10 @@ func (g *gateway) handler() http.Handler {
 		case "/healthz", "/readyz":
 			g.health(w, r)
 		default:
+			if !g.providers.known() { // The control plane is elsewhere.
+				refuseForNow(w, r, "the gateway does not know its providers yet, try again")
+				return
+			}
 			g.server.ServeHTTP(w, r)
 		}
 	})
@@ -282,15 +257,19 @@ func (g *gateway) health(w http.ResponseWriter, r *http.Request) {
 		writeHealth(w, http.StatusOK, "ok")
 		return
 	}
+	if g.draining.Load() { // What a check said a moment ago does not count.
+		writeHealth(w, http.StatusServiceUnavailable, "not ready: "+errDraining.Error())
+		return
+	}
 	g.ready.ServeHTTP(w, r)
 }
 
 // notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
 func (g *gateway) notReady(ctx context.Context) error {
 	if g.draining.Load() {
-		return errors.New("it is shutting down")
+		return errDraining
 	}
-	if err := g.control.db.Health.Writable(ctx); err != nil {
+	if err := g.control.notReady(ctx); err != nil {
 		return err
 	}
 	return g.server.Ready()
@@ -309,7 +288,7 @@ const drain = 30 * time.Second
 // running requests time to end, at most drain, and closes the gateway.
 func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error {
 	failed, running := make(chan error, 2), 1
-	go func() { failed <- g.serveClients(api) }()
+	go func() { failed <- servePage(g.http, g.certificate, api) }()
 	if operators != nil {
 		running++
 		go func() { failed <- g.admin.Serve(operators) }()
@@ -319,6 +298,9 @@ func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error 
 	case err := <-failed:
 		errs, running = append(errs, err), running-1
 	case <-ctx.Done():
+		if left := leave(&g.draining, g.drainDelay, failed, g.logger); left != nil {
+			errs, running = append(errs, *left), running-1
+		}
 	}
 	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
@@ -329,15 +311,6 @@ func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error 
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// serveClients serves the API on a listener, over TLS if there is a certificate.
-func (g *gateway) serveClients(api net.Listener) error {
-	if g.certificate == nil {
-		return g.http.Serve(api)
-	}
-	g.http.TLSConfig = g.certificate.config()
-	return g.http.ServeTLS(api, "", "")
 }
 
 // close refuses new requests, waits for running ones and then for their records, closes the database, and lets other
@@ -390,28 +363,13 @@ func (g *gateway) release() error {
 	if g.certificate != nil {
 		g.certificate.close()
 	}
-	if g.retention != nil {
-		g.retention.close()
-	}
-	if g.digest != nil {
-		g.digest.close()
-	}
-	if g.watch != nil {
-		g.watch.close()
-	}
 	g.ready.wait()
-	var errs []error
-	if g.changes != nil {
-		g.changes.close()
-	}
 	if g.stopLoads != nil {
 		g.stopLoads()
 	}
-	if g.pubsub != nil {
-		errs = append(errs, g.pubsub.Close())
-	}
+	var errs []error
 	if g.control != nil {
-		errs = append(errs, g.control.Close())
+		errs = append(errs, g.control.close())
 	}
 	if g.adminFile != "" {
 		errs = append(errs, os.Remove(g.adminFile)) // While nobody else can have made it.

@@ -22,10 +22,10 @@ func hasTerminal() bool {
 
 // hangUps reads the configuration again at each SIGHUP, where that does not say that the terminal goes away.
 type hangUps struct {
-	gateway *gateway
-	file    string
-	read    config // What was read last.
-	logger  slog.Logger
+	file   string
+	read   config                                                   // What was read last.
+	take   func(ctx context.Context, c config, _ slog.Logger) error // Takes what was read.
+	logger slog.Logger
 
 	signals chan os.Signal
 	cancel  context.CancelFunc
@@ -42,10 +42,12 @@ func hangUpSignals() chan os.Signal {
 	return signals
 }
 
-// startHangUps starts to listen. The caller closes it.
-func (g *gateway) startHangUps(ctx context.Context, signals chan os.Signal, c config, logger slog.Logger) *hangUps {
+// startHangUps starts to listen. Take gets what was read again. The caller closes it.
+func startHangUps(
+	ctx context.Context, signals chan os.Signal, file string, c config, take func(context.Context, config, slog.Logger) error, logger slog.Logger,
+) *hangUps {
 	ctx, cancel := context.WithCancel(ctx)
-	h := &hangUps{gateway: g, file: g.providers.file, read: c, logger: logger.Named("config"), signals: signals, cancel: cancel, done: make(chan struct{})}
+	h := &hangUps{file: file, read: c, take: take, logger: logger.Named("config"), signals: signals, cancel: cancel, done: make(chan struct{})}
 	go h.run(ctx)
 	return h
 }
@@ -73,7 +75,7 @@ func (h *hangUps) reload(ctx context.Context) error {
 	if err := c.checkProviders(); err != nil {
 		return err
 	}
-	if err := h.gateway.seed(ctx, c, h.logger); err != nil {
+	if err := h.take(ctx, c, h.logger); err != nil {
 		return err
 	}
 	if !reflect.DeepEqual(c.fixed(), h.read.fixed()) {

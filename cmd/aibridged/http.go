@@ -49,6 +49,11 @@ func judged(next http.Handler) http.Handler {
 	})
 }
 
+// refuseForNow answers a request that may be made later.
+func refuseForNow(w http.ResponseWriter, r *http.Request, text string) {
+	apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{Status: http.StatusServiceUnavailable, Text: text, RetryAfter: time.Second})
+}
+
 // refuse answers a request that may not be made, and says why.
 func refuse(w http.ResponseWriter, r *http.Request, text string) {
 	apierror.ForPath(r.URL.Path).Write(w, r, &apierror.Error{Status: http.StatusForbidden, Text: text})

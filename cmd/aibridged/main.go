@@ -1,6 +1,5 @@
-// Command aibridged is the gateway as a program: the library and a control plane over SQLite or PostgreSQL in one
-// process, with
-// commands to try it, to run it and to inspect its records. `aibridged --help` lists them.
+// Command aibridged is the gateway as a program: the library and a control plane over SQLite or PostgreSQL, in one process or
+// in several, with commands to try it, to run it and to inspect its records. `aibridged --help` lists them.
 package main
 
 import (
@@ -86,7 +85,7 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")
 	addDatabaseFlag(root, &s)
 	root.AddCommand(
-		newServeCommand(&s), newTokenCommand(&s), newUserCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
+		newServeCommand(&s), newControlCommand(&s), newGatewayCommand(&s), newTokenCommand(&s), newUserCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
 		newSessionCommand(&s), newRepriceCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s),
 		newExportCommand(&s), newImportCommand(&s), newMCPCommand(&s),
 		newProviderCommand(&s), newMCPServerCommand(&s), newSecretsCommand(&s), newFakeLLMCommand(), newDemoCommand(),

@@ -35,6 +35,9 @@ type providerConfig struct {
 	// Bedrock and Vertex are the settings of their types.
 	Bedrock *bedrockConfig `json:"bedrock,omitempty"`
 	Vertex  *vertexConfig  `json:"vertex,omitempty"`
+
+	// given are secrets by their references, from a control plane that is elsewhere. Nil: they are looked up here.
+	given map[string]string
 }
 
 // keyConfig is a reference to a key, and whose key it is. In the file, it may be the reference alone.
@@ -159,7 +162,7 @@ func (p providerConfig) keys() ([]aibridge.Key, error) {
 	for _, configured := range p.Keys {
 		secret, err := configured.literal, error(nil)
 		if secret == "" {
-			secret, err = secretOf(configured.Key, "key")
+			secret, err = p.secretOf(configured.Key, "key")
 		}
 		switch {
 		case errors.Is(err, errNoReference):
@@ -178,11 +181,26 @@ func (p providerConfig) headers() (map[string]string, error) {
 	for name, value := range p.Headers {
 		if isReference(value) {
 			var err error
-			if value, err = secretOf(value, "value"); err != nil {
+			if value, err = p.secretOf(value, "value"); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		}
 		headers[name] = value
 	}
 	return headers, nil
+}
+
+// secretOf returns the secret that a reference of the provider stands for.
+func (p providerConfig) secretOf(reference, kind string) (string, error) {
+	if p.given != nil {
+		secret, known := p.given[reference]
+		if !known {
+			return "", fmt.Errorf("the control plane has not sent the %s", kind)
+		}
+		return secret, nil
+	}
+	if kind == kindAccount {
+		return documentOf(reference, kind)
+	}
+	return secretOf(reference, kind)
 }

@@ -39,33 +39,38 @@ func (p providerConfig) stored() (aibridgedserver.Provider, error) {
 
 // withAbsolutePaths returns a copy of the provider whose references to files have absolute paths.
 func (p providerConfig) withAbsolutePaths() (providerConfig, error) {
-	p.Keys, p.Headers = slices.Clone(p.Keys), maps.Clone(p.Headers)
 	var errs []error
-	absolute := func(reference *string) {
-		var err error
-		*reference, err = absoluteReference(*reference)
+	p = p.withReferences(func(reference, _ string) string {
+		absolute, err := absoluteReference(reference)
 		errs = append(errs, err)
-	}
-	for i := range p.Keys {
-		absolute(&p.Keys[i].Key)
+		return absolute
+	})
+	return p, errors.Join(errs...)
+}
+
+// withReferences returns a copy of the provider in which each text that may be a reference is what change returns for it. Kind
+// says what it leads to, as [secretOf] has it, or is empty for the value of a header, which need not be a reference.
+func (p providerConfig) withReferences(change func(text, kind string) string) providerConfig {
+	p.Keys, p.Headers = slices.Clone(p.Keys), maps.Clone(p.Headers)
+	for i, key := range p.Keys {
+		p.Keys[i].Key = change(key.Key, "key")
 	}
 	for name, value := range p.Headers {
-		absolute(&value)
-		p.Headers[name] = value
+		p.Headers[name] = change(value, "")
 	}
 	if p.Bedrock != nil {
 		of := *p.Bedrock
-		absolute(&of.Credentials.AccessKeyID)
-		absolute(&of.Credentials.SecretAccessKey)
-		absolute(&of.Credentials.SessionToken)
+		for _, reference := range []*string{&of.Credentials.AccessKeyID, &of.Credentials.SecretAccessKey, &of.Credentials.SessionToken} {
+			*reference = change(*reference, "key")
+		}
 		p.Bedrock = &of
 	}
 	if p.Vertex != nil {
 		of := *p.Vertex
-		absolute(&of.Credentials.ServiceAccount)
+		of.Credentials.ServiceAccount = change(of.Credentials.ServiceAccount, kindAccount)
 		p.Vertex = &of
 	}
-	return p, errors.Join(errs...)
+	return p
 }
 
 // absoluteReference returns a reference to a file with an absolute path, and any other text as it is.
@@ -131,9 +136,17 @@ func (p providerConfig) check() error {
 
 // checkProviders returns an error if one of the configured providers cannot be made. One whose type is not known is fine.
 func (c config) checkProviders() error {
+	return c.checkEachProvider(func(p providerConfig) error {
+		_, err := p.provider(aibridge.ProviderOptions{})
+		return err
+	})
+}
+
+// checkEachProvider returns an error if check returns one for a provider, or if two have the same name.
+func (c config) checkEachProvider(check func(providerConfig) error) error {
 	known := map[string]bool{}
 	for _, configured := range c.Providers {
-		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil && !errors.Is(err, errUnknownType) {
+		if err := check(configured); err != nil && !errors.Is(err, errUnknownType) {
 			return err
 		}
 		if known[configured.Name] {

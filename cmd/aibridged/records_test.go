@@ -42,13 +42,13 @@ func TestRecordsResend(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	token, _, err := g.control.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
+	token, _, err := g.plane.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	database := func(query string) {
 		t.Helper()
-		if _, err := g.control.db.Writer.ExecContext(t.Context(), query); err != nil {
+		if _, err := g.plane.db.Writer.ExecContext(t.Context(), query); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,7 +56,7 @@ func TestRecordsResend(t *testing.T) {
 	request := httptest.NewRequest(http.MethodPost, "/openai/v1/responses", strings.NewReader(`{"model":"m","input":"Hi"}`))
 	request.Header.Set("Authorization", "Bearer "+token)
 	g.server.ServeHTTP(httptest.NewRecorder(), request)
-	ended, err := waitForRecords(t.Context(), g.control, 1)
+	ended, err := waitForRecords(t.Context(), g.plane.store, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestRecordsResend(t *testing.T) {
 		}
 	}
 	for {
-		if ended, err = waitForRecords(ctx, g.control, 1); err != nil {
+		if ended, err = waitForRecords(ctx, g.plane.store, 1); err != nil {
 			t.Fatal(err)
 		}
 		if len(ended[0].Prompts) == 1 && ended[0].Prompts[0].Prompt == "Hi" {

@@ -73,11 +73,11 @@ func TestReloadUnderLoad(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	g.changes.close() // The test reloads by itself, so that no two changes become one reload.
+	g.plane.changes.close() // The test reloads by itself, so that no two changes become one reload.
 	g.stopLoads()
 	front := httptest.NewServer(g.http.Handler)
 	defer front.Close()
-	token, _, err := g.control.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
+	token, _, err := g.plane.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	once := make(chan struct{})
 	close(once)
 	run(once)()
-	openAllReaders(t, g.control.db.Reader)
+	openAllReaders(t, g.plane.db.Reader)
 	settle()
 	time.Sleep(300 * time.Millisecond)
 	before, asked := usedNow(t), refused.Load() // The first streams began before it was known.
@@ -196,11 +196,11 @@ func change(t *testing.T, g *gateway, number int, upstream string) {
 		if failed != nil {
 			t.Fatal(failed)
 		}
-		err = g.control.AddProvider(t.Context(), stored)
+		err = g.plane.AddProvider(t.Context(), stored)
 	case 2:
 		err = changeStored(t, g, name, func(p *providerConfig) { p.Keys = []keyConfig{{Key: "${NO_SUCH_VARIABLE}"}} })
 	case 3:
-		err = g.control.RemoveProvider(t.Context(), name)
+		err = g.plane.RemoveProvider(t.Context(), name)
 	}
 	if err != nil {
 		t.Errorf("change %d: %v", number, err)
@@ -208,7 +208,7 @@ func change(t *testing.T, g *gateway, number int, upstream string) {
 }
 
 func changeStored(t *testing.T, g *gateway, name string, change func(*providerConfig)) error {
-	return g.control.ChangeProvider(t.Context(), name, func(stored *aibridgedserver.Provider) error {
+	return g.plane.ChangeProvider(t.Context(), name, func(stored *aibridgedserver.Provider) error {
 		p, err := providerOf(*stored)
 		if err != nil {
 			return err

@@ -79,7 +79,7 @@ func (s settings) addEncryptionKey(lost bool) (added string, err error) {
 		old = ""
 	}
 	added = newEncryptionKey()
-	return added, s.replaceEncryptionFile(added + old)
+	return added, replacePrivateFile(s.encryptionFile(), added+old)
 }
 
 // forgetEncryptionKeys deletes all keys from the file but the one that was added. If another rotation has added one since,
@@ -92,5 +92,5 @@ func (s settings) forgetEncryptionKeys(added string) error {
 	if err != nil || !strings.HasPrefix(now, added) {
 		return err
 	}
-	return s.replaceEncryptionFile(added)
+	return replacePrivateFile(s.encryptionFile(), added)
 }

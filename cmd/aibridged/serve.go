@@ -33,11 +33,7 @@ const leastRecordsLimit = 1 << 20
 const leastMemory = 16 << 20
 
 func newServeCommand(s *settings) *cobra.Command {
-	var (
-		options   serveOptions
-		verbose   bool
-		logFormat string
-	)
+	var options serveOptions
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway, with its control plane in the same process",
@@ -48,75 +44,85 @@ func newServeCommand(s *settings) *cobra.Command {
 				return err
 			}
 			options.merge(c, cmd.Flags().Changed)
-			if options.maxConnections < 0 {
-				return fmt.Errorf("--max-connections is %d: it must not be negative; 0 means the default", options.maxConnections)
-			}
-			if options.observers.keepFor <= 0 {
-				return fmt.Errorf("--keep-exchanges-for must be above zero")
-			}
-			if err := checkKeepRecords(options.keepRecords, options.observers); err != nil {
+			if err := errors.Join(options.check(), checkKeepRecords(options.keepRecords, options.observers)); err != nil {
 				return err
 			}
-			if limit := options.records.MaxBytes; limit != 0 && limit < leastRecordsLimit {
-				return fmt.Errorf("--records-limit is %d bytes: it must be 0, which is the default, or at least %d", limit, leastRecordsLimit)
-			}
-			if limit := options.memory; limit != 0 && limit < leastMemory {
-				return fmt.Errorf("--memory is %d bytes: it must be 0, which is the default, or at least %d", limit, leastMemory)
-			}
-			level := slog.LevelInfo
-			if verbose {
-				level = slog.LevelDebug
-			}
-			log, err := newProgramLog(cmd.ErrOrStderr(), logFormat)
-			if err != nil {
-				return err
-			}
-			defer log.close()
-			options.logger, options.metrics = log.logger(level), []prometheus.Collector{log.metric()}
-			// Otherwise a write to a pipe without a reader would end the gateway.
-			signal.Ignore(syscall.SIGPIPE)
-			return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, options)
+			return options.log.use(cmd.ErrOrStderr(), func(logger slog.Logger, metrics []prometheus.Collector) error {
+				options.logger, options.metrics = logger, metrics
+				return serve(cmd.Context(), cmd.OutOrStdout(), *s, c, options)
+			})
 		},
 	}
+	options.addFlags(cmd)
+	addPlaneFlags(cmd, &options.planeOptions)
+	cmd.Flags().BoolVar(&options.noConsole, "no-console", false, "serve no page at /console/")
+	return cmd
+}
+
+// addPlaneFlags adds the flags of what has the database.
+func addPlaneFlags(cmd *cobra.Command, options *planeOptions) {
 	flags := cmd.Flags()
-	flags.StringVar(&options.listen, "listen", defaultListen, "address to listen on, or unix:PATH for a socket")
-	flags.StringVar(&options.adminListen, "admin-listen", defaultAdminListen, "address for operators: /metrics, /debug/pprof/, /healthz and /readyz, without a token; off for none")
-	flags.StringSliceVar(&options.adminHosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
-	flags.IntVar(&options.maxConnections, "max-connections", 0, "how many connections clients may have; 0 means half of the descriptors of the process, 16384 at most")
-	flags.BoolVar(&verbose, "verbose", false, "log debug messages too")
-	flags.StringVar(&logFormat, "log-format", "", "log as text, for people, or as json, one object a line (default: text on a terminal, json elsewhere)")
-	records := &options.records
+	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
+	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
+}
+
+// serveOptions are the settings of a gateway that listens.
+type serveOptions struct {
+	gatewayOptions
+
+	listen string
+	log    logOptions
+}
+
+// addFlags adds the flags of every gateway.
+func (o *serveOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", defaultListen, "address to listen on, or unix:PATH for a socket")
+	addAdminFlags(cmd, &o.adminListen, &o.adminHosts)
+	addDrainFlag(cmd, &o.drainDelay)
+	flags.IntVar(&o.maxConnections, "max-connections", 0, "how many connections clients may have; 0 means half of the descriptors of the process, 16384 at most")
+	o.log.addFlags(cmd)
+	records := &o.records
 	flags.StringVar((*string)(&records.Durability), "durability", string(aibridged.DurabilitySync),
 		"what records survive before the database has them: sync (a crash of the machine), kernel (a crash of the gateway; of the machine after 100 ms) or memory (nothing)")
 	flags.Int64Var(&records.MaxBytes, "records-limit", 0, "how many `bytes` of records may wait for the database; 0 means 1 GiB, or 64 MiB with --durability memory")
 	flags.StringVar((*string)(&records.WhenFull), "records-when-full", string(aibridged.WhenFullRefuse),
 		"what to do when --records-limit is reached: refuse requests, or go-on without records")
-	flags.Int64Var(&options.memory, "memory", 0, "how many `bytes` the bodies of requests and answers may take together; 0 means a quarter of what the process may use")
-	flags.BoolVar(&options.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
-	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
-	flags.BoolVar(&options.noConsole, "no-console", false, "serve no page at /console/")
-	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
-	observers := &options.observers
+	flags.Int64Var(&o.memory, "memory", 0, "how many `bytes` the bodies of requests and answers may take together; 0 means a quarter of what the process may use")
+	flags.BoolVar(&o.digests, "digests", false, "record the SHA-256 of request and answer, as --keep-exchanges does")
+	observers := &o.observers
 	flags.StringVar(&observers.dumpDir, "dump-dir", "", "write every upstream request and response to this directory, credentials redacted")
 	flags.StringVar(&observers.keepDir, "keep-exchanges", "", "keep the bytes that records are made from in `DIR`, where verify finds them")
 	flags.DurationVar(&observers.keepFor, "keep-exchanges-for", 7*24*time.Hour, "how long the bytes of --keep-exchanges are kept")
-	return cmd
 }
 
-// limitMemory tells the garbage collector how much memory there is, unless GOMEMLIMIT says so: three quarters of what the
-// process may use, less 32 MiB. The rest is for what is not the collector's: SQLite's, most of all.
-func limitMemory() {
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		available := memory.Available()
-		debug.SetMemoryLimit(available/4*3 - min(available/8, 32<<20))
+func addAdminFlags(cmd *cobra.Command, listen *string, hosts *[]string) {
+	cmd.Flags().StringVar(listen, "admin-listen", defaultAdminListen, "address for operators: /metrics, /debug/pprof/, /healthz and /readyz, without a token; off for none")
+	cmd.Flags().StringSliceVar(hosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
+}
+
+func addDrainFlag(cmd *cobra.Command, delay *time.Duration) {
+	cmd.Flags().DurationVar(delay, "drain-delay", 0, "how long to serve on after SIGTERM while /readyz is 503 already, until balancers send nothing more")
+}
+
+// check refuses what cannot be.
+func (o *serveOptions) check() error {
+	switch records, memory := o.records.MaxBytes, o.memory; {
+	case o.maxConnections < 0:
+		return fmt.Errorf("--max-connections is %d: it must not be negative; 0 means the default", o.maxConnections)
+	case o.drainDelay < 0:
+		return errDrainDelay
+	case o.observers.keepFor <= 0:
+		return fmt.Errorf("--keep-exchanges-for must be above zero")
+	case records != 0 && records < leastRecordsLimit:
+		return fmt.Errorf("--records-limit is %d bytes: it must be 0, which is the default, or at least %d", records, leastRecordsLimit)
+	case memory != 0 && memory < leastMemory:
+		return fmt.Errorf("--memory is %d bytes: it must be 0, which is the default, or at least %d", memory, leastMemory)
 	}
+	return nil
 }
 
-type serveOptions struct {
-	gatewayOptions
-
-	listen string
-}
+var errDrainDelay = errors.New("--drain-delay must not be negative")
 
 // merge takes from a configuration what no flag has set.
 func (o *serveOptions) merge(c config, isSet func(flag string) bool) {
@@ -137,37 +143,79 @@ func (o *serveOptions) merge(c config, isSet func(flag string) bool) {
 	}
 }
 
-func serve(ctx context.Context, out io.Writer, s settings, c config, options serveOptions) error {
-	if os.Getenv("GOGC") == "" {
-		// A gateway's heap is small and nearly all of it soon garbage. Collecting it less often costs some megabytes
-		// and saves a tenth of the CPU time.
-		debug.SetGCPercent(400)
+// logOptions say how the program's log is written.
+type logOptions struct {
+	verbose bool
+	format  string
+}
+
+func (o *logOptions) addFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.verbose, "verbose", false, "log debug messages too")
+	cmd.Flags().StringVar(&o.format, "log-format", "", "log as text, for people, or as json, one object a line (default: text on a terminal, json elsewhere)")
+}
+
+// use opens the log for as long as run runs.
+func (o *logOptions) use(out io.Writer, run func(slog.Logger, []prometheus.Collector) error) error {
+	level := slog.LevelInfo
+	if o.verbose {
+		level = slog.LevelDebug
 	}
-	if options.memory == 0 {
-		options.memory = memory.Available() / 4
+	log, err := newProgramLog(out, o.format)
+	if err != nil {
+		return err
+	}
+	defer log.close()
+	// Otherwise a write to a pipe without a reader would end the gateway.
+	signal.Ignore(syscall.SIGPIPE)
+	return run(log.logger(level), []prometheus.Collector{log.metric()})
+}
+
+// limitMemory tells the garbage collector how much memory there is, unless GOMEMLIMIT says so: three quarters of what the
+// process may use, less 32 MiB. The rest is for what is not the collector's: SQLite's, most of all.
+func limitMemory() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		available := memory.Available()
+		debug.SetMemoryLimit(available/4*3 - min(available/8, 32<<20))
+	}
+}
+
+// serve runs a gateway and its control plane.
+func serve(ctx context.Context, out io.Writer, s settings, c config, options serveOptions) error {
+	return options.run(ctx, out, s, c, func(options gatewayOptions) (*gateway, error) {
+		return newGateway(ctx, s, c, options)
+	}, func(out io.Writer, at addresses, providers []providerState) { greet(out, at, s, providers) })
+}
+
+// run listens, builds a gateway, says so with greet, and serves until ctx ends.
+func (o serveOptions) run(
+	ctx context.Context, out io.Writer, s settings, c config, build func(gatewayOptions) (*gateway, error), greet func(io.Writer, addresses, []providerState),
+) error {
+	collectSeldom()
+	if o.memory == 0 {
+		o.memory = memory.Available() / 4
 	}
 	limitMemory()
 	signals := hangUpSignals()
 	defer signal.Stop(signals)
 	// The ports come first: a gateway that cannot listen should not open its database.
-	api, err := listenForClients(options.listen, c.ListenMode)
+	api, err := listenForClients(o.listen, c.ListenMode)
 	if err != nil {
 		return err
 	}
-	operators, err := listenForOperators(options.adminListen)
+	operators, err := listenForOperators(o.adminListen)
 	if err != nil {
 		return errors.Join(err, api.Close())
 	}
-	at := addresses{api: baseOf(api, c.TLS != nil)}
+	at := addresses{api: baseOf(api, c.TLS != nil), hasConsole: !o.noConsole}
 	if operators != nil {
 		at.operators = operators.Addr().String()
 	}
 	lent := []net.Listener{operators}
-	if c.TLS == nil { // Whoever speaks TLS waits until the gateway does.
+	if c.TLS == nil { // A client that speaks TLS waits until the gateway does.
 		lent = append(lent, api)
 	}
 	early := answerStarting(lent...)
-	g, err := newGateway(ctx, s, c, options.gatewayOptions)
+	g, err := build(o.gatewayOptions)
 	if failed := early.end(); failed != nil {
 		if g != nil {
 			failed = errors.Join(failed, g.close(ctx))
@@ -175,23 +223,36 @@ func serve(ctx context.Context, out io.Writer, s settings, c config, options ser
 		g, err = nil, errors.Join(err, failed)
 	}
 	if err != nil {
-		err = errors.Join(err, api.Close())
-		if operators != nil {
-			err = errors.Join(err, operators.Close())
-		}
-		return err
+		return errors.Join(err, closeAll(api, operators))
 	}
 	// A standard output that nobody reads must not keep the gateway from serving.
 	printed := newLineBuffer(out, lineBufferOptions{})
 	defer printed.close()
-	at.hasConsole = !options.noConsole
-	greet(printed, at, s, g.providers.current())
+	greet(printed, at, g.providers.current())
 	if err := g.publishAdmin(s, at.operators); err != nil {
-		options.logger.Warn(ctx, "provider list will not find this gateway", slog.Error(err))
+		o.logger.Warn(ctx, "provider list will not find this gateway", slog.Error(err))
 	}
-	hangUps := g.startHangUps(ctx, signals, c, options.logger)
+	hangUps := startHangUps(ctx, signals, s.configFile, c, g.control.seed, o.logger)
 	defer hangUps.close()
 	return g.serve(ctx, api, operators)
+}
+
+// collectSeldom tells the garbage collector to run less often, unless GOGC says how often: a gateway's heap is small and
+// nearly all of it soon garbage, so this costs some megabytes and saves a tenth of the CPU time.
+func collectSeldom() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
+// closeAll closes listeners. Nil ones are none.
+func closeAll(listeners ...net.Listener) (err error) {
+	for _, listener := range listeners {
+		if listener != nil {
+			err = errors.Join(err, listener.Close())
+		}
+	}
+	return err
 }
 
 // listenOn listens on an address. InUse says what to do if it is in use.

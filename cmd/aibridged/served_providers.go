@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -11,22 +10,29 @@ import (
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
-	"github.com/coder/aibridged/aibridgedserver"
-	"github.com/coder/aibridged/dbpubsub"
 )
 
-// servedProviders makes a gateway serve the providers that are in the database. It implements
+// givenProvider is a provider as a control plane gives it.
+type givenProvider struct {
+	name, kind string
+	from       string // For people.
+	changedAt  time.Time
+	config     providerConfig
+	err        error // Why there is no config that can be used.
+}
+
+// servedProviders makes a gateway serve the providers that its control plane gives. It implements
 // [aibridged.ProviderReloader].
 type servedProviders struct {
-	control *store
+	read    func(context.Context) ([]givenProvider, error) // Returns them as they are now.
 	pool    aibridged.Pooler
 	shared  aibridge.ProviderOptions // What all providers have in common. Its Upstreams outlives them.
 	metrics *aibridged.Metrics
-	file    string // The configuration file. Empty: there is none.
 	logger  slog.Logger
 
 	mu     sync.Mutex
-	states []providerState // Of the latest reload, by name. Guarded by mu, as err is.
+	states []providerState // Of the latest reload, by name. Guarded by mu, like the fields below.
+	loaded bool            // A reload has succeeded.
 	err    error           // Of the latest reload.
 }
 
@@ -47,7 +53,7 @@ func (s *servedProviders) Reload(ctx context.Context) error {
 	before := s.states
 	s.err = err
 	if err == nil {
-		s.states = states
+		s.states, s.loaded = states, true
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -60,7 +66,7 @@ func (s *servedProviders) Reload(ctx context.Context) error {
 
 // replace makes the providers anew and serves them. One that cannot be made harms no other.
 func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibridged.ProviderOutcome, error) {
-	rows, err := s.control.Providers(ctx)
+	all, err := s.read(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -70,21 +76,21 @@ func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibri
 		outcomes  []aibridged.ProviderOutcome
 		names     []string
 	)
-	for _, row := range rows {
-		state := providerState{name: row.Name, kind: row.Type, from: s.from(row), changedAt: row.ChangedAt}
-		provider, err := s.make(ctx, row)
-		outcome := aibridged.ProviderOutcome{Name: row.Name, Type: row.Type, Status: aibridged.ProviderStatusError, Err: err}
+	for _, given := range all {
+		state := providerState{name: given.name, kind: given.kind, from: given.from, changedAt: given.changedAt}
+		provider, err := s.make(given)
+		outcome := aibridged.ProviderOutcome{Name: given.name, Type: given.kind, Status: aibridged.ProviderStatusError, Err: err}
 		if err == nil {
 			outcome, state.state = outcomeOf(provider), stateOf(provider)
 		} else {
 			state.state = "error: " + err.Error()
-			provider, err = unserved(row.Name)
+			provider, err = unserved(given.name)
 		}
 		if err == nil { // Otherwise not even the name is a provider's.
 			providers = append(providers, provider)
 		}
 		state.status = outcome.Status
-		states, outcomes, names = append(states, state), append(outcomes, outcome), append(names, row.Name)
+		states, outcomes, names = append(states, state), append(outcomes, outcome), append(names, given.name)
 	}
 	if len(providers) == 0 { // A pool takes no empty set in the place of others.
 		for _, state := range s.current() {
@@ -99,19 +105,15 @@ func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibri
 }
 
 // make makes a provider.
-func (s *servedProviders) make(ctx context.Context, row aibridgedserver.Provider) (aibridge.Provider, error) {
-	p, err := providerOf(row)
-	if err != nil {
-		return aibridge.Provider{}, err
-	}
-	if err := p.readKept(ctx, s.control); err != nil {
-		return aibridge.Provider{}, err
+func (s *servedProviders) make(given givenProvider) (aibridge.Provider, error) {
+	if given.err != nil {
+		return aibridge.Provider{}, given.err
 	}
 	shared := s.shared
-	if p.Disabled {
+	if given.config.Disabled {
 		shared.Upstreams = nil // It has no keys now, and what is known of those that it had counts when it is enabled again.
 	}
-	return p.provider(shared)
+	return given.config.provider(shared)
 }
 
 // unserved returns a provider that answers 503, for a name that is to stay known. What is known of its keys stays.
@@ -119,23 +121,22 @@ func unserved(name string) (aibridge.Provider, error) {
 	return aibridge.NewOpenAIProvider(name, aibridge.ProviderOptions{Disabled: true})
 }
 
-// from says where a provider comes from.
-func (s *servedProviders) from(row aibridgedserver.Provider) string {
-	switch {
-	case !row.Configured:
-		return "command"
-	case row.Changed:
-		return s.configured() + ", changed by a command"
+func outcomeOf(provider aibridge.Provider) aibridged.ProviderOutcome {
+	status := aibridged.ProviderStatusEnabled
+	if provider.Disabled() {
+		status = aibridged.ProviderStatusDisabled
 	}
-	return s.configured()
+	return aibridged.ProviderOutcome{Name: provider.Name(), Type: provider.Type(), Status: status}
 }
 
-// configured says where the configuration comes from.
-func (s *servedProviders) configured() string {
-	if s.file == "" {
-		return "environment"
+func stateOf(provider aibridge.Provider) string {
+	switch {
+	case provider.Disabled():
+		return "disabled"
+	case !provider.HasKey():
+		return "no key: serves only callers who bring their own"
 	}
-	return "configuration file " + s.file
+	return "ready"
 }
 
 // tell writes a line for each provider that is new or has changed, and for each that is gone.
@@ -158,6 +159,13 @@ func (s *servedProviders) tell(ctx context.Context, before, now []providerState)
 	}
 }
 
+// known reports whether a reload has succeeded.
+func (s *servedProviders) known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loaded
+}
+
 // current returns the states of the latest reload.
 func (s *servedProviders) current() []providerState {
 	s.mu.Lock()
@@ -170,84 +178,4 @@ func (s *servedProviders) failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
-}
-
-// lookEvery is the time between two looks for changes that other processes have made.
-const lookEvery = 100 * time.Millisecond
-
-// configurationWatch publishes [dbpubsub.ProvidersChanged] when any process has changed the providers or MCP servers in the
-// database.
-type configurationWatch struct {
-	control *store
-	publish dbpubsub.Pubsub
-	logger  slog.Logger
-
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
-// watchConfiguration starts to look for changes after number. The caller closes the watch.
-func watchConfiguration(control *store, publish dbpubsub.Pubsub, number int64, logger slog.Logger) *configurationWatch {
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &configurationWatch{control: control, publish: publish, logger: logger, cancel: cancel, done: make(chan struct{})}
-	go w.run(ctx, number)
-	return w
-}
-
-func (w *configurationWatch) run(ctx context.Context, seen int64) {
-	defer close(w.done)
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for failing := false; ; {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-		number, err := w.control.ConfigurationChanges(ctx)
-		if err == nil && number != seen {
-			if err = w.publish.Publish(dbpubsub.ProvidersChanged, nil); err == nil {
-				seen = number
-			}
-		}
-		if err != nil && !failing && ctx.Err() == nil {
-			w.logger.Warn(ctx, "changes of providers cannot be seen, it is tried again", slog.Error(err))
-		}
-		failing = err != nil
-	}
-}
-
-func (w *configurationWatch) close() {
-	w.cancel()
-	<-w.done
-}
-
-// seed puts the providers and MCP servers of a configuration into the database.
-func (g *gateway) seed(ctx context.Context, c config, logger slog.Logger) error {
-	servers, err := c.mcpServers()
-	if err != nil {
-		return err
-	}
-	seeds := make([]aibridgedserver.Provider, len(c.Providers))
-	for i, configured := range c.Providers {
-		if seeds[i], err = configured.stored(); err != nil {
-			return fmt.Errorf("provider %q: %w", configured.Name, err)
-		}
-	}
-	unused, err := g.control.SeedProviders(ctx, seeds)
-	if err != nil {
-		return err
-	}
-	unusedServers, err := g.control.ConfigureMCPServers(ctx, servers)
-	if err != nil {
-		return err
-	}
-	for _, name := range unused {
-		logger.Warn(ctx, "the configuration's provider is not used: a command has made one of this name", slog.F("name", name))
-	}
-	for _, id := range unusedServers {
-		logger.Warn(ctx, "the configuration's MCP server is not used: a command has made one of this id", slog.F("mcp_server", id))
-	}
-	warnOfTokens(ctx, servers, logger.Named("control"))
-	return nil
 }

@@ -88,7 +88,7 @@ func TestVerifyClouds(t *testing.T) {
 	}
 	front := httptest.NewServer(g.http.Handler)
 	defer front.Close()
-	token, _, err := g.control.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
+	token, _, err := g.plane.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestVerifyClouds(t *testing.T) {
 	say("/vertex/v1/messages", `{"model":"claude-x","stream":true,`+prompt+`}`, "whole")
 	say(models+":streamRawPredict", versioned+prompt+`}`, "whole")
 	say(models+":rawPredict", versioned+prompt+`}`, "whole")
-	if _, err := waitForRecords(t.Context(), g.control, sent); err != nil {
+	if _, err := waitForRecords(t.Context(), g.plane.store, sent); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.close(t.Context()); err != nil {

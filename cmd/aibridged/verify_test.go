@@ -224,7 +224,7 @@ func TestVerifyShutdown(t *testing.T) {
 	}
 	front := httptest.NewServer(g.http.Handler)
 	defer front.Close()
-	token, _, err := g.control.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
+	token, _, err := g.plane.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestVerifyShutdown(t *testing.T) {
 	if g, err = newGateway(t.Context(), s, config{}, gatewayOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = waitForRecords(t.Context(), g.control, 1)
+	_, err = waitForRecords(t.Context(), g.plane.store, 1)
 	if err := errors.Join(err, g.close(t.Context())); err != nil {
 		t.Fatal(err)
 	}

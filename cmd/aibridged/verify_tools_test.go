@@ -254,7 +254,7 @@ func TestVerifyToolShutdown(t *testing.T) {
 			}
 			front := httptest.NewServer(g.http.Handler)
 			defer front.Close()
-			token, _, err := g.control.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
+			token, _, err := g.plane.CreateToken(t.Context(), aibridgedserver.TokenParams{Username: "ada"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,7 +277,7 @@ func TestVerifyToolShutdown(t *testing.T) {
 			if g, err = newGateway(t.Context(), s, config{}, gatewayOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			recorded, err := waitForRecords(t.Context(), g.control, 1)
+			recorded, err := waitForRecords(t.Context(), g.plane.store, 1)
 			if err := errors.Join(err, g.close(t.Context())); err != nil {
 				t.Fatal(err)
 			}

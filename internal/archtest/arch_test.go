@@ -17,7 +17,7 @@ const module = "github.com/coder/aibridged"
 func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
-		{"proto", "dbpubsub", "aibridgedserver/prices", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/pgdial", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers", "internal/tableversion"},
+		{"proto", "controlplane/join", "dbpubsub", "aibridgedserver/prices", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/pgdial", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers", "internal/tableversion"},
 		{"dbpubsub/postgres", "internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
@@ -67,7 +67,7 @@ func alone() map[string][]string {
 
 // light returns the packages that a host imports, and the modules that must not reach its build through them.
 func light() (packages, banned []string) {
-	return []string{".", "aibridge", "aibridge/mcp", "controlplane", "dbpubsub", "proto"},
+	return []string{".", "aibridge", "aibridge/mcp", "controlplane", "controlplane/join", "dbpubsub", "proto"},
 		[]string{
 			"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/lib/pq", "github.com/mattn/go-sqlite3", "github.com/pressly/goose",
 			"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/anthropics", "github.com/openai", "github.com/bufbuild",

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"cdr.dev/slog/v3"
+
+	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/controlplane"
+	"github.com/coder/aibridged/controlplane/join"
+	"github.com/coder/aibridged/proto"
+)
+
+// coldTokens is how many tokens are used in turn so that none is in the control plane's cache, which has room for half.
+const coldTokens = 8192
+
+// BenchmarkRemoteAuthorization asks a control plane over TLS on the loopback who a token belongs to. With a cold cache, the
+// control plane asks its database each time.
+func BenchmarkRemoteAuthorization(b *testing.B) {
+	p, err := newControl(b.Context(), settings{dataDir: b.TempDir()}, config{}, controlOptions{adminListen: adminOff, consoleListen: adminOff, logger: slog.Logger{}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	token := join.NewToken(nil)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err := errors.Join(err, p.AddJoinToken(b.Context(), token.ID, token.Secret, "")); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- p.serve(ctx, controlListeners{gateways: listener}) }()
+	defer func() {
+		cancel()
+		if err := <-served; err != nil {
+			b.Error(err)
+		}
+	}()
+	client, err := controlplane.Network(func(ctx context.Context) (net.Conn, error) {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		config := join.Trust{}.Config(token)
+		config.InsecureSkipVerify = true // Whom to trust is not what is measured.
+		return join.Enter(ctx, conn, config, token)
+	}, controlplane.NetworkOptions{})(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.DRPCConn().Close()
+	tokens := makeTokens(b, p.plane)
+	for name, used := range map[string][]string{"cold": tokens, "warm": tokens[:1]} {
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if _, err := client.IsAuthorized(b.Context(), &proto.IsAuthorizedRequest{Key: used[len(took)%len(used)]}); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+		})
+	}
+}
+
+// makeTokens stores tokens of one user, in one transaction.
+func makeTokens(b *testing.B, p *plane) (tokens []string) {
+	b.Helper()
+	_, first, err := p.CreateToken(b.Context(), aibridgedserver.TokenParams{Username: "ada"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = p.db.Write(b.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		for range coldTokens {
+			id, secret := rand.Text()[:10], rand.Text()
+			sum := sha256.Sum256([]byte(secret))
+			if _, err := tx.ExecContext(ctx, `INSERT INTO api_keys (id, user_id, secret_sha256, created_at) VALUES ($1, $2, $3, 0)`, id, first.UserID, sum[:]); err != nil {
+				return err
+			}
+			tokens = append(tokens, id+"-"+secret)
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return tokens
+}
