@@ -57,8 +57,9 @@ type turnKey struct{ initiatorID, key string }
 
 // conversation is what is remembered of one. Its fields are guarded by the mutex of its Conversations.
 type conversation struct {
-	tools *toolSet
-	keys  []string // Of the turns that are to be put back.
+	tools   *toolSet
+	keys    []string // Of the turns that are to be put back.
+	reached int      // Of how many messages it is known what was kept.
 }
 
 // NewConversations returns Conversations that remember nothing yet. What they cannot remember is kept in store, which may
@@ -84,9 +85,9 @@ func (c *Conversations) sum(texts ...string) uint64 {
 }
 
 // join returns the tools of a conversation: those that it began with, or those that there are if it begins now or is not
-// known here. It also returns whether it was known. A conversation that is not known here and finds no tools may have
-// begun with some, before this process: it is asked about again.
-func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *toolSet, known bool) {
+// known here. A conversation that is not known here and finds no tools may have begun with some, before this process: it is
+// asked about again.
+func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) *toolSet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	of, known := c.known.Get(sum)
@@ -98,7 +99,28 @@ func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *to
 	if of.tools == nil || begins && !of.tools.isFrom(tools) {
 		of.tools = c.setOf(tools)
 	}
-	return of.tools, known
+	return of.tools
+}
+
+// from returns from which of the messages of a request on something may have been kept that this process has not asked about:
+// those that came since the last request, since another gateway may have answered in between. A request that has no more than
+// that one goes back, and may go on from there in another way.
+func (c *Conversations) from(sum uint64, length int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if of, ok := c.known.Peek(sum); ok && of.reached < length {
+		return of.reached
+	}
+	return 0
+}
+
+// reached notes that all that was kept of the first messages of a conversation is known here.
+func (c *Conversations) reached(sum uint64, length int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if of, ok := c.known.Peek(sum); ok {
+		of.reached = length
+	}
 }
 
 // setOf returns the set of some tools. The caller holds mu.

@@ -53,8 +53,8 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	opening, begins := format.Opening(object)
 	session := recogniseClient(x.request.Header, x.inspected).session(x.request.Header, x.inspected)
 	sum := conversations.sum(x.initiator, x.provider.name, x.format.Name, session, opening)
-	set, known := conversations.join(sum, begins, tools.Tools())
-	keys, chain := x.turnKeys(object, !known && !begins, len(set.tools) > 0)
+	set := conversations.join(sum, begins, tools.Tools())
+	keys, chain := x.turnKeys(object, conversations.from(sum, format.Length(object)), len(set.tools) > 0)
 	if len(set.tools) == 0 && len(chain) == 0 {
 		return nil // Nothing of ours was called in it.
 	}
@@ -112,19 +112,16 @@ func ownTools(format *wire.Tooling, body jsonedit.Object) map[string]bool {
 	return own
 }
 
-// turnKeys returns the keys of what the client may not have seen of the conversation, and among them, in front, those of what
-// it leaves to the provider: these alone if the conversation has no tools. Whole says that nothing is known of it here.
-func (x *relay) turnKeys(object jsonedit.Object, whole, hasTools bool) (keys, chain []string) {
+// turnKeys returns the keys of what the client may not have seen of the conversation from a message on, and among them, in front,
+// those of what it leaves to the provider: these alone if the conversation has no tools.
+func (x *relay) turnKeys(object jsonedit.Object, from int, hasTools bool) (keys, chain []string) {
 	format := x.format.Tooling
 	if format.Chain != nil {
 		chain = format.Chain(object)
 	}
 	keys = chain
 	if hasTools {
-		keys = slices.Concat(keys, format.Keys(object, false))
-	}
-	if hasTools && whole {
-		keys = append(keys, format.Keys(object, true)...)
+		keys = slices.Concat(keys, format.Keys(object, from))
 	}
 	seen := make(map[string]bool, len(keys))
 	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
@@ -142,6 +139,8 @@ func (x *relay) restore(object jsonedit.Object, sum uint64, keys, chain []string
 	if err != nil {
 		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
 			slog.F("initiator_id", x.initiator), slog.Error(err))
+	} else {
+		x.bridge.conversations.reached(sum, x.format.Tooling.Length(object))
 	}
 	if len(kept) == 0 {
 		return nil, false

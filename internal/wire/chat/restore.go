@@ -36,11 +36,11 @@ func beginning(body jsonedit.Object) wire.Place {
 
 // keys returns the keys of the calls to which a request has results. Those that came last stand behind the model's last
 // message.
-func keys(body jsonedit.Object, whole bool) []string {
+func keys(body jsonedit.Object, from int) []string {
 	messages, at := body.Elements("messages"), beginning(body)
 	var found []string
-	answered := map[string]bool{}
-	for at.Index = messages.Len() - 1; at.Index >= 0; at.Index-- {
+	answered, isLast := map[string]bool{}, true
+	for at.Index = messages.Len() - 1; at.Index >= 0 && (isLast || at.Index >= from); at.Index-- {
 		message := wire.View(messages.At(at.Index))
 		switch message.Get("role").Str {
 		case "tool":
@@ -52,14 +52,15 @@ func keys(body jsonedit.Object, whole bool) []string {
 				}
 				return true
 			})
-			if !whole {
-				return found
-			}
+			isLast = false
 			clear(answered)
 		}
 	}
 	return found
 }
+
+// length implements [wire.Tooling].Length.
+func length(body jsonedit.Object) int { return body.Elements("messages").Len() }
 
 // restore puts what was kept around and into the messages that have the calls by whose ids it was kept. If several messages
 // have the same call, the last one is meant.

@@ -1,0 +1,150 @@
+package aibridge_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridge/mcp"
+)
+
+// talk is how a client talks to a gateway in a format, in turns whose answer calls a tool of ours and one of the client's.
+type talk struct {
+	path string
+	// answer returns the upstream's n-th answer.
+	answer func(n int) string
+	// body returns a request of these messages, or input items.
+	body func(history []string) string
+	// goOn returns what the client adds to its history for an answer: that, and the result of its own call.
+	goOn func(answer string, n int) []string
+}
+
+func talks() map[string]talk {
+	const mine, theirs = "call_0123456789abcdefgh_%d", "call_hgfedcba9876543210_%d"
+	return map[string]talk{
+		"messages": {
+			path: "/o/v1/messages",
+			answer: func(n int) string {
+				return fmt.Sprintf(`{"id":"msg_%d","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"t%[1]d"},`+
+					`{"type":"tool_use","id":"`+mine+`","name":"bmcp_docs_x","input":{}},{"type":"tool_use","id":"`+theirs+`","name":"Bash","input":{}}],`+
+					`"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":1}}`, n, n, n)
+			},
+			body: func(history []string) string {
+				return `{"model":"m","max_tokens":9,"tools":[{"name":"Bash","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"hi"}` + joinedBehind(history) + `]}`
+			},
+			goOn: func(answer string, n int) []string {
+				return []string{
+					`{"role":"assistant","content":` + gjson.Get(answer, "content").Raw + `}`,
+					fmt.Sprintf(`{"role":"user","content":[{"type":"tool_result","tool_use_id":"`+theirs+`","content":"r%[1]d"}]}`, n),
+				}
+			},
+		},
+		"chat": {
+			path: "/o/v1/chat/completions",
+			answer: func(n int) string {
+				return fmt.Sprintf(`{"id":"c%d","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"t%[1]d","tool_calls":[`+
+					`{"id":"`+mine+`","type":"function","function":{"name":"bmcp_docs_x","arguments":"{}"}},{"id":"`+theirs+`","type":"function","function":{"name":"Bash","arguments":"{}"}}]},`+
+					`"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`, n, n, n)
+			},
+			body: func(history []string) string {
+				return `{"model":"m","tools":[{"type":"function","function":{"name":"Bash"}}],"messages":[{"role":"user","content":"hi"}` + joinedBehind(history) + `]}`
+			},
+			goOn: func(answer string, n int) []string {
+				return []string{gjson.Get(answer, "choices.0.message").Raw, fmt.Sprintf(`{"role":"tool","tool_call_id":"`+theirs+`","content":"r%[1]d"}`, n)}
+			},
+		},
+		"responses": {
+			path: "/o/v1/responses",
+			answer: func(n int) string {
+				return fmt.Sprintf(`{"id":"resp_%d","object":"response","status":"completed","model":"m","output":[{"type":"message","id":"msg_%[1]d","role":"assistant","content":[{"type":"output_text","text":"t%[1]d"}]},`+
+					`{"type":"function_call","id":"fc_a%[1]d","call_id":"`+mine+`","name":"bmcp_docs_x","arguments":"{}"},{"type":"function_call","id":"fc_b%[1]d","call_id":"`+theirs+`","name":"Bash","arguments":"{}"}],`+
+					`"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}`, n, n, n)
+			},
+			body: func(history []string) string {
+				return `{"model":"m","store":false,"tools":[{"type":"function","name":"Bash"}],"input":[{"role":"user","content":"hi"}` + joinedBehind(history) + `]}`
+			},
+			goOn: func(answer string, n int) []string {
+				var items []string
+				for _, item := range gjson.Get(answer, "output").Array() {
+					items = append(items, item.Raw)
+				}
+				return append(items, fmt.Sprintf(`{"type":"function_call_output","call_id":"`+theirs+`","output":"r%[1]d"}`, n))
+			},
+		},
+	}
+}
+
+func joinedBehind(values []string) string {
+	var b strings.Builder
+	for _, value := range values {
+		b.WriteString("," + value)
+	}
+	return b.String()
+}
+
+// TestSeveralGateways has the requests of a conversation served by two gateways in every order: what goes upstream is the
+// same as if one of them had served all.
+func TestSeveralGateways(t *testing.T) {
+	const turns = 6
+	for name, talk := range talks() {
+		t.Run(name, func(t *testing.T) {
+			want := talk.play(t, turns, 0)
+			for order := 1; order < 1<<turns; order++ {
+				got := talk.play(t, turns, order)
+				for n := range want {
+					if got[n] != want[n] {
+						t.Fatalf("order %0*b, request %d: got\n%s\nwant\n%s", turns, order, n, got[n], want[n])
+					}
+				}
+			}
+			if last := want[turns-1]; strings.Count(last, "bmcp_docs_x") != turns || strings.Count(last, "ours") != turns-1 {
+				t.Errorf("the last request lacks something: %s", last)
+			}
+		})
+	}
+}
+
+// play has a conversation, whose n-th request goes to the gateway that the n-th bit of an order says. It returns what the
+// upstream got.
+func (k talk) play(t *testing.T, turns, order int) []string {
+	t.Helper()
+	var all []string
+	for n := range turns {
+		all = append(all, k.answer(n))
+	}
+	up := &answers{all: all}
+	shared := &store{turns: map[string][]byte{}}
+	gateways := []*aibridge.Conversations{aibridge.NewConversations(shared), aibridge.NewConversations(shared)}
+	maker := aibridge.NewOpenAIProvider
+	if strings.HasSuffix(k.path, "messages") {
+		maker = aibridge.NewAnthropicProvider
+	}
+	provider, err := maker("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := aibridge.NewProviderSet(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) { return found("ours"), nil }}
+	var history []string
+	for n := range turns {
+		bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: gateways[order>>n&1]}))
+		w := httptest.NewRecorder()
+		bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, k.path, strings.NewReader(k.body(history))))
+		if w.Code != http.StatusOK {
+			t.Fatalf("order %0*b, request %d: %d %s", turns, order, n, w.Code, w.Body)
+		}
+		history = slices.Concat(history, k.goOn(w.Body.String(), n))
+	}
+	return up.requests()
+}
