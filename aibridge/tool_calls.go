@@ -53,6 +53,17 @@ func (x *relay) runCalls(calls []wire.ToolCall) []wire.Result {
 	return results
 }
 
+// declineCalls returns errors in the place of the results of calls that are not run, since the model will not read them. They
+// are recorded, and kept where the provider insists on a result.
+func (x *relay) declineCalls(calls []wire.ToolCall, why string) []wire.Result {
+	results := make([]wire.Result, len(calls))
+	for i, call := range calls {
+		results[i] = failedResult(why)
+		x.lastRound().run = append(x.lastRound().run, invocation{call: call, err: why})
+	}
+	return results
+}
+
 // runCall runs one call.
 func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, invocation) {
 	tool := x.tools.set.byName[call.Name]
