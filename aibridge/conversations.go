@@ -49,6 +49,7 @@ type Conversations struct {
 	known *simplelru.LRU[uint64, *conversation]
 	sets  *simplelru.LRU[*mcp.Tool, *toolSet] // By the first of the tools that they are of.
 	turns *simplelru.LRU[turnKey, []byte]     // Nil: nothing was kept under that key.
+	after *simplelru.LRU[turnKey, uint64]     // The conversations of answers that a request can go on with, by their keys.
 	bytes int                                 // Of all turns.
 }
 
@@ -69,6 +70,7 @@ func NewConversations(store TurnStore) *Conversations {
 	// The only error is that of a size below one.
 	c.known, _ = simplelru.NewLRU[uint64, *conversation](mostConversations, nil)
 	c.sets, _ = simplelru.NewLRU[*mcp.Tool, *toolSet](mostSets, nil)
+	c.after, _ = simplelru.NewLRU[turnKey, uint64](mostTurns, nil)
 	c.turns, _ = simplelru.NewLRU(mostTurns, func(_ turnKey, turn []byte) { c.bytes -= len(turn) })
 	return c
 }
@@ -82,6 +84,35 @@ func (c *Conversations) sum(texts ...string) uint64 {
 		_ = sum.WriteByte(0)
 	}
 	return sum.Sum64()
+}
+
+// isChained reports whether a key is of what a provider has stored, and requests only refer to.
+func isChained(key string) bool {
+	return strings.HasPrefix(key, wire.AnswerKey) || strings.HasPrefix(key, wire.ConversationKey)
+}
+
+// goingOn returns the sum of the conversation that a request goes on with, by the keys of what the provider has stored. Its own
+// sum is of the last words alone.
+func (c *Conversations) goingOn(own uint64, initiatorID string, chain []string) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range chain {
+		if sum, ok := c.after.Get(turnKey{initiatorID, key}); ok {
+			return sum
+		}
+	}
+	return own
+}
+
+// goesOnAfter notes which conversation the answers are of that keys name.
+func (c *Conversations) goesOnAfter(sum uint64, initiatorID string, keys []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range keys {
+		if isChained(key) {
+			c.after.Add(turnKey{initiatorID, key}, sum)
+		}
+	}
 }
 
 // join returns the tools of a conversation: those that it began with, or those that there are if it begins now or is not
@@ -210,7 +241,7 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 	for c.bytes > mostTurnBytes {
 		c.turns.RemoveOldest()
 	}
-	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys && !strings.HasPrefix(key, wire.ConversationKey) {
+	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys && !isChained(key) {
 		for _, known := range of.keys {
 			if known == key {
 				return before != nil
@@ -230,6 +261,7 @@ func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) err
 		tooLarge = fmt.Errorf("it has %d bytes, of which at most %d are kept", n, largestTurn)
 		turn.Turn = wire.WithoutRounds(turn.Turn)
 	}
+	c.goesOnAfter(sum, turn.InitiatorID, turn.Keys)
 	var over []string
 	for _, key := range turn.Keys {
 		if c.remember(sum, turn.InitiatorID, key, turn.Turn) && len(turn.Turn) == 0 {

@@ -148,3 +148,51 @@ func (k talk) play(t *testing.T, turns, order int) []string {
 	}
 	return up.requests()
 }
+
+// TestStoredConversationsKeepTheirTools has conversations whose requests say only which answer, or which conversation, they go
+// on with: they keep the tools that they began with, and those that begin later have the new ones.
+func TestStoredConversationsKeepTheirTools(t *testing.T) {
+	answer := func(n int) string {
+		return fmt.Sprintf(`{"id":"resp_%d","object":"response","status":"completed","model":"m","output":[],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}`, n)
+	}
+	for name, test := range map[string]struct{ first, later string }{
+		"an answer":             {`"input":"hi"`, `"previous_response_id":"resp_%d","input":"and %[1]d?"`},
+		"an answer, as items":   {`"input":[{"role":"user","content":"hi"}]`, `"previous_response_id":"resp_%d","input":[{"role":"user","content":"a"},{"role":"user","content":"%[1]d"}]`},
+		"a conversation":        {`"conversation":"conv_1","input":"hi"`, `"conversation":"conv_1","input":"and %d?"`},
+		"a conversation object": {`"conversation":{"id":"conv_1"},"input":"hi"`, `"conversation":{"id":"conv_1"},"input":"and %d?"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := &answers{}
+			for n := range 9 {
+				up.all = append(up.all, answer(n))
+			}
+			provider, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
+			if err != nil {
+				t.Fatal(err)
+			}
+			providers, err := aibridge.NewProviderSet(provider)
+			if err != nil {
+				t.Fatal(err)
+			}
+			with := &tools{names: []string{"bmcp_docs_x"}}
+			bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: aibridge.NewConversations(nil)}))
+			offered := func(members string) string {
+				body := `{"model":"m",` + members + `}`
+				bridge.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/o/v1/responses", strings.NewReader(body)))
+				sent := up.requests()
+				var names []string
+				for _, tool := range gjson.Get(sent[len(sent)-1], "tools.#.name").Array() {
+					names = append(names, tool.Str)
+				}
+				return strings.Join(names, " ")
+			}
+			want := []string{"bmcp_docs_x", "bmcp_docs_x", "bmcp_docs_x", "bmcp_docs_w bmcp_docs_x", "bmcp_docs_x"}
+			got := []string{offered(test.first)}
+			with.names = []string{"bmcp_docs_w", "bmcp_docs_x"}
+			got = append(got, offered(fmt.Sprintf(test.later, 0)), offered(fmt.Sprintf(test.later, 1)), offered(`"input":"something else"`), offered(fmt.Sprintf(test.later, 2)))
+			if !slices.Equal(got, want) {
+				t.Errorf("offered %q, want %q", got, want)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package aibridge
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,8 +54,18 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	opening, begins := format.Opening(object)
 	session := recogniseClient(x.request.Header, x.inspected).session(x.request.Header, x.inspected)
 	sum := conversations.sum(x.initiator, x.provider.name, x.format.Name, session, opening)
+	var chain []string
+	if format.Chain != nil {
+		chain = format.Chain(object)
+	}
+	from := 0
+	if len(chain) > 0 { // What it goes on with is not in the request.
+		sum, begins = conversations.goingOn(sum, x.initiator, chain), false
+	} else {
+		from = conversations.from(sum, format.Length(object))
+	}
 	set := conversations.join(sum, begins, tools.Tools())
-	keys, chain := x.turnKeys(object, conversations.from(sum, format.Length(object)), len(set.tools) > 0)
+	keys := x.turnKeys(object, chain, from, len(set.tools) > 0)
 	if len(set.tools) == 0 && len(chain) == 0 {
 		return nil // Nothing of ours was called in it.
 	}
@@ -112,16 +123,12 @@ func ownTools(format *wire.Tooling, body jsonedit.Object) map[string]bool {
 	return own
 }
 
-// turnKeys returns the keys of what the client may not have seen of the conversation from a message on, and among them, in front,
-// those of what it leaves to the provider: these alone if the conversation has no tools.
-func (x *relay) turnKeys(object jsonedit.Object, from int, hasTools bool) (keys, chain []string) {
-	format := x.format.Tooling
-	if format.Chain != nil {
-		chain = format.Chain(object)
-	}
-	keys = chain
+// turnKeys returns the keys of what the client may not have seen of the conversation from a message on. In front are those of
+// what it leaves to the provider, and these alone if the conversation has no tools.
+func (x *relay) turnKeys(object jsonedit.Object, chain []string, from int, hasTools bool) []string {
+	keys := chain
 	if hasTools {
-		keys = slices.Concat(keys, format.Keys(object, from))
+		keys = slices.Concat(keys, x.format.Tooling.Keys(object, from))
 	}
 	seen := make(map[string]bool, len(keys))
 	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
@@ -129,7 +136,7 @@ func (x *relay) turnKeys(object jsonedit.Object, from int, hasTools bool) (keys,
 		seen[key] = true
 		return again
 	})
-	return keys[:min(len(keys), mostTurnKeys)], chain
+	return keys[:min(len(keys), mostTurnKeys)]
 }
 
 // restore returns the edits that put back what the client has not seen of the conversation, and whether the provider insists
@@ -139,8 +146,11 @@ func (x *relay) restore(object jsonedit.Object, sum uint64, keys, chain []string
 	if err != nil {
 		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
 			slog.F("initiator_id", x.initiator), slog.Error(err))
-	} else {
+	} else if len(chain) == 0 {
 		x.bridge.conversations.reached(sum, x.format.Tooling.Length(object))
+	}
+	if len(chain) > 0 { // The other turns of the conversation are at the provider.
+		maps.DeleteFunc(kept, func(key string, _ []byte) bool { return !slices.Contains(keys, key) })
 	}
 	if len(kept) == 0 {
 		return nil, false

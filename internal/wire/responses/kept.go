@@ -17,7 +17,7 @@ import (
 func callKey(callID, name string, at wire.Place) string {
 	return wire.CallKey("responses", callID, name, at)
 }
-func answerKey(id string) string         { return "response:" + id }
+func answerKey(id string) string         { return wire.AnswerKey + id }
 func conversationKey(id string) string   { return wire.ConversationKey + id }
 func reasoningKey(content string) string { return "responses:reasoning " + content }
 
