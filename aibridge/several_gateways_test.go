@@ -196,3 +196,66 @@ func TestStoredConversationsKeepTheirTools(t *testing.T) {
 		})
 	}
 }
+
+// TestChatRoundsAreDivided has rounds with texts and thoughts before a turn of the client's, which gets all of it as one
+// message. When it goes on, each round is again as it went upstream before, so that the provider's prompt cache holds.
+func TestChatRoundsAreDivided(t *testing.T) {
+	message := func(members, calls string) string {
+		return `{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant"` + members + `,"tool_calls":[` + calls +
+			`]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`
+	}
+	call := func(n int, name string) string {
+		return fmt.Sprintf(`{"id":"call_0123456789abcdefgh_%d","type":"function","function":{"name":%q,"arguments":"{}"}}`, n, name)
+	}
+	for name, test := range map[string]struct{ first, second, last string }{
+		"texts":                  {`,"content":"one "`, `,"content":"two \"é\" "`, `,"content":"three"`},
+		"no text in the last":    {`,"content":"one"`, `,"content":null`, `,"content":null`},
+		"no text in the first":   {`,"content":null`, `,"content":""`, `,"content":"three"`},
+		"text between":           {`,"content":null`, `,"content":"two"`, `,"content":null`},
+		"thoughts":               {`,"content":"one","reasoning_content":"a"`, `,"content":"two","reasoning_content":"b"`, `,"content":"three","reasoning_content":"c"`},
+		"thoughts in one":        {`,"content":"one","reasoning_content":"a"`, `,"content":null`, `,"content":"three"`},
+		"thoughts in the last":   {`,"content":"one"`, `,"content":"one"`, `,"content":"one","reasoning_content":"c"`},
+		"reasoning and thoughts": {`,"content":"","reasoning":"a"`, `,"content":"","reasoning":"ab"`, `,"content":"","reasoning":"abc"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := &answers{all: []string{
+				message(test.first, call(1, "bmcp_docs_x")), message(test.second, call(2, "bmcp_docs_x")),
+				message(test.last, call(3, "bmcp_docs_x")+","+call(4, "Bash")), message(`,"content":"end"`, ""),
+			}}
+			provider, err := aibridge.NewOpenAIProvider("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
+			if err != nil {
+				t.Fatal(err)
+			}
+			providers, err := aibridge.NewProviderSet(provider)
+			if err != nil {
+				t.Fatal(err)
+			}
+			with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) { return found("ours"), nil }}
+			bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: aibridge.NewConversations(nil)}))
+			ask := func(history string) string {
+				w := httptest.NewRecorder()
+				body := `{"model":"m","tools":[{"type":"function","function":{"name":"Bash"}}],"messages":[{"role":"user","content":"hi"}` + history + `]}`
+				bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/o/v1/chat/completions", strings.NewReader(body)))
+				return gjson.Get(w.Body.String(), "choices.0.message").Raw
+			}
+			seen := ask("")
+			ask("," + seen + `,{"role":"tool","tool_call_id":"call_0123456789abcdefgh_4","content":"theirs"}`)
+			sent := up.requests()
+			if len(sent) != 4 {
+				t.Fatalf("sent %q", sent)
+			}
+			loop, later := gjson.Get(sent[2], "messages").Array(), gjson.Get(sent[3], "messages").Array()
+			for i, want := range loop {
+				if later[i].Raw != want.Raw {
+					t.Errorf("message %d is\n%s\nand was\n%s\nthe client has\n%s", i, later[i].Raw, want.Raw, seen)
+				}
+			}
+			last := gjson.Parse(message(test.last, "")).Get("choices.0.message")
+			for _, member := range []string{"content", "reasoning_content", "reasoning"} {
+				if got, want := later[len(loop)].Get(member).Str, last.Get(member).Str; got != want {
+					t.Errorf("%s of the last message is %q, want %q: %s", member, got, want, later[len(loop)].Raw)
+				}
+			}
+		})
+	}
+}

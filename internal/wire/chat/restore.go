@@ -98,10 +98,11 @@ func (r *restoring) restore(message []byte) {
 	}
 	start, end := r.messages.Place(r.at.Index)
 	var before, behind, last []byte
+	rest := divided{message: object, left: map[string]string{}}
 	for _, round := range turn.Rounds {
 		results, images := split(round.Results)
 		if round.Seen == 0 {
-			before = append(appendRound(before, round), ',')
+			before = append(appendRound(before, round, rest.takeRound(round)), ',')
 			continue
 		}
 		r.insertCalls(calls, start, round)
@@ -113,6 +114,7 @@ func (r *restoring) restore(message []byte) {
 		}
 	}
 	r.insert(start, before)
+	r.edits = append(r.edits, jsonedit.Moved(rest.edits(), start)...)
 	r.insert(end, behind)
 	_, end = r.messages.Place(r.lastResult(r.at.Index))
 	r.insert(end, last)
@@ -218,9 +220,9 @@ func split(messages [][]byte) (results, images [][]byte) {
 	return results, images
 }
 
-// appendRound appends the messages of a round in which only tools of the gateway were called.
-func appendRound(dst []byte, round wire.KeptRound) []byte {
-	dst = append(dst, `{"role":"assistant","content":null`...)
+// appendRound appends the messages of a round in which only tools of the gateway were called, and what it said.
+func appendRound(dst []byte, round wire.KeptRound, content []byte) []byte {
+	dst = append(append(dst, `{"role":"assistant","content":`...), content...)
 	if len(round.Around) > len(`{}`) {
 		dst = append(append(dst, ','), round.Around[1:len(round.Around)-1]...)
 	}
