@@ -26,6 +26,8 @@ type controlPlane interface {
 	// provide makes the gateway serve its providers, and goes on to as they change, until stop is called, which waits.
 	// Providers that are not known yet are no error.
 	provide(ctx context.Context, to *servedProviders, logger slog.Logger) (stop func(), err error)
+	// shared is asked about the requests that the gateway's own limits let in. Nil: there are no others.
+	shared() aibridge.SharedAdmission
 	// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
 	notReady(ctx context.Context) error
 	// seed takes the providers and MCP servers of a configuration that was read again.
@@ -159,6 +161,9 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	admission := aibridge.NewAdmission(aibridge.AdmissionLimits(c.Admission))
+	if shared := g.control.shared(); shared != nil {
+		admission = admission.WithShared(shared)
+	}
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
