@@ -23,9 +23,9 @@ import (
 const coldTokens = 8192
 
 // BenchmarkRemoteAuthorization asks a control plane over TLS on the loopback who a token belongs to. With a cold cache, the
-// control plane asks its database each time.
+// control plane asks its database each time. The last part leases a request its place within limits of all gateways.
 func BenchmarkRemoteAuthorization(b *testing.B) {
-	p, err := newControl(b.Context(), settings{dataDir: b.TempDir()}, config{}, controlOptions{adminListen: adminOff, consoleListen: adminOff, logger: slog.Logger{}})
+	p, err := newControl(b.Context(), settings{dataDir: b.TempDir()}, config{Admission: admissionConfig{UserConcurrent: 100}}, controlOptions{adminListen: adminOff, consoleListen: adminOff, logger: slog.Logger{}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -57,21 +57,41 @@ func BenchmarkRemoteAuthorization(b *testing.B) {
 	}
 	defer client.DRPCConn().Close()
 	tokens := makeTokens(b, p.plane)
-	for name, used := range map[string][]string{"cold": tokens, "warm": tokens[:1]} {
-		b.Run(name, func(b *testing.B) {
-			var took []time.Duration
-			for b.Loop() {
-				began := time.Now()
-				if _, err := client.IsAuthorized(b.Context(), &proto.IsAuthorizedRequest{Key: used[len(took)%len(used)]}); err != nil {
-					b.Fatal(err)
-				}
-				took = append(took, time.Since(began))
-			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
-			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
-		})
+	limits := newSharedLimits(slog.Logger{})
+	defer limits.close()
+	limits.connected(client)
+	authorize := func(used []string) func(n int) error {
+		return func(n int) error {
+			_, err := client.IsAuthorized(b.Context(), &proto.IsAuthorizedRequest{Key: used[n%len(used)]})
+			return err
+		}
 	}
+	measure(b, "cold", authorize(tokens))
+	measure(b, "warm", authorize(tokens[:1]))
+	measure(b, "leased", func(int) error {
+		leave, err := limits.Enter(b.Context(), "ada")
+		if err == nil {
+			leave()
+		}
+		return err
+	})
+}
+
+// measure reports how long do takes, which is told how often it was called before.
+func measure(b *testing.B, name string, do func(n int) error) {
+	b.Run(name, func(b *testing.B) {
+		var took []time.Duration
+		for b.Loop() {
+			began := time.Now()
+			if err := do(len(took)); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+		b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+	})
 }
 
 // makeTokens stores tokens of one user, in one transaction.

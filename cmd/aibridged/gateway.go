@@ -26,6 +26,8 @@ type controlPlane interface {
 	// provide makes the gateway serve its providers, and goes on to as they change, until stop is called, which waits.
 	// Providers that are not known yet are no error.
 	provide(ctx context.Context, to *servedProviders, logger slog.Logger) (stop func(), err error)
+	// shared is asked about the requests that the gateway's own limits let in. Nil: there are no others.
+	shared() aibridge.SharedAdmission
 	// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
 	notReady(ctx context.Context) error
 	// seed takes the providers and MCP servers of a configuration that was read again.
@@ -51,7 +53,7 @@ type gateway struct {
 	providers   *servedProviders
 	stopLoads   func() // Ends the reloads of providers.
 	adminFile   string // Says where operators look. Empty: there is none.
-	drainDelay  time.Duration
+	drain       drainOptions
 	logger      slog.Logger
 	// upstreams outlives the providers, also those that a reload makes.
 	upstreams *aibridge.Upstreams
@@ -70,9 +72,9 @@ type gatewayOptions struct {
 	adminHosts  []string                // Further names of admin.
 	// maxConnections is the limit of connections to the API. Zero: what the descriptors of the process allow.
 	maxConnections int
-	digests        bool          // Record digests of bodies. They are also recorded if exchanges are kept.
-	noConsole      bool          // Serve no page.
-	drainDelay     time.Duration // How long to serve on, unready, after the gateway is told to stop.
+	digests        bool // Record digests of bodies. They are also recorded if exchanges are kept.
+	noConsole      bool // Serve no page.
+	drain          drainOptions
 	connectWait    time.Duration // See [aibridged.ServerOptions].
 	// needsNoProviders says that those of the configuration may not be needed, so that their secrets may be missing.
 	needsNoProviders bool
@@ -125,7 +127,7 @@ func newEdge(c config, options gatewayOptions) (e edge, err error) {
 
 // makeGateway makes a gateway. Connect gives it its control plane, once it has the lock of the data directory.
 func makeGateway(ctx context.Context, s settings, c config, options gatewayOptions, connect func(*gateway) error) (_ *gateway, err error) {
-	g, logger := &gateway{upstreams: aibridge.NewUpstreams(), drainDelay: options.drainDelay, logger: options.logger}, options.logger
+	g, logger := &gateway{upstreams: aibridge.NewUpstreams(), drain: options.drain, logger: options.logger}, options.logger
 	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
@@ -159,6 +161,9 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	admission := aibridge.NewAdmission(aibridge.AdmissionLimits(c.Admission))
+	if shared := g.control.shared(); shared != nil {
+		admission = admission.WithShared(shared)
+	}
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
@@ -281,11 +286,8 @@ func writeHealth(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text + "\n"))
 }
 
-// drain is how long requests may still run after the gateway is told to stop.
-const drain = 30 * time.Second
-
 // serve serves until ctx ends: the API on one listener, and operators on the other, which may be nil. It then gives
-// running requests time to end, at most drain, and closes the gateway.
+// running requests time to end, and closes the gateway.
 func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error {
 	failed, running := make(chan error, 2), 1
 	go func() { failed <- servePage(g.http, g.certificate, api) }()
@@ -298,11 +300,11 @@ func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error 
 	case err := <-failed:
 		errs, running = append(errs, err), running-1
 	case <-ctx.Done():
-		if left := leave(&g.draining, g.drainDelay, failed, g.logger); left != nil {
+		if left := leave(&g.draining, g.drain.delay, failed, g.logger); left != nil {
 			errs, running = append(errs, *left), running-1
 		}
 	}
-	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.drain.limit())
 	defer cancel()
 	errs = append(errs, g.close(drainCtx))
 	for range running {

@@ -74,5 +74,5 @@ func greetApart(out io.Writer, at addresses, s settings, control string) {
 	}
 	fmt.Fprintf(out, "  control plane   %s\n", control)
 	fmt.Fprintf(out, "  data directory  %s (records wait there)\n", directory)
-	fmt.Fprintf(out, "\nMake tokens where the control plane runs. Limits of requests are of this gateway alone.\n\nCtrl-C stops it.\n")
+	fmt.Fprintf(out, "\nMake tokens where the control plane runs. Limits of requests (admission) are of this gateway alone; those of the control plane are for all gateways.\n\nCtrl-C stops it.\n")
 }
