@@ -234,7 +234,8 @@ func (f *facts) row() InterceptionRow {
 type Detail struct {
 	Interception *aibridgedserver.Interception `json:"interception"`
 	SessionID    int64                         `json:"session_id"` // Zero: nothing was derived of it yet.
-	// Costs are those of its token usages, in their order.
+	// Costs are those of its token usages, in their order. An answer that was cut before its usage came has no usage, and a
+	// cost.
 	Costs []prices.Cost `json:"costs"`
 	Total prices.Cost   `json:"total"`
 }
@@ -269,6 +270,9 @@ func (r *Reports) detail(ctx context.Context, i *aibridgedserver.Interception, i
 		}
 		if found := seen.interceptions[id]; found != nil {
 			d.Costs = found.costs(r.book)
+			if found.isUnmetered() {
+				d.Costs = append(d.Costs, found.unmeteredCost(r.book))
+			}
 		}
 		old, err := readFacts(ctx, tx, []uuid.UUID{id})
 		if old[id] != nil {

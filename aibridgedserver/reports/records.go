@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
 
 	"github.com/coder/aibridged/aibridgedserver/prices"
 )
@@ -49,7 +50,36 @@ type prompt struct {
 	generated bool // By the client itself.
 }
 
-type call struct{ tool, id string }
+type call struct {
+	tool, id string
+	message  string      // The id of the answer that it is in.
+	hosted   prices.Kind // What a call costs that the upstream itself ran. Empty: nothing, or the client runs it.
+}
+
+// hostedKind returns what a call is priced as, by its tool and its input: items of the Responses API that are calls without a
+// call id are run by the upstream.
+func hostedKind(tool, callID, itemID, input string) prices.Kind {
+	if callID != "" || itemID == "" || !strings.HasSuffix(tool, "_call") {
+		return ""
+	}
+	switch tool {
+	case "web_search_call":
+		if action := gjson.Get(input, "type").Str; action != "" && action != "search" { // It opens a page, or looks for text in it.
+			return ""
+		}
+		return prices.WebSearch
+	case "file_search_call":
+		return prices.FileSearch
+	case "code_interpreter_call":
+		return prices.CodeExecution
+	case "image_generation_call":
+		return prices.ImageCall
+	case "mcp_call", "tool_search_call", "function_call", "custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call":
+		return ""
+	default:
+		return prices.HostedTool
+	}
+}
 
 // pricer computes costs.
 type pricer interface {
@@ -73,10 +103,46 @@ func (i *interception) facts(of pricer) *facts {
 	for n, c := range i.costs(of) {
 		f.add(i.usages[n], c)
 	}
-	if len(i.usages) == 0 && f.outcome == OK && !i.background.Valid {
+	if i.isUnmetered() {
+		f.add(usage{}, i.unmeteredCost(of))
+	} else if len(i.usages) == 0 && f.outcome == OK && !i.background.Valid {
 		f.sums[unpriced] = 1 // It cost something, but the upstream told no usage.
 	}
 	return f
+}
+
+// isUnmetered reports whether an answer was cut, or given up by its client, before the upstream told what it used. An answer
+// that failed as a whole costs nothing.
+func (i *interception) isUnmetered() bool {
+	cut := i.errorType.String == truncated || i.errorType.String == clientClosed || len(i.calls) > 0
+	return len(i.usages) == 0 && i.errorType.Valid && cut && i.responseBytes > 0 && !i.background.Valid
+}
+
+// The error types of answers that began and were cut.
+const (
+	truncated    = "truncated"
+	clientClosed = "client_closed"
+)
+
+// unmeteredCost returns what is known of the cost of an answer without a usage.
+func (i *interception) unmeteredCost(of pricer) prices.Cost {
+	return of.Cost(prices.Usage{
+		Provider: i.provider, Model: i.model, At: time.UnixMicro(i.startedAt), BYOK: i.byok, Delivered: i.responseBytes, Unmetered: true,
+		Hosted: i.hosted(func(string) bool { return true }),
+	})
+}
+
+// hosted counts the calls in some answers that the upstream itself ran. It is nil if there are none.
+func (i *interception) hosted(in func(message string) bool) (counts map[prices.Kind]int64) {
+	for _, c := range i.calls {
+		if c.hosted != "" && in(c.message) {
+			if counts == nil {
+				counts = map[prices.Kind]int64{}
+			}
+			counts[c.hosted]++
+		}
+	}
+	return counts
 }
 
 func (i *interception) outcome() string {
@@ -94,10 +160,19 @@ func (i *interception) outcome() string {
 func (i *interception) costs(of pricer) []prices.Cost {
 	costs := make([]prices.Cost, len(i.usages))
 	var before int64
+	known := map[string]bool{}
+	for _, u := range i.usages {
+		known[u.message] = true
+	}
+	counted := map[string]bool{}
 	for n, u := range i.usages {
+		first, last := !counted[u.message], n == len(i.usages)-1
+		counted[u.message] = true
+		hosted := i.hosted(func(message string) bool { return first && message == u.message || last && !known[message] })
 		costs[n] = of.Cost(prices.Usage{
 			Provider: i.provider, Model: i.model, At: time.UnixMicro(i.startedAt), BYOK: i.byok, Input: u.input, Output: u.output,
 			CacheRead: u.cacheRead, CacheWrite: u.cacheWrite, Metadata: u.metadata, Delivered: i.responseBytes, Before: before,
+			Hosted: hosted,
 		})
 		before += max(u.output, 0)
 	}
@@ -206,10 +281,10 @@ func (r *records) readChildren(ctx context.Context, tx querier) error {
 		ids = append(ids, id)
 	}
 	err := byIDs(ids, `SELECT interception_id, input_tokens, output_tokens, cache_read_input_tokens, cache_write_input_tokens,
-		metadata, created_at FROM token_usages WHERE interception_id`, func(q query) error {
+		metadata, created_at, msg_id FROM token_usages WHERE interception_id`, func(q query) error {
 		_, err := all(ctx, tx, q, func(rows *sql.Rows) (id uuid.UUID, err error) {
 			var u usage
-			err = rows.Scan(&id, &u.input, &u.output, &u.cacheRead, &u.cacheWrite, &u.metadata, &u.createdAt)
+			err = rows.Scan(&id, &u.input, &u.output, &u.cacheRead, &u.cacheWrite, &u.metadata, &u.createdAt, &u.message)
 			for _, i := range r.homes[id] {
 				i.usages = append(i.usages, u)
 			}
@@ -223,10 +298,13 @@ func (r *records) readChildren(ctx context.Context, tx querier) error {
 	for _, i := range r.interceptions {
 		slices.SortStableFunc(i.usages, func(a, b usage) int { return cmp.Compare(a.createdAt, b.createdAt) })
 	}
-	err = byIDs(ids, `SELECT interception_id, tool, tool_call_id FROM tool_usages WHERE interception_id`, func(q query) error {
+	err = byIDs(ids, `SELECT interception_id, tool, tool_call_id, item_id, msg_id,
+		CASE WHEN tool = 'web_search_call' THEN substr(input, 1, 4096) ELSE '' END FROM tool_usages WHERE interception_id`, func(q query) error {
 		_, err := all(ctx, tx, q, func(rows *sql.Rows) (id uuid.UUID, err error) {
 			var c call
-			err = rows.Scan(&id, &c.tool, &c.id)
+			var itemID, input string
+			err = rows.Scan(&id, &c.tool, &c.id, &itemID, &c.message, &input)
+			c.hosted = hostedKind(c.tool, c.id, itemID, input)
 			for _, i := range r.homes[id] {
 				i.calls = append(i.calls, c)
 			}
