@@ -131,6 +131,9 @@ func (f *facts) add(u usage, c prices.Cost) {
 	f.raise(cacheRead, u.cacheRead, mostTokens)
 	f.raise(cacheWrite, u.cacheWrite, mostTokens)
 	f.raise(cost, amount(c.USD), mostCost)
+	if c.USD.GreaterThan(dollars(mostCost)) {
+		f.sums[unpriced] = 1 // A part of it is not in the sum.
+	}
 	if c.Estimated {
 		f.raise(estimated, amount(c.OutputUSD()), mostCost)
 	}

@@ -69,7 +69,8 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 		}
 		f.UserID = v.UserID
 	}
-	if err := f.Range.check(); err != nil {
+	var err error
+	if f.Range, err = f.Range.aligned(); err != nil {
 		return nil, err
 	}
 	if f.Limit <= 0 {
@@ -87,7 +88,7 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 			return nil, ErrPlace
 		}
 	}
-	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+	err = r.db.Read(ctx, func(tx *sql.Tx) error {
 		if err := list.read(ctx, tx); err != nil {
 			return err
 		}
@@ -226,7 +227,7 @@ func (f *facts) row() InterceptionRow {
 		ID: f.id.String(), SessionID: f.session, UserID: f.initiator.String(), StartedAt: time.UnixMicro(f.startedAt).UTC(),
 		Provider: f.provider, Model: f.model, Client: f.client, Outcome: f.outcome, Tools: f.tools, Figures: f.sums.figures(),
 	}
-	row.FirstByte = f.firstByte / 1000
+	row.FirstByte = Milliseconds(f.firstByte / 1000)
 	return row
 }
 

@@ -101,8 +101,11 @@ func scaleViews(h house, user string) (views []scaleView) {
 		})
 		for _, by := range reports.Breakdowns() {
 			add(fmt.Sprintf("usage of %d days by %s", days, by), func(t *testing.T) (int, error) {
-				rows, err := h.Breakdown(t.Context(), who, query, by)
-				return len(rows), err
+				found, err := h.Breakdown(t.Context(), who, query, by)
+				if err != nil {
+					return 0, err
+				}
+				return len(found.Rows), nil
 			})
 		}
 	}

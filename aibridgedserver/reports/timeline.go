@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,32 +69,6 @@ const (
 	// longestText is how many characters a timeline shows of a text.
 	longestText = 16 << 10
 )
-
-// FindSession returns the id of the session that a text names: its id, that of one of its interceptions, or that which its
-// client has for it, of which the latest counts.
-func (r *Reports) FindSession(ctx context.Context, v Viewer, text string) (int64, error) {
-	q := query{`SELECT id FROM sessions WHERE client_session_id = $1 ORDER BY id DESC LIMIT 1`, arguments{text}}
-	if id, err := strconv.ParseInt(text, 10, 64); err == nil {
-		q = query{`SELECT id FROM sessions WHERE id = $1`, arguments{id}}
-	} else if id, err := uuid.Parse(text); err == nil {
-		q.text = `SELECT session FROM facts WHERE interception_id = $2 UNION ALL SELECT * FROM (` + q.text + `) AS told LIMIT 1`
-		q.args = append(q.args, id[:])
-	}
-	found, err := all(ctx, r.db.Reader, q, func(rows *sql.Rows) (id int64, err error) {
-		err = rows.Scan(&id)
-		return id, err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("find session: %w", err)
-	}
-	if len(found) == 0 {
-		return 0, ErrNotFound
-	}
-	if _, err := r.session(ctx, v, found[0]); err != nil {
-		return 0, err
-	}
-	return found[0], nil
-}
 
 // session returns a session that a viewer may see.
 func (r *Reports) session(ctx context.Context, v Viewer, id int64) (s Session, err error) {
@@ -197,7 +170,7 @@ func scanStep(rows *sql.Rows) (*step, error) {
 	s.InterceptionID, s.StartedAt, s.EndedAt = id.String(), time.UnixMicro(started).UTC(), timeOf(ended)
 	s.AgentID, s.ParentAgentID, s.AgentKind = told.ID, told.Parent, told.Kind
 	s.Figures, s.Thoughts, s.Calls = f.sums.figures(), []string{}, []ToolCall{}
-	s.FirstByte = f.firstByte / 1000
+	s.FirstByte = Milliseconds(f.firstByte / 1000)
 	return &s, err
 }
 
@@ -274,15 +247,17 @@ func isGenerated(metadata []byte) bool {
 	return told.Generated || told.Beside
 }
 
-// link links calls and the requests that brought their results.
+// link links calls and the requests that brought their results. A request tells one of the calls whose results it brings: APIs
+// want the results of all calls of an answer in the next request, so it brought the others, too.
 func link(steps []*step) {
 	made := map[string]*step{}
 	for _, s := range steps {
 		if by := made[s.AnswersCall]; s.AnswersCall != "" && by != nil {
 			s.AnswersStep = by.InterceptionID
-			n := slices.IndexFunc(by.Calls, func(c ToolCall) bool { return c.ID == s.AnswersCall })
-			if by.Calls[n].ResultStep == "" {
-				by.Calls[n].ResultStep = s.InterceptionID
+			for n := range by.Calls {
+				if c := &by.Calls[n]; c.ResultStep == "" && c.isOfClient() {
+					c.ResultStep = s.InterceptionID
+				}
 			}
 		}
 		for _, c := range s.Calls {
@@ -291,6 +266,12 @@ func link(steps []*step) {
 			}
 		}
 	}
+}
+
+// isOfClient reports whether the client brings the result of a call. The gateway has those of its own tools, and the upstream
+// those of hosted ones.
+func (c ToolCall) isOfClient() bool {
+	return c.ID != "" && !c.Injected && !strings.HasPrefix(c.ID, "srvtoolu_")
 }
 
 // turns splits steps where a person typed something.
