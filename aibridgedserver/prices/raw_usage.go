@@ -18,8 +18,10 @@ type rawUsage struct {
 	queries int64
 }
 
-// hostedPlaces are the members of a usage object that count the calls of hosted tools, each by its name.
-var hostedPlaces = [...]string{"server_tool_use", "server_tool_use_details", "server_side_tool_usage_details", "tool_usage"}
+// hostedPlaces returns the members of a usage object that count the calls of hosted tools, each by its name.
+func hostedPlaces() [4]string {
+	return [...]string{"server_tool_use", "server_tool_use_details", "server_side_tool_usage_details", "tool_usage"}
+}
 
 // readRaw reads an upstream's own usage object.
 func readRaw(text string) rawUsage {
@@ -29,10 +31,10 @@ func readRaw(text string) rawUsage {
 	}
 	usage := gjson.Parse(text)
 	found.readTokens(usage, 0)
-	for _, place := range hostedPlaces {
+	for _, place := range hostedPlaces() {
 		usage.Get(place).ForEach(func(name, value gjson.Result) bool {
 			if n, ok := whole(value); ok && n > 0 {
-				if kind := hostedKind(name.Str); kind != "" {
+				if kind := countedKind(name.Str); kind != "" {
 					found.calls[kind] = max(found.calls[kind], n)
 				}
 			}
@@ -44,26 +46,6 @@ func readRaw(text string) rawUsage {
 	}
 	found.queries, _ = whole(usage.Get("num_search_queries"))
 	return found
-}
-
-// hostedKind returns the kind that a count of calls is priced as, by its name. Empty: such calls cost nothing but tokens. A
-// name that is not known may cost something.
-func hostedKind(name string) Kind {
-	stem := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_requests"), "_calls"), "s")
-	switch stem {
-	case "web_search", "x_search", "live_search":
-		return WebSearch
-	case "file_search", "collections_search":
-		return FileSearch
-	case "code_execution", "code_interpreter":
-		return CodeExecution
-	case "image_generation":
-		return ImageCall
-	case "web_fetch", "tool_search", "mcp", "tool_calls_requested", "tool_calls_executed", "view_image", "document_search":
-		return ""
-	default:
-		return HostedTool
-	}
 }
 
 // deepest bounds how deep a usage object is read.

@@ -37,6 +37,15 @@ type Line struct {
 	From, To time.Time
 }
 
+// Tools returns the rows of a breakdown by tool.
+func (b *Breakdown) Tools() []ToolRow {
+	rows := make([]ToolRow, len(b.Rows))
+	for i, row := range b.Rows {
+		rows[i] = row.Tool()
+	}
+	return rows
+}
+
 // HasOthers reports whether the total has something beyond the rows.
 func (b *Breakdown) HasOthers() bool {
 	f := b.Others

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/tidwall/gjson"
 
 	"github.com/coder/aibridged/aibridgedserver/prices"
 )
@@ -54,31 +53,6 @@ type call struct {
 	tool, id string
 	message  string      // The id of the answer that it is in.
 	hosted   prices.Kind // What a call costs that the upstream itself ran. Empty: nothing, or the client runs it.
-}
-
-// hostedKind returns what a call is priced as, by its tool and its input: items of the Responses API that are calls without a
-// call id are run by the upstream.
-func hostedKind(tool, callID, itemID, input string) prices.Kind {
-	if callID != "" || itemID == "" || !strings.HasSuffix(tool, "_call") {
-		return ""
-	}
-	switch tool {
-	case "web_search_call":
-		if action := gjson.Get(input, "type").Str; action != "" && action != "search" { // It opens a page, or looks for text in it.
-			return ""
-		}
-		return prices.WebSearch
-	case "file_search_call":
-		return prices.FileSearch
-	case "code_interpreter_call":
-		return prices.CodeExecution
-	case "image_generation_call":
-		return prices.ImageCall
-	case "mcp_call", "tool_search_call", "function_call", "custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call":
-		return ""
-	default:
-		return prices.HostedTool
-	}
 }
 
 // pricer computes costs.
@@ -304,7 +278,7 @@ func (r *records) readChildren(ctx context.Context, tx querier) error {
 			var c call
 			var itemID, input string
 			err = rows.Scan(&id, &c.tool, &c.id, &itemID, &c.message, &input)
-			c.hosted = hostedKind(c.tool, c.id, itemID, input)
+			c.hosted = prices.HostedKind(c.tool, c.id, itemID, input)
 			for _, i := range r.homes[id] {
 				i.calls = append(i.calls, c)
 			}

@@ -28,7 +28,7 @@ type Turn struct {
 	Figures
 }
 
-// Step is an interception of a session. Texts are cut to 16 KiB.
+// Step is an interception of a session. Texts are cut to 16,384 characters.
 type Step struct {
 	InterceptionID string     `json:"interception_id"`
 	StartedAt      time.Time  `json:"started_at"`
@@ -49,6 +49,8 @@ type Step struct {
 	AnswersStep string     `json:"answers_step"`
 	Thoughts    []string   `json:"thoughts"`
 	Calls       []ToolCall `json:"calls"`
+	// IsCut says that a text was longer. The interception has all of it.
+	IsCut bool `json:"is_cut"`
 	Figures
 }
 
@@ -202,13 +204,13 @@ func readTexts(ctx context.Context, tx querier, steps []*step) error {
 			return err
 		})
 	}
-	cut := func(column string) string { return `substr(` + column + `, 1, ` + strconv.Itoa(longestText) + `)` }
+	cut := func(column string) string { return `substr(` + column + `, 1, ` + strconv.Itoa(longestText+1) + `)` } // One more tells that there is more.
 	err := read(`SELECT interception_id, `+cut("prompt")+`, metadata FROM prompt_usages WHERE interception_id`, func(rows *sql.Rows) (id uuid.UUID, err error) {
 		var text string
 		var metadata []byte
 		err = rows.Scan(&id, &text, &metadata)
 		if s := at[id]; s != nil {
-			s.Prompt, s.Generated = text, s.AgentID != "" || isGenerated(metadata)
+			s.Prompt, s.Generated = s.cut(text), s.AgentID != "" || isGenerated(metadata)
 		}
 		return id, err
 	})
@@ -219,7 +221,7 @@ func readTexts(ctx context.Context, tx querier, steps []*step) error {
 		var text string
 		err = rows.Scan(&id, &text)
 		if s := at[id]; s != nil {
-			s.Thoughts = append(s.Thoughts, text)
+			s.Thoughts = append(s.Thoughts, s.cut(text))
 		}
 		return id, err
 	})
@@ -231,10 +233,27 @@ func readTexts(ctx context.Context, tx querier, steps []*step) error {
 			var c ToolCall
 			err = rows.Scan(&id, &c.ID, &c.Tool, &c.Input, &c.Injected, &c.Error)
 			if s := at[id]; s != nil {
+				c.Input = s.cut(c.Input)
 				s.Calls = append(s.Calls, c)
 			}
 			return id, err
 		})
+}
+
+// cut returns at most longestText characters of a text, and notes whether it had more.
+func (s *step) cut(text string) string {
+	if len(text) <= longestText {
+		return text
+	}
+	n := 0
+	for at := range text {
+		if n == longestText {
+			s.IsCut = true
+			return text[:at]
+		}
+		n++
+	}
+	return text
 }
 
 // isGenerated reports whether a prompt's metadata says that the client wrote it, or that it may have.
