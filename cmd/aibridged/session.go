@@ -21,7 +21,7 @@ func newSessionCommand(s *settings) *cobra.Command {
 		Long: `session shows what happened in a session of a client: what a person typed, what the model thought, which tools it called,
 and what each step cost. ID is the number that usage --by session shows, the id that the client has for the session, or that
 of one of its interceptions. If several sessions have an id, the one with that number is shown, else the latest, and the others
-are named. What sub-agents did is indented.`,
+are named. An ID that begins with a hyphen stands behind --. What sub-agents did is indented.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withReports(cmd, *s, func(ctx context.Context, _ *store, of *reports.Reports) error {
