@@ -56,7 +56,7 @@ func (b *Book) Cost(u Usage) Cost {
 	usage := readRaw(told.Raw)
 	if usd, ok := told.reportedCost(u.BYOK); ok {
 		if usd.GreaterThan(decimal.NewFromInt(believableUSD)) {
-			return Cost{Items: []Item{{Kind: Told, State: Unknown}}, Row: "upstream", Notes: []string{"the upstream told $" + usd.String() + ", which nobody believes"}}
+			return Cost{Items: []Item{{Kind: Told, State: Unknown}}, Row: "upstream", Exact: true, Notes: []string{"the upstream told $" + usd.String() + ", which nobody believes"}}
 		}
 		return Cost{USD: usd, Items: []Item{}, Row: "upstream", Exact: true}
 	}
@@ -84,6 +84,10 @@ func (b *Book) Cost(u Usage) Cost {
 	for _, kind := range usage.unreadable {
 		p.unknown(kind)
 		cost.Notes = append(cost.Notes, "what the upstream told of "+string(kind)+" is no number of tokens")
+	}
+	if told.Raw != "" && !usage.tellsTokens && sum(u.Input, u.Output, u.CacheRead, u.CacheWrite) == 0 {
+		p.unknown(Input)
+		cost.Notes = append(cost.Notes, "the upstream told a usage without tokens")
 	}
 	p.prompt(max(u.Input, 0), max(u.CacheRead, 0), max(u.CacheWrite, 0), told)
 	p.output(output, told)
@@ -212,6 +216,7 @@ func (p *pricing) tools(told metadata, usage rawUsage, seen map[Kind]int64) {
 			p.add(WebSearch, queries)
 		}
 	}
+	p.add(Unaccounted, told.Unaccounted)
 	p.add(Advice, sum(told.AdvisorInput, told.AdvisorOutput, told.AdvisorCacheRead, told.AdvisorCacheWrite,
 		told.OtherInput, told.OtherOutput, told.OtherCacheRead, told.OtherCacheWrite))
 	if p.has(Request) {
@@ -248,6 +253,7 @@ type metadata struct {
 	CacheTTL     string `json:"cache_ttl"` // The time that the request asked its cache writes to be kept for: "5m" or "1h".
 	Raw          string `json:"raw"`       // The upstream's own usage object.
 
+	Unaccounted          int64 `json:"unaccounted_tokens"`
 	CacheWrite5m         int64 `json:"cache_ephemeral_5m_input"`
 	CacheWrite1h         int64 `json:"cache_ephemeral_1h_input"`
 	PromptAudio          int64 `json:"prompt_audio"`

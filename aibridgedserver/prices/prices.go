@@ -31,8 +31,9 @@ const (
 	OutputReasoning Kind = "output_reasoning" // Only where it has a price of its own; else it is part of the output.
 	InputAudio      Kind = "input_audio"
 	OutputAudio     Kind = "output_audio"
-	Image           Kind = "image"  // What a tool used that makes images with another model.
-	Advice          Kind = "advice" // What another model used that the API asked on the client's behalf.
+	Image           Kind = "image"       // What a tool used that makes images with another model.
+	Advice          Kind = "advice"      // What another model used that the API asked on the client's behalf.
+	Unaccounted     Kind = "unaccounted" // Tokens that only the total of a usage has.
 	WebSearch       Kind = "web_search"
 	FileSearch      Kind = "file_search"
 	CodeExecution   Kind = "code_execution"

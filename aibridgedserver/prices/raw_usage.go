@@ -12,6 +12,8 @@ import (
 type rawUsage struct {
 	// unreadable are the kinds of tokens in whose place stands something that is no number of tokens.
 	unreadable []Kind
+	// tellsTokens says that a member counts tokens.
+	tellsTokens bool
 	// calls counts what tools were called that the upstream ran.
 	calls map[Kind]int64
 	// queries is how many searches were made of which the model decides whether they have a price of their own.
@@ -61,6 +63,7 @@ func (r *rawUsage) readTokens(object gjson.Result, depth int) {
 		case value.IsObject():
 			r.readTokens(value, depth+1)
 		case strings.HasSuffix(name.Str, "_tokens") && value.Type != gjson.Null:
+			r.tellsTokens = true
 			if _, ok := whole(value); !ok {
 				if kind := tokenKind(name.Str); !slices.Contains(r.unreadable, kind) {
 					r.unreadable = append(r.unreadable, kind)

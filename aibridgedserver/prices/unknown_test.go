@@ -32,11 +32,11 @@ func TestHostedTools(t *testing.T) {
 		"listed":            {"claude-opus-4-5", "", map[prices.Kind]int64{prices.WebSearch: 3}, "0.03 web_search:3:priced"},
 		"of no model":       {"nobody", "", map[prices.Kind]int64{prices.WebSearch: 3}, "0 web_search:3:unknown"},
 		"a picture":         {"own", "", map[prices.Kind]int64{prices.ImageCall: 1}, "0 image_generation:1:unknown"},
-		"a picture, told":   {"own", `{}`, map[prices.Kind]int64{prices.ImageCall: 1}, "0 image:9:unknown"},
+		"a picture, told":   {"own", "", map[prices.Kind]int64{prices.ImageCall: 1}, "0 image:9:unknown"},
 		"queries":           {"own", `{"num_search_queries":2}`, nil, "10 web_search:2:priced"},
 		"queries, no price": {"nobody", `{"num_search_queries":2}`, nil, "0 "},
 	} {
-		metadata := `{"raw":` + quoted(test.raw) + `}`
+		metadata := `{"raw":` + quoted(strings.Replace(test.raw, "{", `{"input_tokens":0,`, 1)) + `}`
 		if name == "a picture, told" {
 			metadata = `{"image_gen_input":9}`
 		}
@@ -63,14 +63,19 @@ func TestFiguresThatNobodyBelieves(t *testing.T) {
 		`{"prompt_tokens_details":{"cached_tokens":-1},"prompt_tokens":10}`: "cache_read:0:unknown",
 		`{"input_tokens":10,"output_tokens":"12","cache_read_input_tokens":null,"cache_creation":{"ephemeral_5m_input_tokens":0.0}}`: "",
 		`{"input_tokens":1e3}`: "",
-		`{"cost":1500000}`:     "told_cost:0:unknown",
-		`{"cost":1e12}`:        "told_cost:0:unknown",
-		`no object`:            "",
+		`{}`:                   "input:0:unknown",
+		`{"billed_units":{"units":3},"input_tokens":null}`: "input:0:unknown",
+		`{"cost":1500000}`: "told_cost:0:unknown",
+		`{"cost":1e12}`:    "told_cost:0:unknown",
+		`no object`:        "input:0:unknown",
 	} {
 		cost := book.Cost(anthropic("claude-opus-4-5", `{"raw":`+quoted(raw)+`}`))
 		if got := told(cost); got != "0 "+want || (want != "") != (len(cost.Notes) > 0) {
 			t.Errorf("%s: %s %v, want %s", raw, got, cost.Notes, want)
 		}
+	}
+	if cost := book.Cost(anthropic("claude-opus-4-5", `{"unaccounted_tokens":1500,"raw":"{\"total_tokens\":1500}"}`)); told(cost) != "0 unaccounted:1500:unknown" {
+		t.Errorf("%s", told(cost))
 	}
 	u := anthropic("claude-opus-4-5", "")
 	u.Input, u.Output = 2_000_000_000_000, 10
