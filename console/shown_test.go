@@ -97,6 +97,10 @@ func TestAllSteps(t *testing.T) {
 		len(timeline.Turns[0].Steps) != 300 || timeline.Turns[0].Requests != 300 || timeline.Next != "" {
 		t.Errorf("%d turns, %v", len(timeline.Turns), err)
 	}
+	c.root.page(t, "sessions/long?format=json")
+	if log, err := c.of.AccessLog(t.Context(), reports.Operator(), 10); err != nil || len(log) != 1 {
+		t.Errorf("one look is noted as %+v, %v", log, err)
+	}
 	if page := c.ada.page(t, "sessions/long"); strings.Count(page, `id="step-`) != 200 || !strings.Contains(page, `rel="next"`) {
 		t.Errorf("the page has %d steps", strings.Count(page, `id="step-`))
 	}
@@ -172,7 +176,7 @@ func TestTriedTokens(t *testing.T) {
 	t.Parallel()
 	c := newTeam(t)
 	codes := make(chan int)
-	const tried = 1200
+	const tried = 900
 	for n := range tried {
 		go func() {
 			codes <- browser{console: c}.post("sign-in", url.Values{"token": {fmt.Sprintf("ABCDEFGH%02d-%026d", n%90, n)}}).Code
@@ -180,11 +184,12 @@ func TestTriedTokens(t *testing.T) {
 	}
 	seen := map[int]int{}
 	for range tried {
-		seen[<-codes]++
-		if len(seen) == 1 {
-			continue
+		if code := <-codes; code == http.StatusServiceUnavailable && seen[code] == 0 {
+			c.ada.page(t, "live")
+			seen[code]++
+		} else {
+			seen[code]++
 		}
-		c.ada.page(t, "live")
 	}
 	if seen[http.StatusForbidden] < 400 || seen[http.StatusServiceUnavailable] == 0 || len(seen) != 2 {
 		t.Errorf("answers %v", seen)

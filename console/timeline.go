@@ -103,28 +103,39 @@ func (c *Console) session(v *visit) (*answer, error) {
 const mostSavedText = 64 << 20
 
 // timeline returns a part of a timeline or, for a file, as many as a file may have.
-func (c *Console) timeline(v *visit, id int64, after string) (*reports.Timeline, error) {
-	all, err := c.reports.Timeline(v.Context(), v.viewer, id, after)
-	if err != nil || v.format() == "" {
-		return all, err
+func (c *Console) timeline(v *visit, id int64, after string) (all *reports.Timeline, err error) {
+	if v.format() == "" {
+		return c.reports.Timeline(v.Context(), v.viewer, id, after)
 	}
-	steps, size := sizeOf(all)
-	for all.Next != "" && steps < mostSaved && size < mostSavedText {
-		part, err := c.reports.Timeline(v.Context(), v.viewer, id, all.Next)
+	steps, size := 0, 0
+	for part, err := range c.reports.Timelines(v.Context(), v.viewer, id, after) {
 		if err != nil {
 			return nil, err
 		}
 		more, bytes := sizeOf(part)
 		steps, size = steps+more, size+bytes
-		if len(part.Turns) > 0 && part.Turns[0].Prompt == "" && len(all.Turns) > 0 { // The part begins within a turn.
-			last, first := &all.Turns[len(all.Turns)-1], part.Turns[0]
-			last.Steps = append(last.Steps, first.Steps...)
-			last.Add(first.Figures)
-			part.Turns = part.Turns[1:]
+		if all == nil {
+			all = part
+		} else {
+			join(all, part)
 		}
-		all.Turns, all.Next = append(all.Turns, part.Turns...), part.Next
+		if steps >= mostSaved || size >= mostSavedText {
+			break
+		}
 	}
 	return all, nil
+}
+
+// join adds the next part of a timeline to those before it. It may begin within a turn.
+func join(all, part *reports.Timeline) {
+	turns := part.Turns
+	if len(turns) > 0 && turns[0].Prompt == "" && len(all.Turns) > 0 {
+		last := &all.Turns[len(all.Turns)-1]
+		last.Steps = append(last.Steps, turns[0].Steps...)
+		last.Add(turns[0].Figures)
+		turns = turns[1:]
+	}
+	all.Turns, all.Next = append(all.Turns, turns...), part.Next
 }
 
 // sizeOf returns how many steps a timeline has, and about how many bytes of texts.

@@ -64,7 +64,7 @@ func (b *Book) Cost(u Usage) Cost {
 	a, known := b.applicable(u.Provider, []string{told.Model, u.Model}, u.At)
 	cost.Row, cost.Exact = a.title, a.exact
 	output := max(u.Output, 0)
-	if told.Partial || u.Unmetered {
+	if told.Partial || u.Unmetered && u.Delivered > 0 {
 		perToken := int64(eventBytesPerToken)
 		if u.Provider.Type == "anthropic" || u.Provider.Type == "bedrock" || strings.Contains(a.name, "claude") {
 			perToken = messagesBytesPerToken
@@ -292,6 +292,9 @@ func readMetadata(text []byte) (m metadata) {
 	}
 	return m
 }
+
+// IsPartial reports whether the metadata of a recorded usage says that its answer was cut.
+func IsPartial(text []byte) bool { return readMetadata(text).Partial }
 
 func (m metadata) labels() [3]label {
 	return [...]label{{"service_tier", m.ServiceTier}, {"speed", m.Speed}, {"inference_geo", m.InferenceGeo}}

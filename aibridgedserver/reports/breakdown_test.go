@@ -196,10 +196,20 @@ func TestCutBeforeItsUsage(t *testing.T) {
 			t.Errorf("%s: %+v, %v", errorType, found.Total, err)
 		}
 	}
+	// The second round of an answer was cut: the first one has a usage.
+	for errorType, want := range map[string]bool{"truncated": true, "client_closed": true, "server_error": false} {
+		s := shot{id: newID(), user: ada, kind: "openai", model: "gpt-5", errorType: errorType}
+		h.store(t, s.records()...)
+		found, err := h.Interception(t.Context(), reports.Operator(), s.id)
+		if err != nil || found.Total.HasUnknown() != want || found.Total.USD.String() != "0.00225" || found.Total.Estimated {
+			t.Errorf("%s after a round: %+v, %v", errorType, found.Total, err)
+		}
+	}
+	before := h.total(t, reports.Query{Range: around})
 	silent := shot{user: ada, errorType: "client_closed", unused: true}.records() // It left before a byte came.
 	silent[len(silent)-1].GetInterceptionEnded().ResponseBytes = 0
 	h.store(t, silent...)
-	if got := h.total(t, reports.Query{Range: around}); got.Unpriced != 2 || got.Requests != 5 {
+	if got := h.total(t, reports.Query{Range: around}); got.Unpriced != before.Unpriced || got.Requests != before.Requests+1 || got.Unpriced != 4 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -327,6 +327,9 @@ func TestBackground(t *testing.T) {
 	records := s.records()
 	records[1].GetInterceptionEnded().BackgroundId = &background
 	h.store(t, records...)
+	if got := h.total(t, reports.Query{Range: around}); got.Requests != 1 || !got.NothingPriced() {
+		t.Errorf("before its final state is read: %+v", got)
+	}
 	usage := shot{user: s.user}.records()[1]
 	usage.GetTokenUsage().BackgroundId = &background
 	h.store(t, usage)

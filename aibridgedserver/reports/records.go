@@ -79,17 +79,18 @@ func (i *interception) facts(of pricer) *facts {
 	}
 	if i.isUnmetered() {
 		f.add(usage{}, i.unmeteredCost(of))
-	} else if len(i.usages) == 0 && f.outcome == OK && !i.background.Valid {
-		f.sums[unpriced] = 1 // It cost something, but the upstream told no usage.
+	} else if len(i.usages) == 0 && f.outcome == OK {
+		f.sums[unpriced] = 1 // It cost something, but the upstream told no usage, or has not told that of a background response yet.
 	}
 	return f
 }
 
-// isUnmetered reports whether an answer was cut, or given up by its client, before the upstream told what it used. An answer
-// that failed as a whole costs nothing.
+// isUnmetered reports whether an answer was cut, or given up by its client, before the upstream told what it used: the only one,
+// or the last one of several rounds. An answer that failed as a whole costs nothing.
 func (i *interception) isUnmetered() bool {
-	cut := i.errorType.String == truncated || i.errorType.String == clientClosed || len(i.calls) > 0
-	return len(i.usages) == 0 && i.errorType.Valid && cut && i.responseBytes > 0 && !i.background.Valid
+	cut := i.errorType.String == truncated || i.errorType.String == clientClosed || len(i.usages) == 0 && len(i.calls) > 0
+	isPartial := func(u usage) bool { return prices.IsPartial(u.metadata) } // That of the answer that was cut.
+	return cut && i.errorType.Valid && i.responseBytes > 0 && !i.background.Valid && !slices.ContainsFunc(i.usages, isPartial)
 }
 
 // The error types of answers that began and were cut.
@@ -98,12 +99,14 @@ const (
 	clientClosed = "client_closed"
 )
 
-// unmeteredCost returns what is known of the cost of an answer without a usage.
+// unmeteredCost returns what is known of the cost of an answer without a usage. Of the last one of several rounds, nobody knows
+// which bytes are its own, or whether it had begun.
 func (i *interception) unmeteredCost(of pricer) prices.Cost {
-	return of.Cost(prices.Usage{
-		Provider: i.provider, Model: i.model, At: time.UnixMicro(i.startedAt), BYOK: i.byok, Delivered: i.responseBytes, Unmetered: true,
-		Hosted: i.hosted(func(string) bool { return true }),
-	})
+	u := prices.Usage{Provider: i.provider, Model: i.model, At: time.UnixMicro(i.startedAt), BYOK: i.byok, Unmetered: true}
+	if len(i.usages) == 0 {
+		u.Delivered, u.Hosted = i.responseBytes, i.hosted(func(string) bool { return true })
+	}
+	return of.Cost(u)
 }
 
 // hosted counts the calls in some answers that the upstream itself ran. It is nil if there are none.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -92,13 +94,41 @@ func (r *Reports) session(ctx context.Context, v Viewer, id int64) (s Session, e
 // Timeline returns a part of what happened in a session, the first one if after is empty. If the session is another user's,
 // the access log notes it.
 func (r *Reports) Timeline(ctx context.Context, v Viewer, session int64, after string) (*Timeline, error) {
-	s, err := r.session(ctx, v, session)
-	if err != nil {
-		return nil, fmt.Errorf("session %d: %w", session, err)
+	for part, err := range r.Timelines(ctx, v, session, after) {
+		return part, err
 	}
-	if err := r.noteAccess(ctx, v, s.UserID, "session", strconv.FormatInt(session, 10)); err != nil {
-		return nil, err
+	return nil, ErrNotFound // It is never reached: there is a part, or an error.
+}
+
+// Timelines returns the parts of what happened in a session, from a place on. If the session is another user's, the access log
+// notes it, once.
+func (r *Reports) Timelines(ctx context.Context, v Viewer, session int64, after string) iter.Seq2[*Timeline, error] {
+	return func(yield func(*Timeline, error) bool) {
+		s, err := r.session(ctx, v, session)
+		if err == nil {
+			err = r.noteAccess(ctx, v, s.UserID, "session", strconv.FormatInt(session, 10))
+		}
+		for first := true; err == nil && (first || after != ""); first = false {
+			var part *Timeline
+			if part, err = r.part(ctx, s, after); err != nil {
+				break
+			}
+			if !yield(part, nil) {
+				return
+			}
+			after = part.Next
+		}
+		switch {
+		case errors.Is(err, ErrPlace):
+			yield(nil, err)
+		case err != nil:
+			yield(nil, fmt.Errorf("session %d: %w", session, err))
+		}
 	}
+}
+
+// part returns the part of a session's timeline behind a place.
+func (r *Reports) part(ctx context.Context, s Session, after string) (*Timeline, error) {
 	t := &Timeline{Session: s, Turns: []Turn{}}
 	from, last := int64(-1)<<62, uuid.Nil
 	if after != "" {
@@ -110,8 +140,8 @@ func (r *Reports) Timeline(ctx context.Context, v Viewer, session int64, after s
 			return nil, ErrPlace
 		}
 	}
-	err = r.db.Read(ctx, func(tx *sql.Tx) error {
-		steps, err := all(ctx, tx, stepsQuery(session, from, last), scanStep)
+	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+		steps, err := all(ctx, tx, stepsQuery(s.ID, from, last), scanStep)
 		if err != nil {
 			return err
 		}
@@ -127,10 +157,7 @@ func (r *Reports) Timeline(ctx context.Context, v Viewer, session int64, after s
 		t.Turns = turns(steps)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("session %d: %w", session, err)
-	}
-	return t, nil
+	return t, err
 }
 
 // step is a step with what is needed to complete it.

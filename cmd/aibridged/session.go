@@ -48,20 +48,20 @@ func writeSession(ctx context.Context, out io.Writer, of *reports.Reports, id in
 	encoder := newJSONLines(out)
 	encoder.SetEscapeHTML(false)
 	text := &timelineText{out: out}
-	for after, first := "", true; first || after != ""; first = false {
-		part, err := of.Timeline(ctx, reports.Operator(), id, after)
-		if err != nil {
+	first := true
+	for part, err := range of.Timelines(ctx, reports.Operator(), id, "") {
+		switch {
+		case err != nil:
 			return err
-		}
-		if asJSON {
+		case asJSON:
 			err = encoder.Encode(part)
-		} else {
+		default:
 			err = text.part(part, first)
 		}
 		if err != nil {
 			return err
 		}
-		after = part.Next
+		first = false
 	}
 	return nil
 }
