@@ -73,8 +73,8 @@ type shownBody struct {
 	IsCut                         bool
 }
 
-// mostOfBody is how much of a body a page shows, in bytes.
-const mostOfBody = 256 << 10
+// mostRounds is how many rounds a page shows the bytes of. To others it leads.
+const mostRounds = 4
 
 // interception shows an interception.
 func (c *Console) interception(v *visit) (*answer, error) {
@@ -187,8 +187,12 @@ func (c *Console) bodiesOf(id string, kept Kept) (shown []shownBody) {
 			}
 			body.Href = fmt.Sprintf("%sinterceptions/%s/bytes/%d/%s", c.options.Path, id, n, one.path)
 			plain := one.body.Plain
-			body.IsCut = len(plain) > mostOfBody
-			plain = plain[:min(len(plain), mostOfBody)]
+			most := longestText
+			if n >= mostRounds {
+				most = 0
+			}
+			body.IsCut = len(plain) > most
+			plain = plain[:min(len(plain), most)]
 			plain = []byte(credential.Hide(string(plain))) // An upstream may repeat its key.
 			body.Raw, body.Pretty = string(plain), prettyBody(plain)
 			shown = append(shown, body)

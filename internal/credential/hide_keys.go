@@ -13,29 +13,7 @@ func HideKeys(text string) string {
 			}
 		}
 	}
-	var out strings.Builder
-	kept := 0 // What is before it is in out.
-	for at := 0; at < len(text); {
-		if text[at] == '\\' {
-			at += escapeLength(text[at:])
-			continue
-		}
-		end := at
-		for end < len(text) && isOfWord(text[end]) {
-			end++
-		}
-		if end-at >= shortestKey && beginsAsKey(text[at:end]) {
-			out.WriteString(text[kept:at])
-			out.WriteString(hidden)
-			kept = end
-		}
-		at = max(end, at+1)
-	}
-	if kept == 0 {
-		return text
-	}
-	out.WriteString(text[kept:])
-	return out.String()
+	return hideKeys(text, true)
 }
 
 // escapeLength returns how long the escape is that a text begins with, with a backslash.
