@@ -109,9 +109,11 @@ type usage struct {
 	input, output, cacheRead, cacheWrite int64
 	metadata                             []byte
 	createdAt                            int64
+	message                              string // The id of the answer that it is of.
 }
 
-// What one interception adds to sums has limits, so that no upstream can claim figures that the sums cannot hold.
+// What one interception adds to sums has limits, so that no upstream can claim figures that the sums cannot hold. What is
+// beyond them has no price: see package prices.
 const (
 	mostTokens = 1_000_000_000_000
 	mostCost   = 1_000_000_000_000_000_000 // A million dollars.
@@ -129,6 +131,9 @@ func (f *facts) add(u usage, c prices.Cost) {
 	f.raise(cacheRead, u.cacheRead, mostTokens)
 	f.raise(cacheWrite, u.cacheWrite, mostTokens)
 	f.raise(cost, amount(c.USD), mostCost)
+	if c.USD.GreaterThan(dollars(mostCost)) {
+		f.sums[unpriced] = 1 // A part of it is not in the sum.
+	}
 	if c.Estimated {
 		f.raise(estimated, amount(c.OutputUSD()), mostCost)
 	}

@@ -69,7 +69,8 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 		}
 		f.UserID = v.UserID
 	}
-	if err := f.Range.check(); err != nil {
+	var err error
+	if f.Range, err = f.Range.aligned(); err != nil {
 		return nil, err
 	}
 	if f.Limit <= 0 {
@@ -87,7 +88,7 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 			return nil, ErrPlace
 		}
 	}
-	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+	err = r.db.Read(ctx, func(tx *sql.Tx) error {
 		if err := list.read(ctx, tx); err != nil {
 			return err
 		}
@@ -246,7 +247,7 @@ func (f *facts) row() InterceptionRow {
 		ID: f.id.String(), SessionID: f.session, UserID: f.initiator.String(), StartedAt: time.UnixMicro(f.startedAt).UTC(),
 		Provider: f.provider, Model: f.model, Client: f.client, Outcome: f.outcome, Tools: f.tools, Figures: f.sums.figures(),
 	}
-	row.FirstByte = f.firstByte / 1000
+	row.FirstByte = Milliseconds(f.firstByte / 1000)
 	return row
 }
 
@@ -254,7 +255,8 @@ func (f *facts) row() InterceptionRow {
 type Detail struct {
 	Interception *aibridgedserver.Interception `json:"interception"`
 	SessionID    int64                         `json:"session_id"` // Zero: nothing was derived of it yet.
-	// Costs are those of its token usages, in their order.
+	// Costs are those of its token usages, in their order. An answer that was cut before its usage came has no usage, and a
+	// cost.
 	Costs []prices.Cost `json:"costs"`
 	Total prices.Cost   `json:"total"`
 }
@@ -289,6 +291,9 @@ func (r *Reports) detail(ctx context.Context, i *aibridgedserver.Interception, i
 		}
 		if found := seen.interceptions[id]; found != nil {
 			d.Costs = found.costs(r.book)
+			if found.isUnmetered() {
+				d.Costs = append(d.Costs, found.unmeteredCost(r.book))
+			}
 		}
 		old, err := readFacts(ctx, tx, []uuid.UUID{id})
 		if old[id] != nil {
