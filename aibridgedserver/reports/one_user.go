@@ -36,6 +36,18 @@ func readOneUser(ctx context.Context, tx querier, user uuid.UUID, over Range) (o
 	return oneUser{kept{tx}, user.String(), found}, err
 }
 
+// sumsByValue are the sums of each value of a dimension.
+type sumsByValue map[string]*wide
+
+func (s sumsByValue) add(value string, sums *tally) {
+	sum := s[value]
+	if sum == nil {
+		sum = &wide{}
+		s[value] = sum
+	}
+	sum.add(*sums)
+}
+
 func (u oneUser) within(over Range) func(yield func(*facts) bool) {
 	from, to := over.quarters()
 	return func(yield func(*facts) bool) {
@@ -56,16 +68,9 @@ func (u oneUser) values(ctx context.Context, of Dimension, over Range) ([]Row, e
 		total, err := u.total(ctx, over)
 		return dearest(map[string]*Row{u.user: {Value: u.user, Name: u.user, Figures: total}}), err
 	}
-	byValue := map[string]*wide{}
+	byValue := sumsByValue{}
 	for f := range u.within(over) {
-		for _, p := range f.parts() {
-			if p.dimension == of {
-				if byValue[p.value] == nil {
-					byValue[p.value] = &wide{}
-				}
-				byValue[p.value].add(p.sums)
-			}
-		}
+		f.eachPart(of, byValue.add)
 	}
 	rows := map[string]*Row{}
 	for value, sum := range byValue {
@@ -81,24 +86,16 @@ func (u oneUser) days(ctx context.Context, q Query, of Dimension, values []Row) 
 			return nil, err
 		}
 	}
-	parts := map[*Day]map[string]*wide{}
+	parts := map[*Day]sumsByValue{}
 	for f := range u.within(q.Range) {
 		day := list.dayOf(time.UnixMicro(f.startedAt))
 		if day == nil {
 			continue
 		}
 		if parts[day] == nil {
-			parts[day] = map[string]*wide{}
+			parts[day] = sumsByValue{}
 		}
-		for _, p := range f.parts() {
-			if p.dimension != of {
-				continue
-			}
-			if parts[day][p.value] == nil {
-				parts[day][p.value] = &wide{}
-			}
-			parts[day][p.value].add(p.sums)
-		}
+		f.eachPart(of, parts[day].add)
 	}
 	for day, sums := range parts {
 		for _, row := range values {

@@ -167,7 +167,7 @@ func openSums(ctx context.Context, tx querier, q Query) (sums, error) {
 	if err != nil {
 		return nil, ErrNotFound
 	}
-	return readOneUser(ctx, tx, user, Range{q.Before().From, q.To})
+	return readOneUser(ctx, tx, user, q.Range) // The totals of the range before are kept.
 }
 
 // kept are the sums that are kept.
