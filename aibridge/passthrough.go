@@ -82,6 +82,7 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		},
 		Transport: transport,
 		ModifyResponse: func(answer *http.Response) error {
+			to.provider.echoes.hide(answer, with.kind)
 			withoutOriginsOfUpstream(w.Header(), answer.Header)
 			withoutHalves(answer)
 			if to.route.stored != nil {

@@ -36,6 +36,7 @@ type Provider struct {
 	complete  func(header http.Header, of sentRequest)
 	silent    bool // See providerKind.
 	headers   []extraHeader
+	echoes    echoes
 	actor     bool // Requests tell who they are made for.
 	breaker   BreakerOptions
 	retries   RetryOptions
@@ -215,7 +216,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
 		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete, silent: kind.silent,
-		headers: headers, actor: options.ActorHeaders,
+		headers: headers, echoes: echoesOf(keys, headers), actor: options.ActorHeaders,
 		breaker: options.Breaker, retries: retries, gate: options.Admission.gateOrNil(),
 		digests:   options.Digests,
 		spans:     newProviderSpans(kind.name, name),

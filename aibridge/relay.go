@@ -335,6 +335,7 @@ func (x *relay) answer(answer *http.Response) error {
 		}
 	}()
 	round := x.lastRound()
+	x.hideEchoes(answer, round)
 	if x.isLater() && x.client.started && !x.joins(answer) {
 		return x.failRound(answer, round)
 	}

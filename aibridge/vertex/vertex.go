@@ -130,7 +130,7 @@ func newTransport(options *Options) (*transport, error) {
 		options.Provider.Memory = aibridge.NewMemory(0)
 	}
 	t := &transport{
-		base: base, network: network, project: options.Project, region: options.Region, models: options.Models,
+		base: base, network: network, next: upstream.Idle(network, limits.Idle), project: options.Project, region: options.Region, models: options.Models,
 		memory: options.Provider.Memory.Pool(),
 		// It is no transport of the provider's: those may copy what passes to files, and here the tokens pass.
 		tokens: upstream.NewTransport(upstream.Limits{ResponseHeader: mostFetch}),
