@@ -36,32 +36,34 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
-	keyed := keyed{pool: to.provider.poolFor(with), ask: keys.Ask{Stored: to.route.parameter(to.path)}}
-	if err := keyed.choose(); err != nil {
-		shape.Write(w, r, apierror.From(err))
-		return
-	}
-	with.use(keyed.choice)
 	hidden := secrets{caller.tokens(), with.key}
-	var turn []byte
-	to.path, turn = b.lastRoundsPath(ctx, to, caller.Actor.ID)
 	body, err := readBody(w, r, to.provider.limits, to.provider.memory)
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
 	defer body.forgo() // The transport may still be sending it.
+	keyed := keyed{pool: to.provider.poolFor(with)}
+	if err := keyed.chooseFor(ctx, to, codingOf(r.Header), body); err != nil {
+		shape.Write(w, r, apierror.From(err))
+		return
+	}
+	with.use(keyed.choice)
+	hidden.key = with.key
+	var turn []byte
+	to.path, turn = b.lastRoundsPath(ctx, to, caller.Actor.ID)
 	target, err := to.provider.upstreamURL(to.path, credential.Query(r.URL.RawQuery, hidden.tokens), "")
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
+	learns := keyed.learnsCreated(to.route)
 	r = r.WithContext(ctx)
 	r.GetBody = func() (io.ReadCloser, error) { return body.reader(), nil }
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	header := func() http.Header {
 		out := with.forward(ctx, r.Header, to.provider, sentRequest{})
-		if to.route.stored != nil || turn != nil {
+		if to.route.stored != nil || turn != nil || learns {
 			delete(out, "Accept-Encoding") // A coded answer would have to be decoded to be read.
 		}
 		return out
@@ -86,9 +88,13 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 			withoutOriginsOfUpstream(w.Header(), answer.Header)
 			withoutHalves(answer)
 			if to.route.stored != nil {
-				if err := (&storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden}).follow(answer); err != nil {
+				of := &storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden, learning: keyed.learnFrom(answer.StatusCode)}
+				if err := of.follow(answer); err != nil {
 					return err
 				}
+			}
+			if learns {
+				keyed.followCreated(answer)
 			}
 			if turn == nil {
 				return nil

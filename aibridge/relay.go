@@ -186,7 +186,7 @@ func (x *relay) inspect(coding string, caller Caller) error {
 	if x.keyed.pool = x.provider.poolFor(x.credential); x.keyed.pool != nil {
 		x.keyed.ask.Model = x.inspected.Model
 		if x.keyed.pool.Len() > 1 {
-			x.keyed.ask = askFor(x.inspected.Model, object, plain.bytes)
+			x.keyed.ask = askFor(x.keyed.pool, x.inspected.Model, object, plain.bytes)
 		}
 	}
 	if x.target, err = x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens), x.inspected.Model); err != nil {
@@ -254,7 +254,8 @@ func (x *relay) sendOnce() (*http.Response, error) {
 		x.endUnanswered(span, err)
 		return nil, err
 	}
-	x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
+	round := x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
+	round.learning = x.keyed.learnFrom(response.StatusCode)
 	return response, nil
 }
 
@@ -405,7 +406,6 @@ func (x *relay) close() {
 	ending.panicked = reason != nil && reason != http.ErrAbortHandler
 	_ = x.conclude(x.ctx, ending) // [interception.end] logs its failure.
 	x.noteBreak()
-	x.noteStored()
 	x.end(x.ctx, x.failure)
 	if reason != nil {
 		panic(reason) // The stack of the first panic is still below this one, for the log.
