@@ -120,7 +120,7 @@ type Key struct {
 // Retry-After. What fails is a request without an answer, one with a status from 500 on, and one whose answer breaks off.
 // Other statuses say nothing, and clients that leave. A zero field means its default.
 type BreakerOptions struct {
-	// Failures is how many requests must fail within Window, and at least half of all: 10.
+	// Failures is how many requests must fail within Window, and at least half of all, or all of twice as many in a row: 10.
 	Failures int
 	// Window is 30 s.
 	Window time.Duration

@@ -14,12 +14,14 @@ import (
 
 	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/breaker"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // relay is one bridged request while it is served. It belongs to the handler's goroutine, which alone writes to the
@@ -41,6 +43,7 @@ type relay struct {
 	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
 	sent         sentEnd // Only of a provider that is silent.
+	frames       asFrames
 
 	tools     *toolUse        // Nil: the model is offered no tools of the gateway.
 	plainBody *body           // What the client sent, uncoded; held if tools change it.
@@ -245,7 +248,7 @@ func (x *relay) sendOnce() (*http.Response, error) {
 	if x.sentAfter == 0 {
 		x.sentAfter = sent.Sub(x.started)
 	}
-	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.roundTrip(out) })
+	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.withStatus(x.sendExcused(out)) })
 	x.bridge.tellOfBreaker(x.ctx, x.to)
 	x.upstreamWait = time.Since(sent)
 	sending.answered()
@@ -257,6 +260,16 @@ func (x *relay) sendOnce() (*http.Response, error) {
 	round := x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
 	round.learning = x.keyed.learnFrom(response.StatusCode)
 	return response, nil
+}
+
+// sendExcused sends a request. An error that is not the upstream's is excused for the breaker: one of the gateway, which has
+// refused to send the request, or a redirect.
+func (x *relay) sendExcused(out *http.Request) (*http.Response, error) {
+	answer, err := x.roundTrip(out)
+	if err != nil && !upstream.Failed(err) {
+		err = breaker.Excuse(err)
+	}
+	return answer, err
 }
 
 // roundTrip sends a request. If the transport is watched, it says which interception the request belongs to.
@@ -336,6 +349,7 @@ func (x *relay) answer(answer *http.Response) error {
 		}
 	}()
 	round := x.lastRound()
+	answer = x.unjudged(answer, round)
 	x.hideEchoes(answer, round)
 	if x.isLater() && x.client.started && !x.joins(answer) {
 		return x.failRound(answer, round)
