@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,10 +68,14 @@ func withoutEchoes(text string, secrets []string) string {
 	return text
 }
 
-// hideInFields hides secrets in the values of a header. A value of a key with a secret is replaced in a copy of the values,
-// since a transport may share these.
+// hideInFields hides secrets in the values of a header, in copies, since a transport may share these. A field that has one in
+// its name is removed.
 func hideInFields(header http.Header, secrets []string) {
 	for name, values := range header {
+		if slices.ContainsFunc(secrets, func(secret string) bool { return credential.Tokens{Presented: secret}.InName(name) }) {
+			delete(header, name)
+			continue
+		}
 		for i, value := range values {
 			clean := withoutEchoes(value, secrets)
 			if clean == value {
