@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"cdr.dev/slog/v3"
-
 	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/breaker"
@@ -231,8 +229,7 @@ func (x *relay) beginning(caller Caller) beginning {
 func (x *relay) refuse(err error) {
 	refusal := refusal(err, x.secrets.tokens)
 	if !errors.Is(err, errQuiet) {
-		x.bridge.options.Logger.Info(x.ctx, "request refused",
-			slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
+		x.bridge.tellRefused(x.ctx, x.request, x.provider, refusal.Status, refusal)
 	}
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
