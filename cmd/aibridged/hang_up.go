@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"reflect"
@@ -24,7 +25,7 @@ func hasTerminal() bool {
 type hangUps struct {
 	gateway *gateway
 	file    string
-	read    config // What was read last.
+	running config // What the gateway was started with: all of it but providers and MCP servers is still what counts.
 	logger  slog.Logger
 
 	signals chan os.Signal
@@ -45,7 +46,7 @@ func hangUpSignals() chan os.Signal {
 // startHangUps starts to listen. The caller closes it.
 func (g *gateway) startHangUps(ctx context.Context, signals chan os.Signal, c config, logger slog.Logger) *hangUps {
 	ctx, cancel := context.WithCancel(ctx)
-	h := &hangUps{gateway: g, file: g.providers.file, read: c, logger: logger.Named("config"), signals: signals, cancel: cancel, done: make(chan struct{})}
+	h := &hangUps{gateway: g, file: g.providers.file, running: c, logger: logger.Named("config"), signals: signals, cancel: cancel, done: make(chan struct{})}
 	go h.run(ctx)
 	return h
 }
@@ -73,14 +74,34 @@ func (h *hangUps) reload(ctx context.Context) error {
 	if err := c.checkProviders(); err != nil {
 		return err
 	}
+	if err := h.checkNotEmpty(ctx, c); err != nil {
+		return err
+	}
 	if err := h.gateway.seed(ctx, c, h.logger); err != nil {
 		return err
 	}
-	if !reflect.DeepEqual(c.fixed(), h.read.fixed()) {
+	if !reflect.DeepEqual(c.fixed(), h.running.fixed()) {
 		h.logger.Warn(ctx, "the configuration has changed in more than providers and mcp_servers: the rest takes a new start")
 	}
-	h.read = c
 	h.logger.Info(ctx, "the configuration was read again", slog.F("file", h.file))
+	return nil
+}
+
+// checkNotEmpty refuses a configuration that names no providers where the one before did: a file may be empty because it is
+// being written, or was cut off.
+func (h *hangUps) checkNotEmpty(ctx context.Context, c config) error {
+	if len(c.Providers) > 0 {
+		return nil
+	}
+	stored, err := h.gateway.control.Providers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range stored {
+		if p.Configured {
+			return fmt.Errorf("config %s: it names no providers, but before it did: to serve none of them, disable them, or start anew", h.file)
+		}
+	}
 	return nil
 }
 

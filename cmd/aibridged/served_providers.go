@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -19,11 +20,13 @@ import (
 // [aibridged.ProviderReloader].
 type servedProviders struct {
 	control *store
-	pool    aibridged.Pooler
+	pool    *aibridged.CachedBridgePool
 	shared  aibridge.ProviderOptions // What all providers have in common. Its Upstreams outlives them.
 	metrics *aibridged.Metrics
 	file    string // The configuration file. Empty: there is none.
 	logger  slog.Logger
+
+	built map[string]builtProvider // By name. Only Reload uses it, whose calls never overlap.
 
 	mu     sync.Mutex
 	states []providerState // Of the latest reload, by name. Guarded by mu, as err is.
@@ -36,7 +39,19 @@ type providerState struct {
 	from       string
 	state      string // For people.
 	status     aibridged.ProviderStatus
+	asBefore   bool // It could not be made anew, and is served as it was made before.
 	changedAt  time.Time
+}
+
+// builtProvider is a provider and the row that it was made from.
+type builtProvider struct {
+	row      aibridgedserver.Provider
+	provider aibridge.Provider
+}
+
+// isFrom reports whether the provider was made from a row that says what this one says.
+func (b builtProvider) isFrom(row aibridgedserver.Provider) bool {
+	return b.row.Name == row.Name && b.row.Type == row.Type && b.row.BaseURL == row.BaseURL && b.row.Disabled == row.Disabled && bytes.Equal(b.row.Settings, row.Settings)
 }
 
 // Reload implements [aibridged.ProviderReloader].
@@ -58,7 +73,9 @@ func (s *servedProviders) Reload(ctx context.Context) error {
 	return nil
 }
 
-// replace makes the providers anew and serves them. One that cannot be made harms no other.
+// replace makes the providers anew and serves them. One that cannot be made harms no other. If its row is the one that the
+// provider was made from before, what has changed is elsewhere, such as a file with a key that is away for a moment: it is served
+// as it was made then.
 func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibridged.ProviderOutcome, error) {
 	rows, err := s.control.Providers(ctx)
 	if err != nil {
@@ -70,15 +87,23 @@ func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibri
 		outcomes  []aibridged.ProviderOutcome
 		names     []string
 	)
+	built := make(map[string]builtProvider, len(rows))
 	for _, row := range rows {
 		state := providerState{name: row.Name, kind: row.Type, from: s.from(row), changedAt: row.ChangedAt}
 		provider, err := s.make(ctx, row)
 		outcome := aibridged.ProviderOutcome{Name: row.Name, Type: row.Type, Status: aibridged.ProviderStatusError, Err: err}
-		if err == nil {
+		before, isKnown := s.built[row.Name]
+		switch {
+		case err == nil:
 			outcome, state.state = outcomeOf(provider), stateOf(provider)
-		} else {
+			built[row.Name] = builtProvider{row, provider}
+		case isKnown && before.isFrom(row):
+			state.state, state.asBefore = "error: "+err.Error()+" (it is served as it was before)", true
+			provider, err = before.provider, nil
+			built[row.Name] = before
+		default:
 			state.state = "error: " + err.Error()
-			provider, err = unserved(row.Name)
+			provider, err = unserved(row.Name, row.Type)
 		}
 		if err == nil { // Otherwise not even the name is a provider's.
 			providers = append(providers, provider)
@@ -86,14 +111,12 @@ func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibri
 		state.status = outcome.Status
 		states, outcomes, names = append(states, state), append(outcomes, outcome), append(names, row.Name)
 	}
-	if len(providers) == 0 { // A pool takes no empty set in the place of others.
-		for _, state := range s.current() {
-			if provider, err := unserved(state.name); err == nil {
-				providers = append(providers, provider)
-			}
-		}
+	if len(providers) == 0 { // A command has removed the last one: no configuration can, see [hangUps].
+		s.pool.RemoveProviders()
+	} else {
+		s.pool.ReplaceProviders(providers)
 	}
-	s.pool.ReplaceProviders(providers)
+	s.built = built
 	s.shared.Upstreams.Keep(names)
 	return states, outcomes, nil
 }
@@ -114,9 +137,20 @@ func (s *servedProviders) make(ctx context.Context, row aibridgedserver.Provider
 	return p.provider(shared)
 }
 
-// unserved returns a provider that answers 503, for a name that is to stay known. What is known of its keys stays.
-func unserved(name string) (aibridge.Provider, error) {
-	return aibridge.NewOpenAIProvider(name, aibridge.ProviderOptions{Disabled: true})
+// unserved returns a provider that answers 503 in the shape of its type's API, for a name that is to stay known. What is known of
+// its keys stays.
+func unserved(name, kind string) (aibridge.Provider, error) {
+	options := aibridge.ProviderOptions{Disabled: true}
+	switch kind {
+	case "anthropic", "vertex":
+		return aibridge.NewAnthropicProvider(name, options)
+	case "bedrock":
+		options.BaseURL = "https://unserved.invalid" // It is never asked.
+		return aibridge.NewBedrockProvider(name, options)
+	case "copilot":
+		return aibridge.NewCopilotProvider(name, options)
+	}
+	return aibridge.NewOpenAIProvider(name, options)
 }
 
 // from says where a provider comes from.
@@ -145,7 +179,11 @@ func (s *servedProviders) tell(ctx context.Context, before, now []providerState)
 			continue
 		}
 		fields := []slog.Field{slog.F("name", state.name), slog.F("type", state.kind), slog.F("from", state.from), slog.F("state", state.state)}
-		if state.status == aibridged.ProviderStatusError {
+		switch {
+		case state.asBefore:
+			s.logger.Error(ctx, "a provider cannot be made anew, and is served as it was before", fields...)
+			continue
+		case state.status == aibridged.ProviderStatusError:
 			s.logger.Error(ctx, "a provider cannot be served", fields...)
 			continue
 		}
