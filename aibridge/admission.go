@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -36,22 +37,29 @@ func (a *Admission) gateOrNil() *admission.Gate {
 	return a.gate
 }
 
-// errQuiet is the cause of a refusal that is not to be logged: it was logged less than a minute ago.
+// tellOfRefusals returns what writes a line to the log about requests of a user that were refused.
+func (b *RequestBridge) tellOfRefusals(user string) admission.Tell {
+	return func(limit admission.Limit, refused int) {
+		b.options.Logger.Warn(context.Background(), "requests of a user are refused: they are beyond a limit",
+			slog.F("initiator_id", user), slog.F("limit", string(limit)), slog.F("refused", refused))
+	}
+}
+
+// errQuiet is the cause of a refusal that is not to be logged: it is told of once a minute.
 var errQuiet = errors.New("beyond a limit")
 
 // enter asks for admission. Its error is an *[apierror.Error].
 func (x *relay) enter(user string) error {
+	if x.provider.gate == nil {
+		return nil
+	}
 	var err error
-	if x.pass, err = x.provider.gate.Enter(user); err == nil {
+	if x.pass, err = x.provider.gate.Enter(user, x.bridge.tellOfRefusals(user)); err == nil {
 		return nil
 	}
 	refused, ok := errors.AsType[*admission.Refusal](err)
 	if !ok {
 		return err
-	}
-	if refused.Tell > 0 {
-		x.bridge.options.Logger.Warn(x.ctx, "requests of a user are refused: they are beyond a limit",
-			slog.F("initiator_id", user), slog.F("limit", string(refused.Limit)), slog.F("refused", refused.Tell))
 	}
 	x.bridge.options.Metrics.refused(refused.Limit)
 	// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.
