@@ -93,16 +93,11 @@ func (h *hangUps) checkNotEmpty(ctx context.Context, c config) error {
 	if len(c.Providers) > 0 {
 		return nil
 	}
-	stored, err := h.gateway.control.Providers(ctx)
-	if err != nil {
-		return err
+	hasConfigured, err := h.gateway.hasConfigured(ctx)
+	if err == nil && hasConfigured {
+		err = fmt.Errorf("config %s: it names no providers, but before it did: to serve none of them, disable them, or start anew", h.file)
 	}
-	for _, p := range stored {
-		if p.Configured {
-			return fmt.Errorf("config %s: it names no providers, but before it did: to serve none of them, disable them, or start anew", h.file)
-		}
-	}
-	return nil
+	return err
 }
 
 // fixed returns what a new start is needed for.

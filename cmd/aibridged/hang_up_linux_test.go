@@ -210,6 +210,14 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 	waitForLog(more, 2)
 	waitFor(`d",`, `mine",`, `no a",`, `no c",`)
 	r.end(t, syscall.SIGTERM)
+	// At a start, an empty file is what is wanted, but it is said.
+	write("")
+	cmd = programHere(t, log, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data, "--config", file)
+	withoutTerminal(cmd)
+	r = startProcess(t, cmd)
+	waitFor(`mine",`, `no d",`)
+	waitForLog("the configuration names no providers: those that it named before are removed", 1)
+	r.end(t, syscall.SIGTERM)
 	lines, err := os.ReadFile(log.Name())
 	if err != nil {
 		t.Fatal(err)

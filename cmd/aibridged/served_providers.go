@@ -260,6 +260,12 @@ func (w *configurationWatch) close() {
 	<-w.done
 }
 
+// hasConfigured reports whether the database has providers of a configuration.
+func (g *gateway) hasConfigured(ctx context.Context) (bool, error) {
+	stored, err := g.control.Providers(ctx)
+	return slices.ContainsFunc(stored, func(p aibridgedserver.Provider) bool { return p.Configured }), err
+}
+
 // seed puts the providers and MCP servers of a configuration into the database.
 func (g *gateway) seed(ctx context.Context, c config, logger slog.Logger) error {
 	servers, err := c.mcpServers()
@@ -270,6 +276,15 @@ func (g *gateway) seed(ctx context.Context, c config, logger slog.Logger) error 
 	for i, configured := range c.Providers {
 		if seeds[i], err = configured.stored(); err != nil {
 			return fmt.Errorf("provider %q: %w", configured.Name, err)
+		}
+	}
+	if len(seeds) == 0 {
+		hasConfigured, err := g.hasConfigured(ctx)
+		if err != nil {
+			return err
+		}
+		if hasConfigured {
+			logger.Warn(ctx, "the configuration names no providers: those that it named before are removed")
 		}
 	}
 	unused, err := g.control.SeedProviders(ctx, seeds)
