@@ -189,15 +189,16 @@ func TestFault031CodedRequests(t *testing.T) {
 	}
 }
 
-// TestFault038Queries is fault 38: a query goes upstream in one reading and without credentials; no log holds it.
+// TestFault038Queries is fault 38: a query goes upstream as it came, and without credentials in any reading; no log holds it.
 func TestFault038Queries(t *testing.T) {
 	t.Parallel()
 	s, up := newFine(t, testkit.GatewayOptions{})
 	q := question{messagesFormat(), false}
 	for query, want := range map[string]string{
 		"beta=true&empty=&flag":            "beta=true&empty=&flag",
-		"a=1;b=2&c=3":                      "c=3",
-		"bad=%zz&c=3":                      "c=3",
+		"a=1;b=2&c=3":                      "a=1;b=2&c=3",
+		"a=1;api_key=2&c=3":                "a=1&c=3",
+		"bad=%zz&c=3":                      "bad=%zz&c=3",
 		"key=" + testkit.Token + "&c=3":    "c=3",
 		"api%5Fkey=other&API-KEY=more&c=3": "c=3",
 		"c=3&x=" + testkit.Token:           "c=3",

@@ -198,10 +198,18 @@ func (b leasedBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // ReplaceProviders implements [Pooler]. It does not take a set in which two providers share a name, nor an empty set in
-// place of one that is not empty: it logs that, and the previous providers go on serving. To serve none, disable them.
-// After Shutdown it does nothing.
+// place of one that is not empty: it logs that, and the previous providers go on serving. To serve none, disable them, or call
+// RemoveProviders. After Shutdown it does nothing.
 func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
-	before, err := p.replaceProviders(providers)
+	p.replace(providers, false)
+}
+
+// RemoveProviders is ReplaceProviders for a host that is certain that there are no providers any more, and not that it could not
+// find them: every path is then unknown.
+func (p *CachedBridgePool) RemoveProviders() { p.replace(nil, true) }
+
+func (p *CachedBridgePool) replace(providers []aibridge.Provider, mayBeNone bool) {
+	before, err := p.replaceProviders(providers, mayBeNone)
 	if err != nil {
 		p.logger.Error(context.Background(), "the new providers were not taken, the previous ones go on serving", slog.Error(err))
 	}
@@ -212,7 +220,7 @@ func (p *CachedBridgePool) ReplaceProviders(providers []aibridge.Provider) {
 }
 
 // replaceProviders returns the set that was replaced, nil where none was.
-func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (before *aibridge.ProviderSet, err error) {
+func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider, mayBeNone bool) (before *aibridge.ProviderSet, err error) {
 	set, err := aibridge.NewProviderSet(p.upstreams.Share(p.memory.Share(providers))...)
 	if err != nil {
 		return nil, err
@@ -222,7 +230,7 @@ func (p *CachedBridgePool) replaceProviders(providers []aibridge.Provider) (befo
 	switch {
 	case p.closed:
 		return nil, nil
-	case len(providers) == 0 && !p.empty:
+	case len(providers) == 0 && !p.empty && !mayBeNone:
 		return nil, xerrors.New("no providers given")
 	}
 	set.Succeed(p.providers)

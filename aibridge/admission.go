@@ -41,8 +41,6 @@ type AdmissionRefusal struct {
 	Limit string
 	// RetryAfter is how long the client is told to wait.
 	RetryAfter time.Duration
-	// Tell is how many requests of the user have been refused that no log told of. Zero: log nothing.
-	Tell int
 }
 
 // Error implements error.
@@ -71,12 +69,9 @@ func (p pass) leave() {
 	}
 }
 
-// enter lets a request in. A nil Admission lets all in.
-func (a *Admission) enter(ctx context.Context, user string) (p pass, err error) {
-	if a == nil {
-		return p, nil
-	}
-	if p.own, err = a.gate.Enter(user); err != nil || a.shared == nil {
+// enter lets a request in. Who keeps the shared limits tells of what these refuse.
+func (a *Admission) enter(ctx context.Context, user string, tell admission.Tell) (p pass, err error) {
+	if p.own, err = a.gate.Enter(user, tell); err != nil || a.shared == nil {
 		return p, err
 	}
 	p.shared, err = a.shared.Enter(ctx, user)
@@ -85,27 +80,34 @@ func (a *Admission) enter(ctx context.Context, user string) (p pass, err error) 
 	}
 	p.own.Leave()
 	if refused, ok := errors.AsType[*AdmissionRefusal](err); ok {
-		err = &admission.Refusal{Limit: admission.Limit(refused.Limit), For: refused.RetryAfter, Tell: refused.Tell}
+		err = &admission.Refusal{Limit: admission.Limit(refused.Limit), For: refused.RetryAfter}
 	}
 	return pass{}, err
 }
 
-// errQuiet is the cause of a refusal that is not to be logged: it was logged less than a minute ago.
+// tellOfRefusals returns what writes a line to the log about requests of a user that were refused.
+func (b *RequestBridge) tellOfRefusals(user string) admission.Tell {
+	return func(limit admission.Limit, refused int) {
+		b.options.Logger.Warn(context.Background(), "requests of a user are refused: they are beyond a limit",
+			slog.F("initiator_id", user), slog.F("limit", string(limit)), slog.F("refused", refused))
+	}
+}
+
+// errQuiet is the cause of a refusal that is not to be logged: it is told of once a minute.
 var errQuiet = errors.New("beyond a limit")
 
 // enter asks for admission. Its error is an *[apierror.Error].
 func (x *relay) enter(user string) error {
+	if x.provider.limited == nil {
+		return nil
+	}
 	var err error
-	if x.pass, err = x.provider.limited.enter(x.ctx, user); err == nil {
+	if x.pass, err = x.provider.limited.enter(x.ctx, user, x.bridge.tellOfRefusals(user)); err == nil {
 		return nil
 	}
 	refused, ok := errors.AsType[*admission.Refusal](err)
 	if !ok {
 		return err
-	}
-	if refused.Tell > 0 {
-		x.bridge.options.Logger.Warn(x.ctx, "requests of a user are refused: they are beyond a limit",
-			slog.F("initiator_id", user), slog.F("limit", string(refused.Limit)), slog.F("refused", refused.Tell))
 	}
 	x.bridge.options.Metrics.refused(refused.Limit)
 	// net/http waits for the rest of an unread body before it answers; the deadline bounds that wait.

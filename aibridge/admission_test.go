@@ -51,9 +51,15 @@ func TestAdmission(t *testing.T) {
 				if w := b.send("GET /openai/v1/models", ""); w.Code != http.StatusOK {
 					t.Errorf("%s, %s: what is passed through got status %d", format, name, w.Code)
 				}
+				b.log.Reset()
 				time.Sleep(20 * time.Second)
 				if w := b.send(asked.target, asked.body); w.Code != http.StatusOK {
 					t.Errorf("%s, %s: later, status %d", format, name, w.Code)
+				}
+				time.Sleep(40 * time.Second)
+				synctest.Wait()
+				if log := b.log.String(); !strings.Contains(log, "refused=4") || !strings.Contains(log, "initiator_id=ada") {
+					t.Errorf("%s, %s: at the end of the minute, logged %s", format, name, log)
 				}
 			})
 		}

@@ -26,6 +26,7 @@ func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) 
 			{method: http.MethodGet, path: "/inference-profiles/{model}"},
 		},
 		shape:     apierror.Anthropic(),
+		shapes:    []pathShape{{"/model/", apierror.Bedrock()}, {"/inference-profiles", apierror.Bedrock()}},
 		setKey:    setBearer,
 		keyHeader: credential.Authorization,
 	}, name, options)

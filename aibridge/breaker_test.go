@@ -71,6 +71,14 @@ func TestBreakerStaysClosed(t *testing.T) {
 			}
 		}
 	}
+	for name, answer := range map[string]said{"a redirect": {status: 307, header: http.Header{"Location": {"https://example.com/"}}}, "a switch of protocols": {status: 101}} {
+		b := newResilient(t, ProviderOptions{Key: keyA, Breaker: BreakerOptions{Failures: 1}}, func(string, *http.Request) said { return answer })
+		for range 20 {
+			if w := b.send(asked.target, asked.body); w.Code != 502 || b.up.keys() != keyA {
+				t.Fatalf("%s: status %d", name, w.Code)
+			}
+		}
+	}
 	b := newResilient(t, ProviderOptions{Key: keyA, Breaker: BreakerOptions{Off: true}}, func(string, *http.Request) said { return said{status: 500} })
 	for range 50 {
 		if w := b.send(asked.target, asked.body); w.Code != 500 {

@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,11 +84,10 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if unsupported, ok := errors.AsType[unsupported](err); ok {
 			reason = unsupported // Without the path.
 		}
-		b.options.Logger.Info(r.Context(), "request refused",
-			slog.F("method", credential.Method(r.Method)), slog.F("status", refusal.Status), slog.Error(logged(reason)))
+		b.tellRefused(r.Context(), r, to.provider, refusal.Status, reason)
 		shape := apierror.ForPath(r.URL.Path)
 		if to.provider != nil {
-			shape = to.provider.shape
+			shape = to.provider.shapeOf(to.path)
 		}
 		shape.Write(w, r, refusal)
 		return
@@ -98,6 +98,19 @@ func (b *RequestBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b.intercept(guarded, r, to)
+}
+
+// tellRefused writes a line to the log about a request that is refused and has no interception. Provider may be nil.
+func (b *RequestBridge) tellRefused(ctx context.Context, r *http.Request, provider *Provider, status int, reason error) {
+	fields := make([]slog.Field, 0, 7)
+	fields = append(fields, slog.F("method", credential.Method(r.Method)), slog.F("status", status), slog.F("remote", r.RemoteAddr))
+	if id := CallerFromContext(ctx).Actor.ID; id != "" {
+		fields = append(fields, slog.F("initiator_id", id), slog.F("api_key_id", b.options.APIKeyID))
+	}
+	if provider != nil {
+		fields = append(fields, slog.F("provider", provider.name))
+	}
+	b.options.Logger.Info(ctx, "request refused", append(fields, slog.Error(logged(reason)))...)
 }
 
 // destination returns where a request goes, or an error that says why it is refused. It reads nothing of the body.

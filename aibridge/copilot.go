@@ -33,6 +33,7 @@ func NewCopilotProvider(name string, options ProviderOptions) (Provider, error) 
 			{method: http.MethodGet, path: "/.well-known/"},
 		},
 		shape:     apierror.OpenAI(),
+		shapes:    []pathShape{{"/v1/messages", apierror.Anthropic()}},
 		setKey:    setBearer,
 		keyHeader: credential.Authorization,
 		complete:  completeForCopilot,

@@ -66,15 +66,3 @@ func (x *relay) sendWithKeys() (*http.Response, error) {
 		}
 	}
 }
-
-// noteStored notes whose account has what the upstream may have stored of the answers.
-func (x *relay) noteStored() {
-	if x.keyed.pool == nil || x.keyed.pool.Len() == 1 {
-		return
-	}
-	for _, round := range x.rounds {
-		if round.status < http.StatusMultipleChoices {
-			x.keyed.pool.Stores(x.keyed.choice, round.said().ID)
-		}
-	}
-}

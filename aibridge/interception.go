@@ -34,14 +34,16 @@ type interception struct {
 	credential upstreamCredential
 	secrets    secrets
 
-	toolOf    func(name string) (serverURL string, ours bool) // Of a tool that the model calls. Nil: no tool is the gateway's.
-	begun     Commit                                          // Of the start; nil once it has been waited for.
-	rounds    []*round
-	pending   bool    // Tools were called, and the model goes on: what comes next is a later round's.
-	final     bool    // No round follows, whatever tools were called in the last one.
-	later     bool    // Another request began the answer: only its records are made here.
-	received  bodySum // Of the answers of all rounds.
-	concluded *conclusion
+	toolOf   func(name string) (serverURL string, ours bool) // Of a tool that the model calls. Nil: no tool is the gateway's.
+	begun    Commit                                          // Of the start; nil once it has been waited for.
+	rounds   []*round
+	pending  bool    // Tools were called, and the model goes on: what comes next is a later round's.
+	final    bool    // No round follows, whatever tools were called in the last one.
+	later    bool    // Another request began the answer: only its records are made here.
+	received bodySum // Of the answers of all rounds.
+	// notReceived is how many of the next bytes stand in the place of others, which have been counted.
+	notReceived int
+	concluded   *conclusion
 
 	sentAfter    time.Duration // From the start to the first sending: the gateway's own part.
 	upstreamWait time.Duration // From the last sending to the beginning of its answer.
@@ -121,6 +123,10 @@ func (i *interception) answered(of answerHead) *round {
 
 // arrived counts the next bytes of an answer. Bytes that come after the interception has concluded are not counted.
 func (i *interception) arrived(p []byte) {
+	if n := min(i.notReceived, len(p)); n > 0 {
+		i.notReceived -= n
+		p = p[n:]
+	}
 	if i.concluded != nil || len(p) == 0 {
 		return
 	}

@@ -62,7 +62,8 @@ const longestRefusal = 2 * time.Second
 
 // next notes what an answer says of its key. Body returns the beginning of the answer's body, without its content coding.
 // If the key was refused and another one is ready, next chooses that and returns true: the request can be sent again. If
-// none is, it fails with an *[apierror.Error], unless there is but one key: then its own answer says it best.
+// none is, it fails with an *[apierror.Error], unless there is but one key: then its own answer says it best. It also chooses
+// another key and returns true if the answer says that what the request continues is of another account.
 func (k *keyed) next(answer *http.Response, body func() []byte) (keys.Verdict, bool, error) {
 	said := keys.Answer{Status: answer.StatusCode, Header: answer.Header}
 	if keys.ReadsBody(said.Status) {
@@ -75,7 +76,7 @@ func (k *keyed) next(answer *http.Response, body func() []byte) (keys.Verdict, b
 	}
 	verdict := k.pool.Judge(k.choice, said)
 	if !verdict.Refused {
-		return verdict, false, nil
+		return verdict, k.isElsewhere(said), nil
 	}
 	err := k.choose()
 	switch {
@@ -86,6 +87,21 @@ func (k *keyed) next(answer *http.Response, body func() []byte) (keys.Verdict, b
 		return verdict, false, nil
 	}
 	return verdict, false, err
+}
+
+// isElsewhere notes an answer that did not refuse its key: what the request continues is of the key's account or, if the answer
+// says that it is not and nothing was known of it, may be of another one. Then it chooses a key of that, and returns true.
+func (k *keyed) isElsewhere(said keys.Answer) bool {
+	if said.Status < http.StatusMultipleChoices {
+		k.pool.Took(k.choice, k.ask)
+		return false
+	}
+	ask, choice, ok := k.pool.ChooseElsewhere(k.ask, k.choice, said)
+	if ok {
+		k.ask, k.choice = ask, choice
+		k.pool.FailedOver()
+	}
+	return ok
 }
 
 // tellOfKey writes a line to the log if the key of a request has begun to rest.

@@ -40,7 +40,7 @@ func openAIRoutes(below string) []route {
 		{method: http.MethodDelete, path: below + "/responses/{response_id}"},
 		{method: http.MethodPost, path: below + "/responses/{response_id}/cancel", stored: &stored},
 		{method: http.MethodGet, path: below + "/responses/{response_id}/input_items"},
-		{method: http.MethodPost, path: below + "/conversations"},
+		{method: http.MethodPost, path: below + "/conversations", creates: true},
 		{method: http.MethodGet, path: below + "/conversations/{conversation_id}"},
 		{method: http.MethodPost, path: below + "/conversations/{conversation_id}"},
 		{method: http.MethodDelete, path: below + "/conversations/{conversation_id}"},

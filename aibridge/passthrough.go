@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"context"
 	"io"
 	"log"
 	"net/http"
@@ -24,44 +25,35 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	b.options.Metrics.passedThrough(to)
 	caller := CallerFromContext(ctx)
 	began := time.Now()
+	shape := to.provider.shapeOf(to.path)
+	with, keyed, body, err := b.readPassed(ctx, w, r, to, caller)
+	if err != nil {
+		refusal := refusal(err, caller.tokens())
+		b.tellRefused(ctx, r, to.provider, refusal.Status, refusal)
+		shape.Write(w, r, refusal)
+		return
+	}
+	defer body.forgo() // The transport may still be sending it.
 	defer func() {
 		b.options.Logger.Info(ctx, "request passed through",
 			slog.F("initiator_id", caller.Actor.ID), slog.F("api_key_id", b.options.APIKeyID), slog.F("provider", to.provider.name),
 			slog.F("method", r.Method), slog.F("route", to.route.path), slog.F("status", w.status), slog.F("duration", time.Since(began)))
 	}()
-
-	shape := to.provider.shape
-	with, err := to.provider.credentialFor(r.Header, caller)
-	if err != nil {
-		shape.Write(w, r, apierror.From(err))
-		return
-	}
-	keyed := keyed{pool: to.provider.poolFor(with), ask: keys.Ask{Stored: to.route.parameter(to.path)}}
-	if err := keyed.choose(); err != nil {
-		shape.Write(w, r, apierror.From(err))
-		return
-	}
-	with.use(keyed.choice)
 	hidden := secrets{caller.tokens(), with.key}
 	var turn []byte
 	to.path, turn = b.lastRoundsPath(ctx, to, caller.Actor.ID)
-	body, err := readBody(w, r, to.provider.limits, to.provider.memory)
-	if err != nil {
-		shape.Write(w, r, apierror.From(err))
-		return
-	}
-	defer body.forgo() // The transport may still be sending it.
 	target, err := to.provider.upstreamURL(to.path, credential.Query(r.URL.RawQuery, hidden.tokens), "")
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
 		return
 	}
+	learns := keyed.learnsCreated(to.route)
 	r = r.WithContext(ctx)
 	r.GetBody = func() (io.ReadCloser, error) { return body.reader(), nil }
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = body.reader(), int64(len(body.bytes)), nil, nil
 	header := func() http.Header {
 		out := with.forward(ctx, r.Header, to.provider, sentRequest{})
-		if to.route.stored != nil || turn != nil {
+		if to.route.stored != nil || turn != nil || learns {
 			delete(out, "Accept-Encoding") // A coded answer would have to be decoded to be read.
 		}
 		return out
@@ -82,12 +74,17 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 		},
 		Transport: transport,
 		ModifyResponse: func(answer *http.Response) error {
+			to.provider.echoes.hide(answer, with.kind)
 			withoutOriginsOfUpstream(w.Header(), answer.Header)
 			withoutHalves(answer)
 			if to.route.stored != nil {
-				if err := (&storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden}).follow(answer); err != nil {
+				of := &storedResponse{bridge: b, ctx: ctx, to: to, secrets: hidden, learning: keyed.learnFrom(answer.StatusCode)}
+				if err := of.follow(answer); err != nil {
 					return err
 				}
+			}
+			if learns {
+				keyed.followCreated(answer)
 			}
 			if turn == nil {
 				return nil
@@ -108,4 +105,24 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	withoutSniffing(w.Header())
 	proxy.ServeHTTP(w, r)
 	isWhole = w.failed == nil
+}
+
+// readPassed reads a request that is to be passed through, and chooses the credential that it goes with. The error is an
+// *[apierror.Error], or one around it.
+func (b *RequestBridge) readPassed(ctx context.Context, w *clientWriter, r *http.Request, to destination, caller Caller) (with upstreamCredential, of keyed, read *body, err error) {
+	if with, err = to.provider.credentialFor(r.Header, caller); err != nil {
+		return with, of, nil, err
+	}
+	if read, err = readBody(w, r, to.provider.limits, to.provider.memory); err != nil {
+		return with, of, nil, err
+	}
+	of.pool = to.provider.poolFor(with)
+	if err = of.chooseFor(ctx, to, codingOf(r.Header), read); err != nil {
+		read.release()
+		return with, of, nil, err
+	}
+	if of.pool != nil {
+		with.use(of.choice)
+	}
+	return with, of, read, nil
 }

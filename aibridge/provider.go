@@ -27,6 +27,7 @@ type Provider struct {
 	prefix    string // Taken off a route's path, since the base URL has it already.
 	routes    []route
 	shape     apierror.Shape
+	shapes    []pathShape
 	keys      []Key
 	signs     bool // The transport authenticates the requests that go without a key.
 	setKey    func(header http.Header, key Key)
@@ -35,6 +36,7 @@ type Provider struct {
 	complete  func(header http.Header, of sentRequest)
 	silent    bool // See providerKind.
 	headers   []extraHeader
+	echoes    echoes
 	actor     bool // Requests tell who they are made for.
 	breaker   BreakerOptions
 	retries   RetryOptions
@@ -118,7 +120,7 @@ type Key struct {
 // Retry-After. What fails is a request without an answer, one with a status from 500 on, and one whose answer breaks off.
 // Other statuses say nothing, and clients that leave. A zero field means its default.
 type BreakerOptions struct {
-	// Failures is how many requests must fail within Window, and at least half of all: 10.
+	// Failures is how many requests must fail within Window, and at least half of all, or all of twice as many in a row: 10.
 	Failures int
 	// Window is 30 s.
 	Window time.Duration
@@ -134,7 +136,8 @@ type providerKind struct {
 	baseURL string // Empty: each provider has one of its own.
 	prefix  string
 	routes  []route
-	shape   apierror.Shape // Of the errors on all its paths.
+	shape   apierror.Shape // Of the errors on all its paths, but for those of shapes.
+	shapes  []pathShape
 	setKey  func(header http.Header, key Key)
 	// keyHeader is the header that the API prefers for a credential: where a caller brings two, this one goes upstream.
 	keyHeader string
@@ -145,6 +148,22 @@ type providerKind struct {
 	complete func(header http.Header, of sentRequest)
 	// silent says that the upstream lets minutes pass within a stream without a ping, so that the gateway makes its own.
 	silent bool
+}
+
+// pathShape says that the paths which begin so are of another API than a provider's others, with errors of another shape.
+type pathShape struct {
+	begins string
+	shape  apierror.Shape
+}
+
+// shapeOf returns the shape of the errors on a path below the provider's name, whether the provider serves it or not.
+func (p *Provider) shapeOf(path string) apierror.Shape {
+	for _, of := range p.shapes {
+		if strings.HasPrefix(path, of.begins) {
+			return of.shape
+		}
+	}
+	return p.shape
 }
 
 // sentRequest is what [providerKind].complete may know of a request.
@@ -212,9 +231,9 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	}
 	made := Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
-		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
+		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape, shapes: kind.shapes,
 		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete, silent: kind.silent,
-		headers: headers, actor: options.ActorHeaders,
+		headers: headers, echoes: echoesOf(keys, headers), actor: options.ActorHeaders,
 		breaker: options.Breaker, retries: retries, limited: options.Admission,
 		digests:   options.Digests,
 		spans:     newProviderSpans(kind.name, name),

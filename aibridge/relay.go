@@ -10,15 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"cdr.dev/slog/v3"
-
 	"github.com/coder/aibridged/internal/apierror"
+	"github.com/coder/aibridged/internal/breaker"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/credential"
 	"github.com/coder/aibridged/internal/ingress"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/observe"
+	"github.com/coder/aibridged/internal/upstream"
 )
 
 // relay is one bridged request while it is served. It belongs to the handler's goroutine, which alone writes to the
@@ -40,6 +40,7 @@ type relay struct {
 	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
 	sent         sentEnd // Only of a provider that is silent.
+	frames       asFrames
 
 	tools     *toolUse        // Nil: the model is offered no tools of the gateway.
 	plainBody *body           // What the client sent, uncoded; held if tools change it.
@@ -185,7 +186,7 @@ func (x *relay) inspect(coding string, caller Caller) error {
 	if x.keyed.pool = x.provider.poolFor(x.credential); x.keyed.pool != nil {
 		x.keyed.ask.Model = x.inspected.Model
 		if x.keyed.pool.Len() > 1 {
-			x.keyed.ask = askFor(x.inspected.Model, object, plain.bytes)
+			x.keyed.ask = askFor(x.keyed.pool, x.inspected.Model, object, plain.bytes)
 		}
 	}
 	if x.target, err = x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens), x.inspected.Model); err != nil {
@@ -227,8 +228,7 @@ func (x *relay) beginning(caller Caller) beginning {
 func (x *relay) refuse(err error) {
 	refusal := refusal(err, x.secrets.tokens)
 	if !errors.Is(err, errQuiet) {
-		x.bridge.options.Logger.Info(x.ctx, "request refused",
-			slog.F("provider", x.provider.name), slog.F("status", refusal.Status), slog.Error(logged(refusal)))
+		x.bridge.tellRefused(x.ctx, x.request, x.provider, refusal.Status, refusal)
 	}
 	x.format.Shape.Write(x.client, x.request, refusal)
 }
@@ -244,7 +244,7 @@ func (x *relay) sendOnce() (*http.Response, error) {
 	if x.sentAfter == 0 {
 		x.sentAfter = sent.Sub(x.started)
 	}
-	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.roundTrip(out) })
+	response, err := x.provider.breakerOf(x.to.route).Send(ctx, func() (*http.Response, error) { return x.withStatus(x.sendExcused(out)) })
 	x.bridge.tellOfBreaker(x.ctx, x.to)
 	x.upstreamWait = time.Since(sent)
 	sending.answered()
@@ -253,8 +253,19 @@ func (x *relay) sendOnce() (*http.Response, error) {
 		x.endUnanswered(span, err)
 		return nil, err
 	}
-	x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
+	round := x.answered(answerHead{status: response.StatusCode, coding: codingOf(response.Header), span: span})
+	round.learning = x.keyed.learnFrom(response.StatusCode)
 	return response, nil
+}
+
+// sendExcused sends a request. An error that is not the upstream's is excused for the breaker: one of the gateway, which has
+// refused to send the request, or a redirect.
+func (x *relay) sendExcused(out *http.Request) (*http.Response, error) {
+	answer, err := x.roundTrip(out)
+	if err != nil && !upstream.Failed(err) {
+		err = breaker.Excuse(err)
+	}
+	return answer, err
 }
 
 // roundTrip sends a request. If the transport is watched, it says which interception the request belongs to.
@@ -334,6 +345,8 @@ func (x *relay) answer(answer *http.Response) error {
 		}
 	}()
 	round := x.lastRound()
+	answer = x.unjudged(answer, round)
+	x.hideEchoes(answer, round)
 	if x.isLater() && x.client.started && !x.joins(answer) {
 		return x.failRound(answer, round)
 	}
@@ -403,7 +416,6 @@ func (x *relay) close() {
 	ending.panicked = reason != nil && reason != http.ErrAbortHandler
 	_ = x.conclude(x.ctx, ending) // [interception.end] logs its failure.
 	x.noteBreak()
-	x.noteStored()
 	x.end(x.ctx, x.failure)
 	if reason != nil {
 		panic(reason) // The stack of the first panic is still below this one, for the log.

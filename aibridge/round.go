@@ -41,6 +41,7 @@ type round struct {
 	ping     []byte                 // What can be sent now.
 	pool     *memory.Pool
 	share    *memory.Share // For what the tracker keeps.
+	learning *learning     // Nil: nothing is to be learnt of the answer.
 	isStream bool
 	tracker  wire.Tracker // Nil: the form of the answer is not known yet.
 	events   sse.Splitter
@@ -226,6 +227,9 @@ func (r *round) note(events iter.Seq[sse.Event]) {
 }
 
 func (r *round) observe(event sse.Event) {
+	if r.learning != nil {
+		r.learning.note(event.Data)
+	}
 	if r.joint != nil {
 		r.ready = r.joint.Pass(r.ready, event)
 	}

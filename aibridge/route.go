@@ -21,7 +21,9 @@ type route struct {
 	streams bool
 	// stored is the format of answers that show a response which is stored at the upstream. Nil: they show none.
 	stored *wire.Format
-	opened bool // By an entry of [ProviderOptions.Passthrough].
+	// creates says that an answer has the id of what the upstream has stored for the account that asked.
+	creates bool
+	opened  bool // By an entry of [ProviderOptions.Passthrough].
 }
 
 // matches reports whether a request's method and escaped path are the route's.
@@ -101,14 +103,14 @@ func (r route) named(path string) route {
 	return r
 }
 
-// parameter returns what a path, which the route matches, has in the place of the first segment in braces, or an empty
-// string if the route has none.
-func (r route) parameter(path string) string {
-	open := strings.IndexByte(r.path, '{')
-	if open < 0 {
+// storedID returns the escaped id in a path, which the route matches, of what is stored at the upstream: it is in the place of
+// the first segment in braces whose name says that it is an id. It is empty if the route has none.
+func (r route) storedID(path string) string {
+	before, name, ok := strings.Cut(r.path, "{")
+	if name, _, _ = strings.Cut(name, "}"); !ok || !strings.HasSuffix(name, "_id") {
 		return ""
 	}
-	id, _, _ := strings.Cut(path[open:], "/")
+	id, _, _ := strings.Cut(path[len(before):], "/")
 	return id
 }
 

@@ -25,6 +25,8 @@ type storedResponse struct {
 	ctx     context.Context
 	to      destination
 	secrets secrets
+
+	learning *learning // Nil: nothing is to be learnt of the answer.
 }
 
 // follow makes an answer be read along. It is a function for [net/http/httputil.ReverseProxy.ModifyResponse]. An answer
@@ -37,6 +39,7 @@ func (s *storedResponse) follow(answer *http.Response) error {
 		status: answer.StatusCode, coding: codingOf(answer.Header),
 		span: trace.SpanFromContext(context.Background()), // The request has a span of its own.
 	}, s.to.route.stored.Track, s.to.provider.memory)
+	round.learning = s.learning
 	isStream := showsStream(answer)
 	if isStream {
 		form, err := peek(answer, round, s.bridge.providers.copies, nil)

@@ -30,8 +30,10 @@ type KeyStatus struct {
 	State string
 	// Since and Until say when it began to rest, and when it will be asked again. They are zero if it is ready.
 	Since, Until time.Time
-	// Models are those for which it rests, by the names that clients have given. Empty: all, or none if it is ready.
-	Models []string
+	// Models are those for which it rests, by the names that clients have given, and Unnamed says that it rests for requests
+	// that name none, such as a list of models. With neither, it rests for all, unless it is ready.
+	Models  []string
+	Unnamed bool
 }
 
 // Keys returns the status of all keys, by the names of their providers and then in their order.
@@ -41,7 +43,7 @@ func (u *Upstreams) Keys() []KeyStatus {
 	all := make([]KeyStatus, len(known))
 	for i, of := range known {
 		all[i] = KeyStatus{
-			Provider: of.Provider, Hint: of.Hint, Account: of.Account, State: string(of.State), Since: of.Since, Until: of.Until, Models: of.Models,
+			Provider: of.Provider, Hint: of.Hint, Account: of.Account, State: string(of.State), Since: of.Since, Until: of.Until, Models: of.Models, Unnamed: of.Unnamed,
 		}
 	}
 	return all

@@ -2161,9 +2161,8 @@ type EnterResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         string                 `protobuf:"bytes,100,opt,name=limit,proto3" json:"limit,omitempty"`                                 // The limit that the request meets. Empty: it is let in.
 	WaitMillis    int64                  `protobuf:"varint,101,opt,name=wait_millis,json=waitMillis,proto3" json:"wait_millis,omitempty"`    // When it may be.
-	Tell          int32                  `protobuf:"varint,102,opt,name=tell,proto3" json:"tell,omitempty"`                                  // How many requests of the user were refused that no log told of. 0: log nothing.
-	LeaseMillis   int64                  `protobuf:"varint,103,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"` // After which time without a call of the gateway its leases end.
-	Unlimited     bool                   `protobuf:"varint,104,opt,name=unlimited,proto3" json:"unlimited,omitempty"`                        // There are no limits: over this connection, it need not be asked again.
+	LeaseMillis   int64                  `protobuf:"varint,102,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"` // After which time without a call of the gateway its leases end.
+	Unlimited     bool                   `protobuf:"varint,103,opt,name=unlimited,proto3" json:"unlimited,omitempty"`                        // There are no limits: over this connection, it need not be asked again.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2208,13 +2207,6 @@ func (x *EnterResponse) GetLimit() string {
 func (x *EnterResponse) GetWaitMillis() int64 {
 	if x != nil {
 		return x.WaitMillis
-	}
-	return 0
-}
-
-func (x *EnterResponse) GetTell() int32 {
-	if x != nil {
-		return x.Tell
 	}
 	return 0
 }
@@ -2447,14 +2439,13 @@ const file_aibridged_proto_rawDesc = "" +
 	"gateway_id\x18d \x01(\tR\tgatewayId\x12\x17\n" +
 	"\auser_id\x18e \x01(\tR\x06userId\x12\x14\n" +
 	"\x05lease\x18f \x01(\x03R\x05lease\x12\x14\n" +
-	"\x05ended\x18g \x03(\x03R\x05ended\"\x9b\x01\n" +
+	"\x05ended\x18g \x03(\x03R\x05ended\"\x87\x01\n" +
 	"\rEnterResponse\x12\x14\n" +
 	"\x05limit\x18d \x01(\tR\x05limit\x12\x1f\n" +
 	"\vwait_millis\x18e \x01(\x03R\n" +
-	"waitMillis\x12\x12\n" +
-	"\x04tell\x18f \x01(\x05R\x04tell\x12!\n" +
-	"\flease_millis\x18g \x01(\x03R\vleaseMillis\x12\x1c\n" +
-	"\tunlimited\x18h \x01(\bR\tunlimited2\xef\x04\n" +
+	"waitMillis\x12!\n" +
+	"\flease_millis\x18f \x01(\x03R\vleaseMillis\x12\x1c\n" +
+	"\tunlimited\x18g \x01(\bR\tunlimited2\xef\x04\n" +
 	"\bRecorder\x12Y\n" +
 	"\x12RecordInterception\x12 .proto.RecordInterceptionRequest\x1a!.proto.RecordInterceptionResponse\x12h\n" +
 	"\x17RecordInterceptionEnded\x12%.proto.RecordInterceptionEndedRequest\x1a&.proto.RecordInterceptionEndedResponse\x12S\n" +

@@ -79,3 +79,21 @@ func TestAnswers(t *testing.T) {
 		})
 	}
 }
+
+// TestTheSessionTokenIsNeverTold checks that an error which repeats the token of the gateway's session does not tell it to a
+// client of either API.
+func TestTheSessionTokenIsNeverTold(t *testing.T) {
+	for _, status := range []int{400, 403, 429, 500} {
+		fake := fakebedrock.New(t, answering(fakebedrock.Answer{
+			Status: status, Header: http.Header{"X-Amzn-Errortype": {"InvalidSignatureException"}, "X-Echo": {key().Token}},
+			Body: `{"message":"the canonical string is 'x-amz-security-token:` + key().Token + `'"}`,
+		}))
+		g := newGateway(t, fake.URL, bedrock.Options{Credentials: static()})
+		for path, body := range map[string]string{"/v1/messages": ask, "/model/m/invoke": invokeBody, "/model/m/count-tokens": "{}"} {
+			got := post(t, g, "/bedrock"+path, body)
+			if got.status != status || strings.Contains(got.body, key().Token) || got.header.Get("X-Echo") != "cana...eway" || !strings.Contains(got.body, "security-token:cana...eway'") {
+				t.Errorf("%d, %s: %d %v %s", status, path, got.status, got.header, got.body)
+			}
+		}
+	}
+}

@@ -35,6 +35,10 @@ const (
 	Mantle API = "mantle"
 )
 
+// ErrDefaultChain says that AWS's default chain is wanted and cannot be used here, for example because it names a profile that is
+// not there: it is not the options that are wrong.
+var ErrDefaultChain = errors.New("AWS's default chain cannot be used here")
+
 // Options is what a provider needs beyond its name. Region is required.
 type Options struct {
 	// Provider holds the options that all providers have. Its BaseURL replaces the region's address. Its Key is a Bedrock

@@ -36,7 +36,7 @@ func (c Credentials) source(region string) (*source, error) {
 	case c.Default:
 		found, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(region))
 		if err != nil {
-			return nil, fmt.Errorf("default chain: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrDefaultChain, err)
 		}
 		from = found.Credentials
 	case c.AccessKeyID != "":

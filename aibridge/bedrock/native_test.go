@@ -36,6 +36,7 @@ func TestNativeRequests(t *testing.T) {
 			g := newGateway(t, runtime.URL, bedrock.Options{Credentials: static(), ControlURL: control.URL, Models: map[string]string{"anthropic.claude": "other"}})
 			r := g.Request(t, test.method, "/bedrock"+test.path, test.body)
 			r.Header.Set("X-Amzn-Bedrock-Trace", "ENABLED")
+			r.Header.Set("X-Amz-User-Agent", "aws-sdk-js/3.1   ua/2.1")
 			r.Header.Set("Anthropic-Beta", "x")
 			r.Header.Set("X-Amz-Date", "20200101T000000Z")
 			if got := do(t, r); got.status != http.StatusOK || got.body != helloBody {
@@ -52,7 +53,7 @@ func TestNativeRequests(t *testing.T) {
 			if h := sent[0].Header; h.Get("X-Amzn-Bedrock-Trace") != "ENABLED" || h.Get("Anthropic-Beta") != "x" || h.Get("Accept-Encoding") != "identity" {
 				t.Errorf("sent %v", h)
 			}
-			if signed := sent[0].Header.Get("Authorization"); !strings.Contains(signed, "x-amzn-bedrock-trace") {
+			if signed := sent[0].Header.Get("Authorization"); !strings.Contains(signed, "x-amzn-bedrock-trace") || !strings.Contains(signed, "x-amz-user-agent") || sent[0].Header.Get("X-Amz-User-Agent") != "aws-sdk-js/3.1   ua/2.1" {
 				t.Errorf("signed %s", signed)
 			}
 			if test.recorded == "" {

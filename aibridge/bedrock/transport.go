@@ -1,14 +1,12 @@
 package bedrock
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -65,7 +63,8 @@ func (t *transport) send(out *http.Request, body []byte) (*http.Response, error)
 		// A coded stream would be held back until its coder has enough of it.
 		out.Header.Set("Accept-Encoding", "identity")
 	}
-	if _, signs := out.Header[credential.Sign]; signs {
+	_, isSigned := out.Header[credential.Sign]
+	if isSigned {
 		delete(out.Header, credential.Sign)
 		if err := t.sign(out, body); err != nil {
 			return nil, err
@@ -77,22 +76,10 @@ func (t *transport) send(out *http.Request, body []byte) (*http.Response, error)
 		return nil, err
 	}
 	answer, err := t.next.RoundTrip(out)
-	if token := out.Header.Get("X-Amz-Security-Token"); err == nil && answer.StatusCode == http.StatusForbidden && token != "" {
-		return withoutToken(answer, token)
+	if token := out.Header.Get("X-Amz-Security-Token"); err == nil && token != "" && isSigned {
+		upstream.HideEchoes(answer, []string{token}) // AWS repeats what it finds wrongly signed.
 	}
 	return answer, err
-}
-
-// withoutToken returns a refusal without the token of the gateway's session: AWS repeats what it finds wrongly signed.
-func withoutToken(answer *http.Response, token string) (*http.Response, error) {
-	body, err := readError(answer)
-	if err != nil {
-		return nil, err
-	}
-	hidden := bytes.ReplaceAll(body, []byte(token), []byte(credential.Hint(token)))
-	answer.Header.Set("Content-Length", strconv.Itoa(len(hidden)))
-	answer.ContentLength, answer.Body = int64(len(hidden)), io.NopCloser(bytes.NewReader(hidden))
-	return answer, nil
 }
 
 // readError reads the body of an error, and closes it.

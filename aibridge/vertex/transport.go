@@ -28,6 +28,7 @@ type transport struct {
 	source          oauth2.TokenSource // Nil: no request gets a token.
 	memory          *memory.Pool
 	network         http.RoundTripper
+	next            http.RoundTripper   // The network, with a limit of silence: the beginning of an error is read here.
 	tokens          *upstream.Transport // To where tokens come from.
 }
 
@@ -52,29 +53,34 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer t.memory.Give(size)
 		upstream.SetBody(out, edited)
 	}
-	if err := t.authenticate(out); err != nil {
+	token, err := t.authenticate(out)
+	if err != nil {
 		return nil, err
 	}
-	return t.network.RoundTrip(out)
+	answer, err := t.next.RoundTrip(out)
+	if err == nil && token != "" {
+		upstream.HideEchoes(answer, []string{token})
+	}
+	return answer, err
 }
 
-// authenticate adds an access token to a request that goes with the gateway's credentials. Any other one goes with what its
-// caller brings.
-func (t *transport) authenticate(out *http.Request) error {
+// authenticate adds an access token to a request that goes with the gateway's credentials, and returns it. Any other one goes
+// with what its caller brings.
+func (t *transport) authenticate(out *http.Request) (token string, err error) {
 	if _, ok := out.Header[credential.Sign]; ok {
 		delete(out.Header, credential.Sign)
 		token, err := t.source.Token()
 		if err != nil {
-			return &apierror.Error{Status: http.StatusBadGateway, Text: "the gateway has no Google credentials at the moment", Cause: err}
+			return "", &apierror.Error{Status: http.StatusBadGateway, Text: "the gateway has no Google credentials at the moment", Cause: err}
 		}
 		token.SetAuthHeader(out)
-		return nil
+		return token.AccessToken, nil
 	}
 	if key := out.Header.Get("X-Api-Key"); key != "" && out.Header.Get("Authorization") == "" { // Clients of the Messages API send it so.
 		out.Header.Del("X-Api-Key")
 		out.Header.Set("Authorization", "Bearer "+key)
 	}
-	return nil
+	return "", nil
 }
 
 // translate makes a request of the Messages API one of Vertex, and returns the body for it. To count tokens, the model stays

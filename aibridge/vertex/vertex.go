@@ -35,6 +35,10 @@ const scope = "https://www.googleapis.com/auth/cloud-platform"
 // mostFetch is how long it may take to get an access token.
 const mostFetch = 30 * time.Second
 
+// ErrNoDefaultCredentials says that Google's default credentials are wanted and that there are none here: it is not the options
+// that are wrong.
+var ErrNoDefaultCredentials = errors.New("there are no default credentials here")
+
 // Options is what a provider needs beyond its name. Region is required, and Project for clients of the Messages API.
 type Options struct {
 	// Provider holds the options that all providers have. Its BaseURL, which includes /v1, replaces the region's address.
@@ -74,7 +78,7 @@ func (c Credentials) source(network http.RoundTripper) (oauth2.TokenSource, erro
 	case c.Default:
 		found, err := google.FindDefaultCredentials(ctx, scope)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrNoDefaultCredentials, err)
 		}
 		return found.TokenSource, nil
 	case len(c.ServiceAccount) > 0:
@@ -130,7 +134,7 @@ func newTransport(options *Options) (*transport, error) {
 		options.Provider.Memory = aibridge.NewMemory(0)
 	}
 	t := &transport{
-		base: base, network: network, project: options.Project, region: options.Region, models: options.Models,
+		base: base, network: network, next: upstream.Idle(network, limits.Idle), project: options.Project, region: options.Region, models: options.Models,
 		memory: options.Provider.Memory.Pool(),
 		// It is no transport of the provider's: those may copy what passes to files, and here the tokens pass.
 		tokens: upstream.NewTransport(upstream.Limits{ResponseHeader: mostFetch}),

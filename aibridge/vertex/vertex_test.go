@@ -198,6 +198,26 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// TestTheAccessTokenIsNeverTold checks that an error which repeats the gateway's access token does not tell it, and that a
+// caller's own one stays.
+func TestTheAccessTokenIsNeverTold(t *testing.T) {
+	fake := fakevertex.New(t, func(r fakevertex.Request) fakevertex.Answer {
+		return fakevertex.Answer{Status: http.StatusForbidden, Body: `{"error":"not with ` + r.Header.Get("Authorization") + `"}`}
+	})
+	g := newGateway(t, fake, vertex.Options{Credentials: vertex.Credentials{ServiceAccount: fake.ServiceAccount()}})
+	for path, body := range map[string]string{
+		models + "x:rawPredict": `{"messages":[]}`, models + "count-tokens:rawPredict": `{}`, "/v1/messages": `{"model":"m","messages":[]}`,
+	} {
+		if status, got := post(t, g, "/vertex"+path, body); status != http.StatusForbidden || got != `{"error":"not with Bearer ya29...eway"}` {
+			t.Errorf("%s: %d %s", path, status, got)
+		}
+		own := []string{"X-Coder-AI-Governance-Token", testkit.Token, "Authorization", "Bearer " + fakevertex.OwnToken}
+		if status, got := post(t, g, "/vertex"+path, body, own...); status != http.StatusForbidden || !strings.Contains(got, fakevertex.OwnToken) {
+			t.Errorf("%s, own: %d %s", path, status, got)
+		}
+	}
+}
+
 func TestDefaultCredentials(t *testing.T) {
 	fake := fakevertex.New(t, answer)
 	file := filepath.Join(t.TempDir(), "key.json")

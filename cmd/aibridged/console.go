@@ -86,7 +86,7 @@ func (g *gateway) consoleHealth(ctx context.Context, registry prometheus.Gathere
 		h.Providers = append(h.Providers, console.ProviderHealth{Name: p.name, Type: p.kind, State: p.state})
 	}
 	for _, k := range g.upstreams.Keys() {
-		h.Keys = append(h.Keys, console.KeyHealth{Provider: k.Provider, Hint: k.Hint, State: k.State, Until: k.Until, Models: k.Models})
+		h.Keys = append(h.Keys, console.KeyHealth{Provider: k.Provider, Hint: k.Hint, State: k.State, Until: k.Until, Models: liveKey{Models: k.Models, Unnamed: k.Unnamed}.restsFor()})
 	}
 	h.Figures = append(queueFigures(registry), versions()...)
 	return h

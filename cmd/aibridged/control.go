@@ -75,7 +75,7 @@ func newControl(ctx context.Context, s settings, c config, options controlOption
 	if p.feed, err = newProviderFeed(p.plane); err != nil {
 		return nil, err
 	}
-	p.limits = newLimitsService(c.Admission)
+	p.limits = newLimitsService(c.Admission, logger.Named("admission"))
 	if err := p.makeGate(s, c.Control); err != nil {
 		return nil, err
 	}

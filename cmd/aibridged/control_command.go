@@ -123,7 +123,7 @@ func runControl(ctx context.Context, out io.Writer, s settings, c config, option
 	printed := newLineBuffer(out, lineBufferOptions{})
 	defer printed.close()
 	greetControl(printed, at, s, c)
-	hangUps := startHangUps(ctx, signals, s.configFile, c, p.seed, options.logger)
+	hangUps := startHangUps(ctx, signals, s.configFile, c, p.reseed, options.logger)
 	defer hangUps.close()
 	return p.serve(ctx, at)
 }

@@ -22,10 +22,10 @@ func hasTerminal() bool {
 
 // hangUps reads the configuration again at each SIGHUP, where that does not say that the terminal goes away.
 type hangUps struct {
-	file   string
-	read   config                                                   // What was read last.
-	take   func(ctx context.Context, c config, _ slog.Logger) error // Takes what was read.
-	logger slog.Logger
+	file    string
+	running config                                                   // What was there at the start: all of it but providers and MCP servers is still what counts.
+	take    func(ctx context.Context, c config, _ slog.Logger) error // Takes what was read.
+	logger  slog.Logger
 
 	signals chan os.Signal
 	cancel  context.CancelFunc
@@ -47,7 +47,7 @@ func startHangUps(
 	ctx context.Context, signals chan os.Signal, file string, c config, take func(context.Context, config, slog.Logger) error, logger slog.Logger,
 ) *hangUps {
 	ctx, cancel := context.WithCancel(ctx)
-	h := &hangUps{file: file, read: c, take: take, logger: logger.Named("config"), signals: signals, cancel: cancel, done: make(chan struct{})}
+	h := &hangUps{file: file, running: c, take: take, logger: logger.Named("config"), signals: signals, cancel: cancel, done: make(chan struct{})}
 	go h.run(ctx)
 	return h
 }
@@ -78,10 +78,9 @@ func (h *hangUps) reload(ctx context.Context) error {
 	if err := h.take(ctx, c, h.logger); err != nil {
 		return err
 	}
-	if !reflect.DeepEqual(c.fixed(), h.read.fixed()) {
+	if !reflect.DeepEqual(c.fixed(), h.running.fixed()) {
 		h.logger.Warn(ctx, "the configuration has changed in more than providers and mcp_servers: the rest takes a new start")
 	}
-	h.read = c
 	h.logger.Info(ctx, "the configuration was read again", slog.F("file", h.file))
 	return nil
 }

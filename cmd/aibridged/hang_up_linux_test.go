@@ -173,9 +173,50 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 			t.Fatal("nothing is said of the mistake")
 		}
 	}
+	waitForLog := func(text string, times int) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if lines, err := os.ReadFile(log.Name()); err != nil || strings.Count(string(lines), text) == times {
+				return
+			}
+			if time.Now().After(deadline) {
+				lines, _ := os.ReadFile(log.Name())
+				t.Fatalf("not %d times in the log: %s\n%s", times, text, lines)
+			}
+		}
+	}
+	// A file that has become empty is no configuration.
+	for i, empty := range []string{"", "providers: []\n", "mcp_servers: []\n"} {
+		if err := os.WriteFile(file, []byte(empty), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		hangUp()
+		waitForLog("it names no providers, but before it did", i+1)
+	}
+	waitFor(`a",provider_type="openai",status="disabled"`, `c",provider_type="google",status="enabled"`, `mine",`)
+	// What takes a new start is told as long as it differs from what runs, whatever was read in between.
+	const more = "the configuration has changed in more than providers"
+	for i, text := range []string{"limits: {idle: 1m}\nproviders: [{name: d, type: openai}]\n", "limits: {idle: 1m}\nproviders: [{name: d, type: openai, disabled: true}]\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		hangUp()
+		waitForLog(more, i+1)
+	}
+	waitForLog("the configuration was read again", 3)
 	write("{name: d, type: openai}")
 	hangUp() // It was still listening.
+	waitForLog("the configuration was read again", 4)
+	waitForLog(more, 2)
 	waitFor(`d",`, `mine",`, `no a",`, `no c",`)
+	r.end(t, syscall.SIGTERM)
+	// At a start, an empty file is what is wanted, but it is said.
+	write("")
+	cmd = programHere(t, log, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data, "--config", file)
+	withoutTerminal(cmd)
+	r = startProcess(t, cmd)
+	waitFor(`mine",`, `no d",`)
+	waitForLog("the configuration names no providers: those that it named before are removed", 1)
 	r.end(t, syscall.SIGTERM)
 	lines, err := os.ReadFile(log.Name())
 	if err != nil {

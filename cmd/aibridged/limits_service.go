@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"cdr.dev/slog/v3"
 	"storj.io/drpc/drpcerr"
 
 	"github.com/coder/aibridged/internal/admission"
@@ -18,8 +19,13 @@ type limitsService struct {
 	ledger *admission.Ledger // Nil: there are no limits.
 }
 
-func newLimitsService(limits admissionConfig) *limitsService {
-	return &limitsService{ledger: admission.NewLedger(admission.Limits(limits))}
+func newLimitsService(limits admissionConfig, logger slog.Logger) *limitsService {
+	return &limitsService{ledger: admission.NewLedger(admission.Limits(limits), func(user string) admission.Tell {
+		return func(limit admission.Limit, refused int) {
+			logger.Warn(context.Background(), "requests of a user are refused: they are beyond a limit of all gateways",
+				slog.F("initiator_id", user), slog.F("limit", string(limit)), slog.F("refused", refused))
+		}
+	})}
 }
 
 // longestGatewayID is how many bytes the id of a gateway may have.
@@ -41,7 +47,7 @@ func (l *limitsService) Enter(_ context.Context, in *proto.EnterRequest) (*proto
 	}
 	err := l.ledger.Enter(gateway, in.GetUserId(), in.GetLease(), in.GetEnded()...)
 	if refusal, ok := errors.AsType[*admission.Refusal](err); ok {
-		answer.Limit, answer.WaitMillis, answer.Tell = string(refusal.Limit), refusal.For.Milliseconds(), int32(refusal.Tell)
+		answer.Limit, answer.WaitMillis = string(refusal.Limit), refusal.For.Milliseconds()
 		return answer, nil
 	}
 	return answer, err

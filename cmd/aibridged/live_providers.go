@@ -48,7 +48,8 @@ type liveKey struct {
 	State   string     `json:"state"`
 	Since   *time.Time `json:"since,omitempty"`
 	Until   *time.Time `json:"until,omitempty"`
-	Models  []string   `json:"models,omitempty"` // For which it rests. Empty: all.
+	Models  []string   `json:"models,omitempty"`  // For which it rests.
+	Unnamed bool       `json:"unnamed,omitempty"` // It rests for requests that name no model. With neither: for all.
 	Why     string     `json:"why,omitempty"`
 }
 
@@ -69,7 +70,7 @@ func whyKeyRests(state string) string {
 func (g *gateway) live() []liveProvider {
 	keys := map[string][]liveKey{}
 	for _, known := range g.upstreams.Keys() {
-		key := liveKey{Hint: known.Hint, Account: known.Account, State: known.State, Models: known.Models, Why: whyKeyRests(known.State)}
+		key := liveKey{Hint: known.Hint, Account: known.Account, State: known.State, Models: known.Models, Unnamed: known.Unnamed, Why: whyKeyRests(known.State)}
 		if !known.Since.IsZero() {
 			since, until := known.Since.UTC(), known.Until.UTC()
 			key.Since, key.Until = &since, &until

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cdr.dev/slog/v3"
@@ -134,6 +135,15 @@ func (p *plane) seed(ctx context.Context, c config, logger slog.Logger) error {
 			return fmt.Errorf("provider %q: %w", configured.Name, err)
 		}
 	}
+	if len(seeds) == 0 {
+		hasConfigured, err := p.hasConfigured(ctx)
+		if err != nil {
+			return err
+		}
+		if hasConfigured {
+			logger.Warn(ctx, "the configuration names no providers: those that it named before are removed")
+		}
+	}
 	unused, err := p.SeedProviders(ctx, seeds)
 	if err != nil {
 		return err
@@ -150,6 +160,27 @@ func (p *plane) seed(ctx context.Context, c config, logger slog.Logger) error {
 	}
 	warnOfTokens(ctx, servers, logger.Named("control"))
 	return nil
+}
+
+// reseed does the same with a configuration that was read again. It refuses one that names no providers where the one before did:
+// a file may be empty because it is being written, or was cut off.
+func (p *plane) reseed(ctx context.Context, c config, logger slog.Logger) error {
+	if len(c.Providers) == 0 {
+		hasConfigured, err := p.hasConfigured(ctx)
+		if err != nil {
+			return err
+		}
+		if hasConfigured {
+			return fmt.Errorf("config %s: it names no providers, but before it did: to serve none of them, disable them, or start anew", p.file)
+		}
+	}
+	return p.seed(ctx, c, logger)
+}
+
+// hasConfigured reports whether the database has providers of a configuration.
+func (p *plane) hasConfigured(ctx context.Context) (bool, error) {
+	stored, err := p.Providers(ctx)
+	return slices.ContainsFunc(stored, func(p aibridgedserver.Provider) bool { return p.Configured }), err
 }
 
 // dialer implements [controlPlane].
@@ -183,7 +214,7 @@ func (p *plane) providers(ctx context.Context) ([]givenProvider, error) {
 	}
 	given := make([]givenProvider, len(rows))
 	for i, row := range rows {
-		given[i] = givenProvider{name: row.Name, kind: row.Type, from: p.from(row), changedAt: row.ChangedAt}
+		given[i] = givenProvider{name: row.Name, kind: row.Type, from: p.from(row), changedAt: row.ChangedAt, row: row}
 		given[i].config, given[i].err = providerOf(row)
 		if given[i].err == nil {
 			given[i].err = given[i].config.readKept(ctx, p.store)

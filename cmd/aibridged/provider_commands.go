@@ -78,13 +78,8 @@ func (f *providerFlags) apply(cmd *cobra.Command, p *providerConfig) error {
 		p.ActorHeaders = f.actor
 	}
 	if isSet("header") {
-		p.Headers = map[string]string{}
-		for _, header := range f.headers {
-			name, value, ok := strings.Cut(header, ":")
-			if !ok {
-				return errors.New("--header: write NAME: VALUE")
-			}
-			p.Headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		if err := f.readHeaders(cmd.InOrStdin(), p); err != nil {
+			return err
 		}
 	}
 	if isSet("key") {
@@ -94,6 +89,37 @@ func (f *providerFlags) apply(cmd *cobra.Command, p *providerConfig) error {
 		}
 	}
 	return p.check()
+}
+
+// keyIsInput reports whether a key is to come by standard input.
+func (f *providerFlags) keyIsInput() bool {
+	return slices.ContainsFunc(f.keys, func(key string) bool { return key == "-" || strings.HasSuffix(key, "=-") && !isReference(key) })
+}
+
+// readHeaders reads the arguments of --header.
+func (f *providerFlags) readHeaders(in io.Reader, p *providerConfig) error {
+	p.Headers, p.literalHeaders = map[string]string{}, map[string]string{}
+	read := f.keyIsInput()
+	for _, header := range f.headers {
+		name, value, ok := strings.Cut(header, ":")
+		if !ok {
+			return errors.New("--header: write NAME: VALUE")
+		}
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		switch {
+		case value == "-" && read:
+			return errors.New("--header: standard input can give one key or one header: add the others by ${NAME_OF_A_VARIABLE} or file:/path")
+		case value == "-":
+			read = true
+			literal, err := stdinSecret(in, "value", "--header 'NAME: file:/path'")
+			if err != nil {
+				return err
+			}
+			p.literalHeaders[name] = literal
+		}
+		p.Headers[name] = value
+	}
+	return nil
 }
 
 // applyFile takes settings from a file. What it does not name stays.

@@ -25,6 +25,8 @@ type providerConfig struct {
 	UsageInStreams aibridge.UsageInStreams `json:"usage_in_streams,omitempty"`
 	// Headers are [aibridge.ProviderOptions.Headers]. A value may be a reference, as a key is.
 	Headers map[string]string `json:"headers,omitempty"`
+	// literalHeaders are the values themselves of those that the database keeps or is to keep. No file can set them.
+	literalHeaders map[string]string
 	// ActorHeaders is [aibridge.ProviderOptions.ActorHeaders].
 	ActorHeaders bool `json:"actor_headers,omitempty"`
 	// Retries are [aibridge.ProviderOptions.Retries].
@@ -181,7 +183,9 @@ func (p providerConfig) keys() ([]aibridge.Key, error) {
 func (p providerConfig) headers() (map[string]string, error) {
 	headers := make(map[string]string, len(p.Headers))
 	for name, value := range p.Headers {
-		if isReference(value) {
+		if literal, ok := p.literalHeaders[name]; ok {
+			value = literal
+		} else if isReference(value) {
 			var err error
 			if value, err = p.secretOf(value, "value"); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)

@@ -176,7 +176,7 @@ func givenBy(message *proto.Provider) givenProvider {
 		Name: message.GetName(), Type: message.GetType(), BaseURL: message.GetBaseUrl(), Disabled: message.GetDisabled(),
 		Settings: []byte(message.GetSettings()),
 	}
-	given := givenProvider{name: row.Name, kind: row.Type, from: "control plane", changedAt: message.GetChangedAt().AsTime()}
+	given := givenProvider{name: row.Name, kind: row.Type, from: "control plane", changedAt: message.GetChangedAt().AsTime(), row: row}
 	if problem := message.GetError(); problem != "" {
 		given.err = fmt.Errorf("at the control plane: %s", problem)
 		return given

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -149,8 +150,8 @@ func writeProviders(out io.Writer, reports []providerReport, unknown error) erro
 				since = key.Since.Local().Format(time.DateTime)
 				why += ", it rests until " + key.Until.Local().Format(time.DateTime)
 			}
-			if len(key.Models) > 0 {
-				why += " for " + strings.Join(key.Models, ", ")
+			if requests := key.restsFor(); len(requests) > 0 {
+				why += " for " + strings.Join(requests, ", ")
 			}
 			if why == "" {
 				why = "-"
@@ -159,6 +160,14 @@ func writeProviders(out io.Writer, reports []providerReport, unknown error) erro
 		}
 	}
 	return table.Flush()
+}
+
+// restsFor returns for which requests the key rests, in words. Empty: all, or none.
+func (k liveKey) restsFor() []string {
+	if k.Unnamed {
+		return append(slices.Clip(k.Models), "requests without a model")
+	}
+	return k.Models
 }
 
 // shown returns where the key is.

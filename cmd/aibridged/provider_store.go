@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridge/bedrock"
+	"github.com/coder/aibridged/aibridge/vertex"
 	"github.com/coder/aibridged/aibridgedserver"
 )
 
@@ -32,6 +34,16 @@ func (p providerConfig) stored() (aibridgedserver.Provider, error) {
 			}
 			stored.Secrets[p.Keys[i].Key] = key.literal
 		}
+	}
+	for name, literal := range p.literalHeaders {
+		if aibridgedserver.IsSecretReference(p.Headers[name]) {
+			continue // It is kept already.
+		}
+		p.Headers[name] = aibridgedserver.NewSecretReference()
+		if stored.Secrets == nil {
+			stored.Secrets = map[string]string{}
+		}
+		stored.Secrets[p.Headers[name]] = literal
 	}
 	stored.Settings, err = json.Marshal(p)
 	return stored, err
@@ -99,8 +111,8 @@ func providerOf(stored aibridgedserver.Provider) (providerConfig, error) {
 	return p, nil
 }
 
-// readKept reads the keys that the database keeps.
-func (p providerConfig) readKept(ctx context.Context, from *store) error {
+// readKept reads the keys and the values of headers that the database keeps.
+func (p *providerConfig) readKept(ctx context.Context, from *store) error {
 	if p.Disabled {
 		return nil
 	}
@@ -112,6 +124,19 @@ func (p providerConfig) readKept(ctx context.Context, from *store) error {
 		if p.Keys[i].literal, err = from.Secret(ctx, key.Key); err != nil {
 			return fmt.Errorf("provider %q: keys: %w", p.Name, err)
 		}
+	}
+	for name, value := range p.Headers {
+		if !aibridgedserver.IsSecretReference(value) {
+			continue
+		}
+		literal, err := from.Secret(ctx, value)
+		if err != nil {
+			return fmt.Errorf("provider %q: headers: %s: %w", p.Name, name, err)
+		}
+		if p.literalHeaders == nil {
+			p.literalHeaders = map[string]string{}
+		}
+		p.literalHeaders[name] = literal
 	}
 	return nil
 }
@@ -125,7 +150,7 @@ func (p providerConfig) check() error {
 	}
 	p.Headers = maps.Clone(p.Headers)
 	for name, value := range p.Headers {
-		if isReference(value) {
+		if isReference(value) || aibridgedserver.IsSecretReference(value) {
 			p.Headers[name] = "a-value"
 		}
 	}
@@ -134,7 +159,13 @@ func (p providerConfig) check() error {
 	return err
 }
 
-// checkProviders returns an error if one of the configured providers cannot be made. One whose type is not known is fine.
+// isOfElsewhere reports whether a provider cannot be made for a reason that is not in its settings: they may be right for another
+// version of this program, or another machine.
+func isOfElsewhere(err error) bool {
+	return errors.Is(err, errUnknownType) || errors.Is(err, bedrock.ErrDefaultChain) || errors.Is(err, vertex.ErrNoDefaultCredentials)
+}
+
+// checkProviders returns an error if one of the configured providers cannot be made, unless that is not for its settings.
 func (c config) checkProviders() error {
 	return c.checkEachProvider(func(p providerConfig) error {
 		_, err := p.provider(aibridge.ProviderOptions{})
@@ -146,7 +177,7 @@ func (c config) checkProviders() error {
 func (c config) checkEachProvider(check func(providerConfig) error) error {
 	known := map[string]bool{}
 	for _, configured := range c.Providers {
-		if err := check(configured); err != nil && !errors.Is(err, errUnknownType) {
+		if err := check(configured); err != nil && !isOfElsewhere(err) {
 			return err
 		}
 		if known[configured.Name] {

@@ -79,6 +79,27 @@ func TestKeysOfAConfiguration(t *testing.T) {
 	}
 }
 
+// TestCredentialsOfAnotherMachine checks that a provider whose credentials this machine lacks has the status error, and that the
+// others are served.
+func TestCredentialsOfAnotherMachine(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "nothing.json"))
+	t.Setenv("AWS_PROFILE", "no-such-profile")
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	text := "providers: [{name: b, type: bedrock, bedrock: {region: us-east-1, credentials: {default: true}}}, " +
+		"{name: v, type: vertex, vertex: {project: p, region: global, credentials: {default: true}}}, {name: z, type: openai}]"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	gateway := lineOf(t, ctx, `(?s)(b) \(bedrock\): error: .*default chain.*v \(vertex\): error: .*no default credentials here.*z \(openai\): no key`,
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir(), "--config", file)
+	cancel()
+	if err := <-gateway.ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestUnknownType checks that a provider whose type is not known has the status error, and that the others are served.
 func TestUnknownType(t *testing.T) {
 	t.Setenv("TEST_KEY", "a-key-of-no-account")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // givenProvider is a provider as a control plane gives it.
@@ -17,6 +19,7 @@ type givenProvider struct {
 	name, kind string
 	from       string // For people.
 	changedAt  time.Time
+	row        aibridgedserver.Provider // What is stored of it.
 	config     providerConfig
 	err        error // Why there is no config that can be used.
 }
@@ -25,10 +28,12 @@ type givenProvider struct {
 // [aibridged.ProviderReloader].
 type servedProviders struct {
 	read    func(context.Context) ([]givenProvider, error) // Returns them as they are now.
-	pool    aibridged.Pooler
+	pool    *aibridged.CachedBridgePool
 	shared  aibridge.ProviderOptions // What all providers have in common. Its Upstreams outlives them.
 	metrics *aibridged.Metrics
 	logger  slog.Logger
+
+	built map[string]builtProvider // By name. Only Reload uses it, whose calls never overlap.
 
 	mu     sync.Mutex
 	states []providerState // Of the latest reload, by name. Guarded by mu, like the fields below.
@@ -42,7 +47,19 @@ type providerState struct {
 	from       string
 	state      string // For people.
 	status     aibridged.ProviderStatus
+	asBefore   bool // It could not be made anew, and is served as it was made before.
 	changedAt  time.Time
+}
+
+// builtProvider is a provider and the row that it was made from.
+type builtProvider struct {
+	row      aibridgedserver.Provider
+	provider aibridge.Provider
+}
+
+// isFrom reports whether the provider was made from a row that says what this one says.
+func (b builtProvider) isFrom(row aibridgedserver.Provider) bool {
+	return b.row.Name == row.Name && b.row.Type == row.Type && b.row.BaseURL == row.BaseURL && b.row.Disabled == row.Disabled && bytes.Equal(b.row.Settings, row.Settings)
 }
 
 // Reload implements [aibridged.ProviderReloader].
@@ -64,7 +81,9 @@ func (s *servedProviders) Reload(ctx context.Context) error {
 	return nil
 }
 
-// replace makes the providers anew and serves them. One that cannot be made harms no other.
+// replace makes the providers anew and serves them. One that cannot be made harms no other. If its row is the one that the
+// provider was made from before, what has changed is elsewhere, such as a file with a key that is away for a moment: it is served
+// as it was made then.
 func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibridged.ProviderOutcome, error) {
 	all, err := s.read(ctx)
 	if err != nil {
@@ -76,15 +95,23 @@ func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibri
 		outcomes  []aibridged.ProviderOutcome
 		names     []string
 	)
+	built := make(map[string]builtProvider, len(all))
 	for _, given := range all {
 		state := providerState{name: given.name, kind: given.kind, from: given.from, changedAt: given.changedAt}
 		provider, err := s.make(given)
 		outcome := aibridged.ProviderOutcome{Name: given.name, Type: given.kind, Status: aibridged.ProviderStatusError, Err: err}
-		if err == nil {
+		before, isKnown := s.built[given.name]
+		switch {
+		case err == nil:
 			outcome, state.state = outcomeOf(provider), stateOf(provider)
-		} else {
+			built[given.name] = builtProvider{given.row, provider}
+		case isKnown && before.isFrom(given.row):
+			state.state, state.asBefore = "error: "+err.Error()+" (it is served as it was before)", true
+			provider, err = before.provider, nil
+			built[given.name] = before
+		default:
 			state.state = "error: " + err.Error()
-			provider, err = unserved(given.name)
+			provider, err = unserved(given.name, given.kind)
 		}
 		if err == nil { // Otherwise not even the name is a provider's.
 			providers = append(providers, provider)
@@ -92,14 +119,12 @@ func (s *servedProviders) replace(ctx context.Context) ([]providerState, []aibri
 		state.status = outcome.Status
 		states, outcomes, names = append(states, state), append(outcomes, outcome), append(names, given.name)
 	}
-	if len(providers) == 0 { // A pool takes no empty set in the place of others.
-		for _, state := range s.current() {
-			if provider, err := unserved(state.name); err == nil {
-				providers = append(providers, provider)
-			}
-		}
+	if len(providers) == 0 { // A command has removed the last one: no configuration can, see [hangUps].
+		s.pool.RemoveProviders()
+	} else {
+		s.pool.ReplaceProviders(providers)
 	}
-	s.pool.ReplaceProviders(providers)
+	s.built = built
 	s.shared.Upstreams.Keep(names)
 	return states, outcomes, nil
 }
@@ -116,9 +141,20 @@ func (s *servedProviders) make(given givenProvider) (aibridge.Provider, error) {
 	return given.config.provider(shared)
 }
 
-// unserved returns a provider that answers 503, for a name that is to stay known. What is known of its keys stays.
-func unserved(name string) (aibridge.Provider, error) {
-	return aibridge.NewOpenAIProvider(name, aibridge.ProviderOptions{Disabled: true})
+// unserved returns a provider that answers 503 in the shape of its type's API, for a name that is to stay known. What is known of
+// its keys stays.
+func unserved(name, kind string) (aibridge.Provider, error) {
+	options := aibridge.ProviderOptions{Disabled: true}
+	switch kind {
+	case "anthropic", "vertex":
+		return aibridge.NewAnthropicProvider(name, options)
+	case "bedrock":
+		options.BaseURL = "https://unserved.invalid" // It is never asked.
+		return aibridge.NewBedrockProvider(name, options)
+	case "copilot":
+		return aibridge.NewCopilotProvider(name, options)
+	}
+	return aibridge.NewOpenAIProvider(name, options)
 }
 
 func outcomeOf(provider aibridge.Provider) aibridged.ProviderOutcome {
@@ -146,7 +182,11 @@ func (s *servedProviders) tell(ctx context.Context, before, now []providerState)
 			continue
 		}
 		fields := []slog.Field{slog.F("name", state.name), slog.F("type", state.kind), slog.F("from", state.from), slog.F("state", state.state)}
-		if state.status == aibridged.ProviderStatusError {
+		switch {
+		case state.asBefore:
+			s.logger.Error(ctx, "a provider cannot be made anew, and is served as it was before", fields...)
+			continue
+		case state.status == aibridged.ProviderStatusError:
 			s.logger.Error(ctx, "a provider cannot be served", fields...)
 			continue
 		}

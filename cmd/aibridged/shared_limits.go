@@ -83,7 +83,7 @@ func (s *sharedLimits) Enter(ctx context.Context, userID string) (leave func(), 
 	}
 	if answer.GetLimit() != "" {
 		return nil, &aibridge.AdmissionRefusal{
-			Limit: answer.GetLimit(), RetryAfter: max(time.Millisecond, time.Duration(answer.GetWaitMillis())*time.Millisecond), Tell: int(answer.GetTell()),
+			Limit: answer.GetLimit(), RetryAfter: max(time.Millisecond, time.Duration(answer.GetWaitMillis())*time.Millisecond),
 		}
 	}
 	if answer == nil || answer.GetUnlimited() {

@@ -126,7 +126,7 @@ func TestSharedLimitsFail(t *testing.T) {
 		case "fails":
 			return nil, errors.New("no")
 		case "beyond":
-			return &proto.EnterResponse{Limit: "user_per_minute", WaitMillis: 1500, Tell: 3}, nil
+			return &proto.EnterResponse{Limit: "user_per_minute", WaitMillis: 1500}, nil
 		}
 		return &proto.EnterResponse{}, nil
 	}})
@@ -136,7 +136,7 @@ func TestSharedLimitsFail(t *testing.T) {
 	failed := <-calls
 	_, err := s.Enter(t.Context(), "beyond")
 	refusal, ok := errors.AsType[*aibridge.AdmissionRefusal](err)
-	if !ok || *refusal != (aibridge.AdmissionRefusal{Limit: "user_per_minute", RetryAfter: 1500 * time.Millisecond, Tell: 3}) {
+	if !ok || *refusal != (aibridge.AdmissionRefusal{Limit: "user_per_minute", RetryAfter: 1500 * time.Millisecond}) {
 		t.Errorf("%+v", err)
 	}
 	if told := <-calls; len(told.GetEnded()) != 1 || told.GetEnded()[0] != failed.GetLease() {

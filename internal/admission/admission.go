@@ -1,14 +1,17 @@
 // Package admission limits how many requests are served at a time and in a minute, in all and for each user.
 //
 //	gate := admission.New(admission.Limits{UserPerMinute: 60})
-//	pass, err := gate.Enter(user) // A *[Refusal] error says how long to wait.
+//	pass, err := gate.Enter(user, tell) // A *[Refusal] error says how long to wait.
 //	defer pass.Leave()
 //
-// It makes nobody wait: what is beyond a limit is refused.
+// It makes nobody wait: what is beyond a limit is refused. Tell is called for the first refusal of a user, and then at the end
+// of each minute in which there were more.
 package admission
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +33,7 @@ const (
 	mostUsers = 10_000
 	// retryBusy is how long a request is to wait that is refused because too many are being served.
 	retryBusy = time.Second
-	// tellEvery is how often it is told, at most, that requests of a user are refused.
+	// tellEvery is how often it is told that requests of a user are refused, and how many.
 	tellEvery = time.Minute
 )
 
@@ -49,8 +52,7 @@ type Gate struct {
 type user struct {
 	serving int
 	rate    *rate.Limiter
-	refused int       // How many requests, since it was told.
-	told    time.Time // When it was told that requests are refused.
+	refused map[Limit]int // How many requests, since it was told. Nil: it was not told in the last minute.
 }
 
 // New returns a gate, or nil if there are no limits.
@@ -92,9 +94,6 @@ type Refusal struct {
 	Limit Limit
 	// For is how long to wait, above zero.
 	For time.Duration
-	// Tell is how many requests of the user have been refused that nobody was told of. Zero: say nothing, it was said
-	// less than a minute ago.
-	Tell int
 }
 
 // Error implements error.
@@ -106,11 +105,27 @@ type Pass struct {
 	user *user
 }
 
-// Enter lets a request of a user in, or fails with a *[Refusal]. Whoever gets a pass leaves with it, once.
-func (g *Gate) Enter(name string) (Pass, error) {
+// Tell tells how many requests of a user have met a limit that nobody was told of. It may be called later, from another
+// goroutine.
+type Tell func(limit Limit, refused int)
+
+// Enter lets a request of a user in, or fails with a *[Refusal]. A pass is left with once. Tell is called if it is told for the
+// first time in a minute that requests of the user are refused, and later for those that follow.
+func (g *Gate) Enter(name string, tell Tell) (Pass, error) {
 	if g == nil {
 		return Pass{}, nil
 	}
+	pass, refusal, isFirst := g.enter(name, tell)
+	switch {
+	case refusal == nil:
+		return pass, nil
+	case isFirst:
+		tell(refusal.Limit, 1)
+	}
+	return Pass{}, refusal
+}
+
+func (g *Gate) enter(name string, tell Tell) (pass Pass, refusal *Refusal, isFirst bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -120,7 +135,7 @@ func (g *Gate) Enter(name string) (Pass, error) {
 		g.users.Add(name, u)
 	}
 	if limit, wait := g.met(u, now); limit != "" {
-		return Pass{}, g.refuse(u, limit, wait, now)
+		return Pass{}, &Refusal{Limit: limit, For: wait}, g.refuse(u, limit, tell)
 	}
 	for _, limiter := range [...]*rate.Limiter{g.rate, u.rate} {
 		if limiter != nil {
@@ -129,7 +144,7 @@ func (g *Gate) Enter(name string) (Pass, error) {
 	}
 	g.serving++
 	u.serving++
-	return Pass{g, u}, nil
+	return Pass{g, u}, nil, false
 }
 
 // met returns the limit that a request of a user meets, and how long it is to wait; empty: it meets none.
@@ -161,14 +176,31 @@ func waitFor(limiter *rate.Limiter, now time.Time) time.Duration {
 	return max(time.Millisecond, time.Duration(math.Round(missing/float64(limiter.Limit())*1000))*time.Millisecond)
 }
 
-func (g *Gate) refuse(u *user, limit Limit, wait time.Duration, now time.Time) *Refusal {
+// refuse counts a refusal, and reports whether it is to be told at once. The caller holds mu.
+func (g *Gate) refuse(u *user, limit Limit, tell Tell) (isFirst bool) {
 	g.refusals[limit]++
-	u.refused++
-	refusal := &Refusal{Limit: limit, For: wait}
-	if u.told.IsZero() || now.Sub(u.told) >= tellEvery {
-		refusal.Tell, u.refused, u.told = u.refused, 0, now
+	if u.refused != nil {
+		u.refused[limit]++
+		return false
 	}
-	return refusal
+	u.refused = map[Limit]int{}
+	time.AfterFunc(tellEvery, func() { g.tellRest(u, tell) })
+	return true
+}
+
+// tellRest tells, at the end of a minute, of the refusals in it. If there were some, it looks again in a minute.
+func (g *Gate) tellRest(u *user, tell Tell) {
+	g.mu.Lock()
+	rest := u.refused
+	u.refused = nil
+	if len(rest) > 0 {
+		u.refused = map[Limit]int{}
+		time.AfterFunc(tellEvery, func() { g.tellRest(u, tell) })
+	}
+	g.mu.Unlock()
+	for _, limit := range slices.Sorted(maps.Keys(rest)) {
+		tell(limit, rest[limit])
+	}
 }
 
 // Leave ends a request that was let in.

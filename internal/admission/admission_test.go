@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
+func tellNobody(Limit, int) {}
+
 func enter(t *testing.T, g *Gate, user string) Pass {
 	t.Helper()
-	pass, err := g.Enter(user)
+	pass, err := g.Enter(user, tellNobody)
 	if err != nil {
 		t.Fatalf("%s was refused: %v", user, err)
 	}
@@ -20,7 +22,7 @@ func enter(t *testing.T, g *Gate, user string) Pass {
 
 func mustRefuse(t *testing.T, g *Gate, user string, want Refusal) {
 	t.Helper()
-	_, err := g.Enter(user)
+	_, err := g.Enter(user, tellNobody)
 	if refusal, ok := errors.AsType[*Refusal](err); !ok || *refusal != want {
 		t.Fatalf("%s: %+v, want %+v", user, err, want)
 	}
@@ -31,9 +33,9 @@ func TestConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Limits{Concurrent: 3, UserConcurrent: 2})
 		first, second := enter(t, g, "ada"), enter(t, g, "ada")
-		mustRefuse(t, g, "ada", Refusal{Limit: UserConcurrent, For: time.Second, Tell: 1})
+		mustRefuse(t, g, "ada", Refusal{Limit: UserConcurrent, For: time.Second})
 		third := enter(t, g, "bob")
-		mustRefuse(t, g, "bob", Refusal{Limit: Concurrent, For: time.Second, Tell: 1})
+		mustRefuse(t, g, "bob", Refusal{Limit: Concurrent, For: time.Second})
 		first.Leave()
 		fourth := enter(t, g, "ada")
 		for _, pass := range []Pass{second, third, fourth} {
@@ -58,11 +60,11 @@ func TestPerMinute(t *testing.T) {
 		for range 4 {
 			enter(t, g, "ada").Leave()
 		}
-		mustRefuse(t, g, "ada", Refusal{Limit: UserPerMinute, For: 15 * time.Second, Tell: 1})
+		mustRefuse(t, g, "ada", Refusal{Limit: UserPerMinute, For: 15 * time.Second})
 		for range 2 {
 			enter(t, g, "bob").Leave()
 		}
-		mustRefuse(t, g, "bob", Refusal{Limit: PerMinute, For: 10 * time.Second, Tell: 1})
+		mustRefuse(t, g, "bob", Refusal{Limit: PerMinute, For: 10 * time.Second})
 		time.Sleep(10 * time.Second)
 		mustRefuse(t, g, "ada", Refusal{Limit: UserPerMinute, For: 5 * time.Second})
 		enter(t, g, "bob").Leave()
@@ -75,19 +77,55 @@ func TestPerMinute(t *testing.T) {
 	})
 }
 
-// TestTelling checks that refusals are told once a minute and user, with how many there were.
+// TestTelling checks that refusals are told once a minute and user, with how many there were: the first at once, and the rest at
+// the end of the minute, though no further request comes.
 func TestTelling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(Limits{UserConcurrent: 1})
-		enter(t, g, "ada")
-		enter(t, g, "bob")
-		mustRefuse(t, g, "ada", Refusal{Limit: UserConcurrent, For: time.Second, Tell: 1})
-		for range 5 {
-			mustRefuse(t, g, "ada", Refusal{Limit: UserConcurrent, For: time.Second})
+		var mu sync.Mutex
+		var told []string
+		tellOf := func(user string) Tell {
+			return func(limit Limit, refused int) {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, fmt.Sprintf("%s %s %d", user, limit, refused))
+			}
 		}
-		mustRefuse(t, g, "bob", Refusal{Limit: UserConcurrent, For: time.Second, Tell: 1})
+		want := func(lines ...string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if fmt.Sprint(told) != fmt.Sprint(lines) {
+				t.Errorf("told %q, want %q", told, lines)
+			}
+			told = nil
+		}
+		g := New(Limits{UserConcurrent: 1, PerMinute: 2})
+		enter(t, g, "ada")
+		bob := enter(t, g, "bob")
+		refuse := func(user string, times int) {
+			for range times {
+				if _, err := g.Enter(user, tellOf(user)); err == nil {
+					t.Error("it was let in")
+				}
+			}
+		}
+		refuse("ada", 6)
+		bob.Leave()
+		refuse("bob", 1) // Beyond the limit of all.
+		want("ada user_concurrent 1", "bob per_minute 1")
+		time.Sleep(time.Minute - 1)
+		want()
+		time.Sleep(1)
+		want("ada user_concurrent 5")
+		refuse("ada", 2)
+		want()
 		time.Sleep(time.Minute)
-		mustRefuse(t, g, "ada", Refusal{Limit: UserConcurrent, For: time.Second, Tell: 6})
+		want("ada user_concurrent 2")
+		time.Sleep(time.Hour)
+		want()
+		refuse("ada", 1)
+		want("ada user_concurrent 1")
 	})
 }
 
@@ -122,7 +160,7 @@ func TestManyAtATime(t *testing.T) {
 	for i := range 8 {
 		group.Go(func() {
 			for range 500 {
-				if pass, err := g.Enter(fmt.Sprint(i % 3)); err == nil {
+				if pass, err := g.Enter(fmt.Sprint(i%3), tellNobody); err == nil {
 					pass.Leave()
 				}
 			}

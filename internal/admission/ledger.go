@@ -12,6 +12,7 @@ const LeaseFor = 10 * time.Second
 // have ended, and its requests with it. It is safe for concurrent use.
 type Ledger struct {
 	gate *Gate
+	tell func(user string) Tell
 
 	mu       sync.Mutex
 	gateways map[string]*leases // By their ids. Guarded by mu.
@@ -23,13 +24,13 @@ type leases struct {
 	heard  time.Time
 }
 
-// NewLedger returns a ledger with these limits, or nil if there are none.
-func NewLedger(limits Limits) *Ledger {
+// NewLedger returns a ledger with these limits, or nil if there are none. Tell tells of refusals of a user: see [Tell].
+func NewLedger(limits Limits, tell func(user string) Tell) *Ledger {
 	gate := New(limits)
 	if gate == nil {
 		return nil
 	}
-	return &Ledger{gate: gate, gateways: map[string]*leases{}}
+	return &Ledger{gate: gate, tell: tell, gateways: map[string]*leases{}}
 }
 
 // Hear renews what a gateway has, ends the leases of its requests that have ended, and those of gateways that are silent.
@@ -46,7 +47,7 @@ func (l *Ledger) Enter(gateway, user string, request int64, ended ...int64) erro
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	of := l.hear(gateway, ended)
-	pass, err := l.gate.Enter(user)
+	pass, err := l.gate.Enter(user, l.tell(user))
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func mustMeet(t *testing.T, l *Ledger, gateway, user string, want Limit) {
 // TestLedger has two gateways share limits. What one of them has is free again when it ends, or when it is silent for ten seconds.
 func TestLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLedger(Limits{Concurrent: 3, UserConcurrent: 2})
+		l := NewLedger(Limits{Concurrent: 3, UserConcurrent: 2}, tellNoUser)
 		first, second := lease(t, l, "a", "ada", 1), lease(t, l, "b", "ada", 2)
 		mustMeet(t, l, "b", "ada", UserConcurrent)
 		third := lease(t, l, "b", "bob", 3)
@@ -61,7 +61,7 @@ func TestLedger(t *testing.T) {
 // TestLedgerPerMinute counts the requests of all gateways together.
 func TestLedgerPerMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLedger(Limits{UserPerMinute: 6})
+		l := NewLedger(Limits{UserPerMinute: 6}, tellNoUser)
 		for n := range 6 {
 			gateway := []string{"a", "b", "c"}[n%3]
 			l.Hear(gateway, lease(t, l, gateway, "ada", int64(n)))
@@ -74,7 +74,9 @@ func TestLedgerPerMinute(t *testing.T) {
 }
 
 func TestLedgerWithoutLimits(t *testing.T) {
-	if l := NewLedger(Limits{}); l != nil {
+	if l := NewLedger(Limits{}, tellNoUser); l != nil {
 		t.Error("there is a ledger of nothing")
 	}
 }
+
+func tellNoUser(string) Tell { return tellNobody }

@@ -179,7 +179,8 @@ func ForPath(path string) Shape {
 	switch {
 	case hasSegments(path, "/messages"), strings.HasSuffix(path, ":rawPredict"), strings.HasSuffix(path, ":streamRawPredict"):
 		return Anthropic()
-	case hasSegments(path, "/invoke"), hasSegments(path, "/invoke-with-response-stream"):
+	case hasSegments(path, "/invoke"), hasSegments(path, "/invoke-with-response-stream"), hasSegments(path, "/converse"),
+		hasSegments(path, "/converse-stream"), hasSegments(path, "/count-tokens"), hasSegments(path, "/inference-profiles"):
 		return Bedrock()
 	case hasSegments(path, "/chat/completions"), hasSegments(path, "/responses"), hasSegments(path, "/embeddings"),
 		hasSegments(path, "/conversations"):

@@ -105,7 +105,7 @@ func constants() []string {
 		"internal/wire/chat.hiddenNames", "aibridgedserver/prices.embedded", "console.embedded",
 		"aibridgedserver/prices.collection", "aibridgedserver/prices.compactDate", "aibridgedserver/prices.dated", "aibridgedserver/prices.placed", "aibridgedserver/prices.ending",
 		"internal/recordgen.profiles", "internal/recordgen.tools", "internal/recordgen.words", "internal/recordgen.failures",
-		"internal/keys.deadKeys", "internal/keys.requestsAlone", "internal/keys.dialects",
+		"internal/keys.deadKeys", "internal/keys.otherAccounts", "internal/keys.requestsAlone", "internal/keys.dialects",
 		"internal/keys.members", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",
 	}
 }

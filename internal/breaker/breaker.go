@@ -21,7 +21,8 @@ import (
 
 // Options say when a breaker opens, and for how long. A zero field means its default.
 type Options struct {
-	// Failures is how many requests must fail within Window for the breaker to open, and at least half of all: 10.
+	// Failures is how many requests must fail within Window for the breaker to open, and at least half of all, or all of twice
+	// as many in a row: 10.
 	Failures int
 	// Window is 30 s.
 	Window time.Duration
@@ -53,8 +54,8 @@ const retryProbe = time.Second
 // Breaker stands before one route of a provider. It is safe for concurrent use. A nil Breaker lets everything through.
 //
 // What counts is how the answers begin: no answer or a status from 500 on is a failure, a status below 400 a success. Other
-// statuses, and requests whose context has ended, say nothing of the upstream, also if they were to try it: the next one
-// tries then. An answer that breaks off later counts as a failure of its own.
+// statuses, requests whose context has ended, and errors that are excused (see [Excuse]), say nothing of the upstream, also if
+// they were to try it: the next one tries then. An answer that breaks off later counts as a failure of its own.
 type Breaker struct {
 	circuit *gobreaker.CircuitBreaker[struct{}]
 
@@ -71,7 +72,8 @@ func newBreaker(options Options) *Breaker {
 	b.circuit = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Interval: options.Window, BucketPeriod: options.Window / slices, Timeout: options.Open,
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
-			return counts.TotalFailures >= uint32(options.Failures) && 2*counts.TotalFailures >= counts.Requests
+			failures := uint32(options.Failures)
+			return counts.TotalFailures >= failures && 2*counts.TotalFailures >= counts.Requests || counts.ConsecutiveFailures >= 2*failures
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, errSilent) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
@@ -100,9 +102,19 @@ var (
 	errSilent = errors.New("nothing")
 )
 
+// excused is an error that says nothing of the upstream.
+type excused struct{ error }
+
+func (e excused) Unwrap() error { return e.error }
+
+// Excuse returns err as an error of a request of which the upstream knows nothing, or to which it gave an answer that nobody
+// may have: it does not say that the upstream fails.
+func Excuse(err error) error { return excused{err} }
+
 func outcomeOf(ctx context.Context, response *http.Response, err error) error {
+	_, isExcused := errors.AsType[excused](err)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && (ctx.Err() != nil || isExcused):
 		return errSilent
 	case err != nil, response.StatusCode >= http.StatusInternalServerError:
 		return errFailed

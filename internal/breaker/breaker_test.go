@@ -47,6 +47,34 @@ func opened(t *testing.T, options Options) *Breaker {
 	return b
 }
 
+// TestOpensInARow checks that an upstream which dies under load opens the breaker at once, though most requests before were
+// fine, and that failures among successes do not.
+func TestOpensInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(Options{Failures: 4})
+		for range 10_000 {
+			send(t, t.Context(), b, 200)
+		}
+		for range 50 {
+			for range 7 {
+				send(t, t.Context(), b, 503)
+			}
+			send(t, t.Context(), b, 200)
+		}
+		for range 7 {
+			send(t, t.Context(), b, 0)
+		}
+		if got := b.Counts(); got.State != Closed {
+			t.Errorf("%+v", got)
+		}
+		send(t, t.Context(), b, 404) // It says nothing, and so it does not end the row.
+		send(t, t.Context(), b, 0)
+		if got := b.Counts(); got.State != IsOpen {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // TestOpens checks what opens a breaker: failures of any kind, if there are enough and they are at least half of all.
 func TestOpens(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -63,7 +91,12 @@ func TestOpens(t *testing.T) {
 		"429":             {func(t *testing.T, b *Breaker) { send(t, t.Context(), b, 429) }, Closed},
 		"200":             {func(t *testing.T, b *Breaker) { send(t, t.Context(), b, 200) }, Closed},
 		"the client left": {func(t *testing.T, b *Breaker) { send(t, ended(t), b, 0) }, Closed},
-		"half of all":     {func(t *testing.T, b *Breaker) { send(t, t.Context(), b, 200); send(t, t.Context(), b, 500) }, IsOpen},
+		"excused": {func(t *testing.T, b *Breaker) {
+			if _, err := b.Send(t.Context(), func() (*http.Response, error) { return nil, Excuse(errUnreachable) }); !errors.Is(err, errUnreachable) {
+				t.Error(err)
+			}
+		}, Closed},
+		"half of all": {func(t *testing.T, b *Breaker) { send(t, t.Context(), b, 200); send(t, t.Context(), b, 500) }, IsOpen},
 		"less than half": {func(t *testing.T, b *Breaker) {
 			send(t, t.Context(), b, 200)
 			send(t, t.Context(), b, 200)

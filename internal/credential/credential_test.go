@@ -109,7 +109,7 @@ func TestOwnOf(t *testing.T) {
 	}
 }
 
-// TestFault038QueryCredentials is about parameters that APIs read keys from, and those that servers read differently.
+// TestFault038QueryCredentials is about parameters that APIs read keys from, and what goes on as it is.
 func TestFault038QueryCredentials(t *testing.T) {
 	for query, want := range map[string]string{
 		"":                                  "",
@@ -120,8 +120,16 @@ func TestFault038QueryCredentials(t *testing.T) {
 		"access_token=x&Authorization=y&a=": "a=",
 		"api%5fkey=x&monkey=y":              "monkey=y",
 		"%6bey=x&a=1":                       "a=1",
-		"a=1;b=2&c=3":                       "c=3",
-		"bad=%zz&c=3":                       "c=3",
+		"a=1;b=2&c=3":                       "a=1;b=2&c=3",
+		"a=1;key=2;b=3&c=3":                 "a=1;b=3&c=3",
+		"key=2;b=3;tok-en":                  "b=3",
+		"a;x=tok-en&c;":                     "a&c;",
+		"bad=%zz&c=3":                       "bad=%zz&c=3",
+		"%zz%&k%65y=1&a=%&%6":               "%zz%&a=%&%6",
+		"b%zz=%74ok-en&a=+%20":              "a=+%20",
+		"&&a=1&;&":                          "&&a=1&;&",
+		";key=1":                            "",
+		"a=1&key=1&":                        "a=1&",
 		"x=tok-en&y=%74ok-en&z=1":           "z=1",
 	} {
 		if got := Query(query, Tokens{Presented: "tok-en"}); got != want {

@@ -109,6 +109,12 @@ func Settable(name string) bool {
 	return f == passes || f == account
 }
 
+// BelongsToCredential reports whether a header has a part of a credential, or one that no API names.
+func BelongsToCredential(name string) bool {
+	f := fateOf(name)
+	return f == account || f == own
+}
+
 // IsHeaderWord reports whether a text can be the name of a header, or a part of one, that all servers read in the same way:
 // of letters, digits and hyphens.
 func IsHeaderWord(text string) bool { return text != "" && !hasOdd(text) }

@@ -56,17 +56,24 @@ func Redact(text, key string) string {
 	}
 	begin, end := hinted(key)
 	// An end counts if it has two more bytes than the hint shows.
-	text = shorten(text, key[:begin+2], func(rest string) (int, string) {
+	return shortenEnds(text, key, begin+2, len(key)-end+2)
+}
+
+// shortenEnds shortens what a text has of the two ends of a key to what a hint shows of them. The first end counts if it has
+// that many bytes at least, and the last one likewise.
+func shortenEnds(text, key string, first, last int) string {
+	begin, end := hinted(key)
+	text = shorten(text, key[:first], func(rest string) (int, string) {
 		return commonPrefix(rest, key), key[:begin] + "..."
 	})
-	last := key[end-2:]
+	tail := key[len(key)-last:]
 	for from := len(text); ; {
-		at := strings.LastIndex(text[:from], last)
+		at := strings.LastIndex(text[:from], tail)
 		if at < 0 {
 			return text
 		}
-		start := at + len(last) - commonSuffix(text[:at+len(last)], key)
-		text = text[:start] + "..." + key[end:] + text[at+len(last):]
+		start := at + len(tail) - commonSuffix(text[:at+len(tail)], key)
+		text = text[:start] + "..." + key[end:] + text[at+len(tail):]
 		from = start
 	}
 }

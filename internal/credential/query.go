@@ -1,39 +1,43 @@
 package credential
 
-import (
-	"net/url"
-	"strings"
-)
+import "strings"
 
-// Query returns a query without the parameters that APIs read keys from, without those that hold a token of the
-// gateway, and without those that servers could read in different ways. The rest stays as it is, byte for byte.
+// Query returns a query without the parameters that APIs read keys from, and without those that hold a token of the gateway. The
+// rest stays as it is, byte for byte, also what cannot be decoded. Some servers read a semicolon as an ampersand, so what
+// stands between two of either is judged as a parameter.
 func Query(query string, tokens Tokens) string {
-	if query == "" {
-		return ""
-	}
-	parameters := strings.Split(query, "&")
-	kept := parameters[:0]
-	for _, parameter := range parameters {
-		if goesOn(parameter, tokens) {
-			kept = append(kept, parameter)
+	kept, isWhole := make([]byte, 0, len(query)), true
+	for rest := query; rest != ""; {
+		end := strings.IndexAny(rest[1:], "&;") + 1
+		if end == 0 {
+			end = len(rest)
 		}
+		part := rest[:end]
+		rest = rest[end:]
+		if !goesOn(strings.TrimLeft(part, "&;"), tokens) {
+			isWhole = false
+			continue
+		}
+		kept = append(kept, part...)
 	}
-	return strings.Join(kept, "&")
+	if isWhole {
+		return query
+	}
+	if len(kept) > 0 && (kept[0] == '&' || kept[0] == ';') && query[0] != kept[0] {
+		kept = kept[1:]
+	}
+	return string(kept)
 }
 
 func goesOn(parameter string, tokens Tokens) bool {
-	if strings.Contains(parameter, ";") { // Some servers read it as an ampersand.
-		return false
-	}
 	if tokens.In(parameter) {
 		return false
 	}
-	if _, err := url.QueryUnescape(parameter); err != nil {
-		return false
+	name, _, _ := strings.Cut(parameter, "=")
+	if strings.IndexByte(name, '%') >= 0 {
+		name = unescape(name)
 	}
-	escaped, _, _ := strings.Cut(parameter, "=")
-	name, err := url.QueryUnescape(escaped)
-	return err == nil && !namesCredential(name)
+	return !namesCredential(name)
 }
 
 // namesCredential reports whether a parameter of that name holds a key, by the names that APIs have for one.

@@ -56,6 +56,25 @@ var requestsAlone = [...]sign{
 	{status: http.StatusTooManyRequests, code: "context_length_exceeded"},
 }
 
+// otherAccounts are the signs that what a request continues or has is not of the account that it was sent to. Such a request
+// was not worked on.
+var otherAccounts = [...]sign{
+	{status: http.StatusBadRequest, code: "previous_response_not_found"},      // OpenAI.
+	{status: http.StatusBadRequest, begins: "previous response with id"},      // OpenAI, in other places.
+	{status: http.StatusBadRequest, begins: "conversation with id"},           // OpenAI, in other places.
+	{status: http.StatusBadRequest, begins: "item with id"},                   // OpenAI, in other places.
+	{status: http.StatusBadRequest, code: "invalid_encrypted_content"},        // OpenAI.
+	{status: http.StatusBadRequest, begins: "the encrypted content for item"}, // OpenAI, in other places.
+}
+
+// isOfAnotherAccount reports whether an answer says that what the request continues or has is not of its key's account.
+func isOfAnotherAccount(answer Answer) bool {
+	if answer.Status == http.StatusNotFound {
+		return true
+	}
+	return answer.Status == http.StatusBadRequest && errorOf(decode(answer.Body)).isAny(otherAccounts[:], answer.Status)
+}
+
 // find reads what an answer says of its key.
 func find(answer Answer, now time.Time) finding {
 	if !ReadsBody(answer.Status) {

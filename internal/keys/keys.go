@@ -55,7 +55,8 @@ type Status struct {
 	State    State
 	Since    time.Time // When it began to rest. Zero: it is ready.
 	Until    time.Time // When it will be asked again. Zero: it is ready.
-	Models   []string  // The models for which it rests. Empty: all, or none if it is ready.
+	Models   []string  // The models for which it rests.
+	Unnamed  bool      // It rests for requests that name no model. With neither, it rests for all, unless it is ready.
 }
 
 // Book remembers the keys of all providers, by the provider's name and the key: a pool that is made anew, for example

@@ -23,12 +23,20 @@ type Ask struct {
 	// Stored is the id of what the request continues at the provider, such as a response. Empty: nothing. It is of use
 	// only with a key of the account that it was stored for.
 	Stored string
+	// Seals are those of what the request has that may belong to an account: see [Pool.Seal]. The first one that is known
+	// decides.
+	Seals []Seal
 	// Home is the key that an earlier round of the same request was served with. The zero Choice: there was none.
 	Home Choice
-	// Bound says that the request has something that was encrypted for the account of Home or, if there is none, of its
-	// session.
+	// Bound says that the request has something that belongs to an account: to that of Home, of its seals or, if neither is
+	// known, of its session.
 	Bound bool
+	// Elsewhere are keys that the request was sent with before, whose accounts do not know what it continues.
+	Elsewhere []Choice
 }
+
+// Seal identifies a text that belongs to one account, such as what a provider has encrypted for it. It is a digest.
+type Seal uint64
 
 // Choice is the key that was chosen for a request.
 type Choice struct {
@@ -36,6 +44,7 @@ type Choice struct {
 
 	model string
 	state *state
+	known bool // It is of the account that what the request continues is known to belong to.
 }
 
 // Resting is the error of a Choose for which no key is ready.
@@ -62,14 +71,14 @@ func (p *Pool) Choose(ask Ask) (Choice, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
-	home := p.home(ask)
-	bound := home != nil && (ask.Bound || ask.Stored != "")
+	home, known := p.home(ask)
+	bound := home != nil && (known || ask.Bound || ask.Stored != "")
 	resting := Resting{For: math.MaxInt64}
 	var best *entry
 	var least float64
 	for i := range p.entries {
 		e := &p.entries[i]
-		if bound && !e.isOfAccount(home) {
+		if bound && !e.isOfAccount(home) || p.isElsewhere(e, ask.Elsewhere) {
 			continue
 		}
 		if state, until := e.state.resting(ask.Model, now); state != Ready {
@@ -88,10 +97,20 @@ func (p *Pool) Choose(ask Ask) (Choice, error) {
 		return Choice{}, &Resting{resting.For, resting.State}
 	}
 	best.state.use(1, now)
-	if len(p.entries) > 1 && best != home {
-		p.settle(ask, best)
+	if len(p.entries) > 1 && best != home && ask.Session != "" {
+		k.homes.Add(k.placeOf("session ", ask.Session), best.id)
 	}
-	return Choice{Key: best.Key, model: ask.Model, state: best.state}, nil
+	return Choice{Key: best.Key, model: ask.Model, state: best.state, known: known}, nil
+}
+
+// isElsewhere reports whether a key is of the account of one of the choices.
+func (p *Pool) isElsewhere(e *entry, elsewhere []Choice) bool {
+	for _, choice := range elsewhere {
+		if other := p.entryOf(choice); other != nil && e.isOfAccount(other) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Resting) add(state State, wait time.Duration) {
@@ -112,49 +131,96 @@ func (e *entry) isOfAccount(other *entry) bool {
 // nobody can find two that are remembered in one place.
 func (k *known) placeOf(kind, id string) uint64 { return maphash.String(k.seed, kind+id) }
 
-// home returns the key of an earlier round, of what a request continues, or of its session. It returns nil if none is known,
-// or the key is gone.
-func (p *Pool) home(ask Ask) *entry {
+// home returns the key of an earlier round, of what a request continues or has, or of its session, and whether it is known
+// that what the request has belongs to that key's account. It returns nil if no key is known, or if it is gone.
+func (p *Pool) home(ask Ask) (home *entry, known bool) {
 	if len(p.entries) < 2 {
-		return nil
+		return nil, false
 	}
 	if at := p.entryOf(ask.Home); at != nil {
-		return at
+		return at, ask.Bound
 	}
-	for _, place := range [...]struct{ kind, id string }{{"stored ", ask.Stored}, {"session ", ask.Session}} {
-		if place.id == "" {
-			continue
+	if ask.Stored != "" {
+		if at := p.at(p.known.placeOf("stored ", ask.Stored)); at != nil {
+			return at, true
 		}
-		id, ok := p.known.homes.Get(p.known.placeOf(place.kind, place.id))
-		for i := range p.entries {
-			if ok && p.entries[i].id == id {
-				return &p.entries[i]
-			}
+	}
+	for _, seal := range ask.Seals {
+		if at := p.at(uint64(seal)); at != nil {
+			return at, true
+		}
+	}
+	if ask.Session == "" {
+		return nil, false
+	}
+	at := p.at(p.known.placeOf("session ", ask.Session))
+	if at != nil && p.isElsewhere(at, ask.Elsewhere) {
+		at = nil
+	}
+	return at, false
+}
+
+// at returns the key that is remembered at a place, or nil.
+func (p *Pool) at(place uint64) *entry {
+	id, ok := p.known.homes.Get(place)
+	for i := range p.entries {
+		if ok && p.entries[i].id == id {
+			return &p.entries[i]
 		}
 	}
 	return nil
 }
 
-// settle makes a key the home of a request's session and of what it continues.
-func (p *Pool) settle(ask Ask, e *entry) {
-	if ask.Session != "" {
-		p.known.homes.Add(p.known.placeOf("session ", ask.Session), e.id)
-	}
-	if ask.Stored != "" {
-		p.known.homes.Add(p.known.placeOf("stored ", ask.Stored), e.id)
-	}
-}
+// Seal returns the seal of a text that belongs to an account, such as what a provider has encrypted for it.
+func (p *Pool) Seal(text []byte) Seal { return Seal(maphash.Bytes(p.known.seed, text)) }
+
+// SealOf returns the seal of the id of what a provider has stored.
+func (p *Pool) SealOf(id string) Seal { return Seal(p.known.placeOf("stored ", id)) }
 
 // Stores notes that what a provider stored under this id belongs to the account of a key.
 func (p *Pool) Stores(choice Choice, id string) {
-	if len(p.entries) < 2 || id == "" {
+	if id != "" {
+		p.Sealed(choice, p.SealOf(id))
+	}
+}
+
+// Sealed notes that what has a seal belongs to the account of a key.
+func (p *Pool) Sealed(choice Choice, seal Seal) {
+	if len(p.entries) < 2 {
 		return
 	}
 	p.known.mu.Lock()
 	defer p.known.mu.Unlock()
 	if at := p.entryOf(choice); at != nil {
-		p.known.homes.Add(p.known.placeOf("stored ", id), at.id)
+		p.known.homes.Add(uint64(seal), at.id)
 	}
+}
+
+// Took notes that a request was taken: what it continues or has, and nobody knew about, belongs to the account of the key that
+// it was sent with.
+func (p *Pool) Took(choice Choice, ask Ask) {
+	p.Stores(choice, ask.Stored)
+	if choice.known || !ask.Bound {
+		return
+	}
+	for _, seal := range ask.Seals {
+		p.Sealed(choice, seal)
+	}
+}
+
+// mostElsewhere is how many accounts are asked at most for what a request continues.
+const mostElsewhere = 8
+
+// ChooseElsewhere chooses a key of another account, after an answer that says that the account of choice does not know what the
+// request continues or has. It returns what was asked, and false if the answer does not say that, if it is known that it must be
+// that account, or if no key of another one is ready.
+func (p *Pool) ChooseElsewhere(ask Ask, choice Choice, answer Answer) (Ask, Choice, bool) {
+	if len(p.entries) < 2 || choice.known || ask.Stored == "" && !ask.Bound || len(ask.Elsewhere) >= mostElsewhere-1 || !isOfAnotherAccount(answer) {
+		return ask, choice, false
+	}
+	ask.Elsewhere = append(ask.Elsewhere[:len(ask.Elsewhere):len(ask.Elsewhere)], choice)
+	next, err := p.Choose(ask)
+	return ask, next, err == nil
 }
 
 // entryOf returns the key of a choice, or nil if it is none of the pool.
@@ -194,7 +260,7 @@ func (p *Pool) Judge(choice Choice, answer Answer) Verdict {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := choice.state
-	if answer.Status >= http.StatusUnauthorized {
+	if answer.Status >= http.StatusUnauthorized && answer.Status != http.StatusNotFound {
 		s.use(failureCost, now)
 	}
 	verdict := Verdict{Refused: true, State: found.state}

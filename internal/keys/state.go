@@ -174,6 +174,10 @@ func (s *state) status(now time.Time) Status {
 			status.Until = r.until
 		}
 		status.State = r.state
+		if model == "" {
+			status.Unnamed = true
+			continue
+		}
 		status.Models = append(status.Models, model)
 	}
 	slices.Sort(status.Models)

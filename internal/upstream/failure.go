@@ -42,7 +42,14 @@ func Failure(err error) *apierror.Error {
 	case isConnect(err):
 		text = textUnreachable
 	}
-	return &apierror.Error{Status: status, Text: text, Cause: &cause{err}}
+	return &apierror.Error{Status: status, Text: text, Cause: &cause{err: err}}
+}
+
+// Failed reports whether an error, which a guarded transport returned, says that the upstream could not be reached, or did not
+// answer: not that the gateway refused to send the request, nor that it refused the answer for its status or its header.
+func Failed(err error) bool {
+	of, ok := errors.AsType[*cause](err)
+	return ok && !of.answered
 }
 
 // maxCause is how much of a cause a log gets to see.
@@ -50,7 +57,11 @@ const maxCause = 512
 
 // cause is an error whose text is fit for a log. Errors of net/http quote what could not be understood, which may be as
 // long as a header may be.
-type cause struct{ err error }
+type cause struct {
+	err error
+	// answered says that the upstream has answered, though with nothing that a client may have.
+	answered bool
+}
 
 func (c *cause) Error() string {
 	if _, ok := errors.AsType[textproto.ProtocolError](c.err); ok {

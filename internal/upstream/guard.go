@@ -80,7 +80,7 @@ func inspect(resp *http.Response) error {
 }
 
 func refuse(text string, err error) *apierror.Error {
-	return &apierror.Error{Status: http.StatusBadGateway, Text: text, Cause: &cause{err}}
+	return &apierror.Error{Status: http.StatusBadGateway, Text: text, Cause: &cause{err: err, answered: true}}
 }
 
 // locationHost returns the host that a redirect leads to, for the operator who configured an address that moved. Path
