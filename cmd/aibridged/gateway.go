@@ -73,7 +73,8 @@ type gatewayOptions struct {
 	digests        bool          // Record digests of bodies. They are also recorded if exchanges are kept.
 	noConsole      bool          // Serve no page.
 	drainDelay     time.Duration // How long to serve on, unready, after the gateway is told to stop.
-	connectWait    time.Duration // See [aibridged.ServerOptions].
+	connectWait    time.Duration // See [aibridged.ServerOptions], as for dialPause.
+	dialPause      time.Duration
 	logger         slog.Logger
 	metrics        []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
@@ -178,7 +179,7 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, g.control.dialer(), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
-		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(), ConnectWait: options.connectWait,
+		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(), ConnectWait: options.connectWait, DialPause: options.dialPause,
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
@@ -205,7 +206,7 @@ func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
 
 // newGatewayApart makes a gateway whose control plane is elsewhere.
 func newGatewayApart(ctx context.Context, s settings, c config, at controlConfig, options gatewayOptions) (*gateway, error) {
-	options.connectWait = remoteWait
+	options.connectWait, options.dialPause = remoteWait, remotePause
 	return makeGateway(ctx, s, c, options, func(g *gateway) (err error) {
 		r, err := newRemote(at, c, s.configFile, options.logger.Named("control"))
 		if err == nil {
