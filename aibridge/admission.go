@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -21,19 +22,72 @@ type AdmissionLimits struct {
 }
 
 // Admission refuses requests beyond limits, with Retry-After. It is safe for concurrent use.
-type Admission struct{ gate *admission.Gate }
+type Admission struct {
+	gate   *admission.Gate
+	shared SharedAdmission // Nil: there are no limits but its own.
+}
+
+// SharedAdmission lets requests in within limits that hold for several gateways together.
+type SharedAdmission interface {
+	// Enter lets a request of a user in, and returns what is called once, when it has ended. If it is beyond a limit, Enter
+	// fails with an *[AdmissionRefusal]; any other error is for a request whose context has ended. It is called from many
+	// goroutines.
+	Enter(ctx context.Context, userID string) (leave func(), err error)
+}
+
+// AdmissionRefusal is the error of a request that is beyond a limit.
+type AdmissionRefusal struct {
+	// Limit is concurrent, per_minute, user_concurrent or user_per_minute.
+	Limit string
+	// RetryAfter is how long the client is told to wait.
+	RetryAfter time.Duration
+	// Tell is how many requests of the user have been refused that no log told of. Zero: log nothing.
+	Tell int
+}
+
+// Error implements error.
+func (r *AdmissionRefusal) Error() string { return "beyond the limit " + r.Limit }
 
 // NewAdmission returns an Admission with these limits.
 func NewAdmission(limits AdmissionLimits) *Admission {
-	return &Admission{admission.New(admission.Limits(limits))}
+	return &Admission{gate: admission.New(admission.Limits(limits))}
 }
 
-// gateOrNil returns the gate of an Admission; a nil gate lets all requests in.
-func (a *Admission) gateOrNil() *admission.Gate {
-	if a == nil {
-		return nil
+// WithShared returns an Admission with the same limits, which asks shared about the requests that these let in.
+func (a *Admission) WithShared(shared SharedAdmission) *Admission {
+	return &Admission{gate: a.gate, shared: shared}
+}
+
+// pass is a request that was let in. The zero pass is none.
+type pass struct {
+	own    admission.Pass
+	shared func() // Nil: there are no shared limits.
+}
+
+func (p pass) leave() {
+	p.own.Leave()
+	if p.shared != nil {
+		p.shared()
 	}
-	return a.gate
+}
+
+// enter lets a request in. A nil Admission lets all in.
+func (a *Admission) enter(ctx context.Context, user string) (p pass, err error) {
+	if a == nil {
+		return p, nil
+	}
+	if p.own, err = a.gate.Enter(user); err != nil || a.shared == nil {
+		return p, err
+	}
+	p.shared, err = a.shared.Enter(ctx, user)
+	if err == nil {
+		return p, nil
+	}
+	p.own.Leave()
+	if refused, ok := errors.AsType[*AdmissionRefusal](err); ok {
+		err = &admission.Refusal{Limit: admission.Limit(refused.Limit), For: refused.RetryAfter, Tell: refused.Tell}
+	}
+	return pass{}, err
 }
 
 // errQuiet is the cause of a refusal that is not to be logged: it was logged less than a minute ago.
@@ -42,7 +96,7 @@ var errQuiet = errors.New("beyond a limit")
 // enter asks for admission. Its error is an *[apierror.Error].
 func (x *relay) enter(user string) error {
 	var err error
-	if x.pass, err = x.provider.gate.Enter(user); err == nil {
+	if x.pass, err = x.provider.limited.enter(x.ctx, user); err == nil {
 		return nil
 	}
 	refused, ok := errors.AsType[*admission.Refusal](err)

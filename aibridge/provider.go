@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/breaker"
 	"github.com/coder/aibridged/internal/keys"
@@ -38,7 +37,7 @@ type Provider struct {
 	actor     bool // Requests tell who they are made for.
 	breaker   BreakerOptions
 	retries   RetryOptions
-	gate      *admission.Gate             // Nil: all requests are let in.
+	limited   *Admission                  // Nil: all requests are let in.
 	pool      *keys.Pool                  // Nil: the provider has not joined an [Upstreams] yet.
 	breakers  map[string]*breaker.Breaker // By the path of a recorded route.
 	digests   bool
@@ -213,7 +212,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
 		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete,
 		headers: headers, actor: options.ActorHeaders,
-		breaker: options.Breaker, retries: retries, gate: options.Admission.gateOrNil(),
+		breaker: options.Breaker, retries: retries, limited: options.Admission,
 		digests:   options.Digests,
 		spans:     newProviderSpans(kind.name, name),
 		transport: upstream.Idle(upstream.Guard(transport), limits.Idle),

@@ -12,7 +12,6 @@ import (
 
 	"cdr.dev/slog/v3"
 
-	"github.com/coder/aibridged/internal/admission"
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/credential"
@@ -33,7 +32,7 @@ type relay struct {
 	to           destination
 	target       *url.URL // Where it goes.
 	keyed        keyed
-	pass         admission.Pass
+	pass         pass
 	plain        bool // The body goes upstream without the content coding that it came in.
 	initiator    string
 	clientBody   *body // What the client sent; held until it has been sent on.
@@ -65,7 +64,7 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 	caller := CallerFromContext(ctx)
 	x.initiator = caller.Actor.ID
 	x.secrets.tokens = caller.tokens()
-	defer func() { x.pass.Leave() }()
+	defer func() { x.pass.leave() }()
 	if err := x.accept(caller); err != nil {
 		x.refuse(err)
 		return

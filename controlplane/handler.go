@@ -28,8 +28,11 @@ func newHandler(server aibridged.DRPCServer, logger slog.Logger) (*handler, erro
 		proto.DRPCRegisterMCPConfigurator(mux, server),
 		proto.DRPCRegisterAuthorizer(mux, server),
 	}
-	if more, ok := server.(proto.DRPCConfigurationServer); ok { // Not every host has this service.
+	if more, ok := server.(proto.DRPCConfigurationServer); ok { // Not every host has these services.
 		errs = append(errs, proto.DRPCRegisterConfiguration(mux, more))
+	}
+	if more, ok := server.(proto.DRPCAdmissionServer); ok {
+		errs = append(errs, proto.DRPCRegisterAdmission(mux, more))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("register the control plane's calls: %w", err)

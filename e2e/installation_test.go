@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +46,7 @@ type installation struct {
 	binary    string
 	url       string // The gateway's.
 	upstream  *process
+	control   *process // Nil: the control plane is in the gateway's process.
 	gateway   *process
 	tapped    *tap // Between the gateway and the upstream.
 	clouds    *clouds
@@ -88,12 +91,52 @@ func install(binary string, tools *toolServers) (_ *installation, err error) {
 	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return nil, err
 	}
-	serve := exec.Command(i.binary, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", i.dataDir(), "--config", config,
-		"--keep-exchanges", i.exchanges())
-	serve.Env = append(os.Environ(), "PROVIDER_KEY="+providerKey, "BEDROCK_ID="+i.clouds.key.ID, "BEDROCK_SECRET="+i.clouds.key.Secret,
+	secrets := append(os.Environ(), "PROVIDER_KEY="+providerKey, "BEDROCK_ID="+i.clouds.key.ID, "BEDROCK_SECRET="+i.clouds.key.Secret,
 		"VERTEX_ACCOUNT="+string(i.clouds.fakeVertex.ServiceAccount()))
+	gateway := []string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config", config, "--keep-exchanges", i.exchanges()}
+	if isApart() {
+		err = i.startApart(config, secrets, gateway)
+		return i, err
+	}
+	serve := exec.Command(i.binary, append([]string{"serve", "--data-dir", i.dataDir()}, gateway...)...)
+	serve.Env = secrets
 	i.gateway, i.url, err = start("/readyz", serve)
 	return i, err
+}
+
+// isApart reports whether the control plane is to run in a process of its own.
+func isApart() bool { return os.Getenv("AIBRIDGED_E2E_APART") != "" }
+
+// joining matches the line in which a control plane prints its address.
+var joining = regexp.MustCompile(`listens on (\S+) for gateways\n`)
+
+// startApart starts a control plane, which alone has the providers' secrets, and a gateway.
+func (i *installation) startApart(config string, secrets, gateway []string) (err error) {
+	control := exec.Command(i.binary, "control", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--console-listen", "off", "--data-dir", i.dataDir(), "--config", config)
+	control.Env = secrets
+	if i.control, err = launch(control); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var address string
+	if err := poll(ctx, func() (bool, error) {
+		if match := joining.FindStringSubmatch(i.control.output.String()); match != nil {
+			address = match[1]
+		}
+		return address != "", i.control.ended()
+	}); err != nil {
+		return err
+	}
+	token, err := i.run("control", "join-token")
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(i.binary, append([]string{"gateway", "--control", address, "--data-dir", i.dataDir() + "-gateway"}, gateway...)...)
+	cmd.Env = append(os.Environ(), "AIBRIDGED_JOIN_TOKEN="+strings.TrimSpace(string(token)))
+	i.secrets = append(i.secrets, strings.TrimSpace(string(token)))
+	i.gateway, i.url, err = start("/readyz", cmd)
+	return err
 }
 
 func (i *installation) dataDir() string { return filepath.Join(i.directory, "data") }
@@ -110,6 +153,9 @@ func (i *installation) stopServers() error {
 	var errs []error
 	if i.gateway != nil {
 		errs = append(errs, i.gateway.stop())
+	}
+	if i.control != nil { // After the gateway, which hands it the last records.
+		errs = append(errs, i.control.stop())
 	}
 	if i.tapped != nil {
 		i.tapped.Close()
@@ -140,9 +186,12 @@ func (i *installation) inspect() error {
 		}
 	}
 	log := i.gateway.output.String()
+	if i.control != nil {
+		log += i.control.output.String()
+	}
 	for _, secret := range i.secrets {
 		if strings.Contains(log, secret) {
-			errs = append(errs, errors.New("a secret is in the gateway's log"))
+			errs = append(errs, errors.New("a secret is in a log"))
 		}
 		if bytes.Contains(records, []byte(secret)) {
 			errs = append(errs, errors.New("a secret is in the records"))

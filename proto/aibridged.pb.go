@@ -2089,6 +2089,150 @@ func (x *Provider) GetChangedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+type EnterRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GatewayId     string                 `protobuf:"bytes,100,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"` // The same for all calls of a run of a gateway, and of no other. At most 64 bytes.
+	UserId        string                 `protobuf:"bytes,101,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`          // Whose request it is. Empty: none; the call only ends and renews leases.
+	Lease         int64                  `protobuf:"varint,102,opt,name=lease,proto3" json:"lease,omitempty"`                         // What the gateway calls the request. No other one of it has the same number.
+	Ended         []int64                `protobuf:"varint,103,rep,packed,name=ended,proto3" json:"ended,omitempty"`                  // Requests that have ended. Those that are not known are ignored.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnterRequest) Reset() {
+	*x = EnterRequest{}
+	mi := &file_aibridged_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnterRequest) ProtoMessage() {}
+
+func (x *EnterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnterRequest.ProtoReflect.Descriptor instead.
+func (*EnterRequest) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *EnterRequest) GetGatewayId() string {
+	if x != nil {
+		return x.GatewayId
+	}
+	return ""
+}
+
+func (x *EnterRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *EnterRequest) GetLease() int64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+func (x *EnterRequest) GetEnded() []int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+type EnterResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         string                 `protobuf:"bytes,100,opt,name=limit,proto3" json:"limit,omitempty"`                                 // The limit that the request meets. Empty: it is let in.
+	WaitMillis    int64                  `protobuf:"varint,101,opt,name=wait_millis,json=waitMillis,proto3" json:"wait_millis,omitempty"`    // When it may be.
+	Tell          int32                  `protobuf:"varint,102,opt,name=tell,proto3" json:"tell,omitempty"`                                  // How many requests of the user were refused that no log told of. 0: log nothing.
+	LeaseMillis   int64                  `protobuf:"varint,103,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"` // After which time without a call of the gateway its leases end.
+	Unlimited     bool                   `protobuf:"varint,104,opt,name=unlimited,proto3" json:"unlimited,omitempty"`                        // There are no limits: over this connection, it need not be asked again.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnterResponse) Reset() {
+	*x = EnterResponse{}
+	mi := &file_aibridged_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnterResponse) ProtoMessage() {}
+
+func (x *EnterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnterResponse.ProtoReflect.Descriptor instead.
+func (*EnterResponse) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *EnterResponse) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *EnterResponse) GetWaitMillis() int64 {
+	if x != nil {
+		return x.WaitMillis
+	}
+	return 0
+}
+
+func (x *EnterResponse) GetTell() int32 {
+	if x != nil {
+		return x.Tell
+	}
+	return 0
+}
+
+func (x *EnterResponse) GetLeaseMillis() int64 {
+	if x != nil {
+		return x.LeaseMillis
+	}
+	return 0
+}
+
+func (x *EnterResponse) GetUnlimited() bool {
+	if x != nil {
+		return x.Unlimited
+	}
+	return false
+}
+
 var File_aibridged_proto protoreflect.FileDescriptor
 
 const file_aibridged_proto_rawDesc = "" +
@@ -2297,7 +2441,20 @@ const file_aibridged_proto_rawDesc = "" +
 	"changed_at\x18k \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xef\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"r\n" +
+	"\fEnterRequest\x12\x1d\n" +
+	"\n" +
+	"gateway_id\x18d \x01(\tR\tgatewayId\x12\x17\n" +
+	"\auser_id\x18e \x01(\tR\x06userId\x12\x14\n" +
+	"\x05lease\x18f \x01(\x03R\x05lease\x12\x14\n" +
+	"\x05ended\x18g \x03(\x03R\x05ended\"\x9b\x01\n" +
+	"\rEnterResponse\x12\x14\n" +
+	"\x05limit\x18d \x01(\tR\x05limit\x12\x1f\n" +
+	"\vwait_millis\x18e \x01(\x03R\n" +
+	"waitMillis\x12\x12\n" +
+	"\x04tell\x18f \x01(\x05R\x04tell\x12!\n" +
+	"\flease_millis\x18g \x01(\x03R\vleaseMillis\x12\x1c\n" +
+	"\tunlimited\x18h \x01(\bR\tunlimited2\xef\x04\n" +
 	"\bRecorder\x12Y\n" +
 	"\x12RecordInterception\x12 .proto.RecordInterceptionRequest\x1a!.proto.RecordInterceptionResponse\x12h\n" +
 	"\x17RecordInterceptionEnded\x12%.proto.RecordInterceptionEndedRequest\x1a&.proto.RecordInterceptionEndedResponse\x12S\n" +
@@ -2315,7 +2472,9 @@ const file_aibridged_proto_rawDesc = "" +
 	"Authorizer\x12G\n" +
 	"\fIsAuthorized\x12\x1a.proto.IsAuthorizedRequest\x1a\x1b.proto.IsAuthorizedResponse2X\n" +
 	"\rConfiguration\x12G\n" +
-	"\fGetProviders\x12\x1a.proto.GetProvidersRequest\x1a\x1b.proto.GetProvidersResponseB\"Z github.com/coder/aibridged/protob\x06proto3"
+	"\fGetProviders\x12\x1a.proto.GetProvidersRequest\x1a\x1b.proto.GetProvidersResponse2?\n" +
+	"\tAdmission\x122\n" +
+	"\x05Enter\x12\x13.proto.EnterRequest\x1a\x14.proto.EnterResponseB\"Z github.com/coder/aibridged/protob\x06proto3"
 
 var (
 	file_aibridged_proto_rawDescOnce sync.Once
@@ -2329,7 +2488,7 @@ func file_aibridged_proto_rawDescGZIP() []byte {
 	return file_aibridged_proto_rawDescData
 }
 
-var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_aibridged_proto_goTypes = []any{
 	(*RecordInterceptionRequest)(nil),             // 0: proto.RecordInterceptionRequest
 	(*RecordInterceptionResponse)(nil),            // 1: proto.RecordInterceptionResponse
@@ -2361,30 +2520,32 @@ var file_aibridged_proto_goTypes = []any{
 	(*GetProvidersRequest)(nil),                   // 27: proto.GetProvidersRequest
 	(*GetProvidersResponse)(nil),                  // 28: proto.GetProvidersResponse
 	(*Provider)(nil),                              // 29: proto.Provider
-	nil,                                           // 30: proto.RecordInterceptionRequest.MetadataEntry
-	nil,                                           // 31: proto.RecordTokenUsageRequest.MetadataEntry
-	nil,                                           // 32: proto.RecordPromptUsageRequest.MetadataEntry
-	nil,                                           // 33: proto.RecordToolUsageRequest.MetadataEntry
-	nil,                                           // 34: proto.RecordModelThoughtRequest.MetadataEntry
-	nil,                                           // 35: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	nil,                                           // 36: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	nil,                                           // 37: proto.FindTurnsResponse.TurnsEntry
-	nil,                                           // 38: proto.Provider.SecretsEntry
-	(*timestamppb.Timestamp)(nil),                 // 39: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                             // 40: google.protobuf.Any
+	(*EnterRequest)(nil),                          // 30: proto.EnterRequest
+	(*EnterResponse)(nil),                         // 31: proto.EnterResponse
+	nil,                                           // 32: proto.RecordInterceptionRequest.MetadataEntry
+	nil,                                           // 33: proto.RecordTokenUsageRequest.MetadataEntry
+	nil,                                           // 34: proto.RecordPromptUsageRequest.MetadataEntry
+	nil,                                           // 35: proto.RecordToolUsageRequest.MetadataEntry
+	nil,                                           // 36: proto.RecordModelThoughtRequest.MetadataEntry
+	nil,                                           // 37: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	nil,                                           // 38: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	nil,                                           // 39: proto.FindTurnsResponse.TurnsEntry
+	nil,                                           // 40: proto.Provider.SecretsEntry
+	(*timestamppb.Timestamp)(nil),                 // 41: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                             // 42: google.protobuf.Any
 }
 var file_aibridged_proto_depIdxs = []int32{
-	30, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
-	39, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
-	39, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
-	31, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
-	39, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	32, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
-	39, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	33, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
-	39, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	34, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
-	39, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
+	32, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
+	41, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
+	41, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
+	33, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
+	41, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	34, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
+	41, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	35, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
+	41, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	36, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
+	41, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
 	13, // 11: proto.RecordBatchRequest.records:type_name -> proto.Record
 	0,  // 12: proto.Record.interception:type_name -> proto.RecordInterceptionRequest
 	2,  // 13: proto.Record.interception_ended:type_name -> proto.RecordInterceptionEndedRequest
@@ -2395,18 +2556,18 @@ var file_aibridged_proto_depIdxs = []int32{
 	15, // 18: proto.RecordBatchResponse.failures:type_name -> proto.RecordFailure
 	18, // 19: proto.GetMCPServerConfigsResponse.coder_mcp_config:type_name -> proto.MCPServerConfig
 	18, // 20: proto.GetMCPServerConfigsResponse.external_auth_mcp_configs:type_name -> proto.MCPServerConfig
-	35, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	36, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	39, // 23: proto.KeepTurnRequest.expires_at:type_name -> google.protobuf.Timestamp
-	37, // 24: proto.FindTurnsResponse.turns:type_name -> proto.FindTurnsResponse.TurnsEntry
+	37, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	38, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	41, // 23: proto.KeepTurnRequest.expires_at:type_name -> google.protobuf.Timestamp
+	39, // 24: proto.FindTurnsResponse.turns:type_name -> proto.FindTurnsResponse.TurnsEntry
 	29, // 25: proto.GetProvidersResponse.providers:type_name -> proto.Provider
-	38, // 26: proto.Provider.secrets:type_name -> proto.Provider.SecretsEntry
-	39, // 27: proto.Provider.changed_at:type_name -> google.protobuf.Timestamp
-	40, // 28: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	40, // 29: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	40, // 30: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	40, // 31: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	40, // 32: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	40, // 26: proto.Provider.secrets:type_name -> proto.Provider.SecretsEntry
+	41, // 27: proto.Provider.changed_at:type_name -> google.protobuf.Timestamp
+	42, // 28: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	42, // 29: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	42, // 30: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	42, // 31: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	42, // 32: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
 	0,  // 33: proto.Recorder.RecordInterception:input_type -> proto.RecordInterceptionRequest
 	2,  // 34: proto.Recorder.RecordInterceptionEnded:input_type -> proto.RecordInterceptionEndedRequest
 	4,  // 35: proto.Recorder.RecordTokenUsage:input_type -> proto.RecordTokenUsageRequest
@@ -2420,21 +2581,23 @@ var file_aibridged_proto_depIdxs = []int32{
 	23, // 43: proto.MCPConfigurator.FindTurns:input_type -> proto.FindTurnsRequest
 	25, // 44: proto.Authorizer.IsAuthorized:input_type -> proto.IsAuthorizedRequest
 	27, // 45: proto.Configuration.GetProviders:input_type -> proto.GetProvidersRequest
-	1,  // 46: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
-	3,  // 47: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
-	5,  // 48: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
-	7,  // 49: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
-	9,  // 50: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
-	11, // 51: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
-	14, // 52: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
-	17, // 53: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
-	20, // 54: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
-	22, // 55: proto.MCPConfigurator.KeepTurn:output_type -> proto.KeepTurnResponse
-	24, // 56: proto.MCPConfigurator.FindTurns:output_type -> proto.FindTurnsResponse
-	26, // 57: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
-	28, // 58: proto.Configuration.GetProviders:output_type -> proto.GetProvidersResponse
-	46, // [46:59] is the sub-list for method output_type
-	33, // [33:46] is the sub-list for method input_type
+	30, // 46: proto.Admission.Enter:input_type -> proto.EnterRequest
+	1,  // 47: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
+	3,  // 48: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
+	5,  // 49: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
+	7,  // 50: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
+	9,  // 51: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
+	11, // 52: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
+	14, // 53: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
+	17, // 54: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
+	20, // 55: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
+	22, // 56: proto.MCPConfigurator.KeepTurn:output_type -> proto.KeepTurnResponse
+	24, // 57: proto.MCPConfigurator.FindTurns:output_type -> proto.FindTurnsResponse
+	26, // 58: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
+	28, // 59: proto.Configuration.GetProviders:output_type -> proto.GetProvidersResponse
+	31, // 60: proto.Admission.Enter:output_type -> proto.EnterResponse
+	47, // [47:61] is the sub-list for method output_type
+	33, // [33:47] is the sub-list for method input_type
 	33, // [33:33] is the sub-list for extension type_name
 	33, // [33:33] is the sub-list for extension extendee
 	0,  // [0:33] is the sub-list for field type_name
@@ -2464,9 +2627,9 @@ func file_aibridged_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aibridged_proto_rawDesc), len(file_aibridged_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
-			NumServices:   4,
+			NumServices:   5,
 		},
 		GoTypes:           file_aibridged_proto_goTypes,
 		DependencyIndexes: file_aibridged_proto_depIdxs,

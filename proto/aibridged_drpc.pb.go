@@ -746,3 +746,82 @@ func (x *drpcConfiguration_GetProvidersStream) SendAndClose(m *GetProvidersRespo
 	}
 	return x.CloseSend()
 }
+
+type DRPCAdmissionClient interface {
+	DRPCConn() drpc.Conn
+
+	Enter(ctx context.Context, in *EnterRequest) (*EnterResponse, error)
+}
+
+type drpcAdmissionClient struct {
+	cc drpc.Conn
+}
+
+func NewDRPCAdmissionClient(cc drpc.Conn) DRPCAdmissionClient {
+	return &drpcAdmissionClient{cc}
+}
+
+func (c *drpcAdmissionClient) DRPCConn() drpc.Conn { return c.cc }
+
+func (c *drpcAdmissionClient) Enter(ctx context.Context, in *EnterRequest) (*EnterResponse, error) {
+	out := new(EnterResponse)
+	err := c.cc.Invoke(ctx, "/proto.Admission/Enter", drpcEncoding_File_aibridged_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+type DRPCAdmissionServer interface {
+	Enter(context.Context, *EnterRequest) (*EnterResponse, error)
+}
+
+type DRPCAdmissionUnimplementedServer struct{}
+
+func (s *DRPCAdmissionUnimplementedServer) Enter(context.Context, *EnterRequest) (*EnterResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+type DRPCAdmissionDescription struct{}
+
+func (DRPCAdmissionDescription) NumMethods() int { return 1 }
+
+func (DRPCAdmissionDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver, interface{}, bool) {
+	switch n {
+	case 0:
+		return "/proto.Admission/Enter", drpcEncoding_File_aibridged_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCAdmissionServer).
+					Enter(
+						ctx,
+						in1.(*EnterRequest),
+					)
+			}, DRPCAdmissionServer.Enter, true
+	default:
+		return "", nil, nil, nil, false
+	}
+}
+
+func DRPCRegisterAdmission(mux drpc.Mux, impl DRPCAdmissionServer) error {
+	return mux.Register(impl, DRPCAdmissionDescription{})
+}
+
+type DRPCAdmission_EnterStream interface {
+	drpc.Stream
+	SendAndClose(*EnterResponse) error
+}
+
+type drpcAdmission_EnterStream struct {
+	drpc.Stream
+}
+
+func (x *drpcAdmission_EnterStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcAdmission_EnterStream) SendAndClose(m *EnterResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_aibridged_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}

@@ -195,12 +195,20 @@ const soon = 3 * time.Second
 // TestControlAndGateway runs both as processes: what is made at one works at the other, and nothing is lost when the control plane
 // is killed and started again.
 func TestControlAndGateway(t *testing.T) {
+	t.Run("SQLite", testControlAndGateway)
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Setenv(databaseVariable, newPostgres(t).Address("postgres"))
+		testControlAndGateway(t)
+	})
+}
+
+func testControlAndGateway(t *testing.T) {
 	upstream, a := newCannedUpstream(t), newApart(t)
 	config := configFile(t, providerText("main", upstream.URL))
 	control := programHere(t, nil, a.controlArgs(config)...)
 	a.controlAdmin = printedBy(t, control, controlPrints)[2]
-	gateway := programHere(t, nil, a.gatewayArgs()...)
-	gateway.Env = append(gateway.Env, "TEST_KEY=") // The gateway has no secret of its own.
+	gateway := programHere(t, nil, a.gatewayArgs("--config", config)...)
+	gateway.Env = append(gateway.Env, "TEST_KEY=") // The gateway has the same file, but no secret of its own.
 	found := printedBy(t, gateway, gatewayPrints)
 	a.base, a.admin = found[1], found[2]
 	a.becomes(t, 200, "ready")

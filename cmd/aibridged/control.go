@@ -27,6 +27,7 @@ type control struct {
 
 	lock    *aibridged.RecordsLock // Nil where the system has no locks.
 	feed    *providerFeed
+	limits  *limitsService
 	gate    *join.Gate
 	shown   *certificate // What gateways are shown, if it comes from files.
 	revoked *joinWatch
@@ -75,6 +76,7 @@ func newControl(ctx context.Context, s settings, c config, options controlOption
 	if p.feed, err = newProviderFeed(p.plane); err != nil {
 		return nil, err
 	}
+	p.limits = newLimitsService(c.Admission)
 	if err := p.makeGate(s, c.Control); err != nil {
 		return nil, err
 	}
@@ -158,6 +160,7 @@ func (p *control) checkJoinToken(ctx context.Context, id, secret string) error {
 type rpcs struct {
 	*aibridgedserver.Server
 	*providerFeed
+	*limitsService
 }
 
 // serve serves until ctx ends, and closes the control plane.
@@ -166,7 +169,7 @@ func (p *control) serve(ctx context.Context, at controlListeners) error {
 	defer stop()
 	failed, running := make(chan error, 3), 1
 	go func() {
-		failed <- controlplane.Serve(serving, at.gateways, rpcs{p.Server, p.feed}, controlplane.ServeOptions{
+		failed <- controlplane.Serve(serving, at.gateways, rpcs{p.Server, p.feed, p.limits}, controlplane.ServeOptions{
 			Logger: p.logger.Named("gateways"), Admit: p.gate.Admit,
 		})
 	}()

@@ -26,6 +26,8 @@ type controlPlane interface {
 	// provide makes the gateway serve its providers, and goes on to as they change, until stop is called, which waits.
 	// Providers that are not known yet are no error.
 	provide(ctx context.Context, to *servedProviders, logger slog.Logger) (stop func(), err error)
+	// shared is asked about the requests that the gateway's own limits let in. Nil: there are no others.
+	shared() aibridge.SharedAdmission
 	// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
 	notReady(ctx context.Context) error
 	// seed takes the providers and MCP servers of a configuration that was read again.
@@ -75,13 +77,23 @@ type gatewayOptions struct {
 	drainDelay     time.Duration // How long to serve on, unready, after the gateway is told to stop.
 	connectWait    time.Duration // See [aibridged.ServerOptions], as for dialPause.
 	dialPause      time.Duration
-	logger         slog.Logger
-	metrics        []prometheus.Collector // Further metrics, registered under the program's prefix.
+	// needsNoProviders says that those of the configuration may not be needed, so that their secrets may be missing.
+	needsNoProviders bool
+	logger           slog.Logger
+	metrics          []prometheus.Collector // Further metrics, registered under the program's prefix.
 }
 
 // keepsOnDisk reports whether records wait in the data directory.
 func (o gatewayOptions) keepsOnDisk() bool {
 	return o.records.Durability != aibridged.DurabilityMemory && o.records.Directory == ""
+}
+
+// checkProviders returns an error if one of the configured providers cannot be made.
+func (o gatewayOptions) checkProviders(c config) error {
+	if !o.needsNoProviders {
+		return c.checkProviders()
+	}
+	return c.checkEachProvider(providerConfig.check)
 }
 
 // newGateway makes a gateway and its control plane. It does not listen; serve does.
@@ -123,7 +135,7 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
-	if err := c.checkProviders(); err != nil { // What cannot be is refused before anything is made.
+	if err := options.checkProviders(c); err != nil { // What cannot be is refused before anything is made.
 		return nil, err
 	}
 	at, err := newEdge(c, options)
@@ -150,6 +162,9 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 	}
 	limits, memory := c.Limits.limits(), aibridge.NewMemory(options.memory)
 	admission := aibridge.NewAdmission(aibridge.AdmissionLimits(c.Admission))
+	if shared := g.control.shared(); shared != nil {
+		admission = admission.WithShared(shared)
+	}
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
@@ -206,7 +221,7 @@ func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
 
 // newGatewayApart makes a gateway whose control plane is elsewhere.
 func newGatewayApart(ctx context.Context, s settings, c config, at controlConfig, options gatewayOptions) (*gateway, error) {
-	options.connectWait, options.dialPause = remoteWait, remotePause
+	options.connectWait, options.dialPause, options.needsNoProviders = remoteWait, remotePause, true
 	return makeGateway(ctx, s, c, options, func(g *gateway) (err error) {
 		r, err := newRemote(at, c, s.configFile, options.logger.Named("control"))
 		if err == nil {

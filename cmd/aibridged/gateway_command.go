@@ -46,7 +46,7 @@ While the control plane has never answered, and while it is away, /readyz is 503
 			})
 		},
 	}
-	options.addFlags(cmd.Flags())
+	options.addFlags(cmd)
 	cmd.Flags().StringVar(&flags.address, "control", "", "`HOST:PORT` of the control plane")
 	cmd.Flags().StringVar(&flags.joinToken, "join-token", "", "where the join token is: ${NAME_OF_A_VARIABLE} or file:/path/to/a/file; better than "+joinTokenVariable+" if it changes")
 	cmd.Flags().StringVar(&flags.ca, "control-ca", "", "`file` with the authorities of the control plane's certificate, in PEM, in place of what the join token says")
@@ -74,5 +74,5 @@ func greetApart(out io.Writer, at addresses, s settings, control string) {
 	}
 	fmt.Fprintf(out, "  control plane   %s\n", control)
 	fmt.Fprintf(out, "  data directory  %s (records wait there)\n", directory)
-	fmt.Fprintf(out, "\nMake tokens where the control plane runs. Limits of requests are of this gateway alone.\n\nCtrl-C stops it.\n")
+	fmt.Fprintf(out, "\nMake tokens where the control plane runs. Limits of requests (admission) are of this gateway alone; those of the control plane are for all gateways.\n\nCtrl-C stops it.\n")
 }

@@ -9,6 +9,7 @@ import (
 	"cdr.dev/slog/v3"
 
 	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
@@ -167,6 +168,9 @@ func (p *plane) provide(ctx context.Context, to *servedProviders, logger slog.Lo
 	}
 	return stop, nil
 }
+
+// shared implements [controlPlane]: the limits of the configuration are the gateway's own.
+func (p *plane) shared() aibridge.SharedAdmission { return nil }
 
 // notReady implements [controlPlane].
 func (p *plane) notReady(ctx context.Context) error { return p.db.Health.Writable(ctx) }

@@ -136,9 +136,17 @@ func (p providerConfig) check() error {
 
 // checkProviders returns an error if one of the configured providers cannot be made. One whose type is not known is fine.
 func (c config) checkProviders() error {
+	return c.checkEachProvider(func(p providerConfig) error {
+		_, err := p.provider(aibridge.ProviderOptions{})
+		return err
+	})
+}
+
+// checkEachProvider returns an error if check returns one for a provider, or if two have the same name.
+func (c config) checkEachProvider(check func(providerConfig) error) error {
 	known := map[string]bool{}
 	for _, configured := range c.Providers {
-		if _, err := configured.provider(aibridge.ProviderOptions{}); err != nil && !errors.Is(err, errUnknownType) {
+		if err := check(configured); err != nil && !errors.Is(err, errUnknownType) {
 			return err
 		}
 		if known[configured.Name] {

@@ -15,6 +15,7 @@ import (
 	"storj.io/drpc/drpcerr"
 
 	"github.com/coder/aibridged"
+	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/controlplane"
 	"github.com/coder/aibridged/controlplane/join"
 	"github.com/coder/aibridged/internal/rpcstatus"
@@ -48,6 +49,7 @@ type remote struct {
 	options controlConfig
 	network aibridged.Dialer
 	file    string // The configuration file. Empty: there is none.
+	limits  *sharedLimits
 	logger  slog.Logger
 
 	clients chan aibridged.DRPCClient // Holds the latest client that was not followed yet.
@@ -73,6 +75,7 @@ func newRemote(options controlConfig, c config, file string, logger slog.Logger)
 	if _, _, err := r.proof(); err != nil {
 		return nil, err
 	}
+	r.limits = newSharedLimits(logger)
 	r.network = controlplane.Network(r.dial, controlplane.NetworkOptions{Silence: remoteSilence})
 	return r, nil
 }
@@ -152,6 +155,7 @@ func (r *remote) dialer() aibridged.Dialer {
 		case <-r.clients: // Nobody has followed it, and its connection has ended.
 		default:
 		}
+		r.limits.connected(client)
 		r.clients <- client // There is room: only a dialer sends, under mu.
 		return client, nil
 	}
@@ -315,5 +319,11 @@ func (r *remote) notReady(context.Context) error {
 	return nil
 }
 
+// shared implements [controlPlane].
+func (r *remote) shared() aibridge.SharedAdmission { return r.limits }
+
 // close implements [controlPlane]. The server closes the connection.
-func (r *remote) close() error { return nil }
+func (r *remote) close() error {
+	r.limits.close()
+	return nil
+}

@@ -18,7 +18,6 @@ import (
 	"cdr.dev/slog/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/internal/memory"
@@ -54,14 +53,15 @@ func newServeCommand(s *settings) *cobra.Command {
 			})
 		},
 	}
-	options.addFlags(cmd.Flags())
-	addPlaneFlags(cmd.Flags(), &options.planeOptions)
+	options.addFlags(cmd)
+	addPlaneFlags(cmd, &options.planeOptions)
 	cmd.Flags().BoolVar(&options.noConsole, "no-console", false, "serve no page at /console/")
 	return cmd
 }
 
 // addPlaneFlags adds the flags of what has the database.
-func addPlaneFlags(flags *pflag.FlagSet, options *planeOptions) {
+func addPlaneFlags(cmd *cobra.Command, options *planeOptions) {
+	flags := cmd.Flags()
 	flags.DurationVar(&options.keepRecords, "keep-records", 0, "how long records are kept, for example 2160h; 0 means for ever")
 	flags.BoolVar(&options.newDatabase, "new-database", false, "make a new database where that of an earlier gateway is missing; its tokens, users and records are lost")
 }
@@ -75,12 +75,13 @@ type serveOptions struct {
 }
 
 // addFlags adds the flags of every gateway.
-func (o *serveOptions) addFlags(flags *pflag.FlagSet) {
+func (o *serveOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", defaultListen, "address to listen on, or unix:PATH for a socket")
-	addAdminFlags(flags, &o.adminListen, &o.adminHosts)
-	addDrainFlag(flags, &o.drainDelay)
+	addAdminFlags(cmd, &o.adminListen, &o.adminHosts)
+	addDrainFlag(cmd, &o.drainDelay)
 	flags.IntVar(&o.maxConnections, "max-connections", 0, "how many connections clients may have; 0 means half of the descriptors of the process, 16384 at most")
-	o.log.addFlags(flags)
+	o.log.addFlags(cmd)
 	records := &o.records
 	flags.StringVar((*string)(&records.Durability), "durability", string(aibridged.DurabilitySync),
 		"what records survive before the database has them: sync (a crash of the machine), kernel (a crash of the gateway; of the machine after 100 ms) or memory (nothing)")
@@ -95,13 +96,13 @@ func (o *serveOptions) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&observers.keepFor, "keep-exchanges-for", 7*24*time.Hour, "how long the bytes of --keep-exchanges are kept")
 }
 
-func addAdminFlags(flags *pflag.FlagSet, listen *string, hosts *[]string) {
-	flags.StringVar(listen, "admin-listen", defaultAdminListen, "address for operators: /metrics, /debug/pprof/, /healthz and /readyz, without a token; off for none")
-	flags.StringSliceVar(hosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
+func addAdminFlags(cmd *cobra.Command, listen *string, hosts *[]string) {
+	cmd.Flags().StringVar(listen, "admin-listen", defaultAdminListen, "address for operators: /metrics, /debug/pprof/, /healthz and /readyz, without a token; off for none")
+	cmd.Flags().StringSliceVar(hosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
 }
 
-func addDrainFlag(flags *pflag.FlagSet, delay *time.Duration) {
-	flags.DurationVar(delay, "drain-delay", 0, "how long to serve on after SIGTERM while /readyz is 503 already, until balancers send nothing more")
+func addDrainFlag(cmd *cobra.Command, delay *time.Duration) {
+	cmd.Flags().DurationVar(delay, "drain-delay", 0, "how long to serve on after SIGTERM while /readyz is 503 already, until balancers send nothing more")
 }
 
 // check refuses what cannot be.
@@ -148,9 +149,9 @@ type logOptions struct {
 	format  string
 }
 
-func (o *logOptions) addFlags(flags *pflag.FlagSet) {
-	flags.BoolVar(&o.verbose, "verbose", false, "log debug messages too")
-	flags.StringVar(&o.format, "log-format", "", "log as text, for people, or as json, one object a line (default: text on a terminal, json elsewhere)")
+func (o *logOptions) addFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.verbose, "verbose", false, "log debug messages too")
+	cmd.Flags().StringVar(&o.format, "log-format", "", "log as text, for people, or as json, one object a line (default: text on a terminal, json elsewhere)")
 }
 
 // use opens the log for as long as run runs.
