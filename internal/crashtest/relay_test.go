@@ -1,6 +1,7 @@
 package crashtest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -23,11 +24,13 @@ type relay struct {
 
 // newRelay returns a relay that serves. Dial connects with where a client's bytes go. The caller closes the relay.
 func newRelay(dial func(client net.Addr) (*net.TCPConn, error)) (*relay, error) {
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	var config net.ListenConfig
+	config.SetMultipathTCP(false) // Its sockets take no options of TCP/IP.
+	listener, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{listener: listener, dial: dial, links: map[*link]struct{}{}}
+	r := &relay{listener: listener.(*net.TCPListener), dial: dial, links: map[*link]struct{}{}}
 	r.serving.Go(r.accept)
 	return r, nil
 }
