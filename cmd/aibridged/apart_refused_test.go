@@ -39,7 +39,7 @@ func TestGatewayNeedsProof(t *testing.T) {
 		"half a pair":     {[]string{"--control", "127.0.0.1:1", "--control-cert", "x"}, `^tls: write the paths of two files in PEM, cert and key$`},
 		"no certificate":  {[]string{"--control", "127.0.0.1:1", "--control-cert", "/no/x", "--control-key", "/no/y"}, `^the gateway's certificate: open /no/x`},
 		"no authority":    {[]string{"--control", "127.0.0.1:1", "--control-ca", "/no/x"}, `^the control plane's authority: open /no/x`},
-		"negative delay":  {[]string{"--control", "127.0.0.1:1", "--drain-delay", "-1s"}, `^--drain-delay must not be negative$`},
+		"negative delay":  {[]string{"--control", "127.0.0.1:1", "--drain-delay", "-1s"}, `^--drain-delay must not be negative, and --drain-time must be above zero$`},
 		"too many words":  {[]string{"--control", "127.0.0.1:1", "more"}, `unknown command`},
 		"page of records": {[]string{"--control", "127.0.0.1:1", "--no-console"}, `unknown flag`},
 	} {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"cdr.dev/slog/v3"
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +35,7 @@ type control struct {
 	page    *http.Server // Nil: there is none.
 	// certificate is what browsers are shown. Nil: the page does not speak TLS.
 	certificate *certificate
-	drainDelay  time.Duration
+	drain       drainOptions
 	logger      slog.Logger
 
 	draining atomic.Bool
@@ -44,7 +43,7 @@ type control struct {
 
 // newControl makes a control plane. It does not listen; serve does.
 func newControl(ctx context.Context, s settings, c config, options controlOptions) (_ *control, err error) {
-	p, logger := &control{drainDelay: options.drainDelay, logger: options.logger}, options.logger
+	p, logger := &control{drain: options.drain, logger: options.logger}, options.logger
 	p.ready = &readiness{check: p.notReady}
 	defer func() {
 		if err != nil {
@@ -186,13 +185,13 @@ func (p *control) serve(ctx context.Context, at controlListeners) error {
 	case err := <-failed:
 		errs, running = append(errs, err), running-1
 	case <-ctx.Done():
-		if left := leave(&p.draining, p.drainDelay, failed, p.logger); left != nil {
+		if left := leave(&p.draining, p.drain.delay, failed, p.logger); left != nil {
 			errs, running = append(errs, *left), running-1
 		}
 	}
 	p.draining.Store(true)
 	stop() // Gateways keep what is not acknowledged, and send it again.
-	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.drain.limit())
 	defer cancel()
 	if p.page != nil {
 		errs = append(errs, p.page.Shutdown(drainCtx))

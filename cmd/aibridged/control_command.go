@@ -8,7 +8,6 @@ import (
 	"net"
 	"os/signal"
 	"path/filepath"
-	"time"
 
 	"cdr.dev/slog/v3"
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +27,7 @@ type controlOptions struct {
 	consoleListen string // For people. Off: there is no page.
 	adminListen   string
 	adminHosts    []string
-	drainDelay    time.Duration
+	drain         drainOptions
 	log           logOptions
 	logger        slog.Logger
 	metrics       []prometheus.Collector
@@ -58,8 +57,8 @@ tokens name that authority, so that gateways trust it and no other.`,
 				return err
 			}
 			options.merge(c, cmd.Flags().Changed)
-			if options.drainDelay < 0 {
-				return errDrainDelay
+			if err := options.drain.check(); err != nil {
+				return err
 			}
 			if err := checkKeepRecords(options.keepRecords, observerOptions{}); err != nil {
 				return err
@@ -73,7 +72,7 @@ tokens name that authority, so that gateways trust it and no other.`,
 	cmd.Flags().StringVar(&options.listen, "listen", defaultControlListen, "address to listen on for gateways")
 	cmd.Flags().StringVar(&options.consoleListen, "console-listen", defaultConsoleListen, "address of the page for people, /console/; off for none")
 	addAdminFlags(cmd, &options.adminListen, &options.adminHosts)
-	addDrainFlag(cmd, &options.drainDelay)
+	options.drain.addFlags(cmd)
 	addPlaneFlags(cmd, &options.planeOptions)
 	options.log.addFlags(cmd)
 	cmd.PersistentFlags().StringVar(&flags.ca, "gateway-ca", "", "`file` with the authorities of gateways' certificates, in PEM")

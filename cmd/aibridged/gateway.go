@@ -53,7 +53,7 @@ type gateway struct {
 	providers   *servedProviders
 	stopLoads   func() // Ends the reloads of providers.
 	adminFile   string // Says where operators look. Empty: there is none.
-	drainDelay  time.Duration
+	drain       drainOptions
 	logger      slog.Logger
 	// upstreams outlives the providers, also those that a reload makes.
 	upstreams *aibridge.Upstreams
@@ -72,9 +72,9 @@ type gatewayOptions struct {
 	adminHosts  []string                // Further names of admin.
 	// maxConnections is the limit of connections to the API. Zero: what the descriptors of the process allow.
 	maxConnections int
-	digests        bool          // Record digests of bodies. They are also recorded if exchanges are kept.
-	noConsole      bool          // Serve no page.
-	drainDelay     time.Duration // How long to serve on, unready, after the gateway is told to stop.
+	digests        bool // Record digests of bodies. They are also recorded if exchanges are kept.
+	noConsole      bool // Serve no page.
+	drain          drainOptions
 	connectWait    time.Duration // See [aibridged.ServerOptions], as for dialPause.
 	dialPause      time.Duration
 	// needsNoProviders says that those of the configuration may not be needed, so that their secrets may be missing.
@@ -128,7 +128,7 @@ func newEdge(c config, options gatewayOptions) (e edge, err error) {
 
 // makeGateway makes a gateway. Connect gives it its control plane, once it has the lock of the data directory.
 func makeGateway(ctx context.Context, s settings, c config, options gatewayOptions, connect func(*gateway) error) (_ *gateway, err error) {
-	g, logger := &gateway{upstreams: aibridge.NewUpstreams(), drainDelay: options.drainDelay, logger: options.logger}, options.logger
+	g, logger := &gateway{upstreams: aibridge.NewUpstreams(), drain: options.drain, logger: options.logger}, options.logger
 	g.ready = &readiness{check: g.notReady}
 	defer func() {
 		if err != nil {
@@ -287,11 +287,8 @@ func writeHealth(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text + "\n"))
 }
 
-// drain is how long requests may still run after the gateway is told to stop.
-const drain = 30 * time.Second
-
 // serve serves until ctx ends: the API on one listener, and operators on the other, which may be nil. It then gives
-// running requests time to end, at most drain, and closes the gateway.
+// running requests time to end, and closes the gateway.
 func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error {
 	failed, running := make(chan error, 2), 1
 	go func() { failed <- servePage(g.http, g.certificate, api) }()
@@ -304,11 +301,11 @@ func (g *gateway) serve(ctx context.Context, api, operators net.Listener) error 
 	case err := <-failed:
 		errs, running = append(errs, err), running-1
 	case <-ctx.Done():
-		if left := leave(&g.draining, g.drainDelay, failed, g.logger); left != nil {
+		if left := leave(&g.draining, g.drain.delay, failed, g.logger); left != nil {
 			errs, running = append(errs, *left), running-1
 		}
 	}
-	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.drain.limit())
 	defer cancel()
 	errs = append(errs, g.close(drainCtx))
 	for range running {

@@ -18,8 +18,8 @@ func newJoinTokenCommand(s *settings, flags *controlFlags) *cobra.Command {
 		Use:   "join-token",
 		Short: "Make a join token and print only that; works while control runs",
 		Long: `Make a join token: all that a gateway needs to prove who it is, and whom to take for its control plane. It is
-a secret: whoever has it gets the providers' keys. One token may be for many gateways; one for each can
-be revoked alone.`,
+a secret: with it, one gets the providers' keys. One token may be for many gateways; one for each can be
+revoked alone. If the control plane has a certificate from files, give the same --cert and --key, or --config, here.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			token, err := s.newJoinToken(*flags)

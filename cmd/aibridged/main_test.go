@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"io"
 	"net"
 	"net/http"
@@ -26,6 +27,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	flag.Duration("fleet", 8*time.Second, "for how long parts of a fleet of gateways are killed and cut off, on each engine")
+	flag.Int("fleet-clients", 12, "how many clients send requests meanwhile")
 	goleak.VerifyTestMain(m)
 }
 

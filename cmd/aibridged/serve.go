@@ -79,7 +79,7 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", defaultListen, "address to listen on, or unix:PATH for a socket")
 	addAdminFlags(cmd, &o.adminListen, &o.adminHosts)
-	addDrainFlag(cmd, &o.drainDelay)
+	o.drain.addFlags(cmd)
 	flags.IntVar(&o.maxConnections, "max-connections", 0, "how many connections clients may have; 0 means half of the descriptors of the process, 16384 at most")
 	o.log.addFlags(cmd)
 	records := &o.records
@@ -101,17 +101,14 @@ func addAdminFlags(cmd *cobra.Command, listen *string, hosts *[]string) {
 	cmd.Flags().StringSliceVar(hosts, "admin-hosts", nil, "further host `names` by which operators reach --admin-listen, beside localhost and its addresses")
 }
 
-func addDrainFlag(cmd *cobra.Command, delay *time.Duration) {
-	cmd.Flags().DurationVar(delay, "drain-delay", 0, "how long to serve on after SIGTERM while /readyz is 503 already, until balancers send nothing more")
-}
-
 // check refuses what cannot be.
 func (o *serveOptions) check() error {
+	if err := o.drain.check(); err != nil {
+		return err
+	}
 	switch records, memory := o.records.MaxBytes, o.memory; {
 	case o.maxConnections < 0:
 		return fmt.Errorf("--max-connections is %d: it must not be negative; 0 means the default", o.maxConnections)
-	case o.drainDelay < 0:
-		return errDrainDelay
 	case o.observers.keepFor <= 0:
 		return fmt.Errorf("--keep-exchanges-for must be above zero")
 	case records != 0 && records < leastRecordsLimit:
@@ -121,8 +118,6 @@ func (o *serveOptions) check() error {
 	}
 	return nil
 }
-
-var errDrainDelay = errors.New("--drain-delay must not be negative")
 
 // merge takes from a configuration what no flag has set.
 func (o *serveOptions) merge(c config, isSet func(flag string) bool) {

@@ -206,6 +206,9 @@ func (g *Gate) Revoke(id string) {
 	g.mu.Unlock()
 	for _, a := range revoked {
 		g.Logger.Warn(context.Background(), "a gateway is disconnected: its join token was revoked", a.fields()...)
+		if secured, ok := a.Conn.(*tls.Conn); ok {
+			_ = secured.NetConn().Close() // To say goodbye first could take long, if nothing is read at the other end.
+		}
 		_ = a.Close() // Its streams end with it.
 	}
 }
