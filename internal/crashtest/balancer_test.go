@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"sync"
+	"time"
 )
 
 // nowhere is the number of a gateway that does not exist: the balancer found none.
@@ -17,6 +18,7 @@ var errNoGateway = errors.New("no gateway takes connections")
 type balancer struct {
 	relay    *relay
 	gateways []string
+	closed   chan struct{} // Closed by close.
 
 	mu     sync.Mutex
 	next   int                 // Guarded by mu, like routes.
@@ -25,17 +27,19 @@ type balancer struct {
 
 // newBalancer returns a balancer that serves. The caller closes it.
 func newBalancer(gateways []string) (*balancer, error) {
-	b := &balancer{gateways: gateways, routes: map[string]chan int{}}
+	b := &balancer{gateways: gateways, routes: map[string]chan int{}, closed: make(chan struct{})}
 	var err error
 	b.relay, err = newRelay(b.choose)
 	return b, err
 }
 
-func (b *balancer) close() { b.relay.close() }
+func (b *balancer) close() {
+	close(b.closed)
+	b.relay.close()
+}
 
 // choose connects with the next gateway that takes connections.
 func (b *balancer) choose(client net.Addr) (*net.TCPConn, error) {
-	route := b.routeOf(client)
 	b.mu.Lock()
 	first := b.next
 	b.next++
@@ -43,12 +47,27 @@ func (b *balancer) choose(client net.Addr) (*net.TCPConn, error) {
 	for tried := range b.gateways {
 		n := (first + tried) % len(b.gateways)
 		if conn, err := dialTCP(b.gateways[n]); err == nil {
-			route <- n
+			b.tell(client, n)
 			return conn, nil
 		}
 	}
-	route <- nowhere
+	b.tell(client, nowhere)
 	return nil, errNoGateway
+}
+
+// tell waits until a client knows its gateway. Until then its connection does not break, so that it always gets to ask. One
+// that was cancelled does not.
+func (b *balancer) tell(client net.Addr, gateway int) {
+	timer := time.NewTimer(clientPatience)
+	defer timer.Stop()
+	select {
+	case b.routeOf(client) <- gateway:
+	case <-timer.C:
+	case <-b.closed:
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.routes, client.String())
 }
 
 // routeOf returns the channel that gets the gateway of a client's new connection.
@@ -57,7 +76,7 @@ func (b *balancer) routeOf(client net.Addr) chan int {
 	defer b.mu.Unlock()
 	route, known := b.routes[client.String()]
 	if !known {
-		route = make(chan int, 1)
+		route = make(chan int)
 		b.routes[client.String()] = route
 	}
 	return route
@@ -76,11 +95,12 @@ func (b *balancer) connect(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	gateway := <-b.routeOf(conn.LocalAddr()) // The balancer always says one.
-	b.mu.Lock()
-	delete(b.routes, conn.LocalAddr().String())
-	b.mu.Unlock()
-	return routed{conn, gateway}, nil
+	select {
+	case gateway := <-b.routeOf(conn.LocalAddr()):
+		return routed{conn, gateway}, nil
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), conn.Close())
+	}
 }
 
 // withRoute returns a context for a request that notes which gateway it is sent to.
