@@ -113,8 +113,10 @@ func (r *relay) swallow() {
 	r.each((*link).hold)
 }
 
-// heal ends that. By chance, a connection that is still there goes on, or stays silent for ever, as when what was between
-// its ends has forgotten it.
+// forget lets all connections stay silent for ever, as when what is between their ends has forgotten them. New ones work.
+func (r *relay) forget() { r.each((*link).hold) }
+
+// heal ends a black hole. By chance, a connection that is still there goes on, or is forgotten.
 func (r *relay) heal(rng *rand.Rand) {
 	r.mu.Lock()
 	r.hole = false
