@@ -32,14 +32,18 @@ func TestChaos(t *testing.T) {
 	latest := first
 	for began, number := time.Now(), 1; number == 1 || time.Since(began) < option[time.Duration]("chaos"); number++ {
 		before := f.ledger.count(whole)
-		latest = f.storm(number, latest.made)
+		latest = f.storm(2*number, latest.made)
 		stormy := f.ledger.count(whole) - before
 		f.calm(latest)
+		latest = f.silence(2*number+1, latest.made)
+		f.calm(latest)
 		calm := f.ledger.count(whole) - before - stormy
-		t.Logf("storm %d: %d answers received whole in it, %d in the calm after it", number, stormy, calm)
+		t.Logf("storm %d: %d answers received whole in it, %d after it", number, stormy, calm)
 	}
 	finish()
+	finished := time.Now()
 	f.awaitQueues()
+	t.Logf("the queues are empty %v after the last answer", time.Since(finished).Round(time.Millisecond))
 	f.stop()
 	var lives []gatewayLives
 	for _, g := range f.members {
@@ -51,6 +55,21 @@ func TestChaos(t *testing.T) {
 	t.Logf("%v", f.outages.count())
 	t.Logf("%d answers received whole, %d broken, %d refusals; %d interceptions recorded, %d of them cut",
 		f.ledger.count(whole), f.ledger.count(broken), f.ledger.count(unavailable), recorded, cut)
+}
+
+// silence lets the connections of one gateway, or of the control plane, stay silent for ever, and then changes something.
+func (f *fleet) silence(number int, old string) change {
+	f.t.Helper()
+	relay, gateway := f.toDatabase, everyGateway
+	if n := number / 2 % (len(f.members) + 1); n < len(f.members) {
+		relay, gateway = f.members[n].toControl, n
+	}
+	over := f.outages.begin(connectionLost, gateway)
+	relay.forget()
+	over()
+	c, err := f.change(number, old)
+	f.must(err)
+	return c
 }
 
 // calm begins when all is well again. It waits until a change is right on every gateway, and checks that it stays right.

@@ -15,6 +15,7 @@ const (
 	databaseKilled = "database killed"
 	connectionCut  = "connection cut"
 	connectionHole = "connection black-holed"
+	connectionLost = "connection forgotten"
 )
 
 // storm lets all parts of a fleet fail again and again at random times, each of them once at least, and several at the
@@ -22,7 +23,7 @@ const (
 // connections work.
 func (f *fleet) storm(number int, old string) (c change) {
 	f.t.Helper()
-	lasts := between(f.chance.of(fmt.Sprintf("storm %d", number)), 7*time.Second, 12*time.Second)
+	lasts := between(f.chance.of(fmt.Sprintf("storm %d", number)), 5*time.Second, 10*time.Second)
 	ctx, cancel := context.WithTimeout(f.ctx, lasts)
 	defer cancel()
 	var acting sync.WaitGroup
