@@ -36,11 +36,14 @@ func (b *body) release() {
 	}
 	if b.lent.CompareAndSwap(true, false) {
 		b.pool.TakeBack(b.bytes)
+	} else {
+		b.pool.Keep(b.bytes)
 	}
 	b.bytes = nil
 }
 
-// forgo counts the buffer as free although a user may hold the body for ever. It is then left to the garbage collector.
+// forgo counts the buffer as free although a user may hold the body for ever. It is left to the garbage collector if that
+// user never releases it.
 func (b *body) forgo() {
 	if b.lent.CompareAndSwap(true, false) {
 		b.pool.Give(b.size)

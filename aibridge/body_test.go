@@ -86,6 +86,26 @@ func TestBodyIsHeldUntilSent(t *testing.T) {
 	}
 }
 
+// TestForgoneBodyGoesBack is about a body that was counted as free while it was still sent.
+func TestForgoneBodyGoesBack(t *testing.T) {
+	pool := poisoned()
+	body := lent(t, pool, "text")
+	raw := body.bytes
+	body.hold()
+	body.release()
+	body.forgo()
+	if used := pool.Used(); used != 0 || string(raw) != "text" {
+		t.Fatalf("%d bytes are used, and the buffer has %q: it must not go back while the body is held", used, raw)
+	}
+	body.release()
+	if again := lent(t, pool, "next"); &again.bytes[0] != &raw[0] {
+		t.Error("the buffer did not go back")
+	}
+	if used, size := pool.Used(), int64(cap(raw)); used != size {
+		t.Errorf("%d bytes are used, want %d", used, size)
+	}
+}
+
 // lateReader is an upstream that answers before it has read the request, and reads on while the answer is read.
 type lateReader struct {
 	reading sync.WaitGroup

@@ -49,6 +49,7 @@ type Conversations struct {
 	known *simplelru.LRU[uint64, *conversation]
 	sets  *simplelru.LRU[*mcp.Tool, *toolSet] // By the first of the tools that they are of.
 	turns *simplelru.LRU[turnKey, []byte]     // Nil: nothing was kept under that key.
+	after *simplelru.LRU[turnKey, uint64]     // The conversations of answers that a request can go on with, by their keys.
 	bytes int                                 // Of all turns.
 }
 
@@ -57,8 +58,9 @@ type turnKey struct{ initiatorID, key string }
 
 // conversation is what is remembered of one. Its fields are guarded by the mutex of its Conversations.
 type conversation struct {
-	tools *toolSet
-	keys  []string // Of the turns that are to be put back.
+	tools   *toolSet
+	keys    []string // Of the turns that are to be put back.
+	reached int      // Of how many messages it is known what was kept.
 }
 
 // NewConversations returns Conversations that remember nothing yet. What they cannot remember is kept in store, which may
@@ -68,6 +70,7 @@ func NewConversations(store TurnStore) *Conversations {
 	// The only error is that of a size below one.
 	c.known, _ = simplelru.NewLRU[uint64, *conversation](mostConversations, nil)
 	c.sets, _ = simplelru.NewLRU[*mcp.Tool, *toolSet](mostSets, nil)
+	c.after, _ = simplelru.NewLRU[turnKey, uint64](mostTurns, nil)
 	c.turns, _ = simplelru.NewLRU(mostTurns, func(_ turnKey, turn []byte) { c.bytes -= len(turn) })
 	return c
 }
@@ -83,10 +86,39 @@ func (c *Conversations) sum(texts ...string) uint64 {
 	return sum.Sum64()
 }
 
+// isChained reports whether a key is of what a provider has stored, and requests only refer to.
+func isChained(key string) bool {
+	return strings.HasPrefix(key, wire.AnswerKey) || strings.HasPrefix(key, wire.ConversationKey)
+}
+
+// goingOn returns the sum of the conversation that a request goes on with, by the keys of what the provider has stored. Its own
+// sum is of the last words alone.
+func (c *Conversations) goingOn(own uint64, initiatorID string, chain []string) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range chain {
+		if sum, ok := c.after.Get(turnKey{initiatorID, key}); ok {
+			return sum
+		}
+	}
+	return own
+}
+
+// goesOnAfter notes which conversation the answers are of that keys name.
+func (c *Conversations) goesOnAfter(sum uint64, initiatorID string, keys []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range keys {
+		if isChained(key) {
+			c.after.Add(turnKey{initiatorID, key}, sum)
+		}
+	}
+}
+
 // join returns the tools of a conversation: those that it began with, or those that there are if it begins now or is not
-// known here. It also returns whether it was known. A conversation that is not known here and finds no tools may have
-// begun with some, before this process: it is asked about again.
-func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *toolSet, known bool) {
+// known here. A conversation that is not known here and finds no tools may have begun with some, before this process: it is
+// asked about again.
+func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) *toolSet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	of, known := c.known.Get(sum)
@@ -98,7 +130,28 @@ func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) (set *to
 	if of.tools == nil || begins && !of.tools.isFrom(tools) {
 		of.tools = c.setOf(tools)
 	}
-	return of.tools, known
+	return of.tools
+}
+
+// from returns from which of the messages of a request on something may have been kept that this process has not asked about:
+// those that came since the last request, since another gateway may have answered in between. A request that has no more than
+// that one goes back, and may go on from there in another way.
+func (c *Conversations) from(sum uint64, length int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if of, ok := c.known.Peek(sum); ok && of.reached < length {
+		return of.reached
+	}
+	return 0
+}
+
+// reached notes that all that was kept of the first messages of a conversation is known here.
+func (c *Conversations) reached(sum uint64, length int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if of, ok := c.known.Peek(sum); ok {
+		of.reached = length
+	}
 }
 
 // setOf returns the set of some tools. The caller holds mu.
@@ -188,7 +241,7 @@ func (c *Conversations) remember(sum uint64, initiatorID, key string, turn []byt
 	for c.bytes > mostTurnBytes {
 		c.turns.RemoveOldest()
 	}
-	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys && !strings.HasPrefix(key, wire.ConversationKey) {
+	if of, ok := c.known.Peek(sum); ok && turn != nil && len(of.keys) < mostTurnKeys && !isChained(key) {
 		for _, known := range of.keys {
 			if known == key {
 				return before != nil
@@ -208,6 +261,7 @@ func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) err
 		tooLarge = fmt.Errorf("it has %d bytes, of which at most %d are kept", n, largestTurn)
 		turn.Turn = wire.WithoutRounds(turn.Turn)
 	}
+	c.goesOnAfter(sum, turn.InitiatorID, turn.Keys)
 	var over []string
 	for _, key := range turn.Keys {
 		if c.remember(sum, turn.InitiatorID, key, turn.Turn) && len(turn.Turn) == 0 {

@@ -36,6 +36,7 @@ func NewCopilotProvider(name string, options ProviderOptions) (Provider, error) 
 		setKey:    setBearer,
 		keyHeader: credential.Authorization,
 		complete:  completeForCopilot,
+		silent:    true,
 	}, name, options)
 }
 

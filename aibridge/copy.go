@@ -49,9 +49,7 @@ func (x *relay) copyAsItComes(answer *http.Response, round *round) error {
 	for {
 		var n int
 		var err error
-		if len(held) == 0 {
-			n, err = answer.Body.Read(buffer)
-		} else if held, n, err = x.readHolding(answer.Body, buffer, held); x.client.failed != nil {
+		if held, n, err = x.readNext(round, answer.Body, buffer, held); x.client.failed != nil {
 			return x.client.failed
 		}
 		x.arrived(buffer[:n])
@@ -154,6 +152,9 @@ func (x *relay) write(piece []byte) error {
 	}
 	if _, err := x.client.Write(piece); err != nil {
 		return err
+	}
+	if x.provider.silent {
+		x.sent.add(piece)
 	}
 	return x.client.FlushError()
 }

@@ -18,6 +18,7 @@ type keyedAnswers struct {
 	answers
 
 	refused string // The keys, with blanks between them.
+	status  int    // With which they are refused.
 	asked   []string
 }
 
@@ -27,8 +28,8 @@ func (k *keyedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(k.asked) > 1 && strings.Contains(k.refused, key) {
 		_, err := io.Copy(io.Discard, r.Body)
 		return &http.Response{
-			StatusCode: http.StatusTooManyRequests, Header: http.Header{"Content-Type": {"application/json"}, "Retry-After": {"9"}},
-			Body: io.NopCloser(strings.NewReader(`{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`)),
+			StatusCode: k.status, Header: http.Header{"Content-Type": {"application/json"}, "Retry-After": {"9"}},
+			Body: io.NopCloser(strings.NewReader(`{"type":"error","error":{"type":"rate_limit_error","message":"not with this key"}}`)),
 		}, err
 	}
 	return k.answers.RoundTrip(r)
@@ -53,17 +54,25 @@ func TestLaterRoundsFailOver(t *testing.T) {
 		asked                              string
 		status                             int
 		want                               string
+		unauthorized                       bool // Keys are refused with 401, and not with 429.
 	}{
-		"streamed":         {"/a/v1/messages", askStreamed, first(streamed), last(streamed), "key-a", "key-a key-a key-b", 200, `"b"`},
-		"blocking":         {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a", "key-a key-a key-b", 200, `"b"`},
-		"two are refused":  {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a key-b", "key-a key-a key-b key-c", 200, `"b"`},
-		"all, streamed":    {"/a/v1/messages", askStreamed, first(streamed), last(streamed), "key-a key-b key-c", "key-a key-a key-b key-c", 200, "event: error"},
-		"all, blocking":    {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a key-b key-c", "key-a key-a key-b key-c", 429, "rate_limit_error"},
-		"encrypted":        {"/o/v1/responses", askResponses, called, answered, "key-a", "key-a key-a key-c", 200, `"b"`},
-		"encrypted, alone": {"/o/v1/responses", askResponses, called, answered, "key-a key-c", "key-a key-a key-c", 429, "rate_limit_error"},
+		"streamed":         {"/a/v1/messages", askStreamed, first(streamed), last(streamed), "key-a", "key-a key-a key-b", 200, `"b"`, false},
+		"401, streamed":    {"/a/v1/messages", askStreamed, first(streamed), last(streamed), "key-a", "key-a key-a key-b", 200, `"b"`, true},
+		"401, blocking":    {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a", "key-a key-a key-b", 200, `"b"`, true},
+		"all 401 streamed": {"/a/v1/messages", askStreamed, first(streamed), last(streamed), "key-a key-b key-c", "key-a key-a key-b key-c", 200, "event: error", true},
+		"all 401 blocking": {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a key-b key-c", "key-a key-a key-b key-c", 502, "refuses the gateway's keys", true},
+		"blocking":         {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a", "key-a key-a key-b", 200, `"b"`, false},
+		"two are refused":  {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a key-b", "key-a key-a key-b key-c", 200, `"b"`, false},
+		"all, streamed":    {"/a/v1/messages", askStreamed, first(streamed), last(streamed), "key-a key-b key-c", "key-a key-a key-b key-c", 200, "event: error", false},
+		"all, blocking":    {"/a/v1/messages", askBlocking, first(wholly), last(wholly), "key-a key-b key-c", "key-a key-a key-b key-c", 429, "rate_limit_error", false},
+		"encrypted":        {"/o/v1/responses", askResponses, called, answered, "key-a", "key-a key-a key-c", 200, `"b"`, false},
+		"encrypted, alone": {"/o/v1/responses", askResponses, called, answered, "key-a key-c", "key-a key-a key-c", 429, "rate_limit_error", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			up := &keyedAnswers{answers: answers{all: []string{c.first, c.last}}, refused: c.refused}
+			up := &keyedAnswers{answers: answers{all: []string{c.first, c.last}}, refused: c.refused, status: http.StatusTooManyRequests}
+			if c.unauthorized {
+				up.status = http.StatusUnauthorized
+			}
 			options := aibridge.ProviderOptions{Transport: up, Keys: []aibridge.Key{{Secret: "key-a", Account: "x"}, {Secret: "key-b", Account: "y"}, {Secret: "key-c", Account: "x"}}}
 			options.Retries.Attempts = 3 // That is for first rounds.
 			anthropic, err := aibridge.NewAnthropicProvider("a", options)
@@ -96,6 +105,9 @@ func TestLaterRoundsFailOver(t *testing.T) {
 			wantType := aibridge.ErrorType("")
 			if c.want != `"b"` {
 				wantType = aibridge.ErrorRateLimited
+				if c.unauthorized {
+					wantType = aibridge.ErrorUnauthorized
+				}
 			}
 			if len(ended) != 1 || ended[0].ErrorType != wantType {
 				t.Errorf("recorded %+v", ended[0])

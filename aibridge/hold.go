@@ -11,11 +11,16 @@ import (
 // stream ends it within that time, and a client does not notice the wait.
 const longestHold = 50 * time.Millisecond
 
-// readHolding reads the next piece of an answer. held is what came before it. If held is the last of the answer, it
-// must not go out before the records are safe. So readHolding waits longestHold for the next piece or the end of the
-// stream, which say whether it is. If neither comes, it sends held, and waits on for the next piece; if the client
-// takes no more, it closes the body instead. It returns what is still held.
-func (x *relay) readHolding(body io.ReadCloser, buffer, held []byte) (_ []byte, n int, err error) {
+// readNext reads the next piece of an answer. held is what came before it and may be the last of the answer: then it must
+// not go out before the records are safe. So readNext waits longestHold for the next piece or the end of the stream, which
+// say whether it is. If neither comes, it sends held, and waits on for the next piece. Meanwhile it keeps the client's
+// stream alive, if the upstream does not. If the client takes no more, it closes the body instead. It returns what is still
+// held.
+func (x *relay) readNext(round *round, body io.ReadCloser, buffer, held []byte) (_ []byte, n int, err error) {
+	if len(held) == 0 && !round.pings() {
+		n, err = body.Read(buffer)
+		return held, n, err
+	}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -26,16 +31,31 @@ func (x *relay) readHolding(body io.ReadCloser, buffer, held []byte) (_ []byte, 
 		}()
 		n, err = body.Read(buffer)
 	}()
-	timer := time.NewTimer(longestHold)
+	wait := longestSilence
+	if len(held) > 0 {
+		wait = longestHold
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	select {
-	case <-read:
-	case <-timer.C:
-		if x.write(held) != nil {
+	for {
+		select {
+		case <-read:
+			return held, n, err
+		case <-timer.C:
+		}
+		failed := error(nil)
+		if len(held) > 0 {
+			failed, held = x.write(held), held[:0]
+		} else {
+			failed = x.breakSilence(round)
+		}
+		if failed != nil {
 			_ = body.Close() // That ends the Read.
 		}
-		held = held[:0]
-		<-read
+		if failed != nil || !round.pings() {
+			<-read
+			return held, n, err
+		}
+		timer.Reset(longestSilence)
 	}
-	return held, n, err
 }

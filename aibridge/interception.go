@@ -112,6 +112,9 @@ func (i *interception) awaitStart(ctx context.Context) error {
 // answered adds a round, whose answer has begun.
 func (i *interception) answered(of answerHead) *round {
 	round := newRound(of, i.format.Track, i.provider.memory)
+	if i.provider.silent {
+		round.pinging = i.format.Ping
+	}
 	i.rounds = append(i.rounds, round)
 	return round
 }

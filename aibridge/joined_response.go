@@ -31,7 +31,7 @@ func (b *RequestBridge) lastRoundsPath(ctx context.Context, to destination, init
 	if err != nil || before+escaped+after != to.path {
 		return to.path, nil
 	}
-	key := "response:" + id
+	key := wire.AnswerKey + id
 	kept, err := b.conversations.find(ctx, 0, initiatorID, []string{key})
 	if err != nil {
 		b.options.Logger.Warn(ctx, "it could not be looked up which response an id stands for", slog.F("initiator_id", initiatorID), slog.Error(err))

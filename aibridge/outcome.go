@@ -36,7 +36,7 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorClientClosed, "the client left before the answer began"}
 	case e.failure != nil && i.pending && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
 		return outcome{ErrorUnknown, e.failure.Text}
-	case e.failure != nil && e.failure.Status == http.StatusBadGateway && i.isBroken():
+	case e.failure != nil && e.failure.Status == http.StatusBadGateway && !isNoKey(e.failure) && i.isBroken():
 		return outcome{ErrorTruncated, e.failure.Text}
 	case e.failure != nil && (len(i.rounds) == 0 || !isNoKey(e.failure)): // Else the answer to the last key says why.
 		return outcome{errorTypeOf(e.failure.Status), e.failure.Text}

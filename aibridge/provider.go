@@ -33,6 +33,7 @@ type Provider struct {
 	keyHeader string // The header that is preferred for a caller's own credential.
 	locate    func(path, query, model string) (string, string, error)
 	complete  func(header http.Header, of sentRequest)
+	silent    bool // See providerKind.
 	headers   []extraHeader
 	actor     bool // Requests tell who they are made for.
 	breaker   BreakerOptions
@@ -142,6 +143,8 @@ type providerKind struct {
 	locate func(path, query, model string) (string, string, error)
 	// complete adds headers that the upstream wants and that not all clients send. Nil: there are none.
 	complete func(header http.Header, of sentRequest)
+	// silent says that the upstream lets minutes pass within a stream without a ping, so that the gateway makes its own.
+	silent bool
 }
 
 // sentRequest is what [providerKind].complete may know of a request.
@@ -210,7 +213,7 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 	made := Provider{
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape,
-		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete,
+		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete, silent: kind.silent,
 		headers: headers, actor: options.ActorHeaders,
 		breaker: options.Breaker, retries: retries, limited: options.Admission,
 		digests:   options.Digests,

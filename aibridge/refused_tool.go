@@ -7,8 +7,6 @@ import (
 	"strconv"
 
 	"cdr.dev/slog/v3"
-
-	"github.com/coder/aibridged/internal/jsonedit"
 )
 
 // mostRefusedTools is how many tools of the gateway one request may lose, each at the cost of another request.
@@ -78,8 +76,7 @@ func containsName(text []byte, name string) bool {
 func (x *relay) offer() (capped bool) {
 	use, tooling := x.tools, x.format.Tooling
 	most := use.limits.Tools - use.body.Elements("tools").Len()
-	var elements [][]byte
-	use.names, elements, capped = use.set.offer(writtenFor{x.format.Name, x.provider.name}, tooling, most, use.own)
-	use.offered = use.body.Insert("tools", jsonedit.Join(elements...), tooling.First)
+	offered, capped := use.set.offer(writtenFor{x.format.Name, x.provider.name}, tooling, most, use.own)
+	use.names, use.offered = offered.names, use.body.Insert("tools", offered.elements, tooling.First)
 	return capped
 }

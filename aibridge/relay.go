@@ -39,6 +39,7 @@ type relay struct {
 	upstreamBody *body // What goes upstream; often the client's.
 	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
 	failure      *apierror.Error
+	sent         sentEnd // Only of a provider that is silent.
 
 	tools     *toolUse        // Nil: the model is offered no tools of the gateway.
 	plainBody *body           // What the client sent, uncoded; held if tools change it.
@@ -304,11 +305,16 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 // letGo releases the request's bodies. A body that the transport is still sending stays held until it is sent: see
 // sending.
 func (x *relay) letGo() {
-	for _, body := range [...]**body{&x.clientBody, &x.upstreamBody, &x.plainBody} {
-		if *body != nil {
-			(*body).release()
-			*body = nil
-		}
+	letGo(&x.clientBody)
+	letGo(&x.upstreamBody)
+	letGo(&x.plainBody)
+}
+
+// letGo releases a body, unless that has been done.
+func letGo(held **body) {
+	if *held != nil {
+		(*held).release()
+		*held = nil
 	}
 }
 

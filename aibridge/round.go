@@ -37,6 +37,8 @@ type round struct {
 	answerHead
 
 	track    func(wire.Form, *memory.Share) wire.Tracker
+	pinging  func(sse.Event) []byte // Nil: nothing need be sent in the place of an upstream that is silent.
+	ping     []byte                 // What can be sent now.
 	pool     *memory.Pool
 	share    *memory.Share // For what the tracker keeps.
 	isStream bool
@@ -226,6 +228,9 @@ func (r *round) note(events iter.Seq[sse.Event]) {
 func (r *round) observe(event sse.Event) {
 	if r.joint != nil {
 		r.ready = r.joint.Pass(r.ready, event)
+	}
+	if r.pinging != nil {
+		r.ping = r.pinging(event)
 	}
 	if r.tracker.Ended() {
 		return

@@ -45,7 +45,12 @@ func (x *relay) serveRounds() error {
 		err = x.recordUsage(x.ctx, last)
 		var keeping sync.WaitGroup
 		x.keepOpen(&keeping)
-		results := x.runCalls(x.tools.turn.Calls)
+		var results []wire.Result
+		if isLast := round == x.tools.limits.Rounds; isLast && !x.tools.turn.Mixed {
+			results = x.declineCalls(x.tools.turn.Calls, fmt.Sprintf("the tool was not called: %d rounds are the limit", round))
+		} else {
+			results = x.runCalls(x.tools.turn.Calls)
+		}
 		keeping.Wait()
 		x.arrived(<-x.tools.tail)
 		err = cmp.Or(err, x.recordParts(x.ctx, last))
@@ -96,6 +101,7 @@ func (x *relay) serveRound() error {
 	if err != nil {
 		return x.endWithError(apierror.From(err))
 	}
+	letGo(&x.upstreamBody) // Another round sends another one.
 	return x.answer(answer)
 }
 

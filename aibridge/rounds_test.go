@@ -251,13 +251,13 @@ func TestFailingCalls(t *testing.T) {
 // TestLimitsOfTools has models and tools that do not come to an end: the answer ends with an error that says why.
 func TestLimitsOfTools(t *testing.T) {
 	for name, test := range map[string]struct {
-		limits aibridge.ToolLimits
-		slow   time.Duration
-		rounds int
-		want   string
+		limits        aibridge.ToolLimits
+		slow          time.Duration
+		rounds, calls int
+		want          string
 	}{
-		"rounds": {aibridge.ToolLimits{Rounds: 3}, 0, 4, "3 rounds are the limit"},
-		"total":  {aibridge.ToolLimits{Total: 100 * time.Second}, 40 * time.Second, 3, "longer than 1m40s"},
+		"rounds": {aibridge.ToolLimits{Rounds: 3}, 0, 4, 3, "3 rounds are the limit"}, // Nobody would read the last result.
+		"total":  {aibridge.ToolLimits{Total: 100 * time.Second}, 40 * time.Second, 3, 3, "longer than 1m40s"},
 	} {
 		for _, body := range []string{askStreamed, askBlocking} {
 			t.Run(name, func(t *testing.T) {
@@ -267,7 +267,9 @@ func TestLimitsOfTools(t *testing.T) {
 						answer = wholly("1", "call bmcp_docs_x t {}")
 					}
 					up := &answers{all: []string{answer}}
+					calls := 0
 					with := &tools{names: []string{"bmcp_docs_x"}, call: func(ctx context.Context, _ string, _ json.RawMessage) (mcp.Result, error) {
+						calls++ // They run one after the other.
 						select {
 						case <-time.After(test.slow):
 							return found("x"), nil
@@ -276,8 +278,11 @@ func TestLimitsOfTools(t *testing.T) {
 						}
 					}}
 					w, recorder := askWith(t, up, aibridge.BridgeOptions{Tools: with, ToolLimits: test.limits}, body)
-					if n := len(up.requests()); n != test.rounds {
-						t.Errorf("%d requests, want %d", n, test.rounds)
+					if n := len(up.requests()); n != test.rounds || calls != test.calls {
+						t.Errorf("%d requests and %d calls, want %d and %d", n, calls, test.rounds, test.calls)
+					}
+					if uses := recordsOf[*aibridge.ToolUsage](recorder); len(uses) != test.rounds || test.calls < test.rounds && !strings.Contains(uses[test.calls].InvocationError, "not called") {
+						t.Errorf("recorded %+v", uses)
 					}
 					if !strings.Contains(w.Body.String(), test.want) || body == askBlocking && w.Code != http.StatusForbidden {
 						t.Errorf("%d: the client got %s", w.Code, w.Body)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +55,17 @@ func (x *relay) runCalls(calls []wire.ToolCall) []wire.Result {
 	return results
 }
 
+// declineCalls returns errors in the place of the results of calls that are not run, since the model will not read them. They
+// are recorded, and kept where the provider insists on a result.
+func (x *relay) declineCalls(calls []wire.ToolCall, why string) []wire.Result {
+	results := make([]wire.Result, len(calls))
+	for i, call := range calls {
+		results[i] = failedResult(why)
+		x.lastRound().run = append(x.lastRound().run, invocation{call: call, err: why})
+	}
+	return results
+}
+
 // runCall runs one call.
 func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, invocation) {
 	tool := x.tools.set.byName[call.Name]
@@ -74,7 +87,8 @@ func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, i
 		})
 	}
 	result := wire.Result{IsError: answered.IsError}
-	switch panicked, _ := errors.AsType[*contain.Panic](err); {
+	panicked, _ := errors.AsType[*contain.Panic](err)
+	switch {
 	case panicked != nil:
 		x.bridge.options.Logger.Error(ctx, "calling a tool panicked", append(contain.Fields(err), slog.F("interception_id", x.id))...)
 		result = failedResult("the tool could not be called")
@@ -83,7 +97,7 @@ func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, i
 	case errors.Is(err, context.DeadlineExceeded):
 		result = failedResult(fmt.Sprintf("the tools of this request took longer than %s", x.tools.limits.Total))
 	case err != nil:
-		result = failedResult(err.Error())
+		result = failedResult(toldOf(err))
 	default:
 		for _, part := range answered.Parts {
 			result.Parts = append(result.Parts, wire.Part{Text: part.Text, MediaType: part.MediaType, Data: part.Data})
@@ -91,7 +105,11 @@ func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, i
 	}
 	done := invocation{call: call}
 	if result.IsError {
+		result = withReason(result)
 		done.err = textOf(result)
+		if err != nil && panicked == nil && !errors.Is(err, context.DeadlineExceeded) {
+			done.err = err.Error()
+		}
 		span.SetStatus(codes.Error, "the call failed") // Why may be anything that the tool has said.
 		span.SetAttributes(spanErrorType.String("tool_error"))
 	}
@@ -113,6 +131,28 @@ func isObject(input string) bool {
 	return object.IsObject() && wire.IsSound([]byte(input))
 }
 
+// toldOf returns what the model may know of an error. The record has all of it.
+func toldOf(err error) string {
+	if failure, ok := errors.AsType[interface {
+		error
+		Told() string
+	}](err); ok {
+		return failure.Told()
+	}
+	return err.Error()
+}
+
+// withReason returns an error with a text that the model can read.
+func withReason(result wire.Result) wire.Result {
+	for _, part := range result.Parts {
+		if strings.TrimSpace(part.Text) != "" {
+			return result
+		}
+	}
+	result.Parts = slices.Insert(slices.Clone(result.Parts), 0, wire.Part{Text: "The tool failed and gave no reason."})
+	return result
+}
+
 func failedResult(text string) wire.Result {
 	return wire.Result{IsError: true, Parts: []wire.Part{{Text: text}}}
 }
@@ -124,5 +164,5 @@ func textOf(result wire.Result) string {
 			return part.Text
 		}
 	}
-	return "the tool failed and gave no reason"
+	return ""
 }

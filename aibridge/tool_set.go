@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/coder/aibridged/aibridge/mcp"
+	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -17,7 +18,7 @@ const toolPrefix = "bmcp_"
 type toolSet struct {
 	tools   []mcp.Tool
 	byName  map[string]*mcp.Tool
-	written sync.Map    // By writtenFor: a pointer to the tools as requests have them, nil where one cannot be.
+	written sync.Map    // By writtenFor: a *writtenTools.
 	warned  atomic.Bool // That there are more tools than a request may have.
 }
 
@@ -37,48 +38,79 @@ func (s *toolSet) isFrom(tools []mcp.Tool) bool {
 	return len(s.tools) == len(tools) && (len(tools) == 0 || &s.tools[0] == &tools[0])
 }
 
+// writtenTools is a set's tools as the requests to a provider in a format have them. It is immutable.
+type writtenTools struct {
+	elements [][]byte // Of each tool of the set; nil: it cannot be, or was refused.
+	// all is what offers all that there are, which is what nearly every request has.
+	all offer
+}
+
+// offer is what a request offers to the model.
+type offer struct {
+	names    []string
+	elements []byte // JSON, with commas between.
+}
+
+func (s *toolSet) newWritten(elements [][]byte) *writtenTools {
+	w := &writtenTools{elements: elements}
+	var all [][]byte
+	for i, element := range elements {
+		if element != nil {
+			w.all.names, all = append(w.all.names, s.tools[i].ID), append(all, element)
+		}
+	}
+	w.all.elements = jsonedit.Join(all...)
+	return w
+}
+
 // in returns the tools as the requests to a provider in a format have them.
-func (s *toolSet) in(of writtenFor, tooling *wire.Tooling) *[][]byte {
-	if written, ok := s.written.Load(of); ok {
-		return written.(*[][]byte)
+func (s *toolSet) in(of writtenFor, tooling *wire.Tooling) *writtenTools {
+	if known, ok := s.written.Load(of); ok {
+		return known.(*writtenTools)
 	}
-	written := make([][]byte, len(s.tools))
+	elements := make([][]byte, len(s.tools))
 	for i, tool := range s.tools {
-		written[i] = tooling.Write(wire.Tool{Name: tool.ID, Description: tool.Description, Schema: tool.InputSchema})
+		elements[i] = tooling.Write(wire.Tool{Name: tool.ID, Description: tool.Description, Schema: tool.InputSchema})
 	}
-	stored, _ := s.written.LoadOrStore(of, &written)
-	return stored.(*[][]byte)
+	stored, _ := s.written.LoadOrStore(of, s.newWritten(elements))
+	return stored.(*writtenTools)
 }
 
 // refuse leaves a tool out of all later requests to a provider in a format.
 func (s *toolSet) refuse(of writtenFor, tooling *wire.Tooling, name string) {
 	for {
 		before := s.in(of, tooling)
-		without := slices.Clone(*before)
+		without := slices.Clone(before.elements)
 		for i := range s.tools {
 			if s.tools[i].ID == name {
 				without[i] = nil
 			}
 		}
-		if s.written.CompareAndSwap(of, before, &without) {
+		if s.written.CompareAndSwap(of, before, s.newWritten(without)) {
 			return
 		}
 	}
 }
 
-// offer returns at most that many tools, their names and as requests have them, without those whose names the client's
-// own tools have, and whether there were more.
-func (s *toolSet) offer(of writtenFor, tooling *wire.Tooling, most int, own map[string]bool) (names []string, offered [][]byte, capped bool) {
-	for i, written := range *s.in(of, tooling) {
-		switch {
-		case written == nil || own[s.tools[i].ID]:
-		case len(offered) >= most:
-			return names, offered, true
-		default:
-			names, offered = append(names, s.tools[i].ID), append(offered, written)
-		}
+// offer returns at most that many tools, without those whose names the client's own tools have, and whether there were more.
+// The caller does not change what it returns.
+func (s *toolSet) offer(of writtenFor, tooling *wire.Tooling, most int, own map[string]bool) (offered offer, capped bool) {
+	in := s.in(of, tooling)
+	if len(in.all.names) <= most && len(own) == 0 {
+		return in.all, false
 	}
-	return names, offered, false
+	var elements [][]byte
+	for i, element := range in.elements {
+		if element == nil || own[s.tools[i].ID] {
+			continue
+		}
+		if capped = len(elements) >= most; capped {
+			break
+		}
+		offered.names, elements = append(offered.names, s.tools[i].ID), append(elements, element)
+	}
+	offered.elements = jsonedit.Join(elements...)
+	return offered, capped
 }
 
 // mayBeOurs reports whether the name of a tool of the gateway can begin so.

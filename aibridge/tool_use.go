@@ -1,7 +1,9 @@
 package aibridge
 
 import (
+	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,7 +22,7 @@ import (
 type toolUse struct {
 	limits ToolLimits
 	set    *toolSet
-	own    map[string]bool // The names of the client's tools.
+	own    map[string]bool // See ownTools.
 	joint  wire.Joint
 	sum    uint64 // Of the conversation.
 
@@ -52,8 +54,18 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	opening, begins := format.Opening(object)
 	session := recogniseClient(x.request.Header, x.inspected).session(x.request.Header, x.inspected)
 	sum := conversations.sum(x.initiator, x.provider.name, x.format.Name, session, opening)
-	set, known := conversations.join(sum, begins, tools.Tools())
-	keys, chain := x.turnKeys(object, !known && !begins, len(set.tools) > 0)
+	var chain []string
+	if format.Chain != nil {
+		chain = format.Chain(object)
+	}
+	from := 0
+	if len(chain) > 0 { // What it goes on with is not in the request.
+		sum, begins = conversations.goingOn(sum, x.initiator, chain), false
+	} else {
+		from = conversations.from(sum, format.Length(object))
+	}
+	set := conversations.join(sum, begins, tools.Tools())
+	keys := x.turnKeys(object, chain, from, len(set.tools) > 0)
 	if len(set.tools) == 0 && len(chain) == 0 {
 		return nil // Nothing of ours was called in it.
 	}
@@ -92,29 +104,31 @@ func (u *toolUse) toolOf(name string) (serverURL string, ours bool) {
 	return serverURL, u.set.isOurs(name, u.own)
 }
 
-// ownTools returns the names of the client's tools.
+// ownTools returns those names of the client's tools that a tool of the gateway could have, too.
 func ownTools(format *wire.Tooling, body jsonedit.Object) map[string]bool {
+	value, _ := body.Get("tools")
+	if !bytes.Contains(value, []byte(toolPrefix)) && !bytes.Contains(value, []byte(`\u00`)) {
+		return nil // No name begins like one of ours, also none that is written with escapes.
+	}
+	var own map[string]bool
 	elements := body.Elements("tools")
-	own := make(map[string]bool, elements.Len())
 	for i := range elements.Len() {
-		own[strings.Clone(format.Name(wire.View(elements.At(i))))] = true
+		if name := format.Name(wire.View(elements.At(i))); strings.HasPrefix(name, toolPrefix) {
+			if own == nil {
+				own = map[string]bool{}
+			}
+			own[strings.Clone(name)] = true
+		}
 	}
 	return own
 }
 
-// turnKeys returns the keys of what the client may not have seen of the conversation, and among them, in front, those of what
-// it leaves to the provider: these alone if the conversation has no tools. Whole says that nothing is known of it here.
-func (x *relay) turnKeys(object jsonedit.Object, whole, hasTools bool) (keys, chain []string) {
-	format := x.format.Tooling
-	if format.Chain != nil {
-		chain = format.Chain(object)
-	}
-	keys = chain
+// turnKeys returns the keys of what the client may not have seen of the conversation from a message on. In front are those of
+// what it leaves to the provider, and these alone if the conversation has no tools.
+func (x *relay) turnKeys(object jsonedit.Object, chain []string, from int, hasTools bool) []string {
+	keys := chain
 	if hasTools {
-		keys = slices.Concat(keys, format.Keys(object, false))
-	}
-	if hasTools && whole {
-		keys = append(keys, format.Keys(object, true)...)
+		keys = slices.Concat(keys, x.format.Tooling.Keys(object, from))
 	}
 	seen := make(map[string]bool, len(keys))
 	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
@@ -122,7 +136,7 @@ func (x *relay) turnKeys(object jsonedit.Object, whole, hasTools bool) (keys, ch
 		seen[key] = true
 		return again
 	})
-	return keys[:min(len(keys), mostTurnKeys)], chain
+	return keys[:min(len(keys), mostTurnKeys)]
 }
 
 // restore returns the edits that put back what the client has not seen of the conversation, and whether the provider insists
@@ -132,6 +146,11 @@ func (x *relay) restore(object jsonedit.Object, sum uint64, keys, chain []string
 	if err != nil {
 		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
 			slog.F("initiator_id", x.initiator), slog.Error(err))
+	} else if len(chain) == 0 {
+		x.bridge.conversations.reached(sum, x.format.Tooling.Length(object))
+	}
+	if len(chain) > 0 { // The other turns of the conversation are at the provider.
+		maps.DeleteFunc(kept, func(key string, _ []byte) bool { return !slices.Contains(keys, key) })
 	}
 	if len(kept) == 0 {
 		return nil, false
@@ -185,7 +204,7 @@ func (x *relay) rewrite(edits []jsonedit.Edit) error {
 		return err
 	}
 	x.forgo()
-	x.upstreamBody.release()
+	letGo(&x.upstreamBody)
 	x.upstreamBody, x.toolEdits = next, edits
 	return nil
 }

@@ -59,7 +59,7 @@ func (x *relay) withdrawUsage() error {
 	}
 	x.plain = false
 	x.forgo()
-	x.upstreamBody.release()
+	letGo(&x.upstreamBody)
 	x.clientBody.hold()
 	x.upstreamBody = x.clientBody
 	return nil

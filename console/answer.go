@@ -14,6 +14,8 @@ import (
 
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/reports"
+	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/visible"
 )
 
 // answer is what a view has found.
@@ -25,7 +27,30 @@ type answer struct {
 	file  string
 	table *table // What is saved as CSV.
 	json  any    // What is saved as JSON.
+	rest  *rest  // What a file of it does not have. Nil: nothing.
 	chosen
+}
+
+// rest is what a file does not have.
+type rest struct {
+	// After is the place behind the last row, for the address of a file that goes on. Empty: there is none.
+	After string
+}
+
+// String says what a file lacks, for its last row.
+func (r *rest) String() string {
+	if r.After == "" {
+		return "more rows are not in this file"
+	}
+	return "more rows are in the file whose address has after=" + r.After
+}
+
+// restBehind returns what a file lacks whose next row is at a place. Empty: nothing.
+func restBehind(place string) *rest {
+	if place == "" {
+		return nil
+	}
+	return &rest{place}
 }
 
 // table is a list that a page shows and that can be saved.
@@ -40,6 +65,8 @@ type table struct {
 type column struct {
 	Name   string
 	Number bool // Its cells are numbers.
+	// OnlySaved says that only files have it.
+	OnlySaved bool
 }
 
 // cell is a cell of a table.
@@ -48,20 +75,22 @@ type cell struct {
 	Href string // Empty: it is no link.
 	Raw  string // What is saved. Empty: the text.
 	Note string // Says more, beside the text.
+	// IsUnknown says that there is nothing to be saved: nobody knows it.
+	IsUnknown bool
 }
 
 func columns(texts []string, numbers ...string) (all []column) {
 	for _, name := range texts {
-		all = append(all, column{name, false})
+		all = append(all, column{Name: name})
 	}
 	for _, name := range numbers {
-		all = append(all, column{name, true})
+		all = append(all, column{Name: name, Number: true})
 	}
 	return all
 }
 
 // csv returns the table as comma-separated values. A spreadsheet computes nothing of them.
-func (t *table) csv() ([]byte, error) {
+func (t *table) csv(lacks *rest) ([]byte, error) {
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
 	line := make([]string, len(t.Columns))
@@ -78,9 +107,18 @@ func (t *table) csv() ([]byte, error) {
 			if text == "" {
 				text = c.Text
 			}
+			if c.IsUnknown {
+				text = ""
+			}
 			line = append(line, reports.CSVCell(text))
 		}
 		if err := w.Write(line); err != nil {
+			return nil, err
+		}
+	}
+	if lacks != nil {
+		line = append(line[:0], lacks.String())
+		if err := w.Write(append(line, make([]string, max(len(t.Columns)-1, 0))...)); err != nil {
 			return nil, err
 		}
 	}
@@ -97,22 +135,44 @@ func (c *Console) send(w http.ResponseWriter, v *visit, a *answer) error {
 	case a.file == "":
 		return reports.ErrNotFound
 	case format == "csv" && a.table != nil:
-		content, err := a.table.csv()
+		content, err := a.table.csv(a.rest)
 		if err != nil {
 			return err
 		}
-		sendFile(w, a.file+".csv", "text/csv; charset=utf-8", []byte(withoutTokens(string(content))))
+		sendFile(w, a.fileName("csv"), "text/csv; charset=utf-8", []byte(shown(string(content))))
 		return nil
 	case format == "json":
 		content, err := json.MarshalIndent(a.json, "", "  ")
 		if err != nil {
 			return err
 		}
-		sendFile(w, a.file+".json", "application/json", []byte(withoutTokens(string(content))))
+		sendFile(w, a.fileName("json"), "application/json", []byte(shownJSON(content)))
 		return nil
 	default:
 		return askedWrongly{"The format is csv or json."}
 	}
+}
+
+// fileName returns the name of a file with what the view has found, and of which range that is.
+func (a *answer) fileName(ending string) string {
+	name := a.file
+	if over := a.chosen.Range; over != (reports.Range{}) && a.chosen.Preset != "all" {
+		const stamp = "20060102T1504Z"
+		name += "-" + over.From.UTC().Format(stamp) + "-" + over.To.UTC().Format(stamp)
+	}
+	return name + "." + ending
+}
+
+// listOf returns a list as it is saved as JSON. If there is more than a file has, its last element says so.
+func listOf[T any](rows []T, lacks *rest) any {
+	if lacks == nil {
+		return notNil(rows)
+	}
+	all := make([]any, 0, len(rows)+1)
+	for _, row := range rows {
+		all = append(all, row)
+	}
+	return append(all, map[string]string{"more": lacks.String(), "after": lacks.After})
 }
 
 // format is the format that a query asks for. Empty: a page.
@@ -132,6 +192,7 @@ type page struct {
 	base, static string
 	visit        *visit
 	Nav          []link
+	texts        int // How many bytes of texts the page may still show.
 }
 
 // link is a link to a view.
@@ -144,6 +205,7 @@ type link struct {
 func (c *Console) write(w http.ResponseWriter, v *visit, status int, a *answer) error {
 	p := &page{
 		answer: a, base: c.options.Path, static: c.options.Path + "static/" + c.assets.version + "/", visit: v, Nav: c.nav(v, a),
+		texts: mostTexts,
 	}
 	var out bytes.Buffer
 	if err := c.templates[a.view].ExecuteTemplate(&out, "layout", p); err != nil {
@@ -151,9 +213,22 @@ func (c *Console) write(w http.ResponseWriter, v *visit, status int, a *answer) 
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, withoutTokens(out.String())) // The browser may have left.
+	_, _ = io.WriteString(w, shown(out.String())) // The browser may have left.
 	return nil
 }
+
+// shown returns all of a page or a file as it may be shown: without secrets, and without characters that command a terminal or
+// change the direction of text. What is written into a page is escaped for its place before, and this leaves no text out.
+func shown(text string) string { return visible.Text(withoutSecrets(text)) }
+
+// shownJSON is the same for JSON, where such characters are escaped.
+func shownJSON(content []byte) string { return withoutSecrets(string(visible.Escaped(content))) }
+
+// withoutSecrets returns a text without the secrets of tokens of the gateway, and without what looks like a provider's key.
+func withoutSecrets(text string) string { return credential.HideKeys(withoutTokens(text)) }
+
+// isShownWhole reports whether a page shows a text unchanged, so that a form that has it sends it.
+func isShownWhole(text string) bool { return shown(text) == text }
 
 // withoutTokens returns a text in which each token of the gateway has lost its secret: a person may have typed one into a
 // prompt.
@@ -201,7 +276,7 @@ func (c *Console) nav(v *visit, a *answer) (links []link) {
 // parseTemplates returns the templates of the views: each with what all have in common.
 func parseTemplates() (map[string]*template.Template, error) {
 	functions := template.FuncMap{
-		"money": money, "cost": costText, "count": count, "short": short, "share": share, "millis": millis, "took": took, "pretty": pretty, "told": told, "texts": texts,
+		"money": money, "cost": costText, "price": priceText, "count": count, "short": short, "millis": millis, "texts": texts,
 		"add": func(a, b int) int { return a + b }, "on": func(p *page, n node) nodeOfPage { return nodeOfPage{p, n} },
 	}
 	common, err := template.New("").Funcs(functions).ParseFS(embedded, "templates/layout.html", "templates/table.html")
@@ -270,12 +345,15 @@ func (p *page) Field(name string) string { return p.visit.URL.Query().Get(name) 
 // Next returns the address of the next page of a list.
 func (p *page) Next(after string) string { return changed(p.visit.URL, "after", after) }
 
-// Save returns the address at which the view can be saved in a format, or nothing.
+// Save returns the address at which the view can be saved in a format, from its beginning, or nothing.
 func (p *page) Save(format string) string {
 	if p.file == "" || format == "csv" && p.table == nil {
 		return ""
 	}
-	return changed(p.visit.URL, "format", format)
+	q := p.visit.URL.Query()
+	q.Del("after")
+	q.Set("format", format)
+	return p.visit.URL.Path + "?" + q.Encode()
 }
 
 // changed returns an address with another value of a parameter.

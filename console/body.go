@@ -17,7 +17,7 @@ func headText(header http.Header) string {
 		}
 	}
 	slices.Sort(lines)
-	return visible(strings.Join(lines, "\n"))
+	return strings.Join(lines, "\n")
 }
 
 // prettyBody returns a body for people: JSON with a member a line, also in the events of a stream.
@@ -34,5 +34,5 @@ func prettyBody(body []byte) string {
 		}
 		out.WriteString("data: " + pretty(json.RawMessage(data)) + "\n")
 	}
-	return visible(out.String())
+	return out.String()
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/reports"
+	"github.com/coder/aibridged/internal/strangers"
 )
 
 //go:embed static templates
@@ -64,6 +65,7 @@ type Console struct {
 	routes    *http.ServeMux
 	foreign   *http.CrossOriginProtection
 	turns     chan struct{}
+	strangers *strangers.Gate
 }
 
 // mostAtATime is how many requests are worked on at a time: the page must not take the database from the traffic.
@@ -86,6 +88,7 @@ func New(of *reports.Reports, keys Keys, options Options) (*Console, error) {
 	c := &Console{
 		reports: of, keys: keys, options: options, assets: readAssets(), visits: newVisits(), routes: http.NewServeMux(),
 		foreign: http.NewCrossOriginProtection(), turns: make(chan struct{}, mostAtATime),
+		strangers: strangers.New(isRefusal),
 	}
 	var err error
 	if c.templates, err = parseTemplates(); err != nil {

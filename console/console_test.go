@@ -361,7 +361,7 @@ func TestFiles(t *testing.T) {
 	c.store(t, shot{id: newID(), user: c.adaID, text: "=HYPERLINK(\"http://evil.example\")"})
 	for _, path := range []string{
 		"?", "usage?by=user", "usage?by=day", "usage?by=tool", "usage?by=group", "sessions?", "sessions?q=parser", "sessions/" + c.adaSession + "?",
-		"interceptions?", "live?", "health?", "access?",
+		"interceptions?", "live?", "health?", "access?", "usage?by=session", "interceptions/" + c.adaShot + "?",
 	} {
 		w := c.root.get(path + "&format=csv")
 		rows, err := csv.NewReader(w.Body).ReadAll()
@@ -384,7 +384,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("another format: %d", w.Code)
 	}
 	rows, err := csv.NewReader(c.root.get("usage?by=user&format=csv").Body).ReadAll()
-	if err != nil || len(rows) != 3 || rows[0][0] != "User" || rows[1][6] == "" {
+	if err != nil || len(rows) != 3 || rows[0][0] != "User" || rows[1][7] == "" {
 		t.Errorf("%v, %v", rows, err)
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/aibridgedserver/reports"
 )
 
@@ -72,7 +72,7 @@ func share(part, whole int64) string {
 }
 
 // millis returns a time in milliseconds, or a dash if it is not known.
-func millis(n int64) string {
+func millis(n reports.Milliseconds) string {
 	if n == 0 {
 		return "–"
 	}
@@ -86,46 +86,60 @@ func took(d time.Duration) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-// pretty returns JSON with a member a line, and any other text as it is. What cannot be seen, or changes the direction of
-// text, is replaced.
+// pretty returns JSON with a member a line, and any other text as it is.
 func pretty(text any) string {
-	raw := []byte(fmt.Sprint(text))
-	if message, ok := text.(json.RawMessage); ok {
-		raw = message
+	var raw []byte
+	switch text := text.(type) {
+	case json.RawMessage:
+		raw = text
+	case string:
+		raw = []byte(text)
+	default:
+		raw = []byte(fmt.Sprint(text))
 	}
 	var out bytes.Buffer
-	if err := json.Indent(&out, raw, "", "  "); err == nil {
+	if nestsShallowly(raw) && json.Indent(&out, raw, "", "  ") == nil {
 		raw = out.Bytes()
 	}
-	return visible(string(raw))
+	return string(raw)
 }
 
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && unicode.IsControl(r) || isBidi(r) {
-			return unicode.ReplacementChar
+// nestsShallowly reports whether JSON has no more levels than people write. Each level makes each of its lines longer.
+func nestsShallowly(text []byte) bool {
+	const most = 64
+	depth := 0
+	for _, c := range text {
+		switch c {
+		case '{', '[':
+			if depth++; depth > most {
+				return false
+			}
+		case '}', ']':
+			depth--
 		}
-		return r
-	}, text)
-}
-
-func isBidi(r rune) bool {
-	return r >= '\u202A' && r <= '\u202E' || r >= '\u2066' && r <= '\u2069' || r == '\u200E' || r == '\u200F' || r == '\u061C'
+	}
+	return true
 }
 
 func allTokens(f reports.Figures) int64 { return f.Input + f.CacheRead + f.CacheWrite + f.Output }
 
+// mostListed is how many texts a page shows of a list in a line.
+const mostListed = 20
+
 // texts returns a list of texts in a line.
-func texts(list []string) string { return strings.Join(list, ", ") }
+func texts(list []string) string {
+	if more := len(list) - mostListed; more > 0 {
+		return strings.Join(list[:mostListed], ", ") + " and " + count(int64(more)) + " more"
+	}
+	return strings.Join(list, ", ")
+}
 
 // noPrice is what a page shows in the place of a cost that nobody knows. It is not 0.
 const noPrice = "no price"
 
-func nothingPriced(f reports.Figures) bool { return f.USD.IsZero() && f.Unpriced > 0 }
-
 // costText returns a cost in a line, with what is not certain of it.
 func costText(f reports.Figures) string {
-	if nothingPriced(f) {
+	if f.NothingPriced() {
 		return noPrice
 	}
 	text := money(f.USD)
@@ -138,10 +152,32 @@ func costText(f reports.Figures) string {
 	return text
 }
 
-// figureColumns are the columns of figureCells.
-func figureColumns() []string {
-	return []string{"Requests", "Errors", "Input", "Cached", "Output", "Cost in USD", "Unpriced", "First byte"}
+// priceText returns the cost of one interception, or of one usage of it, in a line with what is not certain of it.
+func priceText(c prices.Cost) string {
+	text := money(c.USD)
+	switch {
+	case c.HasUnknown() && c.USD.IsZero():
+		text = noPrice
+	case c.HasUnknown():
+		text += ", and a part without a price"
+	}
+	if c.Estimated {
+		text += ", estimated"
+	}
+	return text
 }
+
+// figureColumns are the columns of figureCells. The last one is the time to the first byte.
+func figureColumns() []column {
+	return []column{
+		{Name: "Requests", Number: true}, {Name: "Errors", Number: true}, {Name: "Input", Number: true}, {Name: "Cached", Number: true},
+		{Name: "Output", Number: true}, {Name: "Cost in USD", Number: true}, {Name: "Estimated in USD", Number: true, OnlySaved: true},
+		{Name: "Unpriced", Number: true}, {Name: "Unpriced tokens", Number: true, OnlySaved: true}, {Name: "First byte", Number: true},
+	}
+}
+
+// withoutFirstByte returns columns or cells of figures but for the time to the first byte.
+func withoutFirstByte[T any](of []T) []T { return of[:len(of)-1] }
 
 // figureCells returns the cells of figures. Links lead to what is behind them: all, what failed, and what has no price.
 func figureCells(f reports.Figures, links func(pairs ...string) string) []cell {
@@ -155,7 +191,7 @@ func figureCells(f reports.Figures, links func(pairs ...string) string) []cell {
 		return number(n, links(pairs...))
 	}
 	cost := cell{Text: money(f.USD), Raw: f.USD.String()}
-	if nothingPriced(f) {
+	if f.NothingPriced() {
 		cost.Text, cost.Raw = noPrice, ""
 	}
 	if links != nil {
@@ -164,8 +200,9 @@ func figureCells(f reports.Figures, links func(pairs ...string) string) []cell {
 	if !f.Estimated.IsZero() {
 		cost.Note = money(f.Estimated) + " of it is estimated"
 	}
+	firstByte := cell{Text: millis(f.FirstByte), Raw: strconv.FormatInt(int64(f.FirstByte), 10), IsUnknown: f.FirstByte == 0}
 	return []cell{
 		linked(f.Requests), linked(f.Errors, "failed", "yes"), number(f.Input, ""), number(f.CacheRead+f.CacheWrite, ""), number(f.Output, ""),
-		cost, linked(f.Unpriced, "unpriced", "yes"), {Text: millis(f.FirstByte), Raw: strconv.FormatInt(f.FirstByte, 10)},
+		cost, {Text: f.Estimated.String()}, linked(f.Unpriced, "unpriced", "yes"), number(f.UnpricedTokens, ""), firstByte,
 	}
 }

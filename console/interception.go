@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -10,6 +9,8 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/aibridgedserver/reports"
+	"github.com/coder/aibridged/internal/credential"
+	"github.com/coder/aibridged/internal/storable"
 )
 
 // Exchanges reads the bytes that a gateway has kept of interceptions. It is called by a few requests at a time.
@@ -49,13 +50,18 @@ type interceptionPage struct {
 	Kept    *Kept
 	Bodies  []shownBody
 	HasKept bool // The gateway can keep bytes.
+
+	Prompts                              []aibridgedserver.Prompt
+	Thoughts                             []aibridgedserver.ModelThought
+	Calls                                []aibridgedserver.ToolUsage
+	MorePrompts, MoreThoughts, MoreCalls int // Which the page does not show.
 }
 
 type fact struct{ Name, Value, Href string }
 
 // usage is a token usage with its cost.
 type usage struct {
-	aibridgedserver.TokenUsage
+	*aibridgedserver.TokenUsage // Nil: the answer was cut before its usage came.
 
 	Cost *prices.Cost
 }
@@ -67,8 +73,8 @@ type shownBody struct {
 	IsCut                         bool
 }
 
-// mostOfBody is how much of a body a page shows, in bytes.
-const mostOfBody = 256 << 10
+// mostRounds is how many rounds a page shows the bytes of. To others it leads.
+const mostRounds = 4
 
 // interception shows an interception.
 func (c *Console) interception(v *visit) (*answer, error) {
@@ -79,12 +85,18 @@ func (c *Console) interception(v *visit) (*answer, error) {
 	i := found.Interception
 	p := &interceptionPage{Detail: found, Facts: c.factsOf(v, found), HasKept: c.options.Exchanges != nil}
 	for n, u := range i.TokenUsages {
-		one := usage{TokenUsage: u}
+		one := usage{TokenUsage: &u}
 		if n < len(found.Costs) {
 			one.Cost = &found.Costs[n]
 		}
 		p.Usages = append(p.Usages, one)
 	}
+	for n := len(i.TokenUsages); n < len(found.Costs); n++ { // Of an answer that was cut before its usage came.
+		p.Usages = append(p.Usages, usage{Cost: &found.Costs[n]})
+	}
+	p.Prompts, p.MorePrompts = firstOf(i.Prompts)
+	p.Thoughts, p.MoreThoughts = firstOf(i.ModelThoughts)
+	p.Calls, p.MoreCalls = firstOf(i.ToolUsages)
 	if c.options.Exchanges != nil && v.format() == "" {
 		kept, err := c.options.Exchanges.Kept(v.Context(), i)
 		if err != nil {
@@ -92,7 +104,9 @@ func (c *Console) interception(v *visit) (*answer, error) {
 		}
 		p.Kept, p.Bodies = &kept, c.bodiesOf(i.ID, kept)
 	}
-	return &answer{view: "interception", title: "Interception " + i.ID, data: p, file: "interception-" + i.ID, json: found}, nil
+	return &answer{
+		view: "interception", title: "Interception " + i.ID, data: p, file: "interception-" + i.ID, table: p.table(), json: found,
+	}, nil
 }
 
 // factsOf returns what is recorded of an interception, but for its lists.
@@ -139,19 +153,9 @@ func (c *Console) factsOf(v *visit, of *reports.Detail) (facts []fact) {
 		add("Took", took(i.EndedAt.Sub(i.StartedAt)), "")
 	}
 	if i.FirstByteMicros != nil {
-		add("First byte after", millis(*i.FirstByteMicros/1000), "")
+		add("First byte after", millis(reports.Milliseconds(*i.FirstByteMicros/1000)), "")
 	}
-	cost := money(of.Total.USD)
-	switch {
-	case of.Total.HasUnknown() && of.Total.USD.IsZero():
-		cost = noPrice
-	case of.Total.HasUnknown():
-		cost += ", and a part without a price"
-	}
-	if of.Total.Estimated {
-		cost += ", estimated"
-	}
-	add("Cost", cost, "")
+	add("Cost", priceText(of.Total), "")
 	add("Token of the gateway", i.APIKeyID, "")
 	add("Credential", i.CredentialKind, "")
 	add("Credential hint", i.CredentialHint, "")
@@ -162,7 +166,7 @@ func (c *Console) factsOf(v *visit, of *reports.Detail) (facts []fact) {
 	add("Response SHA-256", text(i.ResponseSHA256), "")
 	add("Events not understood", number(i.Unread, ""), "")
 	if metadata := pretty(i.Metadata); metadata != "{}" {
-		add("Metadata", metadata, "")
+		add("Metadata", beginningOf(metadata), "")
 	}
 	return facts
 }
@@ -183,9 +187,14 @@ func (c *Console) bodiesOf(id string, kept Kept) (shown []shownBody) {
 			}
 			body.Href = fmt.Sprintf("%sinterceptions/%s/bytes/%d/%s", c.options.Path, id, n, one.path)
 			plain := one.body.Plain
-			body.IsCut = len(plain) > mostOfBody
-			plain = plain[:min(len(plain), mostOfBody)]
-			body.Raw, body.Pretty = visible(string(plain)), prettyBody(plain)
+			most := longestText
+			if n >= mostRounds {
+				most = 0
+			}
+			body.IsCut = len(plain) > most
+			plain = plain[:min(len(plain), most)]
+			plain = []byte(credential.Hide(string(plain))) // An upstream may repeat its key.
+			body.Raw, body.Pretty = string(plain), prettyBody(plain)
 			shown = append(shown, body)
 		}
 	}
@@ -234,10 +243,50 @@ func (u usage) Items() []prices.Item {
 	return u.Cost.Items
 }
 
-// told returns the metadata of a record, unless there is none.
-func told(metadata json.RawMessage) string {
-	if text := pretty(metadata); text != "{}" {
-		return text
+// beginningOf returns the beginning of a text that stands among others.
+func beginningOf(text string) string {
+	const longest = 16 << 10
+	if kept := storable.Cut(text, longest); len(kept) < len(text) {
+		return kept + "…"
 	}
-	return ""
+	return text
+}
+
+// table returns all that is recorded of an interception as a table, a value a row.
+func (p *interceptionPage) table() *table {
+	t := &table{Caption: "Interception", Columns: columns([]string{"What", "Which", "Value"})}
+	add := func(what, which, value string) {
+		t.Rows = append(t.Rows, []cell{{Text: what}, {Text: which}, {Text: value}})
+	}
+	for _, f := range p.Facts {
+		add("fact", f.Name, f.Value)
+	}
+	i := p.Interception
+	for _, prompt := range i.Prompts {
+		add("prompt", prompt.RecordID, prompt.Prompt)
+	}
+	for _, u := range p.Usages {
+		if u.TokenUsage != nil {
+			for _, figure := range []struct {
+				name  string
+				count int64
+			}{{"input", u.InputTokens}, {"from caches", u.CacheReadInputTokens}, {"into caches", u.CacheWriteInputTokens}, {"output", u.OutputTokens}} {
+				add("tokens", figure.name, strconv.FormatInt(figure.count, 10))
+			}
+		}
+		for _, item := range u.Items() {
+			cost := item.USD.String()
+			if item.State == prices.Unknown {
+				cost = string(item.State)
+			}
+			add("cost in USD", string(item.Kind), cost)
+		}
+	}
+	for _, thought := range i.ModelThoughts {
+		add("thought", thought.RecordID, thought.Content)
+	}
+	for _, call := range i.ToolUsages {
+		add("tool call", call.Tool, call.Input)
+	}
+	return t
 }

@@ -69,19 +69,21 @@ func (c *Console) userID(v *visit, text string) (string, error) {
 
 // offer adds to a form what was there in the last 90 days.
 func (c *Console) offer(v *visit, form *filterForm) error {
-	query := reports.Query{Range: reports.Range{From: v.now.AddDate(0, 0, -90), To: v.now.Add(grain)}}
+	query := reports.Query{Range: reports.Range{From: v.now.AddDate(0, 0, -90), To: v.now.Add(grain)}, Limit: 100}
 	if !v.viewer.Admin {
 		return nil // The sums of one user are not kept, and reading them takes longer than a list.
 	}
 	for by, list := range map[string]*[]string{
 		"model": &form.Models, "client": &form.Clients, "provider": &form.Providers, "tool": &form.Tools, "outcome": &form.Outcomes,
 	} {
-		rows, err := c.reports.Breakdown(v.Context(), v.viewer, query, by)
+		found, err := c.reports.Breakdown(v.Context(), v.viewer, query, by)
 		if err != nil {
 			return err
 		}
-		for _, row := range rows[:min(len(rows), 100)] {
-			*list = append(*list, row.Value)
+		for _, row := range found.Rows {
+			if isShownWhole(row.Value) { // Else it would filter by another value.
+				*list = append(*list, row.Value)
+			}
 		}
 	}
 	return nil
@@ -121,23 +123,31 @@ func (c *Console) sessions(v *visit) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &table{Caption: "Sessions", Columns: columns([]string{"Title", "User", "Client", "Models", "Began"}, figureColumns()[:7]...)}
+	lacks := restBehind(next)
+	if filter.Dearest && len(found) == mostDearest {
+		lacks = &rest{}
+	}
+	t := &table{Caption: "Sessions", Columns: append([]column{
+		{Name: "Title"}, {Name: "Session", OnlySaved: true}, {Name: "Session of the client", OnlySaved: true}, {Name: "User"}, {Name: "Client"},
+		{Name: "Models"}, {Name: "Began"},
+	}, withoutFirstByte(figureColumns())...)}
 	for _, s := range found {
 		title := s.Title
 		if title == "" {
 			title = "without a prompt"
 		}
 		row := []cell{
-			{Text: title, Href: c.options.Path + "sessions/" + strconv.FormatInt(s.ID, 10)}, {Text: userName(s.User, s.UserID)}, {Text: s.Client},
-			{Text: strings.Join(s.Models, ", ")}, v.time(s.StartedAt),
+			{Text: title, Href: c.options.Path + "sessions/" + strconv.FormatInt(s.ID, 10)}, {Text: strconv.FormatInt(s.ID, 10)},
+			{Text: s.ClientSessionID}, {Text: userName(s.User, s.UserID)}, {Text: s.Client}, {Text: texts(s.Models), Raw: strings.Join(s.Models, ", ")},
+			v.time(s.StartedAt),
 		}
-		t.Rows = append(t.Rows, append(row, figureCells(s.Figures, nil)[:7]...))
+		t.Rows = append(t.Rows, append(row, withoutFirstByte(figureCells(s.Figures, nil))...))
 	}
 	if err := c.offer(v, &form); err != nil {
 		return nil, err
 	}
 	data := &listPage{Table: t, Next: next, Filter: form}
-	return &answer{view: "sessions", title: "Sessions", data: data, file: "sessions", table: t, json: notNil(found), chosen: chosen}, nil
+	return &answer{view: "sessions", title: "Sessions", data: data, file: "sessions", table: t, json: listOf(found, lacks), rest: lacks, chosen: chosen}, nil
 }
 
 // interceptions lists interceptions.
@@ -167,8 +177,14 @@ func (c *Console) interceptions(v *visit) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &table{Caption: "Interceptions", Columns: columns(
-		[]string{"Began", "User", "Client", "Provider", "Model", "Tools", "Outcome", "Session"}, "Input", "Cached", "Output", "Cost in USD", "First byte")}
+	figures := figureColumns()[2:] // Each row is one request.
+	for n, c := range figures {
+		figures[n].OnlySaved = c.OnlySaved || c.Name == "Unpriced"
+	}
+	t := &table{Caption: "Interceptions", Columns: append([]column{
+		{Name: "Began"}, {Name: "Interception", OnlySaved: true}, {Name: "User"}, {Name: "Client"}, {Name: "Provider"}, {Name: "Model"}, {Name: "Tools"},
+		{Name: "Outcome"}, {Name: "Session"},
+	}, figures...)}
 	for _, i := range found {
 		began := v.time(i.StartedAt)
 		began.Href = c.options.Path + "interceptions/" + i.ID
@@ -176,21 +192,21 @@ func (c *Console) interceptions(v *visit) (*answer, error) {
 		if i.SessionID != 0 {
 			session = cell{Text: session.Raw, Href: c.options.Path + "sessions/" + session.Raw + "#step-" + i.ID}
 		}
-		figures := figureCells(i.Figures, nil)
-		cost := figures[5]
-		if i.Unpriced > 0 && !nothingPriced(i.Figures) {
-			cost.Note = "a part has no price"
+		cells := figureCells(i.Figures, nil)
+		if cost := &cells[5]; i.Unpriced > 0 && !i.NothingPriced() {
+			cost.Note = strings.TrimPrefix(cost.Note+", a part has no price", ", ")
 		}
-		t.Rows = append(t.Rows, []cell{
-			began, {Text: userName(i.User, i.UserID)}, {Text: i.Client}, {Text: i.Provider}, {Text: i.Model}, {Text: toolsText(i.Tools)},
-			{Text: i.Outcome}, session, figures[2], figures[3], figures[4], cost, figures[7],
-		})
+		row := []cell{
+			began, {Text: i.ID}, {Text: userName(i.User, i.UserID)}, {Text: i.Client}, {Text: i.Provider}, {Text: i.Model}, toolsCell(i.Tools),
+			{Text: i.Outcome}, session,
+		}
+		t.Rows = append(t.Rows, append(row, cells[2:]...))
 	}
 	if err := c.offer(v, &form); err != nil {
 		return nil, err
 	}
 	data := &listPage{Table: t, Next: next, Filter: form}
-	return &answer{view: "interceptions", title: "Interceptions", data: data, file: "interceptions", table: t, json: notNil(found), chosen: chosen}, nil
+	return &answer{view: "interceptions", title: "Interceptions", data: data, file: "interceptions", table: t, json: listOf(found, restBehind(next)), rest: restBehind(next), chosen: chosen}, nil
 }
 
 // readPages reads one page of a list or, for a file, as many as a file may have. Read returns how many rows there are by
@@ -223,8 +239,8 @@ func userName(name, id string) string {
 	return name
 }
 
-// toolsText returns the tools that a model called, and how often.
-func toolsText(tools map[string]int64) string {
+// toolsCell returns the tools that a model called, and how often.
+func toolsCell(tools map[string]int64) cell {
 	var names []string
 	for name, n := range tools {
 		if n > 1 {
@@ -233,7 +249,7 @@ func toolsText(tools map[string]int64) string {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return cell{Text: texts(names), Raw: strings.Join(names, ", ")}
 }
 
 func notNil[T any](list []T) []T {
@@ -261,5 +277,9 @@ func (c *Console) access(v *visit) (*answer, error) {
 		}
 		t.Rows = append(t.Rows, []cell{v.time(a.At), {Text: userName(a.Viewer, a.ViewerID)}, {Text: a.APIKeyID}, {Text: a.Kind}, {Text: of}, {Text: a.Subject}})
 	}
-	return &answer{view: "access", title: "Access log", data: t, file: "access-log", table: t, json: notNil(log)}, nil
+	var lacks *rest
+	if len(log) == mostSaved {
+		lacks = &rest{}
+	}
+	return &answer{view: "access", title: "Access log", data: t, file: "access-log", table: t, json: listOf(log, lacks), rest: lacks}, nil
 }

@@ -22,15 +22,17 @@ type Live interface {
 
 // Request is a request that is being served.
 type Request struct {
-	ID       uint64 // Which no other request of the gateway has.
-	Since    time.Time
-	UserID   string
-	User     string
-	APIKeyID string
-	Provider string // What the request asks for it by.
+	ID       uint64    `json:"id"` // Which no other request of the gateway has.
+	Since    time.Time `json:"since"`
+	UserID   string    `json:"user_id"`
+	User     string    `json:"user"`
+	APIKeyID string    `json:"api_key_id"`
+	Provider string    `json:"provider"` // What the request asks for it by.
 
 	// InterceptionID, Model and Client are empty if the request has not begun to be recorded, or is not.
-	InterceptionID, Model, Client string
+	InterceptionID string `json:"interception_id"`
+	Model          string `json:"model"`
+	Client         string `json:"client"`
 }
 
 // livePage is what runs now.
@@ -73,7 +75,7 @@ func (c *Console) live(v *visit) (*answer, error) {
 		})
 	}
 	slices.SortStableFunc(page.Users, func(a, b liveUser) int { return cmp.Compare(len(b.Requests), len(a.Requests)) })
-	return &answer{view: "live", title: "Live", data: page, file: "live", table: t, json: running}, nil
+	return &answer{view: "live", title: "Live", data: page, file: "live", table: t, json: notNil(running)}, nil
 }
 
 // end ends a request that runs, of one's own or, for administrators, of anybody.

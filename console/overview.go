@@ -84,12 +84,12 @@ func (c *Console) overview(v *visit) (*answer, error) {
 		rows               []reports.Row
 	}{
 		{"Users", "user", "user", found.Users}, {"Models", "model", "model", found.Models}, {"Clients", "client", "client", found.Clients},
-		{"Tools", "tool", "tool", found.Tools}, {"Providers", "provider", "provider", found.Providers}, {"Outcomes", "outcome", "outcome", found.Outcomes},
+		{"Tools", "tool", "tool", nil}, {"Providers", "provider", "provider", found.Providers}, {"Outcomes", "outcome", "outcome", found.Outcomes},
 	} {
 		t := rowsTable(one.caption, one.by, one.rows, p)
 		t.Saved = p.path("usage", "by", one.by)
 		if one.by == "tool" {
-			t = toolsTable(one.rows, p)
+			t = toolsTable(found.Tools, p)
 		}
 		o.Tables = append(o.Tables, t)
 	}
@@ -112,8 +112,8 @@ func (l links) interceptions(pairs ...string) string { return l.path("intercepti
 
 // of returns the links of a row, whose interceptions have a value.
 func (l links) of(param, value string) func(pairs ...string) string {
-	if value == "" {
-		return nil // No list has only those without a value.
+	if value == "" || withoutSecrets(value) != value {
+		return nil // No list has only those without a value, and a link without its secret leads to nothing.
 	}
 	return func(pairs ...string) string { return l.interceptions(append([]string{param, value}, pairs...)...) }
 }
@@ -134,7 +134,7 @@ func change(before, now decimal.Decimal) string {
 func (o *overviewPage) draw(l links, zone *time.Location) {
 	o.Cost = plot{Caption: "Cost by day, in USD", Unit: "USD"}
 	o.Tokens = plot{Caption: "Tokens by day", Unit: "tokens"}
-	o.Days = &table{Caption: "Days", Columns: columns([]string{"Day"}, figureColumns()...), Saved: l.path("usage", "by", "day")}
+	o.Days = &table{Caption: "Days", Columns: append(columns([]string{"Day"}), figureColumns()...), Saved: l.path("usage", "by", "day")}
 	names := map[string]string{}
 	for _, row := range o.Users {
 		names[row.Value] = row.Name
@@ -187,7 +187,7 @@ func (l links) withoutRange() links {
 
 // rowsTable returns a table of what a range is split by.
 func rowsTable(caption, by string, rows []reports.Row, l links) *table {
-	t := &table{Caption: caption, Columns: columns([]string{nameOf(by)}, figureColumns()...)}
+	t := &table{Caption: caption, Columns: append([]column{{Name: nameOf(by)}, {Name: "ID", OnlySaved: true}}, figureColumns()...)}
 	for _, row := range rows {
 		behind := l.of(by, row.Value)
 		first := cell{Text: row.Name, Raw: row.Name}
@@ -210,13 +210,14 @@ func rowsTable(caption, by string, rows []reports.Row, l links) *table {
 		if first.Text == "" {
 			first.Text = "not told"
 		}
-		t.Rows = append(t.Rows, append([]cell{first}, figureCells(row.Figures, behind)...))
+		id := cell{Text: row.Value, IsUnknown: row.Value == ""}
+		t.Rows = append(t.Rows, append([]cell{first, id}, figureCells(row.Figures, behind)...))
 	}
 	return t
 }
 
 // toolsTable returns a table of the tools that were called most.
-func toolsTable(rows []reports.Row, l links) *table {
+func toolsTable(rows []reports.ToolRow, l links) *table {
 	t := &table{Caption: "Tools", Columns: columns([]string{"Tool"}, "Calls"), Saved: l.path("usage", "by", "tool")}
 	for _, row := range rows {
 		first := cell{Text: row.Name}
@@ -238,4 +239,4 @@ func nameOf(by string) string {
 }
 
 // NothingPriced reports whether nothing in the range has a price.
-func (o *overviewPage) NothingPriced() bool { return nothingPriced(o.Total) }
+func (o *overviewPage) NothingPriced() bool { return o.Total.NothingPriced() }

@@ -50,13 +50,16 @@ func (v *visit) choose(usual string) (chosen, error) {
 		var isDay bool
 		c.Range.To, isDay, errTo = v.moment(to)
 		if isDay {
-			c.Range.To = c.Range.To.AddDate(0, 0, 1)
+			c.Range.To = reports.DayBegin(c.Range.To.Year(), c.Range.To.Month(), c.Range.To.Day()+1, v.zone)
 		}
 		if errFrom != nil || errTo != nil {
 			return c, askedWrongly{"Write both ends of the range as dates, such as 2026-01-02."}
 		}
 		if !c.Range.From.Before(c.Range.To) || c.Range.To.Sub(c.Range.From) > 5*365*24*time.Hour {
 			return c, askedWrongly{"The range must begin before it ends, and be no longer than five years."}
+		}
+		if c.Range = c.Range.Aligned(); !c.Range.From.Before(c.Range.To) {
+			return c, askedWrongly{"The range is within a quarter of an hour: sums are kept by quarters."}
 		}
 		c.values.Set("from", from)
 		c.values.Set("to", to)
@@ -74,7 +77,7 @@ func (v *visit) choose(usual string) (chosen, error) {
 			continue
 		}
 		if c.Range.From = c.Range.To.Add(-24 * time.Hour); p.days > 0 {
-			c.Range.From = time.Date(now.Year(), now.Month(), now.Day()-p.days+1, 0, 0, 0, 0, v.zone)
+			c.Range.From = reports.DayBegin(now.Year(), now.Month(), now.Day()-p.days+1, v.zone)
 		}
 		return c, nil
 	}
@@ -87,8 +90,8 @@ func (v *visit) choose(usual string) (chosen, error) {
 
 // moment returns the time that a text names: a day, which begins then, or an instant.
 func (v *visit) moment(text string) (at time.Time, isDay bool, err error) {
-	if at, err = time.ParseInLocation(time.DateOnly, text, v.zone); err == nil {
-		return at, true, nil
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return reports.DayBegin(day.Year(), day.Month(), day.Day(), v.zone), true, nil
 	}
 	at, err = time.Parse(time.RFC3339, text)
 	return at, false, err
@@ -106,6 +109,15 @@ func (c chosen) with(pairs ...string) string {
 		}
 	}
 	return values.Encode()
+}
+
+// Said says which range a page is about, to the minute.
+func (p *page) Said() string {
+	if p.Preset == "all" {
+		return ""
+	}
+	const minute = "2006-01-02 15:04"
+	return "What began from " + p.Range.From.In(p.visit.zone).Format(minute) + " until " + p.Range.To.In(p.visit.zone).Format(minute) + "."
 }
 
 // Ends returns the days on which the range begins and ends, for a form.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"cdr.dev/slog/v3"
 
 	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/internal/strangers"
 )
 
 // signInPath returns the address of the page for signing in, which leads back to what was asked for.
@@ -41,13 +43,18 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, longestForm)
 	form := signInForm{Back: r.PostFormValue("back")}
 	token := strings.TrimSpace(r.PostFormValue("token"))
-	key, err := inTurn(r.Context(), c, func() (aibridgedserver.APIKey, error) { return c.keys.SignIn(r.Context(), token) })
+	key, err := c.keyOf(r.Context(), token)
 	switch {
+	case errors.Is(err, strangers.ErrTooMany):
+		w.Header().Set("Retry-After", "2")
+		form.Problem = "Too many tokens are tried that are not valid. Try again."
+		c.showSignIn(w, r, http.StatusServiceUnavailable, form)
+		return
 	case errors.Is(err, errBusy):
 		form.Problem = "Too many look at once. Try again."
 		c.showSignIn(w, r, http.StatusServiceUnavailable, form)
 		return
-	case errors.Is(err, aibridgedserver.ErrNotSignedIn) || err == nil && key.UserID == "":
+	case errors.Is(err, aibridgedserver.ErrNotSignedIn) || errors.Is(err, strangers.ErrRefused) || err == nil && key.UserID == "":
 		form.Problem = "This token is not valid."
 		c.showSignIn(w, r, http.StatusForbidden, form)
 		return
@@ -66,6 +73,24 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, cookie)
 	http.Redirect(w, r, c.backPath(form.Back), http.StatusSeeOther)
 }
+
+// keyOf returns the key of a token. Tokens that are not valid are asked about as often as those of API requests: see package
+// strangers. Who waits for that keeps no others from looking.
+func (c *Console) keyOf(ctx context.Context, token string) (key aibridgedserver.APIKey, err error) {
+	err = c.strangers.Ask(ctx, token, func(enter strangers.Enter) error {
+		leave, err := enter(ctx)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		key, err = inTurn(ctx, c, func() (aibridgedserver.APIKey, error) { return c.keys.SignIn(ctx, token) })
+		return err
+	})
+	return key, err
+}
+
+// isRefusal reports whether an error says that a token is not valid.
+func isRefusal(err error) bool { return errors.Is(err, aibridgedserver.ErrNotSignedIn) }
 
 // backPath returns the address below the console's path that a text names, without its first part.
 func (c *Console) backPath(back string) string {

@@ -14,6 +14,8 @@ type sessionPage struct {
 	Turns   []turn
 	Next    string
 	After   string // The place of this part. Empty: it is the first one.
+	// Namesakes are other sessions that the text in the address names, too.
+	Namesakes []reports.Session
 }
 
 // turn is what a prompt began.
@@ -38,6 +40,15 @@ type nodeOfPage struct {
 // step is an interception in a timeline.
 type step struct {
 	reports.Step
+
+	MoreThoughts, MoreCalls int // Which the page does not show.
+}
+
+func newStep(of reports.Step) *step {
+	s := &step{Step: of}
+	s.Thoughts, s.MoreThoughts = firstOf(of.Thoughts)
+	s.Calls, s.MoreCalls = firstOf(of.Calls)
+	return s
 }
 
 // agent is a sub-agent. It stands where it was first seen.
@@ -63,19 +74,18 @@ func (s *step) HasFailed() bool { return s.Outcome != reports.OK && s.Outcome !=
 
 // session shows what happened in a session.
 func (c *Console) session(v *visit) (*answer, error) {
-	id, err := strconv.ParseInt(v.PathValue("id"), 10, 64)
-	if err != nil {
-		// Another name that a client or a log has for it.
-		if id, err = c.reports.FindSession(v.Context(), v.viewer, v.PathValue("id")); err != nil {
-			return nil, err
-		}
-	}
-	after := v.URL.Query().Get("after")
-	found, err := c.reports.Timeline(v.Context(), v.viewer, id, after)
+	named, err := c.reports.FindSessions(v.Context(), v.viewer, v.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	data := &sessionPage{Session: found.Session, User: userName(found.Session.User, found.Session.UserID), Next: found.Next, After: after}
+	id, after := named[0].ID, v.URL.Query().Get("after")
+	found, err := c.timeline(v, id, after)
+	if err != nil {
+		return nil, err
+	}
+	data := &sessionPage{
+		Session: found.Session, User: userName(found.Session.User, found.Session.UserID), Next: found.Next, After: after, Namesakes: named[1:],
+	}
 	for _, t := range found.Turns {
 		data.Turns = append(data.Turns, turn{t, branches(t.Steps)})
 	}
@@ -85,7 +95,64 @@ func (c *Console) session(v *visit) (*answer, error) {
 	}
 	return &answer{
 		view: "session", title: title, data: data, file: "session-" + strconv.FormatInt(id, 10), table: c.stepsTable(v, found), json: found,
+		rest: restBehind(found.Next),
 	}, nil
+}
+
+// mostSavedText bounds the texts of a file of a timeline, in bytes.
+const mostSavedText = 64 << 20
+
+// timeline returns a part of a timeline or, for a file, as many as a file may have.
+func (c *Console) timeline(v *visit, id int64, after string) (all *reports.Timeline, err error) {
+	if v.format() == "" {
+		return c.reports.Timeline(v.Context(), v.viewer, id, after)
+	}
+	steps, size := 0, 0
+	for part, err := range c.reports.Timelines(v.Context(), v.viewer, id, after) {
+		if err != nil {
+			return nil, err
+		}
+		more, bytes := sizeOf(part)
+		steps, size = steps+more, size+bytes
+		if all == nil {
+			all = part
+		} else {
+			join(all, part)
+		}
+		if steps >= mostSaved || size >= mostSavedText {
+			break
+		}
+	}
+	return all, nil
+}
+
+// join adds the next part of a timeline to those before it. It may begin within a turn.
+func join(all, part *reports.Timeline) {
+	turns := part.Turns
+	if len(turns) > 0 && turns[0].Prompt == "" && len(all.Turns) > 0 {
+		last := &all.Turns[len(all.Turns)-1]
+		last.Steps = append(last.Steps, turns[0].Steps...)
+		last.Add(turns[0].Figures)
+		turns = turns[1:]
+	}
+	all.Turns, all.Next = append(all.Turns, turns...), part.Next
+}
+
+// sizeOf returns how many steps a timeline has, and about how many bytes of texts.
+func sizeOf(t *reports.Timeline) (steps, bytes int) {
+	for _, turn := range t.Turns {
+		for _, s := range turn.Steps {
+			steps++
+			bytes += len(s.Prompt)
+			for _, thought := range s.Thoughts {
+				bytes += len(thought)
+			}
+			for _, call := range s.Calls {
+				bytes += len(call.Input)
+			}
+		}
+	}
+	return steps, bytes
 }
 
 // branches returns the steps of a turn in their order, those of each sub-agent below it, and sub-agents of sub-agents below
@@ -115,7 +182,7 @@ func branches(steps []reports.Step) (nodes []node) {
 		return &agents[id].Nodes
 	}
 	for i := range steps {
-		s := &step{steps[i]}
+		s := newStep(steps[i])
 		list := at(s.AgentID)
 		*list = append(*list, node{Step: s})
 		if a := agents[s.AgentID]; a != nil {
@@ -143,8 +210,8 @@ func isBelow(parents map[string]string, id, other string) bool {
 
 // stepsTable returns a timeline as a table.
 func (c *Console) stepsTable(v *visit, of *reports.Timeline) *table {
-	t := &table{Caption: "Steps", Columns: columns(
-		[]string{"Turn", "Began", "Interception", "Agent", "Model", "Outcome", "Prompt", "Tools"}, figureColumns()...)}
+	t := &table{Caption: "Steps", Columns: append(columns(
+		[]string{"Turn", "Began", "Interception", "Agent", "Model", "Outcome", "Prompt", "Tools"}), figureColumns()...)}
 	for n, turn := range of.Turns {
 		for _, s := range turn.Steps {
 			tools := map[string]int64{}
@@ -153,7 +220,7 @@ func (c *Console) stepsTable(v *visit, of *reports.Timeline) *table {
 			}
 			row := []cell{
 				{Text: strconv.Itoa(n + 1)}, v.time(s.StartedAt), {Text: s.InterceptionID}, {Text: s.AgentID}, {Text: s.Model}, {Text: s.Outcome},
-				{Text: s.Prompt}, {Text: toolsText(tools)},
+				{Text: s.Prompt}, toolsCell(tools),
 			}
 			t.Rows = append(t.Rows, append(row, figureCells(s.Figures, nil)...))
 		}

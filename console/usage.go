@@ -11,10 +11,11 @@ type usagePage struct {
 	By, UserID string
 	Ways       []string
 	Table      *table
-	More       int // How many rows only the files have.
+	More       int // How many rows more there are.
+	Total      string
 }
 
-// mostShown is how many rows a page shows of a long list. The files have all.
+// mostShown is how many rows a page shows of a long list. The files have more.
 const mostShown = 500
 
 // usage shows a range split by something, in full.
@@ -36,19 +37,35 @@ func (c *Console) usage(v *visit) (*answer, error) {
 		return nil, err
 	}
 	query := reports.Query{Range: chosen.Range, Zone: v.zone, UserID: userID}
-	rows, err := c.reports.Breakdown(v.Context(), v.viewer, query, by)
+	if v.format() == "" {
+		query.Limit = mostShown
+	}
+	found, err := c.reports.Breakdown(v.Context(), v.viewer, query, by)
 	if err != nil {
 		return nil, err
 	}
-	shown := rows
-	if v.format() == "" {
-		shown = rows[:min(len(rows), mostShown)]
-	}
 	l := links{c.options.Path, chosen, query.UserID}
-	page := &usagePage{By: by, UserID: query.UserID, Ways: reports.Breakdowns(), More: len(rows) - len(shown)}
-	if page.Table = rowsTable("Usage by "+by, by, shown, l); by == "tool" {
-		page.Table = toolsTable(shown, l)
+	page := &usagePage{By: by, UserID: query.UserID, Ways: reports.Breakdowns(), More: found.Left}
+	if page.Table = rowsTable("Usage by "+by, by, found.Rows, l); by == "tool" {
+		page.Table = toolsTable(found.Tools(), l)
+	} else if found.HasOthers() || found.Left > 0 {
+		page.Table.addOthers(found)
 	}
 	page.Table.Saved = ""
-	return &answer{view: "usage", title: "Usage by " + by, data: page, file: "usage", table: page.Table, json: rows, chosen: chosen}, nil
+	if by != "tool" && by != "group" {
+		page.Total = costText(found.Total)
+	}
+	var lacks *rest
+	if found.Left > 0 {
+		lacks = &rest{}
+	}
+	return &answer{
+		view: "usage", title: "Usage by " + by, data: page, file: "usage-by-" + by, table: page.Table, json: notNil(found.Lines()), rest: lacks, chosen: chosen,
+	}, nil
+}
+
+// addOthers adds a row with what the others lack of the total.
+func (t *table) addOthers(of *reports.Breakdown) {
+	first := []cell{{Text: of.OthersName()}, {IsUnknown: true}}
+	t.Rows = append(t.Rows, append(first, figureCells(of.Others, nil)...))
 }

@@ -2,11 +2,13 @@ package console
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/aibridgedserver/reports"
 )
 
@@ -88,11 +90,24 @@ func TestFigureTexts(t *testing.T) {
 		"$0.0000012": money(usd("0.00000123")), "-$2.00": money(usd("-2")), "1,234,567": count(1234567), "-1,000": count(-1000), "12": count(12),
 		"999": short(999), "1.5k": short(1500), "5.41G": short(5_410_000_000), "–": share(0, 0), "12.5 %": share(1, 8), "300ms": millis(300), "1.2s": millis(1234),
 		"no price": costText(reports.Figures{Unpriced: 1}), "$1.00, and a part without a price": costText(reports.Figures{USD: usd("1"), Unpriced: 1}),
-		"{\n  \"a\": 1\n}": pretty(`{"a":1}`), "a\uFFFDb\uFFFD\n": pretty("a\x1bb\u202E\n"), "+50 %": change(usd("2"), usd("3")), "": change(usd("0"), usd("3")),
+		"{\n  \"a\": 1\n}": pretty(`{"a":1}`), "a\uFFFDb\uFFFD\n": shown("a\x1bb\u202E\n"), "+50 %": change(usd("2"), usd("3")), "": change(usd("0"), usd("3")),
 		"data: {\n  \"a\": 1\n}\n\nx": prettyBody([]byte("data: {\"a\":1}\n\nx")),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for want, cost := range map[string]prices.Cost{
+		"$2.00": {USD: usd("2")}, "no price": {Items: []prices.Item{{State: prices.Unknown}}},
+		"$2.00, and a part without a price, estimated": {USD: usd("2"), Estimated: true, Items: []prices.Item{{State: prices.Unknown}}},
+	} {
+		if got := priceText(cost); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for _, deep := range []string{strings.Repeat("[", 5000) + strings.Repeat("]", 5000), `{"a":` + strings.Repeat("[", 5000)} {
+		if got := pretty(deep); got != deep {
+			t.Errorf("%d bytes of nested JSON become %d", len(deep), len(got))
 		}
 	}
 }

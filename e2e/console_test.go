@@ -74,7 +74,7 @@ func TestConsole(t *testing.T) {
 	// The program derives every ten seconds. A command does at once.
 	err = poll(t.Context(), func() (bool, error) {
 		printed, err := program.run("usage", "--by", "session", "--user", u.name)
-		return bytes.Count(printed, []byte("\n")) > len(hostile)+1, err
+		return bytes.Count(printed, []byte("\n")) > len(hostile)+2, err
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -138,6 +140,7 @@ func TestHostileAnswers(t *testing.T) {
 		"another id":       {json(`{"jsonrpc":"2.0","id":"other","result":{}}`), "answer is to another request"},
 		"no id":            {json(`{"jsonrpc":"2.0","result":{}}`), "should contain RPC id"},
 		"neither":          {json(`{"jsonrpc":"2.0","id":ID}`), "neither a result nor an error"},
+		"null":             {json(`{"jsonrpc":"2.0","id":ID,"result":null}`), "the"},
 		"a result of text": {json(`{"jsonrpc":"2.0","id":ID,"result":"x"}`), "the tool's result"},
 		"an error":         {json(`{"jsonrpc":"2.0","id":ID,"error":{"code":-5,"message":"no luck"}}`), "JSON-RPC error -5: no luck"},
 		"HTML":             {func(w http.ResponseWriter, _ *http.Request, _ rawCall) { fmt.Fprint(w, "<html>") }, "unexpected content type"},
@@ -171,7 +174,28 @@ func TestHostileAnswers(t *testing.T) {
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 				t.Errorf("result %+v, error %v, want %q", result, err, test.want)
 			}
+			if test.want == "" {
+				return
+			}
+			told, ok := err.(interface{ Told() string })
+			words := []string{"too large", "no luck", "HTTP status", "as the protocol wants", "cannot be reached, or broke"}
+			if !ok || !slices.ContainsFunc(words, func(word string) bool { return strings.Contains(told.Told(), word) }) ||
+				strings.Contains(told.Told(), "127.0.0.1") || strings.Contains(told.Told(), "Go ") {
+				t.Errorf("the model is told %q", told)
+			}
 		})
+	}
+}
+
+// TestModelIsToldNoAddress has servers that cannot be reached: the error has the address for operators, the model does not get it.
+func TestModelIsToldNoAddress(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	address := server.Listener.Addr().String()
+	server.Close()
+	_, err := net.Dial("tcp", address)
+	failed := secrets(nil).failure("call", fmt.Errorf("failed to send request: %w", err))
+	if told, ok := failed.(interface{ Told() string }); !ok || !strings.Contains(failed.Error(), address) || strings.Contains(told.Told(), address) || !strings.Contains(told.Told(), "cannot be reached") {
+		t.Errorf("%v: the model is told %q", failed, told)
 	}
 }
 

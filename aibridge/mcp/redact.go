@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -76,16 +78,43 @@ func (s secrets) clean(text string) string {
 // itself: a caller that unwrapped the cause could print its secrets.
 type failure struct {
 	text string
-	kind error // One of kindOf's, or nil.
+	told string // For the model.
+	kind error  // One of kindOf's, or nil.
 }
 
 func (f *failure) Error() string { return f.text }
+
+// Told returns what the model, and so its provider, may read of the failure: no address of a network and no cause, but the
+// server's own words.
+func (f *failure) Told() string { return f.told }
 
 func (f *failure) Unwrap() error { return f.kind }
 
 // failure returns err as an error that callers may see. The argument what says which operation failed, on which server.
 func (s secrets) failure(what string, err error) error {
-	return &failure{text: what + ": " + storable.Cut(s.clean(plainText(err)), maxErrorText), kind: kindOf(err)}
+	kind := kindOf(err)
+	return &failure{
+		text: what + ": " + storable.Cut(s.clean(plainText(err)), maxErrorText), kind: kind,
+		told: what + ": " + storable.Cut(s.clean(toldText(err, kind)), maxErrorText),
+	}
+}
+
+// toldText returns what may be told of err, which is of that kind.
+func toldText(err, kind error) string {
+	status, _ := errors.AsType[*statusError](err)
+	said, _ := errors.AsType[*rpcError](err)
+	_, network := errors.AsType[net.Error](err)
+	switch {
+	case kind != nil:
+		return kind.Error()
+	case status != nil:
+		return status.Error()
+	case said != nil:
+		return said.Error()
+	case network, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the server cannot be reached, or broke its answer off"
+	}
+	return "the server did not answer as the protocol wants"
 }
 
 // plainText returns the text of err. It leaves out the URL and the repetitions that the layers of an HTTP client add.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -71,6 +72,9 @@ func imagePart(shown, encoded string) Part {
 	return Part{Text: "[" + shown + " left out: it is not a PNG, JPEG, GIF or WebP image]"}
 }
 
+// errNoResult is the error of a result that is none. One without content is an empty one.
+var errNoResult = errors.New("the tool's result is no object")
+
 // readResult reads the result of a tools/call and cuts it to limit bytes.
 func readResult(raw json.RawMessage, secrets secrets, limit int) (Result, error) {
 	var answer struct {
@@ -84,6 +88,9 @@ func readResult(raw json.RawMessage, secrets secrets, limit int) (Result, error)
 	}
 	if kind := answer.ResultType; kind != "" && kind != "complete" {
 		return Result{}, fmt.Errorf("the tool's result is of type %q, which needs a client that can go on with it", storable.Cut(kind, maxShownID))
+	}
+	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
+		return Result{}, errNoResult
 	}
 	kept := cutResult{left: limit}
 	for i := range answer.Content {

@@ -56,7 +56,7 @@ func (b *Book) Source() string { return b.table.Source }
 // vendors are the providers of the table by the types of a gateway's providers.
 func vendors() map[string]string {
 	return map[string]string{
-		"anthropic": "anthropic", "openai": "openai", "bedrock": "aws", "azure": "azure", "google": "google",
+		"anthropic": "anthropic", "openai": "openai", "bedrock": "aws", "azure": "azure", "google": "google", "vertex": "google",
 		"openrouter": "openrouter", "copilot": "github-copilot",
 	}
 }
@@ -88,15 +88,34 @@ func (b *Book) find(p Provider, name string) finding {
 	var f finding
 	if v := b.vendor(p); v != nil {
 		f.vendor = v.ID
-		f.at, f.model = b.table.find(v, name)
-		if dashed := withDashes(name); f.model == nil && dashed != name {
-			f.at, f.model = b.table.find(v, dashed)
+		for _, name := range spellings(name) {
+			if f.at, f.model = b.table.find(v, name); f.model != nil {
+				f.exact = slices.ContainsFunc(spellings(name), f.model.isExactly)
+				break
+			}
 		}
-		f.exact = f.model != nil && f.model.isExactly(name)
 	}
 	b.found[key] = f
 	return f
 }
+
+// spellings returns the ways to write the name of a model, the one that was used first: without the collection that some
+// APIs put before it, such as models/, publishers/google/models/ or google/, and each with dashes in its dates.
+func spellings(name string) []string {
+	all := []string{name}
+	if own := collection.ReplaceAllString(name, ""); own != name && own != "" {
+		all = append(all, own)
+	}
+	for _, one := range all {
+		if dashed := withDashes(one); dashed != one {
+			all = append(all, dashed)
+		}
+	}
+	return all
+}
+
+// collection is what stands before a name in which a vendor lists its models, or those of others.
+var collection = regexp.MustCompile(`^((.*/)?models/|(anthropic|deepseek|google|meta|mistralai|openai|x-ai|xai)/)`)
 
 // compactDate is a date without dashes at the end of a name or before a further part of it.
 var compactDate = regexp.MustCompile(`-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(-|:|$)`)
@@ -153,7 +172,12 @@ func (b *Book) applicable(p Provider, models []string, at time.Time) (applicable
 		if f.model != nil {
 			a.row, a.title, a.exact = f.model.row(at), f.at.ID+"/"+f.model.ID, f.exact
 		}
-		o := b.override(p, name, at)
+		var o *Override
+		for _, name := range spellings(name) {
+			if o = b.override(p, name, at); o != nil {
+				break
+			}
+		}
 		if o != nil {
 			a.row = over(a.row, o.row())
 			a.title, a.exact, a.factors = "config/"+o.Model, !strings.HasSuffix(o.Model, "*"), o.Factors

@@ -28,12 +28,20 @@ func (k Kind) unit() (unit, bool) {
 		return unit{"storage_searches_kcount", thousand}, true
 	case CodeExecution:
 		return unit{"code_execution_kcount", thousand}, true
+	case ImageCall:
+		return unit{"image_generation_kcount", thousand}, true
 	case Request:
 		return unit{"requests_kcount", thousand}, true
 	default:
 		return unit{}, false
 	}
 }
+
+// What an upstream claims beyond these numbers, for one request, is unknown: nobody believes it.
+const (
+	believableUSD   = 1_000_000
+	believableCount = 1_000_000_000_000
+)
 
 // Each token of a stream takes about so many bytes: of the Messages API, whose events hold several tokens, and of the
 // others, whose events hold one. They are for streams that were cut only.
@@ -45,14 +53,18 @@ const (
 // Cost returns what a usage cost.
 func (b *Book) Cost(u Usage) Cost {
 	told := readMetadata(u.Metadata)
+	usage := readRaw(told.Raw)
 	if usd, ok := told.reportedCost(u.BYOK); ok {
+		if usd.GreaterThan(decimal.NewFromInt(believableUSD)) {
+			return Cost{Items: []Item{{Kind: Told, State: Unknown}}, Row: "upstream", Exact: true, Notes: []string{"the upstream told $" + usd.String() + ", which nobody believes"}}
+		}
 		return Cost{USD: usd, Items: []Item{}, Row: "upstream", Exact: true}
 	}
 	cost := Cost{Items: []Item{}}
 	a, known := b.applicable(u.Provider, []string{told.Model, u.Model}, u.At)
 	cost.Row, cost.Exact = a.title, a.exact
 	output := max(u.Output, 0)
-	if told.Partial {
+	if told.Partial || u.Unmetered && u.Delivered > 0 {
 		perToken := int64(eventBytesPerToken)
 		if u.Provider.Type == "anthropic" || u.Provider.Type == "bedrock" || strings.Contains(a.name, "claude") {
 			perToken = messagesBytesPerToken
@@ -65,10 +77,23 @@ func (b *Book) Cost(u Usage) Cost {
 		cost.Notes = append(cost.Notes, "no price for "+cmp.Or(told.Model, u.Model, "a model without a name"))
 	}
 	p := pricing{row: a.row, claude: strings.Contains(a.name, "claude"), by: by, certain: certain}
+	if u.Unmetered {
+		p.unknown(Input)
+		cost.Notes = append(cost.Notes, "the answer was cut before the upstream told what it used")
+	}
+	for _, kind := range usage.unreadable {
+		p.unknown(kind)
+		cost.Notes = append(cost.Notes, "what the upstream told of "+string(kind)+" is no number of tokens")
+	}
+	if told.Raw != "" && !usage.tellsTokens && sum(u.Input, u.Output, u.CacheRead, u.CacheWrite) == 0 {
+		p.unknown(Input)
+		cost.Notes = append(cost.Notes, "the upstream told a usage without tokens")
+	}
 	p.prompt(max(u.Input, 0), max(u.CacheRead, 0), max(u.CacheWrite, 0), told)
 	p.output(output, told)
-	p.tools(told)
+	p.tools(told, usage, u.Hosted)
 	p.compaction(told)
+	cost.Notes = append(cost.Notes, p.notes...)
 	for _, item := range p.items {
 		cost.USD = cost.USD.Add(item.USD)
 	}
@@ -84,6 +109,7 @@ type pricing struct {
 	certain bool            // by is known.
 	size    int64           // Of the prompt, cached tokens included.
 	items   []Item
+	notes   []string
 }
 
 // price returns the price of one unit, for the size of the prompt, and whether it is known.
@@ -121,6 +147,8 @@ func (p *pricing) add(kind Kind, count int64) {
 	each, known := p.price(kind)
 	switch {
 	case !known:
+	case count > believableCount:
+		p.notes = append(p.notes, "the upstream told a number of "+string(kind)+" that nobody believes")
 	case each.IsZero():
 		item.State = Free
 	case !kind.tokens():
@@ -128,8 +156,15 @@ func (p *pricing) add(kind Kind, count int64) {
 	case p.certain:
 		item.State, item.USD = Priced, each.Mul(decimal.NewFromInt(count)).Mul(p.by)
 	}
+	if item.USD.GreaterThan(decimal.NewFromInt(believableUSD)) {
+		item.State, item.USD = Unknown, decimal.Zero
+		p.notes = append(p.notes, "a cost of "+string(kind)+" that nobody believes")
+	}
 	p.items = append(p.items, item)
 }
+
+// unknown notes that nobody knows how much of a kind there was.
+func (p *pricing) unknown(kind Kind) { p.items = append(p.items, Item{Kind: kind, State: Unknown}) }
 
 // prompt adds what a prompt cost. Its whole size picks the prices, of the answer too.
 func (p *pricing) prompt(input, read, write int64, told metadata) {
@@ -161,12 +196,27 @@ func (p *pricing) output(output int64, told metadata) {
 	p.add(OutputReasoning, reasoning)
 }
 
-// tools adds what hosted tools cost. Fetches of pages and searches for tools cost nothing but their tokens.
-func (p *pricing) tools(told metadata) {
-	p.add(WebSearch, told.WebSearches)
-	p.add(FileSearch, told.FileSearches)
-	p.add(CodeExecution, sum(told.CodeExecutions, told.CodeInterpreters))
-	p.add(Image, sum(told.ImageInput, told.ImageOutput))
+// tools adds what hosted tools cost. Fetches of pages and searches for tools cost nothing but their tokens. The same calls
+// are told in the usage, under several names, and are in the answer: the largest number counts.
+func (p *pricing) tools(told metadata, usage rawUsage, seen map[Kind]int64) {
+	calls := func(kind Kind, counts ...int64) {
+		p.add(kind, max(sum(counts...), usage.calls[kind], seen[kind]))
+	}
+	calls(WebSearch, told.WebSearches)
+	calls(FileSearch, told.FileSearches)
+	calls(CodeExecution, told.CodeExecutions, told.CodeInterpreters)
+	calls(HostedTool)
+	images := sum(told.ImageInput, told.ImageOutput)
+	p.add(Image, images)
+	if images == 0 {
+		calls(ImageCall)
+	}
+	if p.has(WebSearch) { // Else they are part of the price of a request.
+		if queries := usage.queries; queries > max(told.WebSearches, usage.calls[WebSearch], seen[WebSearch]) {
+			p.add(WebSearch, queries)
+		}
+	}
+	p.add(Unaccounted, told.Unaccounted)
 	p.add(Advice, sum(told.AdvisorInput, told.AdvisorOutput, told.AdvisorCacheRead, told.AdvisorCacheWrite,
 		told.OtherInput, told.OtherOutput, told.OtherCacheRead, told.OtherCacheWrite))
 	if p.has(Request) {
@@ -179,7 +229,7 @@ func (p *pricing) compaction(told metadata) {
 	own := pricing{row: p.row, claude: p.claude, by: p.by, certain: p.certain}
 	own.prompt(told.CompactionInput, told.CompactionCacheRead, told.CompactionCacheWrite, metadata{})
 	own.output(told.CompactionOutput, metadata{})
-	p.items = append(p.items, own.items...)
+	p.items, p.notes = append(p.items, own.items...), append(p.notes, own.notes...)
 }
 
 // sum adds counts. It stays within an int64.
@@ -203,6 +253,7 @@ type metadata struct {
 	CacheTTL     string `json:"cache_ttl"` // The time that the request asked its cache writes to be kept for: "5m" or "1h".
 	Raw          string `json:"raw"`       // The upstream's own usage object.
 
+	Unaccounted          int64 `json:"unaccounted_tokens"`
 	CacheWrite5m         int64 `json:"cache_ephemeral_5m_input"`
 	CacheWrite1h         int64 `json:"cache_ephemeral_1h_input"`
 	PromptAudio          int64 `json:"prompt_audio"`
@@ -241,6 +292,9 @@ func readMetadata(text []byte) (m metadata) {
 	}
 	return m
 }
+
+// IsPartial reports whether the metadata of a recorded usage says that its answer was cut.
+func IsPartial(text []byte) bool { return readMetadata(text).Partial }
 
 func (m metadata) labels() [3]label {
 	return [...]label{{"service_tier", m.ServiceTier}, {"speed", m.Speed}, {"inference_geo", m.InferenceGeo}}

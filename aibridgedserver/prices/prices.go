@@ -31,18 +31,22 @@ const (
 	OutputReasoning Kind = "output_reasoning" // Only where it has a price of its own; else it is part of the output.
 	InputAudio      Kind = "input_audio"
 	OutputAudio     Kind = "output_audio"
-	Image           Kind = "image"  // What a tool used that makes images with another model.
-	Advice          Kind = "advice" // What another model used that the API asked on the client's behalf.
+	Image           Kind = "image"       // What a tool used that makes images with another model.
+	Advice          Kind = "advice"      // What another model used that the API asked on the client's behalf.
+	Unaccounted     Kind = "unaccounted" // Tokens that only the total of a usage has.
 	WebSearch       Kind = "web_search"
 	FileSearch      Kind = "file_search"
 	CodeExecution   Kind = "code_execution"
+	ImageCall       Kind = "image_generation" // A call of a tool that makes images, if the upstream told no tokens of it.
+	HostedTool      Kind = "hosted_tool"      // A call of a tool that the upstream ran, of which nobody knows whether it costs.
 	Request         Kind = "request"
+	Told            Kind = "told_cost" // What the upstream said that the answer cost, if nobody can believe it.
 )
 
 // tokens reports whether a kind is counted in tokens.
 func (k Kind) tokens() bool {
 	switch k {
-	case WebSearch, FileSearch, CodeExecution, Request:
+	case WebSearch, FileSearch, CodeExecution, ImageCall, HostedTool, Request, Told:
 		return false
 	default:
 		return true
@@ -73,6 +77,12 @@ type Usage struct {
 	// Delivered is how many bytes came of the answer, and of others before it. Before is the output of those. They count
 	// only if the stream was cut.
 	Delivered, Before int64
+	// Hosted counts the calls of tools that the upstream ran, as the answer shows them. What the usage itself tells counts
+	// more if it is more.
+	Hosted map[Kind]int64
+	// Unmetered says that the stream was cut before the upstream told what it used: what the prompt cost is unknown, and
+	// the output is estimated.
+	Unmetered bool
 }
 
 // State says what is known of the price of a kind of usage.
@@ -88,7 +98,7 @@ const (
 // Item is the cost of one kind of usage.
 type Item struct {
 	Kind  Kind            `json:"kind"`
-	Count int64           `json:"count"`
+	Count int64           `json:"count"` // Zero: nobody knows how much it was.
 	State State           `json:"state"`
 	USD   decimal.Decimal `json:"usd"` // Zero if it is free or unknown.
 }
@@ -114,7 +124,7 @@ type Cost struct {
 func (c Cost) UnknownTokens() (n int64) {
 	for _, item := range c.Items {
 		if item.State == Unknown && item.Kind.tokens() {
-			n += item.Count
+			n = sum(n, item.Count)
 		}
 	}
 	return n

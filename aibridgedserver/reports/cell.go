@@ -1,12 +1,16 @@
 package reports
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/coder/aibridged/internal/visible"
+)
 
 // CSVCell returns a text as a cell of comma-separated values: one that a spreadsheet would take for a formula has an
-// apostrophe before it. Clients and models choose such texts.
+// apostrophe before it, and nothing in it commands a terminal. Clients and models choose such texts.
 func CSVCell(text string) string {
 	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
-		return "'" + text
+		text = "'" + text
 	}
-	return text
+	return visible.Text(text)
 }

@@ -42,17 +42,6 @@ func (l dayList) runs() (runs []run) {
 	return runs
 }
 
-// add adds figures to a day: its total, or those of a value.
-func (d *Day) add(of Dimension, value string, f Figures) {
-	if of == All {
-		d.Total.Add(f)
-		return
-	}
-	sum := d.By[value]
-	sum.Add(f)
-	d.By[value] = sum
-}
-
 // withOthers returns the days, each with what its total has beside the values.
 func (l dayList) withOthers() []Day {
 	for i := range l.days {

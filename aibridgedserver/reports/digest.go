@@ -217,8 +217,7 @@ func (d *derivation) update(i *interception, before *facts, of pricer) {
 		s.kept++
 	}
 	d.count(f, s, +1)
-	_, lead := i.keys()
-	d.lead(lead, s)
+	d.lead(i, before, s)
 	s.saw(i)
 	if i.prompt != nil && f.searchID == 0 {
 		f.searchID = s.searchID()
@@ -226,7 +225,7 @@ func (d *derivation) update(i *interception, before *facts, of pricer) {
 			d.prompts[f.searchID] = storable.Cut(i.prompt.text, longestSearchable)
 		}
 	}
-	d.note(f, s)
+	d.note(i, f, s)
 	d.facts = append(d.facts, f)
 }
 

@@ -47,12 +47,12 @@ func (h house) total(t *testing.T, q reports.Query) reports.Figures {
 
 func (h house) rows(t *testing.T, q reports.Query, by string) map[string]reports.Row {
 	t.Helper()
-	rows, err := h.Breakdown(t.Context(), reports.Operator(), q, by)
+	found, err := h.Breakdown(t.Context(), reports.Operator(), q, by)
 	if err != nil {
 		t.Fatal(err)
 	}
 	byName := map[string]reports.Row{}
-	for _, row := range rows {
+	for _, row := range found.Rows {
 		byName[row.Name] = row
 	}
 	return byName
@@ -207,10 +207,10 @@ func TestHostileFigures(t *testing.T) {
 	}
 	h.store(t, shot{user: user, session: "s"}.records()...)
 	got := h.total(t, reports.Query{Range: around})
-	if got.Requests != 13 || got.USD.LessThan(decimal.NewFromInt(1_000_000)) || got.Output != 100 {
+	if got.Requests != 13 || got.Unpriced != 12 || got.USD.String() != "0.0075" || got.Output != 100 {
 		t.Errorf("%+v", got)
 	}
-	if got := h.total(t, reports.Query{Range: around, UserID: user}); got.USD.LessThan(decimal.NewFromInt(12_000_000)) {
+	if got := h.total(t, reports.Query{Range: around, UserID: user}); got.Unpriced != 12 || got.USD.String() != "0.0075" {
 		t.Errorf("of the user: %+v", got)
 	}
 }
@@ -327,6 +327,9 @@ func TestBackground(t *testing.T) {
 	records := s.records()
 	records[1].GetInterceptionEnded().BackgroundId = &background
 	h.store(t, records...)
+	if got := h.total(t, reports.Query{Range: around}); got.Requests != 1 || !got.NothingPriced() {
+		t.Errorf("before its final state is read: %+v", got)
+	}
 	usage := shot{user: s.user}.records()[1]
 	usage.GetTokenUsage().BackgroundId = &background
 	h.store(t, usage)

@@ -63,11 +63,11 @@ func ExampleReports() {
 		log.Fatal(err)
 	}
 	query := reports.Query{Range: reports.Range{From: at.Add(-time.Hour), To: at.Add(time.Hour)}}
-	rows, err := of.Breakdown(ctx, reports.Operator(), query, "user")
+	users, err := of.Breakdown(ctx, reports.Operator(), query, "user")
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, row := range rows {
+	for _, row := range users.Rows {
 		fmt.Println(row.Name, row.Requests, row.USD)
 	}
 	// Output: ada 1 0.054399

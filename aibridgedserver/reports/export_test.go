@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -28,8 +29,8 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	add("values of a stretch", valuesQuery(ByUser, stretch{days, 0, 96}), true)
 	add("days", daysQuery(ByModel, "m", run{0, 96, 96, 0}, columns), true)
 	add("facts of a user", ofUserQuery(id, month), false)
-	add("quarters of a value", quarterQuery([]sessionValue{{0, ByModel, "m"}}, 0, 96), false)
-	add("quarters of two values", quarterQuery([]sessionValue{{0, ByModel, "m"}, {0, ByTool, "t"}}, 0, 96), false)
+	add("quarters of a value", quarterQuery([]sessionValue{{0, ByModel, "m"}}, 0, 96, 64), false)
+	add("quarters of two values", quarterQuery([]sessionValue{{0, ByModel, "m"}, {0, ByTool, "t"}}, 0, 96, 64), true)
 	add("steps", stepsQuery(1, 0, id), false)
 	add("search", searchedSessions(index, []string{"x"}, 5, 10), false)
 	for name, f := range map[string]SessionFilter{
@@ -41,6 +42,18 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	}
 	for name, f := range map[string]InterceptionFilter{"all": {}, "user": {UserID: user}} {
 		add("interceptions: "+name, (&listing{filter: f}).query(0), false)
+	}
+	add("one value", oneQuery(ByUser, user, stretch{days, 0, 96}), false)
+	for name, q := range map[string]Query{"": {Range: month}, " of a user": {Range: month, UserID: user}} {
+		for _, beganIn := range []bool{false, true} {
+			add(fmt.Sprintf("crossing sessions%s, %t", name, beganIn), crossingQuery(q, beganIn), true)
+		}
+		add("number of sessions"+name, countQuery(SessionFilter{Range: q.Range, UserID: q.UserID}), false)
+		add("parts of sessions"+name, partsQuery(q, []int64{1, 2}), true)
+		add("first bytes"+name, firstBytesQuery(q, []int64{1, 2}), false)
+	}
+	for n, q := range findQueries(Viewer{UserID: user}, user) {
+		add(fmt.Sprintf("found sessions %d", n), q, false)
 	}
 	collect := func(name, text string) {
 		_ = byIDs([]uuid.UUID{id, id}, text, func(q query) error { add(name, q, false); return nil })

@@ -55,14 +55,33 @@ type part struct {
 
 // parts returns what an interception adds to sums. A tool has requests and calls only.
 func (f *facts) parts() []part {
-	parts := []part{
-		{All, "", f.sums}, {ByUser, f.initiator.String(), f.sums}, {ByModel, f.model, f.sums}, {ByClient, f.client, f.sums},
-		{ByProvider, f.provider, f.sums}, {ByOutcome, f.outcome, f.sums},
-	}
-	for tool, times := range f.tools {
-		parts = append(parts, part{ByTool, tool, tally{requests: 1, calls: times}})
+	parts := make([]part, 0, 6+len(f.tools))
+	for of := All; of <= ByOutcome; of++ {
+		f.eachPart(of, func(value string, sums *tally) { parts = append(parts, part{of, value, *sums}) })
 	}
 	return parts
+}
+
+// eachPart calls add with each value that an interception has of a dimension, and with what it adds to it.
+func (f *facts) eachPart(of Dimension, add func(value string, sums *tally)) {
+	switch of {
+	case All:
+		add("", &f.sums)
+	case ByUser:
+		add(f.initiator.String(), &f.sums)
+	case ByModel:
+		add(f.model, &f.sums)
+	case ByClient:
+		add(f.client, &f.sums)
+	case ByProvider:
+		add(f.provider, &f.sums)
+	case ByOutcome:
+		add(f.outcome, &f.sums)
+	case ByTool:
+		for tool, times := range f.tools {
+			add(tool, &tally{requests: 1, calls: times})
+		}
+	}
 }
 
 // setFirstByte sets how long the first byte took, in microseconds.
@@ -109,9 +128,11 @@ type usage struct {
 	input, output, cacheRead, cacheWrite int64
 	metadata                             []byte
 	createdAt                            int64
+	message                              string // The id of the answer that it is of.
 }
 
-// What one interception adds to sums has limits, so that no upstream can claim figures that the sums cannot hold.
+// What one interception adds to sums has limits, so that no upstream can claim figures that the sums cannot hold. What is
+// beyond them has no price: see package prices.
 const (
 	mostTokens = 1_000_000_000_000
 	mostCost   = 1_000_000_000_000_000_000 // A million dollars.
@@ -129,6 +150,9 @@ func (f *facts) add(u usage, c prices.Cost) {
 	f.raise(cacheRead, u.cacheRead, mostTokens)
 	f.raise(cacheWrite, u.cacheWrite, mostTokens)
 	f.raise(cost, amount(c.USD), mostCost)
+	if c.USD.GreaterThan(dollars(mostCost)) {
+		f.sums[unpriced] = 1 // A part of it is not in the sum.
+	}
 	if c.Estimated {
 		f.raise(estimated, amount(c.OutputUSD()), mostCost)
 	}

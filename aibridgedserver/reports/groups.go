@@ -16,60 +16,52 @@ type membership struct {
 	Range
 }
 
-// groups returns the sums of groups: those of each user for the time in which the user belongs to it.
-func (r *Reports) groups(ctx context.Context, q Query) (rows []Row, err error) {
-	err = r.db.Read(ctx, func(tx *sql.Tx) error {
-		s, err := openSums(ctx, tx, q)
-		if err != nil {
-			return err
+// byGroup splits a range by group: each has the sums of its users for the time in which they belong to it.
+func byGroup(ctx context.Context, tx querier, s sums, q Query) ([]Row, int, error) {
+	memberships, err := readMemberships(ctx, tx, q.Range)
+	if err != nil {
+		return nil, 0, err
+	}
+	// Most users belong to the same groups all the time, so few ranges differ.
+	known := map[Range][]Row{}
+	users := func(over Range) (rows []Row, err error) {
+		if _, ok := known[over]; !ok {
+			known[over], err = s.values(ctx, ByUser, over)
 		}
-		memberships, err := readMemberships(ctx, tx, q.Range)
-		if err != nil {
-			return err
+		return known[over], err
+	}
+	sums := map[string]*Row{}
+	add := func(group, user string, over Range) error {
+		rows, err := users(over)
+		if sums[group] == nil {
+			sums[group] = &Row{Value: group, Name: group}
 		}
-		// Most users belong to the same groups all the time, so few ranges differ.
-		known := map[Range][]Row{}
-		users := func(over Range) (rows []Row, err error) {
-			if _, ok := known[over]; !ok {
-				known[over], err = s.values(ctx, ByUser, over)
-			}
-			return known[over], err
+		if n := slices.IndexFunc(rows, func(row Row) bool { return row.Value == user }); n >= 0 {
+			sums[group].Add(rows[n].Figures)
 		}
-		byGroup := map[string]*Row{}
-		add := func(group, user string, over Range) error {
-			rows, err := users(over)
-			if byGroup[group] == nil {
-				byGroup[group] = &Row{Value: group, Name: group}
-			}
-			if n := slices.IndexFunc(rows, func(row Row) bool { return row.Value == user }); n >= 0 {
-				byGroup[group].Add(rows[n].Figures)
-			}
-			return err
+		return err
+	}
+	for _, m := range memberships {
+		if err := add(m.group, m.user, m.Range); err != nil {
+			return nil, 0, err
 		}
-		for _, m := range memberships {
-			if err := add(m.group, m.user, m.Range); err != nil {
-				return err
-			}
-		}
-		everybody, err := users(aligned(q.Range))
-		if err != nil {
-			return err
-		}
-		for _, user := range everybody {
-			for _, over := range without(aligned(q.Range), memberships, user.Value) {
-				if err := add(NoGroup, user.Value, over); err != nil {
-					return err
-				}
+	}
+	whole := Range{q.From.UTC(), q.To.UTC()}
+	everybody, err := users(whole)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, user := range everybody {
+		for _, over := range without(whole, memberships, user.Value) {
+			if err := add(NoGroup, user.Value, over); err != nil {
+				return nil, 0, err
 			}
 		}
-		rows = dearest(byGroup)
-		return nil
-	})
-	return rows, err
+	}
+	return dearest(sums), 0, nil
 }
 
 func readMemberships(ctx context.Context, tx querier, over Range) ([]membership, error) {
-	over = aligned(over)
 	return all(ctx, tx, query{
 		`SELECT user_id, name, from_at, until_at FROM user_groups WHERE from_at < $1 AND (until_at IS NULL OR until_at > $2)`,
 		arguments{over.To.UnixMicro(), over.From.UnixMicro()},
@@ -77,7 +69,7 @@ func readMemberships(ctx context.Context, tx querier, over Range) ([]membership,
 		var from int64
 		var until sql.NullInt64
 		err = rows.Scan(&m.user, &m.group, &from, &until)
-		m.Range = over
+		m.Range = Range{over.From.UTC(), over.To.UTC()}
 		if begin := time.UnixMicro(from).UTC(); begin.After(m.From) {
 			m.From = begin
 		}
@@ -86,12 +78,6 @@ func readMemberships(ctx context.Context, tx querier, over Range) ([]membership,
 		}
 		return m, err
 	})
-}
-
-// aligned returns a range whose ends are taken down to a quarter of an hour.
-func aligned(over Range) Range {
-	from, to := over.quarters()
-	return Range{time.UnixMicro(from * quarter.Microseconds()).UTC(), time.UnixMicro(to * quarter.Microseconds()).UTC()}
 }
 
 // without returns the parts of a range in which a user belongs to no group.

@@ -69,7 +69,8 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 		}
 		f.UserID = v.UserID
 	}
-	if err := f.Range.check(); err != nil {
+	var err error
+	if f.Range, err = f.Range.aligned(); err != nil {
 		return nil, err
 	}
 	if f.Limit <= 0 {
@@ -87,7 +88,7 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 			return nil, ErrPlace
 		}
 	}
-	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+	err = r.db.Read(ctx, func(tx *sql.Tx) error {
 		if err := list.read(ctx, tx); err != nil {
 			return err
 		}
@@ -115,6 +116,7 @@ type listing struct {
 	before   int64     // The next one is before this time,
 	last     uuid.UUID // or then and has a lower id.
 	examined int
+	lookups  int // Of quarters.
 	page     *InterceptionPage
 }
 
@@ -126,65 +128,84 @@ func (l *listing) read(ctx context.Context, tx querier) error {
 		Model: l.filter.Model, Client: l.filter.Client, Provider: l.filter.Provider, Tool: l.filter.Tool, Outcome: l.filter.Outcome,
 	}.kinds()
 	if l.filter.UserID != "" || len(kinds) == 0 {
-		_, err := l.readStretch(ctx, tx, l.from)
+		_, err := l.readBack(ctx, tx, l.from)
 		return err
 	}
-	for ; l.before > l.from; l.examined++ { // Of what was deleted, the sums are still there.
+	var quarters []int64
+	for l.before > l.from {
 		if l.examined >= mostExamined {
 			l.end()
 			return nil
 		}
-		at, found, err := l.lastQuarter(ctx, tx, kinds)
-		if err != nil || !found {
-			return err
+		if len(quarters) == 0 {
+			var err error
+			if quarters, err = l.lastQuarters(ctx, tx, kinds); err != nil || len(quarters) == 0 {
+				return err
+			}
 		}
-		if end := (at + 1) * quarter.Microseconds(); end <= l.before {
+		var from, to int64
+		from, to, quarters = stretchOf(quarters)
+		l.examined += int(to - from) // Of what was deleted, the sums are still there.
+		if end := to * quarter.Microseconds(); end <= l.before {
 			l.before, l.last = end, uuid.Nil
 		}
-		full, err := l.readStretch(ctx, tx, at*quarter.Microseconds())
+		full, err := l.readBack(ctx, tx, from*quarter.Microseconds())
 		if err != nil || full {
 			return err
 		}
-		l.before, l.last = at*quarter.Microseconds(), uuid.Nil
+		l.before, l.last = from*quarter.Microseconds(), uuid.Nil
 	}
 	return nil
+}
+
+// stretchOf takes those of the quarters, of which the latest is the first, that follow each other without a gap, and returns
+// where they begin and end, and the rest.
+func stretchOf(quarters []int64) (from, to int64, rest []int64) {
+	from, to = quarters[0], quarters[0]+1
+	for i, at := range quarters[1:] {
+		if at != from-1 {
+			return from, to, quarters[i+1:]
+		}
+		from = at
+	}
+	return from, to, nil
 }
 
 // end ends the page at the place of the list.
 func (l *listing) end() { l.page.Next = fmt.Sprintf("%d.%s", l.before, l.last) }
 
-// lastQuarter returns the last quarter before the place of the list that has all of the values.
-func (l *listing) lastQuarter(ctx context.Context, tx querier, kinds []sessionValue) (at int64, found bool, err error) {
+// firstQuarters is how many quarters are looked up at first, for a page that is full soon. Each further time it is eight times
+// as many, since a look-up that meets several values reads all of them.
+const firstQuarters = 64
+
+// lastQuarters returns the last quarters before the place of the list that have all of the values, the latest first.
+func (l *listing) lastQuarters(ctx context.Context, tx querier, kinds []sessionValue) ([]int64, error) {
 	upTo := quarterOf(l.before)
 	if l.last == uuid.Nil {
 		upTo = quarterOf(l.before - 1)
 	}
-	last, err := all(ctx, tx, quarterQuery(kinds, quarterOf(l.from), upTo), func(rows *sql.Rows) (n int64, err error) {
-		err = rows.Scan(&n)
-		return n, err
+	most := min(firstQuarters<<(3*min(l.lookups, 3)), mostExamined)
+	l.lookups++
+	return all(ctx, tx, quarterQuery(kinds, quarterOf(l.from), upTo, most), func(rows *sql.Rows) (at int64, err error) {
+		err = rows.Scan(&at)
+		return at, err
 	})
-	if err != nil || len(last) == 0 {
-		return 0, false, err
-	}
-	return last[0], true, nil
 }
 
-// quarterQuery returns the query for the last quarter from one to another one that has all of the values.
-func quarterQuery(kinds []sessionValue, from, upTo int64) query {
+// quarterQuery returns the query for the last quarters from one to another one that have all of the values. It has no join: an
+// engine that is wrong about how many quarters have a value would read those of one value once for each of the other.
+func quarterQuery(kinds []sessionValue, from, upTo int64, most int) query {
 	var args arguments
-	has := func(table string, one sessionValue) string {
-		return table + `.dimension = ` + args.add(int(one.kind)) + ` AND ` + table + `.span = 0 AND ` + table + `.value = ` + args.add(one.value) +
-			` AND ` + table + `.requests > 0`
+	var has []string
+	for _, one := range kinds {
+		has = append(has, `SELECT r.at FROM rollups r WHERE r.dimension = `+args.add(int(one.kind))+` AND r.span = 0 AND r.value = `+args.add(one.value)+
+			` AND r.requests > 0 AND r.at >= `+args.add(from)+` AND r.at <= `+args.add(upTo))
 	}
-	text := `SELECT r.at FROM rollups r WHERE ` + has("r", kinds[0]) + ` AND r.at >= ` + args.add(from) + ` AND r.at <= ` + args.add(upTo)
-	for _, one := range kinds[1:] {
-		text += ` AND EXISTS (SELECT 1 FROM rollups o WHERE ` + has("o", one) + ` AND o.at = r.at)`
-	}
-	return query{text + ` ORDER BY r.at DESC LIMIT 1`, args}
+	return query{strings.Join(has, ` INTERSECT `) + ` ORDER BY at DESC LIMIT ` + args.add(most), args}
 }
 
-// readStretch reads back to a time, and reports whether the page is full.
-func (l *listing) readStretch(ctx context.Context, tx querier, from int64) (full bool, err error) {
+// readBack reads back to a time, and reports whether the page is full.
+func (l *listing) readBack(ctx context.Context, tx querier, from int64) (full bool, err error) {
 	for {
 		found, err := all(ctx, tx, l.query(from), func(rows *sql.Rows) (*facts, error) { return scanFacts(rows) })
 		if err != nil {
@@ -226,7 +247,7 @@ func (f *facts) row() InterceptionRow {
 		ID: f.id.String(), SessionID: f.session, UserID: f.initiator.String(), StartedAt: time.UnixMicro(f.startedAt).UTC(),
 		Provider: f.provider, Model: f.model, Client: f.client, Outcome: f.outcome, Tools: f.tools, Figures: f.sums.figures(),
 	}
-	row.FirstByte = f.firstByte / 1000
+	row.FirstByte = Milliseconds(f.firstByte / 1000)
 	return row
 }
 
@@ -234,7 +255,8 @@ func (f *facts) row() InterceptionRow {
 type Detail struct {
 	Interception *aibridgedserver.Interception `json:"interception"`
 	SessionID    int64                         `json:"session_id"` // Zero: nothing was derived of it yet.
-	// Costs are those of its token usages, in their order.
+	// Costs are those of its token usages, in their order. An answer that was cut before its usage came has no usage, and a
+	// cost.
 	Costs []prices.Cost `json:"costs"`
 	Total prices.Cost   `json:"total"`
 }
@@ -269,6 +291,9 @@ func (r *Reports) detail(ctx context.Context, i *aibridgedserver.Interception, i
 		}
 		if found := seen.interceptions[id]; found != nil {
 			d.Costs = found.costs(r.book)
+			if found.isUnmetered() {
+				d.Costs = append(d.Costs, found.unmeteredCost(r.book))
+			}
 		}
 		old, err := readFacts(ctx, tx, []uuid.UUID{id})
 		if old[id] != nil {

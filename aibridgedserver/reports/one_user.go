@@ -8,11 +8,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// mostOfOneUser bounds how many interceptions of a user are read for one report. What is older is left out.
+// mostOfOneUser bounds how many interceptions of a user are read for one report. What is older is in totals alone.
 const mostOfOneUser = 250_000
 
-// oneUser are the sums of one user, which are not kept: they are added up from the facts of the user's interceptions.
-type oneUser struct{ facts []*facts }
+// oneUser are the sums of one user. Those of values are not kept: they are added up from the facts of the user's
+// interceptions. Totals are kept, and have what was deleted, too.
+type oneUser struct {
+	kept
+
+	user  string
+	facts []*facts
+}
 
 func selectOfUser() string {
 	return `SELECT ` + qualified(factsColumns(), "f.") + `
@@ -27,7 +33,19 @@ func ofUserQuery(user uuid.UUID, over Range) query {
 
 func readOneUser(ctx context.Context, tx querier, user uuid.UUID, over Range) (oneUser, error) {
 	found, err := all(ctx, tx, ofUserQuery(user, over), func(rows *sql.Rows) (*facts, error) { return scanFacts(rows) })
-	return oneUser{found}, err
+	return oneUser{kept{tx}, user.String(), found}, err
+}
+
+// sumsByValue are the sums of each value of a dimension.
+type sumsByValue map[string]*wide
+
+func (s sumsByValue) add(value string, sums *tally) {
+	sum := s[value]
+	if sum == nil {
+		sum = &wide{}
+		s[value] = sum
+	}
+	sum.add(*sums)
 }
 
 func (u oneUser) within(over Range) func(yield func(*facts) bool) {
@@ -41,25 +59,18 @@ func (u oneUser) within(over Range) func(yield func(*facts) bool) {
 	}
 }
 
-func (u oneUser) total(_ context.Context, over Range) (total Figures, err error) {
-	var sum wide
-	for f := range u.within(over) {
-		sum.add(f.sums)
-	}
-	return sum.figures(), nil
+func (u oneUser) total(ctx context.Context, over Range) (Figures, error) {
+	return u.one(ctx, ByUser, u.user, over)
 }
 
-func (u oneUser) values(_ context.Context, of Dimension, over Range) ([]Row, error) {
-	byValue := map[string]*wide{}
+func (u oneUser) values(ctx context.Context, of Dimension, over Range) ([]Row, error) {
+	if of == ByUser {
+		total, err := u.total(ctx, over)
+		return dearest(map[string]*Row{u.user: {Value: u.user, Name: u.user, Figures: total}}), err
+	}
+	byValue := sumsByValue{}
 	for f := range u.within(over) {
-		for _, p := range f.parts() {
-			if p.dimension == of {
-				if byValue[p.value] == nil {
-					byValue[p.value] = &wide{}
-				}
-				byValue[p.value].add(p.sums)
-			}
-		}
+		f.eachPart(of, byValue.add)
 	}
 	rows := map[string]*Row{}
 	for value, sum := range byValue {
@@ -68,33 +79,27 @@ func (u oneUser) values(_ context.Context, of Dimension, over Range) ([]Row, err
 	return dearest(rows), nil
 }
 
-func (u oneUser) days(_ context.Context, q Query, of Dimension, values []Row) ([]Day, error) {
+func (u oneUser) days(ctx context.Context, q Query, of Dimension, values []Row) ([]Day, error) {
 	list := newDays(q)
-	totals := map[*Day]*wide{}
-	parts := map[*Day]map[string]*wide{}
+	for _, run := range list.runs() {
+		if err := u.readTotals(ctx, list, run, ByUser, u.user); err != nil {
+			return nil, err
+		}
+	}
+	parts := map[*Day]sumsByValue{}
 	for f := range u.within(q.Range) {
 		day := list.dayOf(time.UnixMicro(f.startedAt))
 		if day == nil {
 			continue
 		}
-		if totals[day] == nil {
-			totals[day], parts[day] = &wide{}, map[string]*wide{}
+		if parts[day] == nil {
+			parts[day] = sumsByValue{}
 		}
-		totals[day].add(f.sums)
-		for _, p := range f.parts() {
-			if p.dimension != of {
-				continue
-			}
-			if parts[day][p.value] == nil {
-				parts[day][p.value] = &wide{}
-			}
-			parts[day][p.value].add(p.sums)
-		}
+		f.eachPart(of, parts[day].add)
 	}
-	for day, sum := range totals {
-		day.Total = sum.figures()
+	for day, sums := range parts {
 		for _, row := range values {
-			if sum := parts[day][row.Value]; sum != nil {
+			if sum := sums[row.Value]; sum != nil {
 				day.By[row.Value] = sum.figures()
 			}
 		}

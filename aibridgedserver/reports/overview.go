@@ -20,6 +20,8 @@ type Query struct {
 	Zone *time.Location
 	// UserID, if not empty, keeps what this user did. For a viewer who is no administrator, it is always the viewer.
 	UserID string
+	// Limit is how many rows a breakdown has at most: 10,000 if it is zero, and never more.
+	Limit int
 }
 
 // restricted returns the query as the viewer may ask it.
@@ -33,7 +35,9 @@ func (q Query) restricted(v Viewer) (Query, error) {
 		}
 		q.UserID = v.UserID
 	}
-	return q, q.check()
+	var err error
+	q.Range, err = q.aligned()
+	return q, err
 }
 
 // Row is what one value of a dimension adds up to.
@@ -53,9 +57,23 @@ type Day struct {
 	Others Figures `json:"others"`
 }
 
+// ToolRow is how often a tool was called, and in how many requests. What a request costs is not that of its tools.
+type ToolRow struct {
+	Value     string `json:"value"`
+	Name      string `json:"name"`
+	Requests  int64  `json:"requests"`
+	ToolCalls int64  `json:"tool_calls"`
+}
+
+// Tool returns a row of a tool.
+func (r Row) Tool() ToolRow { return ToolRow{r.Value, r.Name, r.Requests, r.ToolCalls} }
+
 // Overview is what a range adds up to.
 type Overview struct {
-	Total Figures `json:"total"`
+	// From and To are the range that it is about.
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"`
+	Total Figures   `json:"total"`
 	// Before is that of the range of the same length before it.
 	Before Figures `json:"before"`
 	Days   []Day   `json:"days"`
@@ -63,11 +81,11 @@ type Overview struct {
 	Values []Row `json:"values"`
 	Users  []Row `json:"users"`
 	// Models, Clients, Providers, Tools and Outcomes are the dearest, or most frequent, first.
-	Models    []Row `json:"models"`
-	Clients   []Row `json:"clients"`
-	Providers []Row `json:"providers"`
-	Tools     []Row `json:"tools"`
-	Outcomes  []Row `json:"outcomes"`
+	Models    []Row     `json:"models"`
+	Clients   []Row     `json:"clients"`
+	Providers []Row     `json:"providers"`
+	Tools     []ToolRow `json:"tools"`
+	Outcomes  []Row     `json:"outcomes"`
 }
 
 const (
@@ -97,7 +115,8 @@ func (r *Reports) overview(ctx context.Context, q Query, by Dimension) (*Overvie
 	if by != ByUser && by != ByClient && by != ByProvider {
 		by = ByModel
 	}
-	var o Overview
+	o := Overview{From: q.From, To: q.To, Tools: []ToolRow{}}
+	var tools []Row
 	err := r.db.Read(ctx, func(tx *sql.Tx) error {
 		s, err := openSums(ctx, tx, q)
 		if err != nil {
@@ -110,7 +129,7 @@ func (r *Reports) overview(ctx context.Context, q Query, by Dimension) (*Overvie
 			return err
 		}
 		lists := map[Dimension]*[]Row{
-			ByUser: &o.Users, ByModel: &o.Models, ByClient: &o.Clients, ByProvider: &o.Providers, ByTool: &o.Tools, ByOutcome: &o.Outcomes,
+			ByUser: &o.Users, ByModel: &o.Models, ByClient: &o.Clients, ByProvider: &o.Providers, ByTool: &tools, ByOutcome: &o.Outcomes,
 		}
 		for dimension, list := range lists {
 			rows, err := s.values(ctx, dimension, q.Range)
@@ -118,6 +137,9 @@ func (r *Reports) overview(ctx context.Context, q Query, by Dimension) (*Overvie
 				return err
 			}
 			*list = rows[:min(len(rows), mostRows)]
+		}
+		for _, row := range tools {
+			o.Tools = append(o.Tools, row.Tool())
 		}
 		o.Values = (*lists[by])[:min(len(*lists[by]), mostStacked)]
 		if o.Days, err = s.days(ctx, q, by, o.Values); err != nil {
@@ -145,7 +167,7 @@ func openSums(ctx context.Context, tx querier, q Query) (sums, error) {
 	if err != nil {
 		return nil, ErrNotFound
 	}
-	return readOneUser(ctx, tx, user, Range{q.Before().From, q.To})
+	return readOneUser(ctx, tx, user, q.Range) // The totals of the range before are kept.
 }
 
 // kept are the sums that are kept.
@@ -157,6 +179,27 @@ func (k kept) total(ctx context.Context, over Range) (total Figures, err error) 
 		total.Add(row.Figures)
 	}
 	return total, err
+}
+
+// one returns the sums of one value.
+func (k kept) one(ctx context.Context, of Dimension, value string, over Range) (total Figures, err error) {
+	from, to := over.quarters()
+	for _, part := range stretches(from, to) {
+		found, err := all(ctx, k.tx, oneQuery(of, value, part), func(rows *sql.Rows) (Figures, error) { return scanSums(rows, columns) })
+		if err != nil {
+			return total, err
+		}
+		for _, f := range found {
+			total.Add(f)
+		}
+	}
+	return total, nil
+}
+
+// oneQuery returns the query for the sums of one value in a stretch.
+func oneQuery(of Dimension, value string, part stretch) query {
+	return query{`SELECT ` + sumList(columns) + ` FROM rollups WHERE dimension = $1 AND span = $2 AND value = $3 AND at >= $4 AND at < $5`,
+		arguments{int(of), int(part.span), value, part.from, part.to}}
 }
 
 func (k kept) values(ctx context.Context, of Dimension, over Range) ([]Row, error) {
@@ -205,11 +248,16 @@ func dearest(byValue map[string]*Row) []Row {
 func (k kept) days(ctx context.Context, q Query, of Dimension, values []Row) ([]Day, error) {
 	list := newDays(q)
 	for _, run := range list.runs() {
-		if err := k.readRun(ctx, list, run, All, ""); err != nil {
+		if err := k.readTotals(ctx, list, run, All, ""); err != nil {
 			return nil, err
 		}
 		for _, row := range values {
-			if err := k.readRun(ctx, list, run, of, row.Value); err != nil {
+			err := k.readRun(ctx, list, run, daysQuery(of, row.Value, run, sessionWide), sessionWide, func(day *Day, f Figures) {
+				sum := day.By[row.Value]
+				sum.Add(f)
+				day.By[row.Value] = sum
+			})
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -217,16 +265,17 @@ func (k kept) days(ctx context.Context, q Query, of Dimension, values []Row) ([]
 	return list.withOthers(), nil
 }
 
-// readRun reads the sums of the days of a run. Those of values have no first bytes.
-func (k kept) readRun(ctx context.Context, list dayList, r run, of Dimension, value string) error {
-	n := sessionWide
-	if of == All {
-		n = columns
-	}
-	_, err := all(ctx, k.tx, daysQuery(of, value, r, n), func(rows *sql.Rows) (day int, err error) {
+// readTotals reads the totals of the days of a run: those of a value.
+func (k kept) readTotals(ctx context.Context, list dayList, r run, of Dimension, value string) error {
+	return k.readRun(ctx, list, r, daysQuery(of, value, r, columns), columns, func(day *Day, f Figures) { day.Total.Add(f) })
+}
+
+// readRun reads the first n sums of the days of a run, and adds them. Those of values have no first bytes.
+func (k kept) readRun(ctx context.Context, list dayList, r run, q query, n int, add func(day *Day, f Figures)) error {
+	_, err := all(ctx, k.tx, q, func(rows *sql.Rows) (day int, err error) {
 		f, err := scanSums(rows, n, &day)
 		if err == nil {
-			list.days[r.first+day].add(of, value, f)
+			add(&list.days[r.first+day], f)
 		}
 		return day, err
 	})

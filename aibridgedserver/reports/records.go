@@ -49,7 +49,11 @@ type prompt struct {
 	generated bool // By the client itself.
 }
 
-type call struct{ tool, id string }
+type call struct {
+	tool, id string
+	message  string      // The id of the answer that it is in.
+	hosted   prices.Kind // What a call costs that the upstream itself ran. Empty: nothing, or the client runs it.
+}
 
 // pricer computes costs.
 type pricer interface {
@@ -73,10 +77,49 @@ func (i *interception) facts(of pricer) *facts {
 	for n, c := range i.costs(of) {
 		f.add(i.usages[n], c)
 	}
-	if len(i.usages) == 0 && f.outcome == OK && !i.background.Valid {
-		f.sums[unpriced] = 1 // It cost something, but the upstream told no usage.
+	if i.isUnmetered() {
+		f.add(usage{}, i.unmeteredCost(of))
+	} else if len(i.usages) == 0 && f.outcome == OK {
+		f.sums[unpriced] = 1 // It cost something, but the upstream told no usage, or has not told that of a background response yet.
 	}
 	return f
+}
+
+// isUnmetered reports whether an answer was cut, or given up by its client, before the upstream told what it used: the only one,
+// or the last one of several rounds. An answer that failed as a whole costs nothing.
+func (i *interception) isUnmetered() bool {
+	cut := i.errorType.String == truncated || i.errorType.String == clientClosed || len(i.usages) == 0 && len(i.calls) > 0
+	isPartial := func(u usage) bool { return prices.IsPartial(u.metadata) } // That of the answer that was cut.
+	return cut && i.errorType.Valid && i.responseBytes > 0 && !i.background.Valid && !slices.ContainsFunc(i.usages, isPartial)
+}
+
+// The error types of answers that began and were cut.
+const (
+	truncated    = "truncated"
+	clientClosed = "client_closed"
+)
+
+// unmeteredCost returns what is known of the cost of an answer without a usage. Of the last one of several rounds, nobody knows
+// which bytes are its own, or whether it had begun.
+func (i *interception) unmeteredCost(of pricer) prices.Cost {
+	u := prices.Usage{Provider: i.provider, Model: i.model, At: time.UnixMicro(i.startedAt), BYOK: i.byok, Unmetered: true}
+	if len(i.usages) == 0 {
+		u.Delivered, u.Hosted = i.responseBytes, i.hosted(func(string) bool { return true })
+	}
+	return of.Cost(u)
+}
+
+// hosted counts the calls in some answers that the upstream itself ran. It is nil if there are none.
+func (i *interception) hosted(in func(message string) bool) (counts map[prices.Kind]int64) {
+	for _, c := range i.calls {
+		if c.hosted != "" && in(c.message) {
+			if counts == nil {
+				counts = map[prices.Kind]int64{}
+			}
+			counts[c.hosted]++
+		}
+	}
+	return counts
 }
 
 func (i *interception) outcome() string {
@@ -94,10 +137,19 @@ func (i *interception) outcome() string {
 func (i *interception) costs(of pricer) []prices.Cost {
 	costs := make([]prices.Cost, len(i.usages))
 	var before int64
+	known := map[string]bool{}
+	for _, u := range i.usages {
+		known[u.message] = true
+	}
+	counted := map[string]bool{}
 	for n, u := range i.usages {
+		first, last := !counted[u.message], n == len(i.usages)-1
+		counted[u.message] = true
+		hosted := i.hosted(func(message string) bool { return first && message == u.message || last && !known[message] })
 		costs[n] = of.Cost(prices.Usage{
 			Provider: i.provider, Model: i.model, At: time.UnixMicro(i.startedAt), BYOK: i.byok, Input: u.input, Output: u.output,
 			CacheRead: u.cacheRead, CacheWrite: u.cacheWrite, Metadata: u.metadata, Delivered: i.responseBytes, Before: before,
+			Hosted: hosted,
 		})
 		before += max(u.output, 0)
 	}
@@ -206,10 +258,10 @@ func (r *records) readChildren(ctx context.Context, tx querier) error {
 		ids = append(ids, id)
 	}
 	err := byIDs(ids, `SELECT interception_id, input_tokens, output_tokens, cache_read_input_tokens, cache_write_input_tokens,
-		metadata, created_at FROM token_usages WHERE interception_id`, func(q query) error {
+		metadata, created_at, msg_id FROM token_usages WHERE interception_id`, func(q query) error {
 		_, err := all(ctx, tx, q, func(rows *sql.Rows) (id uuid.UUID, err error) {
 			var u usage
-			err = rows.Scan(&id, &u.input, &u.output, &u.cacheRead, &u.cacheWrite, &u.metadata, &u.createdAt)
+			err = rows.Scan(&id, &u.input, &u.output, &u.cacheRead, &u.cacheWrite, &u.metadata, &u.createdAt, &u.message)
 			for _, i := range r.homes[id] {
 				i.usages = append(i.usages, u)
 			}
@@ -223,10 +275,13 @@ func (r *records) readChildren(ctx context.Context, tx querier) error {
 	for _, i := range r.interceptions {
 		slices.SortStableFunc(i.usages, func(a, b usage) int { return cmp.Compare(a.createdAt, b.createdAt) })
 	}
-	err = byIDs(ids, `SELECT interception_id, tool, tool_call_id FROM tool_usages WHERE interception_id`, func(q query) error {
+	err = byIDs(ids, `SELECT interception_id, tool, tool_call_id, item_id, msg_id,
+		CASE WHEN tool = 'web_search_call' THEN substr(input, 1, 4096) ELSE '' END FROM tool_usages WHERE interception_id`, func(q query) error {
 		_, err := all(ctx, tx, q, func(rows *sql.Rows) (id uuid.UUID, err error) {
 			var c call
-			err = rows.Scan(&id, &c.tool, &c.id)
+			var itemID, input string
+			err = rows.Scan(&id, &c.tool, &c.id, &itemID, &c.message, &input)
+			c.hosted = prices.HostedKind(c.tool, c.id, itemID, input)
 			for _, i := range r.homes[id] {
 				i.calls = append(i.calls, c)
 			}

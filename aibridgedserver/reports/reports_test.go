@@ -38,12 +38,12 @@ func TestPartsAddUp(t *testing.T) {
 		t.Errorf("%d values, %d requests of others", len(whole.Values), others)
 	}
 	for _, by := range reports.Breakdowns() {
-		rows, err := h.Breakdown(t.Context(), reports.Operator(), query, by)
+		found, err := h.Breakdown(t.Context(), reports.Operator(), query, by)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var sum reports.Figures
-		for _, row := range rows {
+		for _, row := range found.Rows {
 			sum.Add(row.Figures)
 		}
 		if by == "tool" {

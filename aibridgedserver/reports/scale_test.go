@@ -101,10 +101,23 @@ func scaleViews(h house, user string) (views []scaleView) {
 		})
 		for _, by := range reports.Breakdowns() {
 			add(fmt.Sprintf("usage of %d days by %s", days, by), func(t *testing.T) (int, error) {
-				rows, err := h.Breakdown(t.Context(), who, query, by)
-				return len(rows), err
+				found, err := h.Breakdown(t.Context(), who, query, by)
+				if err != nil {
+					return 0, err
+				}
+				return len(found.Rows), nil
 			})
 		}
+	}
+	for _, days := range []int{30, 90} {
+		add(fmt.Sprintf("a page of usage of %d days by session", days), func(t *testing.T) (int, error) {
+			query := reports.Query{Range: reports.Range{From: noon.Add(-time.Duration(days) * 24 * time.Hour), To: noon}, Limit: 500}
+			found, err := h.Breakdown(t.Context(), who, query, "session")
+			if err != nil {
+				return 0, err
+			}
+			return len(found.Rows) + found.Left, nil
+		})
 	}
 	range30 := reports.Range{From: noon.Add(-30 * 24 * time.Hour), To: noon}
 	for name, filter := range map[string]reports.SessionFilter{

@@ -57,58 +57,90 @@ func newSessionKey(parts ...string) sessionKey {
 	return sessionKey(hash[:16])
 }
 
-// keys returns the keys by which an interception finds its session, and those that lead to that session from then on.
+// lookup is a way to find a session. A session that is found counts if it is one that fits.
+type lookup struct {
+	key  sessionKey
+	fits func(*session) bool
+}
+
+// lookups returns the ways in which an interception finds its session, the best first.
 //
 // A client whose sub-agents are sessions names the session that started one: they are part of that. Where a client tells
-// no session, the request that brings the result of a tool call belongs to the session of the call.
-func (i *interception) keys() (find, lead []sessionKey) {
+// no session, the request that brings the result of a tool call belongs to the session of the call. If that came first, the
+// call belongs to its session. Another prompt begins another session: servers may number the calls of each answer from 0.
+func (i *interception) lookups() (all []lookup) {
 	user := i.initiator.String()
-	if i.clientSession != "" {
-		own := newSessionKey("session", user, i.clientSession)
-		find, lead = []sessionKey{own}, []sessionKey{own}
-		if i.agent.ID == i.clientSession && i.agent.Parent != "" && i.agent.Parent != i.clientSession {
-			parent := newSessionKey("session", user, i.agent.Parent)
-			find, lead = append(find, parent), append(lead, parent)
+	if i.clientSession == "" {
+		if i.answers != "" {
+			all = append(all, lookup{i.callKey(i.answers), func(*session) bool { return true }})
 		}
-		return find, lead
-	}
-	if i.answers != "" {
-		find = append(find, newSessionKey("call", user, i.client, i.answers))
-	}
-	for _, c := range i.calls {
-		if c.id != "" {
-			find = append(find, newSessionKey("call", user, i.client, c.id))
+		for _, c := range i.calls {
+			if c.id != "" {
+				all = append(all, lookup{i.callKey(c.id), func(s *session) bool { return s.startedAt >= i.startedAt }})
+			}
 		}
+		return all
 	}
-	return find, find
+	for _, id := range i.clientSessions() {
+		all = append(all, lookup{i.clientKey(id), func(*session) bool { return true }},
+			// Keys of earlier versions are without the client.
+			lookup{newSessionKey("session", user, id), func(s *session) bool { return s.client == i.client }})
+	}
+	return all
+}
+
+// clientSessions returns the ids of the client's session, and of the one that started it as a sub-agent.
+func (i *interception) clientSessions() []string {
+	if i.agent.ID == i.clientSession && i.agent.Parent != "" && i.agent.Parent != i.clientSession {
+		return []string{i.clientSession, i.agent.Parent}
+	}
+	return []string{i.clientSession}
+}
+
+func (i *interception) clientKey(id string) sessionKey {
+	return newSessionKey("client's session", i.initiator.String(), i.client, id)
+}
+
+func (i *interception) callKey(id string) sessionKey {
+	return newSessionKey("call", i.initiator.String(), i.client, id)
 }
 
 // sessionOf returns the session of an interception that has none yet. It makes one if there is none.
 func (d *derivation) sessionOf(i *interception) *session {
-	find, _ := i.keys()
-	var s *session
-	for _, key := range find {
-		if id, ok := d.keys[key]; ok && d.sessions[id] != nil {
-			s = d.sessions[id]
-			break
+	for _, l := range i.lookups() {
+		if id, ok := d.keys[l.key]; ok && d.sessions[id] != nil && l.fits(d.sessions[id]) {
+			return d.sessions[id]
 		}
 	}
-	if s == nil {
-		d.nextID++
-		s = &session{
-			id: d.nextID, isNew: true, initiator: i.initiator, client: i.client, startedAt: i.startedAt,
-			clientSession: sql.NullString{String: i.clientSession, Valid: i.clientSession != ""},
-		}
-		d.sessions[s.id] = s
+	d.nextID++
+	s := &session{
+		id: d.nextID, isNew: true, initiator: i.initiator, client: i.client, startedAt: i.startedAt,
+		clientSession: sql.NullString{String: i.clientSession, Valid: i.clientSession != ""},
 	}
+	d.sessions[s.id] = s
 	return s
 }
 
-// lead makes keys lead to a session, unless they lead to one already.
-func (d *derivation) lead(keys []sessionKey, s *session) {
-	for _, key := range keys {
-		if _, ok := d.keys[key]; !ok {
+// lead makes the keys of an interception lead to its session. Those of a client's session, and of a call whose result it brought,
+// keep leading where they do. Those of its own calls lead to it from when they are known: of calls with one id, the last counts.
+func (d *derivation) lead(i *interception, before *facts, s *session) {
+	to := func(key sessionKey, replaces bool) {
+		if old, ok := d.keys[key]; !ok || replaces && old != s.id {
 			d.keys[key], d.newKeys[key] = s.id, s.id
+		}
+	}
+	if i.clientSession != "" {
+		for _, id := range i.clientSessions() {
+			to(i.clientKey(id), false)
+		}
+		return
+	}
+	if i.answers != "" {
+		to(i.callKey(i.answers), false)
+	}
+	for _, c := range i.calls {
+		if c.id != "" {
+			to(i.callKey(c.id), before == nil || before.sums[calls] == 0)
 		}
 	}
 }
@@ -117,9 +149,8 @@ func (d *derivation) lead(keys []sessionKey, s *session) {
 func (d *derivation) readSessions(ctx context.Context, tx querier, seen *records, old map[uuid.UUID]*facts) error {
 	var keys []uuid.UUID
 	for _, i := range seen.interceptions {
-		find, lead := i.keys()
-		for _, key := range append(find, lead...) {
-			keys = append(keys, uuid.UUID(key))
+		for _, l := range i.lookups() {
+			keys = append(keys, uuid.UUID(l.key))
 		}
 	}
 	var ids []any
@@ -196,6 +227,15 @@ func (s *session) values() []any {
 	return values
 }
 
+// byClientSession is the kind of the ids that clients have for a session. It is no dimension of sums.
+const byClientSession Dimension = 7
+
+// clientSessionValue returns the id that a client has for a session as a value.
+func clientSessionValue(id string) string { return storable.Cut(id, longestClientSession) }
+
+// longestClientSession bounds an id of a client's session by which one is found, in bytes.
+const longestClientSession = 1024
+
 // sessionValue is something by which a session is found.
 type sessionValue struct {
 	session int64
@@ -204,7 +244,7 @@ type sessionValue struct {
 }
 
 // note notes by what the session of an interception is found.
-func (d *derivation) note(f *facts, s *session) {
+func (d *derivation) note(i *interception, f *facts, s *session) {
 	add := func(kind Dimension, value string) {
 		if value != "" {
 			d.values[sessionValue{s.id, kind, value}] = s.startedAt
@@ -213,6 +253,7 @@ func (d *derivation) note(f *facts, s *session) {
 	add(ByModel, f.model)
 	add(ByClient, f.client)
 	add(ByProvider, f.provider)
+	add(byClientSession, clientSessionValue(i.clientSession))
 	if f.outcome != Running {
 		add(ByOutcome, f.outcome)
 	}

@@ -77,6 +77,8 @@ func (r *Reports) Sessions(ctx context.Context, v Viewer, f SessionFilter) (*Ses
 	}
 	if f.Range == (Range{}) {
 		f.Range = Range{time.UnixMicro(0), time.UnixMicro(math.MaxInt64)}
+	} else {
+		f.Range = f.Range.Aligned()
 	}
 	if f.Limit <= 0 {
 		f.Limit = usualPage

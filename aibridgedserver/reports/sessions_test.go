@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,6 +95,104 @@ func TestChainOutOfOrder(t *testing.T) {
 	}
 }
 
+// A server that numbers the calls of each answer does not join the sessions of several prompts.
+func TestChainsOfNumberedCalls(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada := h.user(t, "ada")
+	names := map[string]string{}
+	for n, s := range []shot{
+		{prompt: "one", calls: []string{"call_0", "call_1"}}, {answers: "call_0", calls: []string{"call_0"}}, {answers: "call_0"},
+		{prompt: "two", calls: []string{"call_0"}}, {answers: "call_0"},
+		{prompt: "three", calls: []string{"call_0"}}, {answers: "call_0", calls: []string{"call_1"}}, {answers: "call_1"},
+	} {
+		s.id, s.user, s.at = newID(), ada, noon.Add(time.Duration(n)*time.Second)
+		names[s.id] = fmt.Sprint(n)
+		h.store(t, s.records()...)
+		if n == 4 { // To derive the past anew changes nothing.
+			if _, err := h.Reprice(t.Context(), time.Time{}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := h.grouped(t, names); got != "0 1 2, 3 4, 5 6 7" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Clients and users may have one id for several sessions, also one that looks like a number of ours, and sub-agents have others.
+func TestFindSession(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada, bob := h.user(t, "ada"), h.user(t, "bob")
+	codex := func(start *proto.RecordInterceptionRequest) { start.Client = "Codex" }
+	child := func(start *proto.RecordInterceptionRequest) {
+		start.Metadata = packed(t, map[string]any{"agent_id": "child", "parent_agent_id": "same"})
+	}
+	for n, s := range []shot{
+		{user: ada, session: "same"}, {user: bob, session: "same"}, {user: ada, session: "same", start: codex}, {user: ada, session: "child", start: child},
+		{user: ada, session: "0"}, {user: ada, session: "-1"}, {user: bob, session: "1"}, {user: bob, session: strings.Repeat("x", 1024)},
+	} {
+		s.at = noon.Add(time.Duration(n) * time.Minute)
+		h.store(t, s.records()...)
+	}
+	root, adas, bobs := reports.Operator(), reports.Viewer{UserID: ada}, reports.Viewer{UserID: bob}
+	for _, test := range []struct {
+		who  reports.Viewer
+		text string
+		want string
+	}{
+		{root, "same", "[3 2 1]"}, {adas, "same", "[3 1]"}, {bobs, "same", "[2]"}, {root, "child", "[1]"}, {bobs, "child", "[]"}, {root, "0", "[4]"},
+		{root, "-1", "[5]"}, {root, "1", "[1 6]"}, {bobs, "1", "[6]"}, {root, "2", "[2]"}, {root, "nothing\x00", "[]"}, {root, strings.Repeat("x", 1024), "[7]"},
+		{reports.Viewer{}, "same", "[]"},
+	} {
+		found, err := h.FindSessions(t.Context(), test.who, test.text)
+		ids := []int64{}
+		for _, s := range found {
+			ids = append(ids, s.ID)
+		}
+		if fmt.Sprint(ids) != test.want || (len(ids) == 0) != errors.Is(err, reports.ErrNotFound) {
+			t.Errorf("%.10s: %v, %v, want %s", test.text, ids, err, test.want)
+		}
+	}
+}
+
+// The request that brings the result of a call brings those of all calls of that answer that the client runs.
+func TestResultsOfParallelCalls(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ada := h.user(t, "ada")
+	shots := []shot{
+		{prompt: "go", calls: []string{"p1", "srvtoolu_1", "p2", ""}}, {prompt: "aside"}, {answers: "p2", calls: []string{"q1", "q2"}}, {answers: "p1"}, {answers: "q1"},
+	}
+	for i := range shots {
+		s := &shots[i]
+		s.id, s.user, s.session, s.at = newID(), ada, "s", noon.Add(time.Duration(i)*time.Minute)
+		records := s.records()
+		if i == 2 {
+			records[3].GetToolUsage().Injected = true // q2.
+		}
+		h.store(t, records...)
+	}
+	timeline, err := h.Timeline(t.Context(), reports.Operator(), 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, turn := range timeline.Turns {
+		for _, step := range turn.Steps {
+			for _, call := range step.Calls {
+				got[call.ID] = call.ResultStep
+			}
+		}
+	}
+	for call, want := range map[string]string{"p1": shots[2].id, "p2": shots[2].id, "srvtoolu_1": "", "": "", "q1": shots[4].id, "q2": ""} {
+		if got[call] != want {
+			t.Errorf("the result of %q is in %q, want %q", call, got[call], want)
+		}
+	}
+}
+
 // A timeline has a turn for each prompt of a person, and links each tool call with the request that brought its result.
 func TestTimeline(t *testing.T) {
 	t.Parallel()
@@ -149,7 +248,7 @@ func TestTimeline(t *testing.T) {
 		t.Fatalf("turns %s", got)
 	}
 	steps := timeline.Turns[1].Steps
-	if steps[1].AnswersStep != shots[1].id || steps[0].Calls[1].ResultStep != shots[2].id || steps[0].Calls[0].ResultStep != "" ||
+	if steps[1].AnswersStep != shots[1].id || steps[0].Calls[1].ResultStep != shots[2].id || steps[0].Calls[0].ResultStep != shots[2].id ||
 		steps[3].AnswersStep != shots[2].id {
 		t.Errorf("links of %+v", steps)
 	}
@@ -186,7 +285,7 @@ func TestLongTimeline(t *testing.T) {
 		}
 		for _, turn := range part.Turns {
 			for _, step := range turn.Steps {
-				if seen[step.InterceptionID] = true; step.Prompt != "" && len([]rune(step.Prompt)) != 16<<10 {
+				if seen[step.InterceptionID] = true; step.Prompt != "" && (len([]rune(step.Prompt)) != 16<<10 || !step.IsCut) {
 					t.Errorf("a prompt of %d characters", len([]rune(step.Prompt)))
 				}
 			}

@@ -54,21 +54,35 @@ type stretch struct {
 	from, to int64
 }
 
-// Range is a range of time. It does not include To. Both are taken down to a quarter of an hour.
+// Range is a range of time. It does not include To. Whatever reads a range takes both ends down to a quarter of an hour, as
+// [Range.Aligned] does.
 type Range struct{ From, To time.Time }
 
 // longestRange bounds a range, and with it what a report reads.
 const longestRange = 5 * 366 * 24 * time.Hour
 
-func (r Range) check() error {
+// aligned returns the range as it is read, or why it cannot be.
+func (r Range) aligned() (Range, error) {
+	aligned := r.Aligned()
 	switch {
 	case !r.From.Before(r.To):
-		return fmt.Errorf("the range ends at %s, before it begins", r.To.Format(time.RFC3339))
+		return r, fmt.Errorf("the range ends at %s, before it begins", r.To.Format(time.RFC3339))
+	case !aligned.From.Before(aligned.To):
+		return r, fmt.Errorf("the range from %s to %s is within a quarter of an hour, and sums are kept by quarters", r.From.Format(time.RFC3339),
+			r.To.Format(time.RFC3339))
 	case r.To.Sub(r.From) > longestRange:
-		return fmt.Errorf("the range is longer than five years")
+		return r, fmt.Errorf("the range is longer than five years")
 	default:
-		return nil
+		return aligned, nil
 	}
+}
+
+// Aligned returns the range with both ends taken down to a quarter of an hour, in their time zones. All reports of a range
+// read that, so that they agree.
+func (r Range) Aligned() Range { return Range{quarterBegin(r.From), quarterBegin(r.To)} }
+
+func quarterBegin(at time.Time) time.Time {
+	return time.UnixMicro(quarterOf(at.UnixMicro()) * quarter.Microseconds()).In(at.Location())
 }
 
 func (r Range) quarters() (from, to int64) {
@@ -103,10 +117,7 @@ func (r Range) Days(zone *time.Location) []time.Time {
 	at := []time.Time{r.From.In(zone)}
 	for {
 		last := at[len(at)-1]
-		next := time.Date(last.Year(), last.Month(), last.Day()+1, 0, 0, 0, 0, zone)
-		for !next.After(last) { // A day may have no midnight.
-			next = next.Add(time.Hour)
-		}
+		next := DayBegin(last.Year(), last.Month(), last.Day()+1, zone)
 		if !next.Before(r.To) {
 			return append(at, r.To.In(zone))
 		}

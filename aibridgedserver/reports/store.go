@@ -104,7 +104,7 @@ func (d *derivation) storeSessions(ctx context.Context, db aibridgedserver.Datab
 	}
 	_, err := db.InsertRows(ctx, tx, into("sessions", sessionColumns(), "(id) DO UPDATE SET "+excluded(sessionColumns())), sessions)
 	if err == nil {
-		_, err = db.InsertRows(ctx, tx, into("session_keys", "key, session", "(key) DO NOTHING"), keys)
+		_, err = db.InsertRows(ctx, tx, into("session_keys", "key, session", "(key) DO UPDATE SET session = excluded.session"), keys)
 	}
 	if err == nil {
 		_, err = db.InsertRows(ctx, tx, into("session_values", "session, kind, value, started_at", "(session, kind, value) DO NOTHING"), values)

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"database/sql"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,10 +114,21 @@ type Figures struct {
 	Unpriced       int64 `json:"unpriced_requests"`
 	UnpricedTokens int64 `json:"unpriced_tokens"`
 	ToolCalls      int64 `json:"tool_calls"`
-	// FirstByte is about how long half of the requests took at most to their first byte, in milliseconds. Zero: not known.
-	FirstByte int64 `json:"first_byte_p50_ms"`
+	// FirstByte is about how long half of the requests took at most to their first byte. Zero: not known.
+	FirstByte Milliseconds `json:"first_byte_p50_ms"`
 
 	firstBytes [slots]int64
+}
+
+// Milliseconds is a time that may not be known. In JSON it is null then.
+type Milliseconds int64
+
+// MarshalJSON implements [json.Marshaler].
+func (m Milliseconds) MarshalJSON() ([]byte, error) {
+	if m == 0 {
+		return []byte("null"), nil
+	}
+	return strconv.AppendInt(nil, int64(m), 10), nil
 }
 
 // CacheShare returns which part of the prompts' tokens was read from a cache, from 0 to 1.
@@ -151,7 +163,7 @@ func (f *Figures) Add(other Figures) {
 	for i, n := range other.firstBytes {
 		f.firstBytes[i] += n
 	}
-	f.FirstByte = median(f.firstBytes).Milliseconds()
+	f.FirstByte = Milliseconds(median(f.firstBytes).Milliseconds())
 }
 
 // figures returns a tally as figures.
@@ -162,7 +174,7 @@ func (t tally) figures() Figures {
 		ToolCalls: t[calls],
 	}
 	copy(f.firstBytes[:], t[firstBytes:])
-	f.FirstByte = median(f.firstBytes).Milliseconds()
+	f.FirstByte = Milliseconds(median(f.firstBytes).Milliseconds())
 	return f
 }
 

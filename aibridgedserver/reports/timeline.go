@@ -4,8 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"slices"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ type Turn struct {
 	Figures
 }
 
-// Step is an interception of a session. Texts are cut to 16 KiB.
+// Step is an interception of a session. Texts are cut to 16,384 characters.
 type Step struct {
 	InterceptionID string     `json:"interception_id"`
 	StartedAt      time.Time  `json:"started_at"`
@@ -50,6 +51,8 @@ type Step struct {
 	AnswersStep string     `json:"answers_step"`
 	Thoughts    []string   `json:"thoughts"`
 	Calls       []ToolCall `json:"calls"`
+	// IsCut says that a text was longer. The interception has all of it.
+	IsCut bool `json:"is_cut"`
 	Figures
 }
 
@@ -71,32 +74,6 @@ const (
 	longestText = 16 << 10
 )
 
-// FindSession returns the id of the session that a text names: its id, that of one of its interceptions, or that which its
-// client has for it, of which the latest counts.
-func (r *Reports) FindSession(ctx context.Context, v Viewer, text string) (int64, error) {
-	q := query{`SELECT id FROM sessions WHERE client_session_id = $1 ORDER BY id DESC LIMIT 1`, arguments{text}}
-	if id, err := strconv.ParseInt(text, 10, 64); err == nil {
-		q = query{`SELECT id FROM sessions WHERE id = $1`, arguments{id}}
-	} else if id, err := uuid.Parse(text); err == nil {
-		q.text = `SELECT session FROM facts WHERE interception_id = $2 UNION ALL SELECT * FROM (` + q.text + `) AS told LIMIT 1`
-		q.args = append(q.args, id[:])
-	}
-	found, err := all(ctx, r.db.Reader, q, func(rows *sql.Rows) (id int64, err error) {
-		err = rows.Scan(&id)
-		return id, err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("find session: %w", err)
-	}
-	if len(found) == 0 {
-		return 0, ErrNotFound
-	}
-	if _, err := r.session(ctx, v, found[0]); err != nil {
-		return 0, err
-	}
-	return found[0], nil
-}
-
 // session returns a session that a viewer may see.
 func (r *Reports) session(ctx context.Context, v Viewer, id int64) (s Session, err error) {
 	err = r.db.Read(ctx, func(tx *sql.Tx) error {
@@ -117,13 +94,41 @@ func (r *Reports) session(ctx context.Context, v Viewer, id int64) (s Session, e
 // Timeline returns a part of what happened in a session, the first one if after is empty. If the session is another user's,
 // the access log notes it.
 func (r *Reports) Timeline(ctx context.Context, v Viewer, session int64, after string) (*Timeline, error) {
-	s, err := r.session(ctx, v, session)
-	if err != nil {
-		return nil, fmt.Errorf("session %d: %w", session, err)
+	for part, err := range r.Timelines(ctx, v, session, after) {
+		return part, err
 	}
-	if err := r.noteAccess(ctx, v, s.UserID, "session", strconv.FormatInt(session, 10)); err != nil {
-		return nil, err
+	return nil, ErrNotFound // It is never reached: there is a part, or an error.
+}
+
+// Timelines returns the parts of what happened in a session, from a place on. If the session is another user's, the access log
+// notes it, once.
+func (r *Reports) Timelines(ctx context.Context, v Viewer, session int64, after string) iter.Seq2[*Timeline, error] {
+	return func(yield func(*Timeline, error) bool) {
+		s, err := r.session(ctx, v, session)
+		if err == nil {
+			err = r.noteAccess(ctx, v, s.UserID, "session", strconv.FormatInt(session, 10))
+		}
+		for first := true; err == nil && (first || after != ""); first = false {
+			var part *Timeline
+			if part, err = r.part(ctx, s, after); err != nil {
+				break
+			}
+			if !yield(part, nil) {
+				return
+			}
+			after = part.Next
+		}
+		switch {
+		case errors.Is(err, ErrPlace):
+			yield(nil, err)
+		case err != nil:
+			yield(nil, fmt.Errorf("session %d: %w", session, err))
+		}
 	}
+}
+
+// part returns the part of a session's timeline behind a place.
+func (r *Reports) part(ctx context.Context, s Session, after string) (*Timeline, error) {
 	t := &Timeline{Session: s, Turns: []Turn{}}
 	from, last := int64(-1)<<62, uuid.Nil
 	if after != "" {
@@ -135,8 +140,8 @@ func (r *Reports) Timeline(ctx context.Context, v Viewer, session int64, after s
 			return nil, ErrPlace
 		}
 	}
-	err = r.db.Read(ctx, func(tx *sql.Tx) error {
-		steps, err := all(ctx, tx, stepsQuery(session, from, last), scanStep)
+	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+		steps, err := all(ctx, tx, stepsQuery(s.ID, from, last), scanStep)
 		if err != nil {
 			return err
 		}
@@ -152,10 +157,7 @@ func (r *Reports) Timeline(ctx context.Context, v Viewer, session int64, after s
 		t.Turns = turns(steps)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("session %d: %w", session, err)
-	}
-	return t, nil
+	return t, err
 }
 
 // step is a step with what is needed to complete it.
@@ -197,7 +199,7 @@ func scanStep(rows *sql.Rows) (*step, error) {
 	s.InterceptionID, s.StartedAt, s.EndedAt = id.String(), time.UnixMicro(started).UTC(), timeOf(ended)
 	s.AgentID, s.ParentAgentID, s.AgentKind = told.ID, told.Parent, told.Kind
 	s.Figures, s.Thoughts, s.Calls = f.sums.figures(), []string{}, []ToolCall{}
-	s.FirstByte = f.firstByte / 1000
+	s.FirstByte = Milliseconds(f.firstByte / 1000)
 	return &s, err
 }
 
@@ -229,13 +231,13 @@ func readTexts(ctx context.Context, tx querier, steps []*step) error {
 			return err
 		})
 	}
-	cut := func(column string) string { return `substr(` + column + `, 1, ` + strconv.Itoa(longestText) + `)` }
+	cut := func(column string) string { return `substr(` + column + `, 1, ` + strconv.Itoa(longestText+1) + `)` } // One more tells that there is more.
 	err := read(`SELECT interception_id, `+cut("prompt")+`, metadata FROM prompt_usages WHERE interception_id`, func(rows *sql.Rows) (id uuid.UUID, err error) {
 		var text string
 		var metadata []byte
 		err = rows.Scan(&id, &text, &metadata)
 		if s := at[id]; s != nil {
-			s.Prompt, s.Generated = text, s.AgentID != "" || isGenerated(metadata)
+			s.Prompt, s.Generated = s.cut(text), s.AgentID != "" || isGenerated(metadata)
 		}
 		return id, err
 	})
@@ -246,7 +248,7 @@ func readTexts(ctx context.Context, tx querier, steps []*step) error {
 		var text string
 		err = rows.Scan(&id, &text)
 		if s := at[id]; s != nil {
-			s.Thoughts = append(s.Thoughts, text)
+			s.Thoughts = append(s.Thoughts, s.cut(text))
 		}
 		return id, err
 	})
@@ -258,10 +260,27 @@ func readTexts(ctx context.Context, tx querier, steps []*step) error {
 			var c ToolCall
 			err = rows.Scan(&id, &c.ID, &c.Tool, &c.Input, &c.Injected, &c.Error)
 			if s := at[id]; s != nil {
+				c.Input = s.cut(c.Input)
 				s.Calls = append(s.Calls, c)
 			}
 			return id, err
 		})
+}
+
+// cut returns at most longestText characters of a text, and notes whether it had more.
+func (s *step) cut(text string) string {
+	if len(text) <= longestText {
+		return text
+	}
+	n := 0
+	for at := range text {
+		if n == longestText {
+			s.IsCut = true
+			return text[:at]
+		}
+		n++
+	}
+	return text
 }
 
 // isGenerated reports whether a prompt's metadata says that the client wrote it, or that it may have.
@@ -274,15 +293,17 @@ func isGenerated(metadata []byte) bool {
 	return told.Generated || told.Beside
 }
 
-// link links calls and the requests that brought their results.
+// link links calls and the requests that brought their results. A request tells one of the calls whose results it brings: APIs
+// want the results of all calls of an answer in the next request, so it brought the others, too.
 func link(steps []*step) {
 	made := map[string]*step{}
 	for _, s := range steps {
 		if by := made[s.AnswersCall]; s.AnswersCall != "" && by != nil {
 			s.AnswersStep = by.InterceptionID
-			n := slices.IndexFunc(by.Calls, func(c ToolCall) bool { return c.ID == s.AnswersCall })
-			if by.Calls[n].ResultStep == "" {
-				by.Calls[n].ResultStep = s.InterceptionID
+			for n := range by.Calls {
+				if c := &by.Calls[n]; c.ResultStep == "" && c.isOfClient() {
+					c.ResultStep = s.InterceptionID
+				}
 			}
 		}
 		for _, c := range s.Calls {
@@ -291,6 +312,12 @@ func link(steps []*step) {
 			}
 		}
 	}
+}
+
+// isOfClient reports whether the client brings the result of a call. The gateway has those of its own tools, and the upstream
+// those of hosted ones.
+func (c ToolCall) isOfClient() bool {
+	return c.ID != "" && !c.Injected && !strings.HasPrefix(c.ID, "srvtoolu_")
 }
 
 // turns splits steps where a person typed something.

@@ -134,9 +134,11 @@ func (dir keptExchanges) Kept(_ context.Context, i *aibridgedserver.Interception
 		return console.Kept{}, err
 	}
 	var found console.Kept
+	bytes := 0
 	rounds, problem := verify.Rounds(string(dir), id)
 	for _, exchange := range rounds {
 		found.Rounds = append(found.Rounds, roundOf(exchange))
+		bytes += len(exchange.Request) + len(exchange.Response)
 	}
 	switch {
 	case len(rounds) == 0 && problem == nil:
@@ -144,6 +146,8 @@ func (dir keptExchanges) Kept(_ context.Context, i *aibridgedserver.Interception
 		found.Verdict = "It has not ended, so its records are not compared with the bytes yet."
 	case time.Since(*i.EndedAt) < keptSettled:
 		found.Verdict = "It has only just ended: load the page anew to compare its records with the bytes."
+	case bytes > mostCompared:
+		found.Verdict = "These are too many bytes to be compared with the records here: aibridged verify does that."
 	default:
 		recorded, err := recordedOf(i)
 		if err != nil {
@@ -153,6 +157,9 @@ func (dir keptExchanges) Kept(_ context.Context, i *aibridgedserver.Interception
 	}
 	return found, nil
 }
+
+// mostCompared is how many bytes of an interception the page compares with its records: few of its requests are worked on at a time.
+const mostCompared = 8 << 20
 
 // keptSettled is how long the last bytes of an exchange take to be kept.
 const keptSettled = 2 * time.Second

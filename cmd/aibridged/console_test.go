@@ -107,6 +107,20 @@ func TestConsole(t *testing.T) {
 		t.Errorf("the bytes of the request are %q", got)
 	}
 
+	// What is large is not compared within the page.
+	large := strings.Replace(body, "Hello", "Hello"+strings.Repeat(" ", mostCompared), 1)
+	if status, answer := s.ask(t, "/anthropic/v1/messages", adas, large); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
+	for deadline := time.Now().Add(demoPatience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if page = v.get(t, "/console/interceptions/"+interceptionOf(t, v)); strings.Contains(page, "aibridged verify") {
+			break
+		}
+	}
+	if !strings.Contains(page, "too many bytes") || len(page) > 1<<20 {
+		t.Errorf("the large interception has a page of %d bytes", len(page))
+	}
+
 	// What runs is listed, and is ended.
 	ended := make(chan int, 1)
 	go func() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -51,7 +50,7 @@ func newInterceptionsCommand(s *settings) *cobra.Command {
 }
 
 func writeJSON(out io.Writer, interceptions iter.Seq2[*aibridgedserver.Interception, error]) error {
-	encoder := json.NewEncoder(out)
+	encoder := newJSONLines(out)
 	encoder.SetEscapeHTML(false)
 	for interception, err := range interceptions {
 		if err != nil {

@@ -149,6 +149,7 @@ func TestFault118(t *testing.T) {
 		"vertex, bad key":    {"providers: [{name: a, type: vertex, vertex: {region: eu, credentials: {service_account: 'file:" + twoLines + "'}}}]", nil, `provider "a": credentials: the service account's key cannot be read`},
 		"vertex elsewhere":   {"providers: [{name: a, type: bedrock, vertex: {region: eu}}]", nil, `provider "a": vertex: these settings are for the type vertex$`},
 		"bad name, bad type": {"providers: [{name: A_b, type: acme}]", nil, `provider name "A_b": use lower-case letters`},
+		"the page's name":    {"providers: [{name: console, type: openai}]", nil, `provider name "console": the page is at /console/`},
 		"bad name":           {"providers: [{name: A_b, type: openai}]", nil, `provider name "A_b": use lower-case letters`},
 		"same name":          {"providers: [{name: a, type: openai}, {name: a, type: anthropic}]", nil, `two providers are named "a"`},
 		"bad URL":            {"providers: [{name: a, type: openai, base_url: 'ftp://x'}]", nil, `provider "a": base URL: scheme "ftp": use https or http$`},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -94,7 +93,7 @@ func writeMCP(out io.Writer, reports []mcpReport, asJSON bool) error {
 }
 
 func writeMCPJSON(out io.Writer, reports []mcpReport) error {
-	encoder := json.NewEncoder(out)
+	encoder := newJSONLines(out)
 	encoder.SetEscapeHTML(false)
 	for _, report := range reports {
 		if err := encoder.Encode(report); err != nil {

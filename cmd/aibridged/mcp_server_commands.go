@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -200,7 +199,7 @@ func newMCPServerListCommand(s *settings) *cobra.Command {
 }
 
 func writeMCPServers(out io.Writer, servers []aibridgedserver.StoredMCPServer, asJSON bool) error {
-	encoder, table := json.NewEncoder(out), tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	encoder, table := newJSONLines(out), tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	encoder.SetEscapeHTML(false)
 	if !asJSON {
 		fmt.Fprintln(table, "ID\tURL\tTOKEN\tFOR\tFROM\tSTATE")

@@ -108,6 +108,7 @@ func TestProvidersChangeWhileServeRuns(t *testing.T) {
 		`is there already; .*provider set`:                       {"add", "openai", "--type", "openai"},
 		`comes from the configuration file: take it out there`:   {"remove", "openai"},
 		`^provider "x": type "acme" is not known: use one of`:    {"add", "x", "--type", "acme"},
+		`^provider name "console": the page is at /console/`:     {"add", "console", "--type", "openai"},
 		`^provider name "X": use lower-case`:                     {"add", "X", "--type", "openai"},
 		`required flag\(s\) "type" not set`:                      {"add", "x"},
 		`^--key: write \$\{NAME.* or - for standard input$`:      {"add", "x", "--type", "openai", "--key", secret},

@@ -130,6 +130,8 @@ func (p providerConfig) provider(shared aibridge.ProviderOptions) (aibridge.Prov
 	all := p.constructors()
 	construct, ok := all[p.Type]
 	switch {
+	case "/"+p.Name+"/" == consolePath:
+		return aibridge.Provider{}, fmt.Errorf("provider name %q: the page is at %s: use another one", p.Name, consolePath)
 	case !ok:
 		if err := aibridge.CheckProviderName(p.Name); err != nil {
 			return aibridge.Provider{}, err

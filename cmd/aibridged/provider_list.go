@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -89,7 +88,7 @@ func reportProviders(stored []aibridgedserver.Provider, live []liveProvider) []p
 }
 
 func writeProvidersJSON(out io.Writer, reports []providerReport) error {
-	encoder := json.NewEncoder(out)
+	encoder := newJSONLines(out)
 	encoder.SetEscapeHTML(false)
 	for _, report := range reports {
 		if err := encoder.Encode(report); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,18 +20,22 @@ func newSessionCommand(s *settings) *cobra.Command {
 		Short: "Show what happened in a session; works while serve runs",
 		Long: `session shows what happened in a session of a client: what a person typed, what the model thought, which tools it called,
 and what each step cost. ID is the number that usage --by session shows, the id that the client has for the session, or that
-of one of its interceptions. What sub-agents did is indented.`,
+of one of its interceptions. If several sessions have an id, the one with that number is shown, else the latest, and the others
+are named. An ID that begins with a hyphen stands behind --. What sub-agents did is indented.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withReports(cmd, *s, func(ctx context.Context, _ *store, of *reports.Reports) error {
-				id, err := of.FindSession(ctx, reports.Operator(), args[0])
+				found, err := of.FindSessions(ctx, reports.Operator(), args[0])
 				if errors.Is(err, reports.ErrNotFound) {
 					return fmt.Errorf("no session has the id %q; `aibridged usage --by session` shows some", args[0])
 				}
 				if err != nil {
 					return err
 				}
-				return writeSession(ctx, cmd.OutOrStdout(), of, id, asJSON)
+				for _, other := range found[1:] {
+					fmt.Fprintf(cmd.ErrOrStderr(), "session %d of %s with %s has this id, too\n", other.ID, shown(other.User, 40), shown(other.Client, 40))
+				}
+				return writeSession(ctx, cmd.OutOrStdout(), of, found[0].ID, asJSON)
 			})
 		},
 	}
@@ -42,23 +45,23 @@ of one of its interceptions. What sub-agents did is indented.`,
 
 // writeSession writes all parts of a timeline.
 func writeSession(ctx context.Context, out io.Writer, of *reports.Reports, id int64, asJSON bool) error {
-	encoder := json.NewEncoder(out)
+	encoder := newJSONLines(out)
 	encoder.SetEscapeHTML(false)
 	text := &timelineText{out: out}
-	for after, first := "", true; first || after != ""; first = false {
-		part, err := of.Timeline(ctx, reports.Operator(), id, after)
-		if err != nil {
+	first := true
+	for part, err := range of.Timelines(ctx, reports.Operator(), id, "") {
+		switch {
+		case err != nil:
 			return err
-		}
-		if asJSON {
+		case asJSON:
 			err = encoder.Encode(part)
-		} else {
+		default:
 			err = text.part(part, first)
 		}
 		if err != nil {
 			return err
 		}
-		after = part.Next
+		first = false
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func TestMove(t *testing.T) {
 		}
 		return out
 	}
-	onPostgres := []string{"--database", server.Address("postgres")}
+	onPostgres := []string{"--data-dir", t.TempDir(), "--database", server.Address("postgres")}
 
 	whole := command("export", "--data-dir", data)
 	digest := command("export", "--digest", "--data-dir", data)

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,7 +23,11 @@ Costs are in USD, by the prices that held at the instant of each request: those 
 the configuration of serve, or in the file that --config names. What has no price is not in COST: UNPRICED counts such requests and their tokens, and the
 last lines name their models. A + behind a cost says so, a ~ that a part of it is estimated, since streams were cut.
 FIRST BYTE is about how long half of the requests took at most to the first byte of their answer. Days are those of the
-local time zone; the environment variable TZ chooses another one. A session counts where it began.
+local time zone; the environment variable TZ chooses another one. An age in days begins with that day.
+
+Sums are kept by quarters of an hour: both ends of the range are taken down to one, by whatever it is split. The last line, or
+the columns from and to, say which range that is. TOTAL is that of the range. If there are more than 10,000 rows, or if records
+were deleted since, a last row in parentheses has what the others lack.
 
 Prices that have changed for the past count once aibridged reprice has run.`
 
@@ -60,21 +62,21 @@ func newUsageCommand(s *settings) *cobra.Command {
 						return fmt.Errorf("--user %q: %w", f.user, aibridgedserver.ErrUnknownUser)
 					}
 				}
-				rows, err := of.Breakdown(ctx, reports.Operator(), query, f.by)
+				found, err := of.Breakdown(ctx, reports.Operator(), query, f.by)
 				if err != nil {
 					return err
 				}
 				switch {
 				case f.asJSON:
-					return writeUsageJSON(cmd.OutOrStdout(), rows)
+					return writeUsageJSON(cmd.OutOrStdout(), found)
 				case f.asCSV:
-					return writeUsageCSV(cmd.OutOrStdout(), f.by, rows)
+					return writeUsageCSV(cmd.OutOrStdout(), found)
 				}
 				models, err := of.Breakdown(ctx, reports.Operator(), query, "model")
 				if err != nil {
 					return err
 				}
-				return writeUsage(cmd.OutOrStdout(), f.by, rows, models)
+				return writeUsage(cmd.OutOrStdout(), found, models.Rows)
 			})
 		},
 	}
@@ -87,10 +89,13 @@ func newUsageCommand(s *settings) *cobra.Command {
 	return cmd
 }
 
-// over returns the range of the flags. It ends behind the quarter of an hour that now is in.
+// over returns the range of the flags, as it is read. Without --until, it ends behind the quarter of an hour that now is in.
 func (f usageFlags) over(now time.Time) (over reports.Range, err error) {
 	if over.From, err = parseMoment(f.since, now); err != nil {
 		return over, fmt.Errorf("--since: %w", err)
+	}
+	if over.From.After(now) {
+		return over, errors.New("--since is in the future")
 	}
 	over.To = now.Add(15 * time.Minute)
 	if f.until != "" {
@@ -104,65 +109,32 @@ func (f usageFlags) over(now time.Time) (over reports.Range, err error) {
 	return over, nil
 }
 
-func writeUsageJSON(out io.Writer, rows []reports.Row) error {
-	encoder := json.NewEncoder(out)
-	for _, row := range rows {
-		if err := encoder.Encode(row); err != nil {
+func writeUsageJSON(out io.Writer, found *reports.Breakdown) error {
+	encoder := newJSONLines(out)
+	for _, line := range found.Lines() {
+		if err := encoder.Encode(line); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func writeUsageCSV(out io.Writer, by string, rows []reports.Row) error {
+func writeUsageCSV(out io.Writer, found *reports.Breakdown) error {
 	table := csv.NewWriter(out)
-	err := table.Write([]string{
-		by, "id", "requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usd", "estimated_usd",
-		"unpriced_requests", "unpriced_tokens", "tool_calls", "first_byte_p50_ms",
-	})
-	for _, row := range rows {
-		line := []string{reports.CSVCell(row.Name), reports.CSVCell(row.Value)}
-		for _, n := range []int64{row.Requests, row.Errors, row.Input, row.Output, row.CacheRead, row.CacheWrite} {
-			line = append(line, strconv.FormatInt(n, 10))
-		}
-		line = append(line, row.USD.String(), row.Estimated.String())
-		for _, n := range []int64{row.Unpriced, row.UnpricedTokens, row.ToolCalls, row.FirstByte} {
-			line = append(line, strconv.FormatInt(n, 10))
-		}
-		err = errors.Join(err, table.Write(line))
+	err := table.Write(reports.LineColumns(found.By))
+	for _, line := range found.Lines() {
+		err = errors.Join(err, table.Write(line.Cells()))
 	}
 	table.Flush()
 	return errors.Join(err, table.Error())
 }
 
-func writeUsage(out io.Writer, by string, rows, models []reports.Row) error {
+func writeUsage(out io.Writer, found *reports.Breakdown, models []reports.Row) error {
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	var total reports.Figures
-	fmt.Fprintln(table, "REQUESTS\tIN\tOUT\tCACHED\tCOST\tERRORS\tFIRST BYTE\tUNPRICED\t "+strings.ToUpper(by))
-	line := func(name string, f reports.Figures) {
-		firstByte, unpriced := "-", "-"
-		if f.FirstByte > 0 {
-			firstByte = (time.Duration(f.FirstByte) * time.Millisecond).String()
-		}
-		if f.Unpriced > 0 {
-			unpriced = fmt.Sprintf("%d (%d tokens)", f.Unpriced, f.UnpricedTokens)
-		}
-		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%s\t%d\t%s\t%s\t %s\n", f.Requests, f.Input, f.Output, f.CacheRead+f.CacheWrite, costText(f), f.Errors,
-			firstByte, unpriced, name)
-	}
-	for _, row := range rows {
-		name := row.Name
-		if name == "" {
-			name = row.Value
-		}
-		if by == "session" {
-			name = row.Value + " " + name
-		}
-		line(shown(name, 60), row.Figures)
-		total.Add(row.Figures)
-	}
-	if by != "group" && by != "tool" { // A user's requests count in each group, and a request in each of its tools.
-		line("TOTAL", total)
+	if found.By == "tool" {
+		writeTools(table, found)
+	} else {
+		writeFigures(table, found)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -175,12 +147,50 @@ func writeUsage(out io.Writer, by string, rows, models []reports.Row) error {
 			}
 		}
 	}
-	return nil
+	const minute = "2006-01-02 15:04 -07:00"
+	_, err := fmt.Fprintf(out, "of what began from %s until %s\n", found.Range.From.Local().Format(minute), found.Range.To.Local().Format(minute))
+	return err
+}
+
+// writeTools writes the table of tools, which have no tokens and no cost.
+func writeTools(table io.Writer, found *reports.Breakdown) {
+	fmt.Fprintln(table, "REQUESTS\tCALLS\t TOOL")
+	for _, line := range found.Lines() {
+		fmt.Fprintf(table, "%d\t%d\t %s\n", line.Requests, line.ToolCalls, shown(line.Name, 60))
+	}
+}
+
+func writeFigures(table io.Writer, found *reports.Breakdown) {
+	fmt.Fprintln(table, "REQUESTS\tIN\tOUT\tCACHED\tCOST\tERRORS\tFIRST BYTE\tUNPRICED\t "+strings.ToUpper(found.By))
+	line := func(name string, f reports.Figures) {
+		firstByte, unpriced := "-", "-"
+		if f.FirstByte > 0 {
+			firstByte = (time.Duration(f.FirstByte) * time.Millisecond).String()
+		}
+		if f.Unpriced > 0 {
+			unpriced = fmt.Sprintf("%d (%d tokens)", f.Unpriced, f.UnpricedTokens)
+		}
+		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%s\t%d\t%s\t%s\t %s\n", f.Requests, f.Input, f.Output, f.CacheRead+f.CacheWrite, costText(f), f.Errors,
+			firstByte, unpriced, name)
+	}
+	for _, row := range found.Lines() {
+		name := row.Name
+		if name == "" {
+			name = row.Value
+		}
+		if found.By == "session" && row.Value != "" {
+			name = row.Value + " " + name
+		}
+		line(shown(name, 60), row.Figures)
+	}
+	if found.By != "group" { // A user's requests count in each group.
+		line("TOTAL", found.Total)
+	}
 }
 
 // costText returns a cost with its marks. A cost that is not known at all is no number.
 func costText(f reports.Figures) string {
-	if f.Unpriced > 0 && f.USD.IsZero() {
+	if f.NothingPriced() {
 		return "unknown"
 	}
 	text := "$" + f.USD.StringFixed(4)

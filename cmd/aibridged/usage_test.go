@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/internal/recordgen"
+	"github.com/coder/aibridged/internal/visible"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -94,7 +95,10 @@ func checkUsage(t *testing.T, s settings) {
 		t.Errorf("%s", table)
 	}
 	for _, by := range []string{"user", "group", "model", "client", "provider", "tool", "outcome", "day", "session"} {
-		if out := usage("--by", by); strings.ContainsAny(out, "\x1b\x07\u202e") || strings.Count(out, "\n") < 2 {
+		if out := usage("--by", by, "--csv") + usage("--by", by, "--json"); strings.ContainsFunc(out, visible.IsHidden) {
+			t.Errorf("by %s:\n%q", by, out)
+		}
+		if out := usage("--by", by); strings.ContainsAny(out, "\x1b\x07\u202e") || !strings.Contains(out, "\nof what began from ") || strings.Count(out, "\n") < 2 {
 			t.Errorf("by %s:\n%q", by, out)
 		}
 		rows, err := csv.NewReader(strings.NewReader(usage("--by", by, "--csv"))).ReadAll()
@@ -110,7 +114,7 @@ func checkUsage(t *testing.T, s settings) {
 		}
 		for line := range strings.Lines(usage("--by", by, "--json")) {
 			var row map[string]any
-			if err := json.Unmarshal([]byte(line), &row); err != nil || row["requests"] == nil || row["usd"] == nil {
+			if err := json.Unmarshal([]byte(line), &row); err != nil || row["requests"] == nil || (row["usd"] == nil) != (by == "tool") || row["from"] == nil {
 				t.Errorf("by %s: %s", by, line)
 			}
 		}
@@ -123,6 +127,7 @@ func checkUsage(t *testing.T, s settings) {
 	}
 	for _, wrong := range [][]string{
 		{"--by", "mood"}, {"--csv", "--json"}, {"--user", "nobody"}, {"--since", "soon"}, {"--since", "1h", "--until", "2h"}, {"--until", "-3d"},
+		{"--since", time.Now().Add(time.Minute).Format(time.RFC3339)}, {"--since", "2026-01-01T10:01:00Z", "--until", "2026-01-01T10:09:00Z"},
 	} {
 		if out, _, err := s.run(t, append([]string{"usage"}, wrong...)...); err == nil {
 			t.Errorf("%q is accepted: %s", wrong, out)
@@ -157,6 +162,11 @@ func checkSession(t *testing.T, s settings) {
 	var part map[string]any
 	if jsonErr := json.Unmarshal([]byte(out), &part); err != nil || jsonErr != nil || part["turns"] == nil {
 		t.Errorf("%s, %v, %v", out, err, jsonErr)
+	}
+	for _, args := range [][]string{{"session", "=cmd|' /C calc'!A0", "--json"}, {"interceptions", "--json"}} {
+		if out, _, err := s.run(t, args...); err != nil || strings.ContainsFunc(out, visible.IsHidden) || !strings.Contains(out, `\u202egnp`) {
+			t.Errorf("%q: %q, %v", args, out, err)
+		}
 	}
 	if _, _, err := s.run(t, "session", "nothing"); err == nil || !strings.Contains(err.Error(), "usage --by session") {
 		t.Errorf("%v", err)

@@ -71,7 +71,7 @@ func counted(n int, thing string) string {
 type verdictJSON struct{ encoder *json.Encoder }
 
 func newVerdictJSON(out io.Writer) verdictWriter {
-	encoder := json.NewEncoder(out)
+	encoder := newJSONLines(out)
 	encoder.SetEscapeHTML(false)
 	return verdictJSON{encoder}
 }

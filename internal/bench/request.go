@@ -71,26 +71,25 @@ func messagesRequest(size int, stream bool) []byte {
 	tail := member("metadata", object{"user_id": "user_bench_session_00000000-0000-4000-8000-000000000000"}) + "," +
 		member("max_tokens", 32000) + "," + member("stream", stream)
 	if size <= small {
-		return fmt.Appendf(nil, "{%s,%s,%s}", head, member("messages", []any{object{"role": "user", "content": words.prose(size - 230)}}), tail)
+		return fmt.Appendf(nil, "{%s,%s,%s}", head, member("messages", []any{ordered("role", "user", "content", words.prose(size-230))}), tail)
 	}
 	kept := object{"type": "ephemeral"}
 	var tools []any
 	for _, name := range toolNames() {
-		tools = append(tools, object{"name": name, "description": words.prose(2 * toolPrompt), "input_schema": words.schema()})
+		tools = append(tools, ordered("name", name, "description", words.prose(2*toolPrompt), "input_schema", words.schema()))
 	}
-	tail = member("system", []any{object{"type": "text", "text": words.prose(systemPrompt), "cache_control": kept}}) + "," + member("tools", tools) + "," + tail
-	block := func(kind string, members object) []any { members["type"] = kind; return []any{members} }
-	history := []any{object{"role": "user", "content": block("text", object{"text": words.prose(2000)})}}
+	tail = member("system", []any{ordered("type", "text", "text", words.prose(systemPrompt), "cache_control", kept)}) + "," + member("tools", tools) + "," + tail
+	history := []any{message("user", ordered("type", "text", "text", words.prose(2000)))}
 	written := len(head) + len(tail) + 2000
 	for i := 0; written < size-fileRead; i++ {
 		id, file := fmt.Sprintf("toolu_01Bench%012d", i), words.code(fileRead)
 		history = append(history,
-			object{"role": "assistant", "content": block("tool_use", object{"id": id, "name": "Read", "input": object{"path": "/home/ada/store/entry.go"}})},
-			object{"role": "user", "content": block("tool_result", object{"tool_use_id": id, "content": file})})
+			message("assistant", ordered("type", "tool_use", "id", id, "name", "Read", "input", object{"path": "/home/ada/store/entry.go"})),
+			message("user", ordered("tool_use_id", id, "type", "tool_result", "content", file)))
 		written += len(quote(file)) + 250
 	}
-	history = append(history, object{"role": "assistant", "content": block("text", object{"text": words.prose(100)})},
-		object{"role": "user", "content": block("text", object{"text": words.prose(300), "cache_control": kept})})
+	history = append(history, message("assistant", ordered("type", "text", "text", words.prose(100))),
+		message("user", ordered("type", "text", "text", words.prose(300), "cache_control", kept)))
 	return fmt.Appendf(nil, "{%s,%s,%s}", head, member("messages", history), tail)
 }
 
@@ -103,25 +102,40 @@ func chatRequest(size int, stream bool) []byte {
 	}
 	if size <= small {
 		return fmt.Appendf(nil, "{%s,%s}", member("messages", []any{
-			object{"role": "system", "content": "You are a helpful assistant."}, object{"role": "user", "content": words.prose(size - 190)},
+			ordered("role", "system", "content", "You are a helpful assistant."), ordered("role", "user", "content", words.prose(size-190)),
 		}), tail)
 	}
 	var tools []any
 	for _, name := range toolNames() {
-		tools = append(tools, object{"type": "function", "function": object{"name": name, "description": words.prose(toolPrompt), "parameters": words.schema()}})
+		tools = append(tools, ordered("type", "function", "function", ordered("name", name, "description", words.prose(toolPrompt), "parameters", words.schema())))
 	}
 	tail += "," + member("tools", tools)
-	history := []any{object{"role": "system", "content": words.prose(systemPrompt)}, object{"role": "user", "content": words.prose(2000)}}
+	history := []any{ordered("role", "system", "content", words.prose(systemPrompt)), ordered("role", "user", "content", words.prose(2000))}
 	written := len(tail) + systemPrompt + 2000
 	for i := 0; written < size-fileRead; i++ {
 		id, file := fmt.Sprintf("call_Bench%012d", i), words.code(fileRead)
-		call := object{"id": id, "type": "function", "function": object{"name": "Read", "arguments": `{"path":"/home/ada/store/entry.go"}`}}
-		history = append(history, object{"role": "assistant", "content": nil, "tool_calls": []any{call}},
-			object{"role": "tool", "tool_call_id": id, "content": file})
+		call := ordered("id", id, "type", "function", "function", ordered("name", "Read", "arguments", `{"path":"/home/ada/store/entry.go"}`))
+		history = append(history, ordered("role", "assistant", "content", nil, "tool_calls", []any{call}),
+			ordered("role", "tool", "tool_call_id", id, "content", file))
 		written += len(quote(file)) + 280
 	}
-	history = append(history, object{"role": "user", "content": words.prose(300)})
+	history = append(history, ordered("role", "user", "content", words.prose(300)))
 	return fmt.Appendf(nil, "{%s,%s}", member("messages", history), tail)
+}
+
+// message returns a message of the Messages API with one block.
+func message(role string, block json.RawMessage) json.RawMessage {
+	return ordered("role", role, "content", []any{block})
+}
+
+// ordered returns an object whose members, given as names and values in turn, have the order in which clients write them: a
+// reader that looks for a small one need not pass a large one first.
+func ordered(members ...any) json.RawMessage {
+	var written []string
+	for i := 0; i < len(members); i += 2 {
+		written = append(written, member(members[i].(string), members[i+1]))
+	}
+	return json.RawMessage("{" + strings.Join(written, ",") + "}")
 }
 
 // member returns the text of an object's member.

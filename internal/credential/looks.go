@@ -47,7 +47,7 @@ func Hide(text string) string {
 			}
 		}
 	}
-	text = hideKeys(text)
+	text = hideKeys(text, false)
 	text = Tokens{Find: FindCoderKey}.Redact(text)
 	if strings.IndexByte(text, '%') < 0 {
 		return text
@@ -60,20 +60,32 @@ func Hide(text string) string {
 	})
 }
 
-// hideKeys hides the words that begin as keys do. A word has letters, digits, hyphens and underscores.
-func hideKeys(text string) string {
-	for from := 0; len(text)-from >= shortestKey; {
-		end := from
+// hideKeys hides the words that begin as keys do. A word has letters, digits, hyphens and underscores. With escapes, one also
+// begins behind an escape of JSON.
+func hideKeys(text string, escapes bool) string {
+	var out strings.Builder
+	kept := 0 // What is before it is in out.
+	for at := 0; at < len(text); {
+		if escapes && text[at] == '\\' {
+			at += escapeLength(text[at:])
+			continue
+		}
+		end := at
 		for end < len(text) && isOfWord(text[end]) {
 			end++
 		}
-		if end-from >= shortestKey && beginsAsKey(text[from:end]) {
-			text = text[:from] + hidden + text[end:]
-			end = from + len(hidden)
+		if end-at >= shortestKey && beginsAsKey(text[at:end]) {
+			out.WriteString(text[kept:at])
+			out.WriteString(hidden)
+			kept = end
 		}
-		from = end + 1
+		at = max(end, at+1)
 	}
-	return text
+	if kept == 0 {
+		return text
+	}
+	out.WriteString(text[kept:])
+	return out.String()
 }
 
 func beginsAsKey(word string) bool {

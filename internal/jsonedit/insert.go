@@ -7,7 +7,7 @@ import (
 
 // Insert returns the edits that put elements, JSON with commas between, into the array that is the member with that name:
 // before its first element, or behind its last. They make the array if there is no such member, or if it is null. There are
-// none if its value is anything else, or if there are no elements.
+// none if its value is anything else, or if there are no elements. The edits may share memory with elements.
 func (o Object) Insert(name string, elements []byte, first bool) []Edit {
 	if len(elements) == 0 {
 		return nil
@@ -25,9 +25,9 @@ func (o Object) Insert(name string, elements []byte, first bool) []Edit {
 		return []Edit{{at, at, elements}}
 	case first:
 		at = int(all.starts[0])
-		return []Edit{{at, at, slices.Concat(elements, []byte{','})}}
+		return []Edit{{at, at, elements}, {at, at, []byte{','}}}
 	default:
-		return []Edit{{at, at, slices.Concat([]byte{','}, elements)}}
+		return []Edit{{at, at, []byte{','}}, {at, at, elements}}
 	}
 }
 

@@ -37,7 +37,7 @@ type Pool struct {
 // New returns a pool whose buffers in use take at most limit bytes together.
 func New(limit int64) *Pool {
 	p := &Pool{limit: limit, turns: make(chan struct{}, turns())}
-	kept := min(16<<20, limit/16) // Of each size.
+	kept := min(32<<20, limit/16) // Of each size.
 	for class, size := range sizes {
 		p.free[class] = make(chan []byte, kept/int64(size))
 	}
@@ -150,6 +150,11 @@ func next(size int) int64 {
 // TakeBack takes back a buffer that nothing reads any more.
 func (p *Pool) TakeBack(buffer []byte) {
 	p.Forgo(buffer)
+	p.Keep(buffer)
+}
+
+// Keep keeps a buffer for reuse that was forgone, and that nothing reads any more after all.
+func (p *Pool) Keep(buffer []byte) {
 	if p == nil {
 		return
 	}
@@ -170,7 +175,8 @@ func (p *Pool) TakeBack(buffer []byte) {
 	}
 }
 
-// Forgo counts a lent buffer as free and leaves it to the garbage collector, since something may still read it.
+// Forgo counts a lent buffer as free while something may still read it. If nobody calls [Pool.Keep] later, it is left to the
+// garbage collector.
 func (p *Pool) Forgo(buffer []byte) { p.Give(int64(cap(buffer))) }
 
 // Poison makes the pool overwrite each buffer that it takes back. It is for tests.

@@ -7,6 +7,7 @@ import "fmt"
 // asked for its usage. Of each round there is what its answer says; how the request ended is what the last one says.
 func DeriveRounds(rounds ...Exchange) (Facts, error) {
 	var facts Facts
+	streamed := false // The form of the last round whose answer the client has got, or would have.
 	for i, exchange := range rounds {
 		exchange.later = i > 0
 		round, err := Derive(exchange)
@@ -18,10 +19,13 @@ func DeriveRounds(rounds ...Exchange) (Facts, error) {
 		round.Thoughts = append(facts.Thoughts, round.Thoughts...)
 		round.Unread.Add(facts.Unread)
 		round.WentOn = facts.WentOn || facts.Runs
-		isOtherForm := round.Streamed != facts.Streamed && round.ErrorType == ""
+		isOtherForm := round.Streamed != streamed && round.ErrorType == ""
 		if round.WentOn && exchange.Status < 300 && (isOtherForm || round.Foreign) {
 			// What the client has begun to get, or would have, gets no end. A stream can have no body behind it, nor the other way round.
 			round.ErrorType = "truncated"
+		}
+		if exchange.Status < 300 { // Else it was refused, and the request may have been sent again.
+			streamed = round.Streamed
 		}
 		facts = round
 	}

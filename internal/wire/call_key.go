@@ -21,6 +21,9 @@ const fewRandom = 16
 // whichever gateway has it, so that what one gateway remembers may be old.
 const ConversationKey = "conversation:"
 
+// AnswerKey begins the keys of answers that a provider stores, and that a request can go on with.
+const AnswerKey = "response:"
+
 // CallKey returns the key under which what the client has not seen of a turn is kept and found by one of its calls. Some
 // servers number calls in each answer or conversation, mostly behind the tool's name. Such an id is the call's only at its place
 // in its conversation.

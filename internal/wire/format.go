@@ -26,6 +26,9 @@ type Format struct {
 	Tooling *Tooling
 	// Shape writes our errors in the form of this API's own errors.
 	Shape apierror.Shape
+	// Ping returns what says nothing but keeps the client of a stream, if it is sent behind that event: a real event where
+	// clients do not count comments. Nil: streams of this format are not kept.
+	Ping func(after sse.Event) []byte
 }
 
 // Form is the form of an answer. The same object can mean different things in each: within a stream, one that calls itself

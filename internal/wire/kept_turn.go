@@ -28,8 +28,10 @@ type KeptRound struct {
 	Seen    int        `json:"seen"`
 	Calls   []KeptCall `json:"calls,omitempty"`
 	Results [][]byte   `json:"results,omitempty"` // As the format writes them.
-	// Around is what stands around the calls, where the format has that.
+	// Around is what stands around the calls, where the format has that, and Said what the client has seen of the round, where it
+	// is one with what it has seen of others.
 	Around []byte `json:"around,omitempty"`
+	Said   []byte `json:"said,omitempty"`
 }
 
 // KeptCall is a call of one of the gateway's tools, as the model made it.
@@ -65,8 +67,10 @@ func DecodeTurn(encoded []byte) (KeptTurn, bool) {
 				return KeptTurn{}, false
 			}
 		}
-		if len(round.Around) > 0 && !IsSound(round.Around) {
-			return KeptTurn{}, false
+		for _, part := range [][]byte{round.Around, round.Said} {
+			if len(part) > 0 && !IsSound(part) {
+				return KeptTurn{}, false
+			}
 		}
 	}
 	for _, member := range turn.Shown {

@@ -30,9 +30,11 @@ type Tooling struct {
 	// Opening returns the text of the user's first message, by which a conversation is recognised, and whether the
 	// conversation begins with this request: it has no message of the model's.
 	Opening func(jsonedit.Object) (text string, begins bool)
+	// Length returns how many messages a request has, or input items.
+	Length func(body jsonedit.Object) int
 	// Keys returns the keys under which something may have been kept that the request lacks: see [ToKeep]. They are those of
-	// the tool results that came last, or those of the whole request.
-	Keys func(body jsonedit.Object, whole bool) []string
+	// its messages from one on, and those of the tool results that came last.
+	Keys func(body jsonedit.Object, from int) []string
 	// Chain returns those of the keys that name what the provider has stored and the request goes on with: the provider may
 	// refuse it without what was kept. Nil: there is no such thing.
 	Chain func(body jsonedit.Object) []string

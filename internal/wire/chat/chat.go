@@ -24,6 +24,7 @@ package chat
 import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/memory"
+	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -38,5 +39,6 @@ func Format() wire.Format {
 		Figures: table,
 		Tooling: tooling(),
 		Shape:   apierror.OpenAI(),
+		Ping:    func(sse.Event) []byte { return []byte(ping) },
 	}
 }

@@ -320,4 +320,6 @@ func (j *joint) Fail(ready []byte, failure wire.Failure) []byte {
 	return append(ready, "}}\n\n"...)
 }
 
-func (j *joint) Ping(ready []byte) []byte { return append(j.separate(ready), ": ping\n\n"...) }
+func (j *joint) Ping(ready []byte) []byte { return append(j.separate(ready), ping...) }
+
+const ping = ": ping\n\n"

@@ -195,7 +195,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		format := chat.Format()
 		kept := map[string][]byte{}
-		for _, key := range format.Tooling.Keys(object, true) {
+		for _, key := range format.Tooling.Keys(object, 0) {
 			kept[key] = []byte(turn)
 		}
 		restored, err := jsonedit.Splice([]byte(body), format.Tooling.Restore(object, kept)...)

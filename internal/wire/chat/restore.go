@@ -36,11 +36,11 @@ func beginning(body jsonedit.Object) wire.Place {
 
 // keys returns the keys of the calls to which a request has results. Those that came last stand behind the model's last
 // message.
-func keys(body jsonedit.Object, whole bool) []string {
+func keys(body jsonedit.Object, from int) []string {
 	messages, at := body.Elements("messages"), beginning(body)
 	var found []string
-	answered := map[string]bool{}
-	for at.Index = messages.Len() - 1; at.Index >= 0; at.Index-- {
+	answered, isLast := map[string]bool{}, true
+	for at.Index = messages.Len() - 1; at.Index >= 0 && (isLast || at.Index >= from); at.Index-- {
 		message := wire.View(messages.At(at.Index))
 		switch message.Get("role").Str {
 		case "tool":
@@ -52,14 +52,15 @@ func keys(body jsonedit.Object, whole bool) []string {
 				}
 				return true
 			})
-			if !whole {
-				return found
-			}
+			isLast = false
 			clear(answered)
 		}
 	}
 	return found
 }
+
+// length implements [wire.Tooling].Length.
+func length(body jsonedit.Object) int { return body.Elements("messages").Len() }
 
 // restore puts what was kept around and into the messages that have the calls by whose ids it was kept. If several messages
 // have the same call, the last one is meant.
@@ -97,10 +98,11 @@ func (r *restoring) restore(message []byte) {
 	}
 	start, end := r.messages.Place(r.at.Index)
 	var before, behind, last []byte
+	rest := divided{message: object, left: map[string]string{}}
 	for _, round := range turn.Rounds {
 		results, images := split(round.Results)
 		if round.Seen == 0 {
-			before = append(appendRound(before, round), ',')
+			before = append(appendRound(before, round, rest.takeRound(round)), ',')
 			continue
 		}
 		r.insertCalls(calls, start, round)
@@ -112,6 +114,7 @@ func (r *restoring) restore(message []byte) {
 		}
 	}
 	r.insert(start, before)
+	r.edits = append(r.edits, jsonedit.Moved(rest.edits(), start)...)
 	r.insert(end, behind)
 	_, end = r.messages.Place(r.lastResult(r.at.Index))
 	r.insert(end, last)
@@ -217,9 +220,9 @@ func split(messages [][]byte) (results, images [][]byte) {
 	return results, images
 }
 
-// appendRound appends the messages of a round in which only tools of the gateway were called.
-func appendRound(dst []byte, round wire.KeptRound) []byte {
-	dst = append(dst, `{"role":"assistant","content":null`...)
+// appendRound appends the messages of a round in which only tools of the gateway were called, and what it said.
+func appendRound(dst []byte, round wire.KeptRound, content []byte) []byte {
+	dst = append(append(dst, `{"role":"assistant","content":`...), content...)
 	if len(round.Around) > len(`{}`) {
 		dst = append(append(dst, ','), round.Around[1:len(round.Around)-1]...)
 	}

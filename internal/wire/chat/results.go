@@ -72,8 +72,8 @@ func (j *joint) keep(results []wire.Result) error {
 		size += len(message)
 	}
 	if round.Seen == 0 {
-		round.Around = j.turn.around()
-		size += len(round.Around)
+		round.Around, round.Said = j.turn.around(), j.turn.said()
+		size += len(round.Around) + len(round.Said)
 	}
 	if j.joined.Memory.Take(int64(size)) != nil {
 		return wire.ErrTurnTooLarge

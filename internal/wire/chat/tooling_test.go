@@ -114,17 +114,18 @@ func TestKeys(t *testing.T) {
 		`{"role":"assistant","tool_calls":[`+call(b)+`,7,{},`+call(c)+`,`+call("open0123456789abcdef")+`]}`+result(b)+
 		`,{"role":"tool"},{"role":"tool","tool_call_id":7}`+result(c)+result(a)+`,{"role":"user","content":"and?"}]}`)
 	tooling := chat.Format().Tooling
-	if got := tooling.Keys(body, false); !slices.Equal(got, []string{"chat:" + b, "chat:" + c}) {
+	if got := tooling.Keys(body, tooling.Length(body)); !slices.Equal(got, []string{"chat:" + b, "chat:" + c}) {
 		t.Errorf("the last ones are %q", got)
 	}
-	if got := tooling.Keys(body, true); !slices.Equal(got, []string{"chat:" + b, "chat:" + c, "chat:" + a}) {
+	if got := tooling.Keys(body, 0); !slices.Equal(got, []string{"chat:" + b, "chat:" + c, "chat:" + a}) {
 		t.Errorf("all are %q", got)
 	}
 	for _, messages := range []string{
 		``, `{"role":"assistant"}`, `{"role":"assistant","tool_calls":[` + call(a) + `]}` + result(a) + `,{"role":"assistant"},{"role":"user"}`,
 		`{"role":"assistant","tool_calls":[` + call(strings.Repeat("a", 513)) + `]}` + result(strings.Repeat("a", 513)),
 	} {
-		if got := tooling.Keys(parse(t, `{"messages":[`+messages+`]}`), false); len(got) > 0 {
+		body := parse(t, `{"messages":[`+messages+`]}`)
+		if got := tooling.Keys(body, tooling.Length(body)); len(got) > 0 {
 			t.Errorf("%s: the last ones are %q", messages, got)
 		}
 	}

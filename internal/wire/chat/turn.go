@@ -204,6 +204,15 @@ func (t *turn) around() []byte {
 	return nil
 }
 
+// said returns the text of a message's content, in quotes, or nil.
+func (t *turn) said() []byte {
+	content := t.message.byName["content"]
+	if content == nil || content.kind != grownText || content.isEmpty() {
+		return nil
+	}
+	return content.append(nil)
+}
+
 // callID returns the call's id in quotes. A call without one gets one: its result must be told from others.
 func (c *turnCall) callID(round, n int) []byte {
 	if c.ID == "" {

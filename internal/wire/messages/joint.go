@@ -243,6 +243,6 @@ func (j *joint) Fail(ready []byte, failure wire.Failure) []byte {
 	return append(append(append(ready, "event: error\ndata: "...), text...), "\n\n"...)
 }
 
-func (j *joint) Ping(ready []byte) []byte {
-	return append(ready, "event: ping\ndata: {\"type\": \"ping\"}\n\n"...)
-}
+func (j *joint) Ping(ready []byte) []byte { return append(ready, ping...) }
+
+const ping = "event: ping\ndata: {\"type\": \"ping\"}\n\n"

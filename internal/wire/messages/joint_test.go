@@ -331,7 +331,7 @@ func TestRestore(t *testing.T) {
 			}
 			body := `{"model":"m","messages":[` + user + `,` + test.sent + `]}`
 			object := parse(t, body)
-			keys := messages.Format().Tooling.Keys(object, true)
+			keys := messages.Format().Tooling.Keys(object, 0)
 			if strings.Contains(body, `"tool_use"`) && (len(keys) == 0 || keys[0] != kept.Keys[0]) {
 				t.Errorf("keys %v", keys)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
+	"github.com/coder/aibridged/internal/sse"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -35,5 +36,6 @@ func formatOf(inspect func(jsonedit.Object) (wire.Request, error)) wire.Format {
 		Figures: table,
 		Tooling: tooling(),
 		Shape:   apierror.Anthropic(),
+		Ping:    func(sse.Event) []byte { return []byte(ping) },
 	}
 }

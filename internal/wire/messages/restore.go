@@ -29,21 +29,20 @@ func keyOf(call gjson.Result, at wire.Place) string {
 }
 
 // keys implements [wire.Tooling].Keys. The results that came last are those of the model's last message.
-func keys(body jsonedit.Object, whole bool) []string {
+func keys(body jsonedit.Object, from int) []string {
 	var found []string
 	messages, at := body.Elements("messages"), beginning(body)
-	for at.Index = messages.Len() - 1; at.Index >= 0; at.Index-- {
-		message := wire.View(messages.At(at.Index))
-		if message.Get("role").Str != "assistant" {
-			continue
-		}
-		found = append(found, keysOf(message, at)...)
-		if !whole {
-			break
+	isLast := true
+	for at.Index = messages.Len() - 1; at.Index >= 0 && (isLast || at.Index >= from); at.Index-- {
+		if message := wire.View(messages.At(at.Index)); message.Get("role").Str == "assistant" {
+			found, isLast = append(found, keysOf(message, at)...), false
 		}
 	}
 	return found
 }
+
+// length implements [wire.Tooling].Length.
+func length(body jsonedit.Object) int { return body.Elements("messages").Len() }
 
 // beginning returns the place at which a conversation begins.
 func beginning(body jsonedit.Object) wire.Place {

@@ -172,16 +172,17 @@ func (c *conversation) answer(result string, rounds ...round) []wire.ToKeep {
 			c.kept[key] = keep.Turn
 		}
 	}
-	for _, whole := range []bool{false, true} {
-		asked := format.Tooling.Keys(parse(c.t, c.body()), whole)
+	body := parse(c.t, c.body())
+	for _, from := range []int{format.Tooling.Length(body), 0} {
+		asked := format.Tooling.Keys(body, from)
 		for _, key := range asked {
 			if _, known := c.kept[key]; !known {
-				c.t.Errorf("%s is asked for, whole %t: kept is %v", key, whole, kept)
+				c.t.Errorf("%s is asked for, from %d: kept is %v", key, from, kept)
 			}
 		}
 		for _, keep := range kept {
 			if !slices.ContainsFunc(asked, func(key string) bool { return slices.Contains(keep.Keys, key) }) {
-				c.t.Errorf("%v is kept, %v is asked for, whole %t", keep.Keys, asked, whole)
+				c.t.Errorf("%v is kept, %v is asked for, from %d", keep.Keys, asked, from)
 			}
 		}
 	}
@@ -292,7 +293,7 @@ func TestThoughtsInPieces(t *testing.T) {
 	kept := j.Kept()
 	body := parse(t, `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[`+thought("a", longSecret+"more")+`,`+
 		thought("b", "")+`,`+textBlock("Done.")+`]}]}`)
-	if keys := messages.Format().Tooling.Keys(body, false); len(kept) != 1 || kept[0].Turn == nil || !slices.Equal(keys, kept[0].Keys) {
+	if keys := messages.Format().Tooling.Keys(body, messages.Format().Tooling.Length(body)); len(kept) != 1 || kept[0].Turn == nil || !slices.Equal(keys, kept[0].Keys) {
 		t.Errorf("%v is asked for, kept is %+v", keys, kept)
 	}
 }

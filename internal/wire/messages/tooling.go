@@ -12,7 +12,7 @@ import (
 func tooling() *wire.Tooling {
 	return &wire.Tooling{
 		Write: writeTool, First: true, Free: isFree, Name: toolName, Opening: opening,
-		Keys: keys, Restore: restore, Join: newJoint,
+		Length: length, Keys: keys, Restore: restore, Join: newJoint,
 	}
 }
 

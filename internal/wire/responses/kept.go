@@ -17,7 +17,7 @@ import (
 func callKey(callID, name string, at wire.Place) string {
 	return wire.CallKey("responses", callID, name, at)
 }
-func answerKey(id string) string         { return "response:" + id }
+func answerKey(id string) string         { return wire.AnswerKey + id }
 func conversationKey(id string) string   { return wire.ConversationKey + id }
 func reasoningKey(content string) string { return "responses:reasoning " + content }
 
@@ -255,7 +255,7 @@ func marksOf(turn wire.KeptTurn) []mark {
 
 // keys implements [wire.Tooling].Keys. The calls that the client has answered last are in what the model made last. Where the
 // client only refers to a call, or leaves it to the provider, its result has its id.
-func keys(body jsonedit.Object, whole bool) []string {
+func keys(body jsonedit.Object, from int) []string {
 	found := chain(body)
 	isChained := len(found) > 0
 	items, seen := body.Elements("input"), map[string]bool{}
@@ -265,10 +265,7 @@ func keys(body jsonedit.Object, whole bool) []string {
 			found = append(found, key)
 		}
 	}
-	begin := 0
-	if !whole {
-		begin = lastTurn(items)
-	}
+	begin := beginningOf(items, min(from, lastTurn(items)))
 	text, _ := opening(body)
 	called := map[string]bool{}
 	at := wire.Place{Opening: text, Index: begin}
@@ -286,7 +283,7 @@ func keys(body jsonedit.Object, whole bool) []string {
 		case isCall(kind) && id != "":
 			called[id] = true
 			add(callKey(id, nameOf(item), at))
-		case whole && kind == "reasoning":
+		case kind == "reasoning":
 			if mark := markOf(item); mark.Content != "" {
 				add(reasoningKey(mark.Content))
 			}
@@ -301,11 +298,19 @@ func lastTurn(items jsonedit.Array) int {
 	for i > 0 && !isModels(wire.View(items.At(i-1))) {
 		i--
 	}
+	return beginningOf(items, i)
+}
+
+// beginningOf returns the position of the first of the items that the model made together with the one before i.
+func beginningOf(items jsonedit.Array, i int) int {
 	for i > 0 && isModels(wire.View(items.At(i-1))) {
 		i--
 	}
 	return i
 }
+
+// length implements [wire.Tooling].Length.
+func length(body jsonedit.Object) int { return body.Elements("input").Len() }
 
 // isResult reports whether an input item is the result of a call.
 func isResult(item gjson.Result) bool {

@@ -44,5 +44,6 @@ func format(name string, inspect func(jsonedit.Object) (wire.Request, error), to
 		Figures: table,
 		Tooling: tooling,
 		Shape:   apierror.OpenAI(),
+		Ping:    ping,
 	}
 }

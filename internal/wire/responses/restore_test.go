@@ -61,9 +61,9 @@ func TestKeys(t *testing.T) {
 		"none":                  {[]string{user}, `"previous_response_id":7,"conversation":null,`, nil, nil},
 	} {
 		body := parseBody(t, strings.Replace(inputOf(test.input...), `{`, `{`+test.chain, 1))
-		for whole, want := range map[bool][]string{false: test.last, true: test.whole} {
-			if got := tooling().Keys(body, whole); !slices.Equal(got, want) {
-				t.Errorf("%s, whole %v: got %q, want %q", name, whole, got, want)
+		for from, want := range map[int][]string{tooling().Length(body): test.last, 0: test.whole} {
+			if got := tooling().Keys(body, from); !slices.Equal(got, want) {
+				t.Errorf("%s, from %d: got %q, want %q", name, from, got, want)
 			}
 		}
 		if got := tooling().Chain(body); test.chain == "" && got != nil || len(got) > 0 && got[0] != test.last[0] {
@@ -142,7 +142,7 @@ func TestRestore(t *testing.T) {
 // A client that has only seen the final text, and sends the reasoning, sends reasoning that calls must follow.
 func TestRestoreText(t *testing.T) {
 	p := playBoth(t, asked, nil, answer{id: "resp_1", items: []string{reasoning(1), ourCall(1)}}, answer{id: "resp_2", items: []string{reasoning(2), message(2)}})
-	if whole := tooling().Keys(parseBody(t, inputOf(user, reasoning(1), reasoning(2), message(2), user)), true); len(whole) != 2 || p.kept()[whole[1]] == nil {
+	if whole := tooling().Keys(parseBody(t, inputOf(user, reasoning(1), reasoning(2), message(2), user)), 0); len(whole) != 2 || p.kept()[whole[1]] == nil {
 		t.Errorf("kept under %v, looked for under %v", p.keep.Keys, whole)
 	}
 	for name, test := range map[string]struct{ sent, want []string }{

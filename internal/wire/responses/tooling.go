@@ -14,7 +14,7 @@ import (
 func tooling() *wire.Tooling {
 	return &wire.Tooling{
 		Write: writeTool, Free: isFree, Name: toolName, Opening: opening,
-		Keys: keys, Chain: chain, Restore: restore, Join: newJoint,
+		Length: length, Keys: keys, Chain: chain, Restore: restore, Join: newJoint,
 	}
 }
 

@@ -1,0 +1,8 @@
+-- The same as SQLite's migration of this version: costs are derived anew, and sessions are found by when they were last used.
+
+-- +goose Up
+CREATE INDEX sessions_by_last ON sessions (last_at, started_at, id);
+
+INSERT INTO touched (ids)
+SELECT string_agg(uuid_send(id), '' ORDER BY id) FROM (SELECT id, row_number() OVER (ORDER BY id) / 256 AS note FROM interceptions) AS i
+GROUP BY note ORDER BY note;
