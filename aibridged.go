@@ -55,7 +55,7 @@ const (
 	closeTimeout = 5 * time.Second
 
 	dialBackoffMin = 50 * time.Millisecond
-	dialBackoffMax = 10 * time.Second
+	dialBackoffMax = 10 * time.Second // Unless an option says otherwise.
 	// steady is how long a connection must last before the next dial starts from the shortest pause. It is also the
 	// longest pause after a connection that lasted less.
 	steady = time.Second
@@ -84,6 +84,7 @@ type Server struct {
 	loop       sync.WaitGroup
 
 	connectWait time.Duration // Zero: as long as the request lasts.
+	dialPause   time.Duration // The longest.
 
 	records   *recording.Queue
 	strangers *strangers.Gate
@@ -116,6 +117,9 @@ type ServerOptions struct {
 	// ConnectWait is how long a request waits for a control plane to which the connection is lost. Zero: as long as its client
 	// does.
 	ConnectWait time.Duration
+	// DialPause is the longest pause between two attempts to connect with a control plane that is away: pauses double up to it. Zero:
+	// ten seconds.
+	DialPause time.Duration
 	// FindToken returns where in a text the first token of the control plane begins and ends, by its form alone, or a
 	// start below zero. No such token goes upstream, whether or not it is the one that the request presents; see
 	// [aibridge.Caller]. It is called for each part of each request, also concurrently. Nil: the form of Coder's API keys.
@@ -142,6 +146,9 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	case rpcDialer == nil:
 		return nil, xerrors.New("nil rpc dialer given")
 	}
+	if options.DialPause <= 0 {
+		options.DialPause = dialBackoffMax
+	}
 	if options.Tracer == nil {
 		options.Tracer = noop.NewTracerProvider().Tracer("aibridged")
 	}
@@ -151,7 +158,7 @@ func NewServer(ctx context.Context, pool Pooler, rpcDialer Dialer, options Serve
 	}
 	s := &Server{
 		pool: pool, lend: lenderOf(pool), dialer: rpcDialer, logger: options.Logger, tracer: options.Tracer, records: records,
-		connectWait: options.ConnectWait, findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
+		connectWait: options.ConnectWait, dialPause: options.DialPause, findToken: options.FindToken, strangers: strangers.New(isUnauthorized), changed: make(chan struct{}), closed: make(chan struct{}),
 		running: running{byID: map[uint64]*runningRequest{}},
 	}
 	s.tools = NewMCPProxyFactory(s.logger, s.tracer, s.clientNow).WithOptions(options.MCP)
@@ -210,7 +217,7 @@ func (s *Server) keepConnected() {
 
 // dial returns a client, or nil where the server is closed or the dialer says that there will be none.
 func (s *Server) dial() DRPCClient {
-	for backoff := dialBackoffMin; s.dialing.Err() == nil; backoff = min(2*backoff, dialBackoffMax) {
+	for backoff := min(dialBackoffMin, s.dialPause); s.dialing.Err() == nil; backoff = min(2*backoff, s.dialPause) {
 		client, err := s.dialer(s.dialing)
 		switch {
 		case err == nil && client != nil:

@@ -348,6 +348,32 @@ func TestDialBackoff(t *testing.T) {
 	})
 }
 
+// TestDialPause bounds the pauses by an option.
+func TestDialPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials []time.Time
+		server, err := aibridged.NewServer(t.Context(), serving(nil), func(context.Context) (aibridged.DRPCClient, error) {
+			dials = append(dials, time.Now())
+			return nil, errors.New("refused")
+		}, aibridged.ServerOptions{DialPause: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		for i := 1; i < len(dials); i++ {
+			if took := dials[i].Sub(dials[i-1]); took > time.Second {
+				t.Errorf("pause %d took %s", i, took)
+			}
+		}
+		if len(dials) < 60 {
+			t.Errorf("%d dials in a minute", len(dials))
+		}
+	})
+}
+
 // TestCanceledDialEnds is behaviour 1.6: a dialer that fails with context.Canceled ends the loop, and waiting callers
 // fail.
 func TestCanceledDialEnds(t *testing.T) {

@@ -56,12 +56,16 @@ func ask(ctx context.Context, config *pgx.ConnConfig) (s server, err error) {
 }
 
 // limits returns how to connect for records and for reports, with limits of time for what could wait for ever: a lock that
-// somebody holds, a transaction whose gateway is gone, a long report. A pooler takes no settings of a session.
+// somebody holds, a transaction whose gateway is gone, a long report; and for what waits for two hours: the server's end of
+// a connection that nobody has closed. A pooler takes no settings of a session.
 func (s server) limits(config *pgx.ConnConfig) (records, reports *pgx.ConnConfig) {
 	records = config.Copy()
 	if !s.pooled {
 		records.RuntimeParams["lock_timeout"] = "5s"
 		records.RuntimeParams["idle_in_transaction_session_timeout"] = "30s"
+		records.RuntimeParams["tcp_keepalives_idle"] = "10"
+		records.RuntimeParams["tcp_keepalives_interval"] = "10"
+		records.RuntimeParams["tcp_keepalives_count"] = "3"
 	}
 	reports = records.Copy()
 	if !s.pooled {

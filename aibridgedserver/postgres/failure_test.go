@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -341,5 +342,19 @@ func TestReportsAreApart(t *testing.T) {
 	}
 	if err != nil {
 		t.Errorf("while reports take all their connections: %v", err)
+	}
+}
+
+// The server notices within a minute that a control plane has vanished, whose connections would otherwise be missing for others.
+func TestVanishedControlPlaneIsNoticed(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	for name, pool := range map[string]*sql.DB{"writer": c.db.Writer, "reader": c.db.Reader, "reports": c.db.Reports} {
+		var seconds int
+		err := pool.QueryRowContext(t.Context(), `SELECT current_setting('tcp_keepalives_idle')::int
+			+ current_setting('tcp_keepalives_interval')::int * current_setting('tcp_keepalives_count')::int`).Scan(&seconds)
+		if err != nil || seconds == 0 || seconds > 60 {
+			t.Errorf("%s: after %d seconds, %v", name, seconds, err)
+		}
 	}
 }

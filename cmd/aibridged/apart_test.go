@@ -92,7 +92,7 @@ type apart struct {
 }
 
 // printedBy starts a process and returns the first group of a match in what it prints. It reads on afterwards.
-func printedBy(t *testing.T, cmd *exec.Cmd, pattern string) []string {
+func printedBy(t testing.TB, cmd *exec.Cmd, pattern string) []string {
 	t.Helper()
 	stdout, err := cmd.StdoutPipe()
 	check(t, err)

@@ -25,6 +25,8 @@ const (
 	fleetGateways = 3
 	// longestFault is how long a part of a fleet is away at most, and how long nothing is wrong then.
 	longestFault = 2 * time.Second
+	// promised is how soon a gateway is ready again once all parts are there and connections work.
+	promised = 10 * time.Second
 )
 
 // fleet is a control plane and several gateways, as processes, under load. Each gateway reaches the control plane through a
@@ -111,7 +113,7 @@ func newFleet(t *testing.T, database *postgrestest.Server) *fleet {
 func (f *fleet) areReady(t *testing.T) {
 	t.Helper()
 	for _, m := range f.members {
-		for deadline := time.Now().Add(30 * time.Second); ; { // The pause between two tries to connect grows to ten seconds.
+		for deadline := time.Now().Add(promised + soon); ; {
 			status, answer := m.get(t, "/readyz")
 			if status == 200 {
 				break

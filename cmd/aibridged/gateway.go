@@ -75,7 +75,8 @@ type gatewayOptions struct {
 	digests        bool // Record digests of bodies. They are also recorded if exchanges are kept.
 	noConsole      bool // Serve no page.
 	drain          drainOptions
-	connectWait    time.Duration // See [aibridged.ServerOptions].
+	connectWait    time.Duration // See [aibridged.ServerOptions], as for dialPause.
+	dialPause      time.Duration
 	// needsNoProviders says that those of the configuration may not be needed, so that their secrets may be missing.
 	needsNoProviders bool
 	logger           slog.Logger
@@ -193,7 +194,7 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 	}
 	if g.server, err = aibridged.NewServer(ctx, pool, g.control.dialer(), aibridged.ServerOptions{
 		Logger: logger.Named("gateway"), Tracer: tracer, Metrics: metrics, Records: options.records,
-		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(), ConnectWait: options.connectWait,
+		FindToken: aibridgedserver.FindToken, MCP: c.Tools.sessions(), ConnectWait: options.connectWait, DialPause: options.dialPause,
 	}); err != nil {
 		return nil, errors.Join(err, pool.Shutdown(ctx))
 	}
@@ -220,7 +221,7 @@ func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
 
 // newGatewayApart makes a gateway whose control plane is elsewhere.
 func newGatewayApart(ctx context.Context, s settings, c config, at controlConfig, options gatewayOptions) (*gateway, error) {
-	options.connectWait, options.needsNoProviders = remoteWait, true
+	options.connectWait, options.dialPause, options.needsNoProviders = remoteWait, remotePause, true
 	return makeGateway(ctx, s, c, options, func(g *gateway) (err error) {
 		r, err := newRemote(at, c, s.configFile, options.logger.Named("control"))
 		if err == nil {

@@ -39,7 +39,7 @@ func fullPipe(t *testing.T) (reader, writer *os.File) {
 
 // programHere returns a command, not yet started, that runs the program with these arguments and this standard error; nil
 // means none.
-func programHere(t *testing.T, stderr *os.File, args ...string) *exec.Cmd {
+func programHere(t testing.TB, stderr *os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	// With the race detector, the process would otherwise sleep for a second at its end.

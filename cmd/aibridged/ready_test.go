@@ -104,7 +104,7 @@ func recorded(t *testing.T, data string) int {
 	return strings.Count(out, "\n")
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -28,6 +28,9 @@ const (
 	remoteSilence = 7 * time.Second
 	// remotePatience bounds the dialing of an address.
 	remotePatience = 5 * time.Second
+	// remotePause is the longest pause between two attempts to connect. An attempt may take remotePatience, and the next one has to
+	// come in time for all to be right within ten seconds.
+	remotePause = time.Second
 	// remoteWait is how long a request waits for a control plane that is away.
 	remoteWait = 5 * time.Second
 	// feedWait is how long the control plane has no news of providers before it says so. It is below the limit of a call.

@@ -25,8 +25,10 @@ const (
 type attempt struct {
 	ask
 
-	began time.Time
-	ended time.Time
+	user    string
+	gateway int // The number of the gateway that its connection led to, or nowhere.
+	began   time.Time
+	ended   time.Time
 
 	outcome  outcome
 	received bodySum
@@ -48,14 +50,16 @@ func sumOf(body []byte) bodySum {
 // safe for concurrent use.
 type ledger struct {
 	mu       sync.Mutex
-	attempts map[string]attempt // By model.
+	attempts map[string]attempt // By model, like the next two fields.
 	served   map[string][]fakellm.Served
-	outcomes map[outcome]int // The number of attempts with each.
+	answers  map[string]bodySum // What the upstream sent.
+	outcomes map[outcome]int    // The number of attempts with each.
 }
 
 func newLedger() *ledger {
 	return &ledger{
-		attempts: make(map[string]attempt), served: make(map[string][]fakellm.Served), outcomes: make(map[outcome]int),
+		attempts: make(map[string]attempt), served: make(map[string][]fakellm.Served), answers: make(map[string]bodySum),
+		outcomes: make(map[outcome]int),
 	}
 }
 
@@ -101,9 +105,11 @@ func (l *ledger) count(o outcome) int {
 	return l.outcomes[o]
 }
 
-// comparison returns the ledger so far, to be compared with records.
-func (l *ledger) comparison(lives []life) *comparison {
+// comparison returns the ledger so far, to be compared with records. It is given the lives of each gateway.
+func (l *ledger) comparison(lives ...[]life) *comparison {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &comparison{attempts: maps.Clone(l.attempts), served: maps.Clone(l.served), lives: lives}
+	return &comparison{
+		attempts: maps.Clone(l.attempts), served: maps.Clone(l.served), answers: maps.Clone(l.answers), lives: lives,
+	}
 }

@@ -24,20 +24,22 @@ type client struct {
 	rng    *rand.Rand
 	http   *http.Client
 	base   string // The gateway's base URL.
-	token  string
+	user   string
+	token  string // Of the user.
 	ledger *ledger
 
 	pace     func() pace
 	padding  int           // For each ask.
 	patience time.Duration // After this time an answer counts as one that never comes.
 	eager    bool          // It comes back sooner than Retry-After says.
+	restless bool          // It ends its connection after one of eight requests.
 }
 
 // run sends requests until ctx ends, and then finishes the last one. The end of abort cancels that one too.
 func (c *client) run(ctx, abort context.Context) {
 	for number := 0; ctx.Err() == nil; number++ {
 		model := fmt.Sprintf("%s-%06d", c.name, number)
-		a := attempt{ask: newAsk(c.rng, model, c.pace()), began: time.Now()}
+		a := attempt{ask: newAsk(c.rng, model, c.pace()), user: c.user, began: time.Now()}
 		a.padding = c.padding
 		c.ledger.note(a)
 		wait := c.try(abort, &a)
@@ -51,7 +53,7 @@ func (c *client) run(ctx, abort context.Context) {
 func (c *client) try(abort context.Context, a *attempt) time.Duration {
 	ctx, cancel := context.WithTimeoutCause(abort, c.patience, errHung)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+aibridge.RootPath+a.format.path, strings.NewReader(a.body()))
+	request, err := http.NewRequestWithContext(withRoute(ctx, a), http.MethodPost, c.base+aibridge.RootPath+a.format.path, strings.NewReader(a.body()))
 	if err != nil {
 		a.outcome, a.detail = wrong, err.Error()
 		return 0
@@ -59,6 +61,7 @@ func (c *client) try(abort context.Context, a *attempt) time.Duration {
 	request.GetBody = nil // So that net/http does not send it twice.
 	request.Header.Set("Authorization", "Bearer "+c.token)
 	request.Header.Set("Content-Type", "application/json")
+	request.Close = c.restless && c.rng.IntN(8) == 0
 	response, err := c.http.Do(request)
 	if err != nil {
 		return c.broke(ctx, a, err)

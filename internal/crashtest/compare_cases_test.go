@@ -30,14 +30,17 @@ func newExample() *example {
 	e := &example{comparison: comparison{
 		attempts: make(map[string]attempt),
 		served:   make(map[string][]fakellm.Served),
-		lives: []life{
-			{began: at(0), ready: at(1), killed: at(10), ended: at(11)}, {began: at(12), ready: at(15), ended: at(30)},
+		answers:  make(map[string]bodySum),
+		lives: [][]life{
+			{{began: at(0), ready: at(1), killed: at(10), ended: at(11)}, {began: at(12), ready: at(15), ended: at(30)}},
+			{{began: at(0), ready: at(1), ended: at(30)}},
 		},
 	}}
 	e.add(wholeModel, attempt{outcome: whole, began: at(2), ended: at(4), received: bodySum{7, "abc"}})
 	e.add(cutModel, attempt{outcome: broken, began: at(8), ended: at(11)})
 	e.add(absentModel, attempt{outcome: broken, began: at(12), ended: at(13)})
 	e.add(refusedModel, attempt{outcome: unavailable, began: at(20), ended: at(21)})
+	e.answers[wholeModel] = bodySum{7, "abc"}
 	e.whole, e.cut = e.record(wholeModel, at(2), at(4)), e.record(cutModel, at(9), at(14))
 	served := e.serve(wholeModel)
 	e.whole.TokenUsages = []aibridgedserver.TokenUsage{{MsgID: served.AnswerID, InputTokens: 5, OutputTokens: 6}}
@@ -49,7 +52,7 @@ func newExample() *example {
 }
 
 func (e *example) add(model string, a attempt) {
-	a.ask = ask{model: model, format: formats()[0], prompt: "Answer " + model}
+	a.ask, a.user = ask{model: model, format: formats()[0], prompt: "Answer " + model}, user
 	e.attempts[model] = a
 }
 
@@ -108,22 +111,33 @@ func TestComparison(t *testing.T) {
 		"whole and cut":       {outcome(cutModel, whole), "received all of the answer, and it is recorded as cut"},
 		"cut without prompt":  {func(e *example) { e.cut.Prompts = nil }, "it has 0 prompts"},
 		"cut with usages":     {func(e *example) { e.cut.TokenUsages = make([]aibridgedserver.TokenUsage, 2) }, "it has 2 token usages"},
-		"cut without a kill":  {func(e *example) { e.cut.StartedAt = e.lives[1].ready }, "no life of the gateway that was killed"},
-		"cut ended too soon":  {func(e *example) { end(e.cut, e.lives[0].ready) }, "not between the kill"},
-		"cut ended too late":  {func(e *example) { end(e.cut, e.lives[1].ended) }, "not between the kill"},
+		"cut without a kill":  {func(e *example) { e.cut.StartedAt = e.lives[0][1].ready }, "no life of the gateway that was killed"},
+		"cut ended too soon":  {func(e *example) { end(e.cut, e.lives[0][0].ready) }, "not between the kill"},
+		"cut ended too late":  {func(e *example) { end(e.cut, e.lives[0][1].ended) }, "not between the kill"},
 		"success never sent":  {func(e *example) { delete(e.served, wholeModel) }, "was never sent upstream"},
 		"sent twice":          {func(e *example) { e.serve(cutModel) }, "it was sent upstream 2 times"},
 		"part of a request":   {func(e *example) { e.served[""] = make([]fakellm.Served, 1) }, ""},
 		"part without a kill": {func(e *example) {
 			e.served[""] = make([]fakellm.Served, 1)
-			e.lives[0].killed = time.Time{}
+			e.lives[0][0].killed = time.Time{}
 		}, "came upstream in part"},
+		"another's answer": {func(e *example) { e.answers[wholeModel] = bodySum{8, "abd"} }, "the upstream sent"},
+		"another gateway's kill": {func(e *example) {
+			a := e.attempts[absentModel]
+			a.gateway = 1
+			e.attempts[absentModel] = a
+		}, "was not killed"},
+		"no gateway, one is there": {func(e *example) {
+			a := e.attempts[absentModel]
+			a.gateway = nowhere
+			e.attempts[absentModel] = a
+		}, "was not killed"},
 		"refused and sent": {func(e *example) { e.serve(refusedModel) }, "it was refused, and sent upstream 1 times"},
 		"broken by itself": {func(e *example) {
 			a := e.attempts[absentModel]
-			a.began, a.ended = e.lives[1].ended, e.lives[1].ended
+			a.began, a.ended = e.lives[0][1].ended, e.lives[0][1].ended
 			e.attempts[absentModel] = a
-		}, "although no gateway was killed"},
+		}, "was not killed"},
 		"wrong answer": {outcome(absentModel, wrong), "got a wrong answer, or none"},
 		"no answer":    {outcome(absentModel, unfinished), "got a wrong answer, or none"},
 	} {

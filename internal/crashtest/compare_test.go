@@ -13,14 +13,18 @@ import (
 // user is the name of the user who sends all requests.
 const user = "ada"
 
+// clock is how a moment is shown in complaints.
+const clock = "15:04:05.000"
+
 // cutMessage is the error message that a gateway records at its start for an interception that a kill cut.
 const cutMessage = "the gateway's process ended before the answer did"
 
 // comparison compares records with what clients got and what the upstream served.
 type comparison struct {
-	attempts map[string]attempt // By model, like the fields below.
+	attempts map[string]attempt // By model, like the fields below but lives.
 	served   map[string][]fakellm.Served
-	lives    []life
+	answers  map[string]bodySum
+	lives    [][]life // Of each gateway.
 	recorded map[string][]*aibridgedserver.Interception
 
 	cut        int // How many interceptions were cut by a kill.
@@ -58,6 +62,9 @@ func (c *comparison) checkAttempt(a attempt) {
 		if recorded != 1 {
 			c.complain(a.model, "its client received all of the answer, and %d interceptions are recorded", recorded)
 		}
+		if sent := c.answers[a.model]; sent != a.received {
+			c.complain(a.model, "the upstream sent %v, and its client received %v", sent, a.received)
+		}
 	case unavailable:
 		if served := len(c.served[a.model]); recorded > 0 || served > 0 {
 			c.complain(a.model, "it was refused, and sent upstream %d times and recorded %d times", served, recorded)
@@ -66,34 +73,29 @@ func (c *comparison) checkAttempt(a attempt) {
 		if recorded > 1 {
 			c.complain(a.model, "%d interceptions are recorded", recorded)
 		}
-		if !c.killedWithin(a.began, a.ended) {
-			c.complain(a.model, "its client noticed something although no gateway was killed: %s", a.detail)
+		if !c.killedWithin(a) {
+			c.complain(a.model, "its client noticed something between %v and %v, although its gateway %d was not killed: %s",
+				a.began.Format(clock), a.ended.Format(clock), a.gateway, a.detail)
 		}
 	default:
 		c.complain(a.model, "its client got a wrong answer, or none: %s", a.detail)
 	}
 }
 
-// killedWithin reports whether, at some time between began and ended, a gateway had been killed and the next one was
-// not ready yet.
-func (c *comparison) killedWithin(began, ended time.Time) bool {
-	for n, l := range c.lives {
-		if l.killed.IsZero() || ended.Before(l.killed) {
-			continue
-		}
-		back := slices.IndexFunc(c.lives[n+1:], func(next life) bool { return !next.ready.IsZero() })
-		if back < 0 || !began.After(c.lives[n+1+back].ready) {
-			return true
-		}
+// killedWithin reports whether, at some time of an attempt, its gateway had been killed and was not ready again yet. Where
+// there was none for it, that must be so of all.
+func (c *comparison) killedWithin(a attempt) bool {
+	if a.gateway != nowhere {
+		return isAwayWithin(c.lives[a.gateway], a.began, a.ended)
 	}
-	return false
+	return !slices.ContainsFunc(c.lives, func(lives []life) bool { return !isAwayWithin(lives, a.began, a.ended) })
 }
 
 // checkServed checks what the upstream served: no request may reach it before its start is recorded.
 func (c *comparison) checkServed(model string, served []fakellm.Served) {
 	if model == "" {
 		// The upstream has served something that is not recorded, so a kill must have come in between.
-		if !slices.ContainsFunc(c.lives, func(l life) bool { return !l.killed.IsZero() }) {
+		if !slices.ContainsFunc(slices.Concat(c.lives...), func(l life) bool { return !l.killed.IsZero() }) {
 			c.complain(model, "%d requests came upstream in part, although no gateway was killed", len(served))
 		}
 		return
@@ -118,7 +120,7 @@ func (c *comparison) checkInterception(i *aibridgedserver.Interception) {
 		c.complain(i.Model, "the request is recorded as %v, and was %v", got, want)
 	}
 	switch {
-	case i.Initiator != user:
+	case i.Initiator != a.user:
 		c.complain(i.Model, "it is recorded as of %q", i.Initiator)
 	case i.EndedAt == nil:
 		c.complain(i.Model, "interception %s has not ended", i.ID)
@@ -175,15 +177,20 @@ func (c *comparison) checkCut(a attempt, i *aibridgedserver.Interception) {
 	if usages := len(i.TokenUsages); usages > 1 {
 		c.complain(i.Model, "it has %d token usages", usages)
 	}
-	n := slices.IndexFunc(c.lives, func(l life) bool {
+	if a.gateway == nowhere {
+		c.complain(i.Model, "it is recorded, and its connection led to no gateway")
+		return
+	}
+	lives := c.lives[a.gateway]
+	n := slices.IndexFunc(lives, func(l life) bool {
 		return !i.StartedAt.Before(l.began.Truncate(time.Microsecond)) && !i.StartedAt.After(l.ended)
 	})
-	if n < 0 || c.lives[n].killed.IsZero() {
+	if n < 0 || lives[n].killed.IsZero() {
 		c.complain(i.Model, "it started at %v, within no life of the gateway that was killed", i.StartedAt)
 		return
 	}
-	back := slices.IndexFunc(c.lives[n+1:], func(next life) bool { return !next.ready.IsZero() })
-	if back < 0 || i.EndedAt.Before(c.lives[n].killed.Truncate(time.Microsecond)) || i.EndedAt.After(c.lives[n+1+back].ready) {
+	back := slices.IndexFunc(lives[n+1:], func(next life) bool { return !next.ready.IsZero() })
+	if back < 0 || i.EndedAt.Before(lives[n].killed.Truncate(time.Microsecond)) || i.EndedAt.After(lives[n+1+back].ready) {
 		c.complain(i.Model, "it ended at %v: not between the kill that cut it and the end of the next start", *i.EndedAt)
 	}
 }

@@ -54,12 +54,12 @@ func (s *stage) countEnds() (n int) {
 	return n
 }
 
-// strays returns the stored rows that belong to no interception, and the records that the queue has set aside.
+// strays returns complaints about stored rows that belong to no interception.
 func (s *stage) strays() []string {
 	s.t.Helper()
 	var complaints []string
 	var unstarted int
-	s.must(s.db.Reader.QueryRowContext(s.ctx, `SELECT count(*) FROM interceptions WHERE started = 0`).Scan(&unstarted))
+	s.must(s.db.Reader.QueryRowContext(s.ctx, `SELECT count(*) FROM interceptions WHERE NOT started`).Scan(&unstarted))
 	if unstarted > 0 {
 		complaints = append(complaints, fmt.Sprintf("%d interceptions have records and no start", unstarted))
 	}
@@ -71,11 +71,17 @@ func (s *stage) strays() []string {
 			complaints = append(complaints, fmt.Sprintf("%s: %d rows are of no interception", table, n))
 		}
 	}
+	return complaints
+}
+
+// setAside returns complaints about records that a queue has set aside.
+func (s *stage) setAside(records string) (complaints []string) {
+	s.t.Helper()
 	for _, name := range []string{"dead", "damaged", "retry"} {
-		found, err := os.ReadDir(filepath.Join(s.records, name))
+		found, err := os.ReadDir(filepath.Join(records, name))
 		s.must(err)
 		if len(found) > 0 {
-			complaints = append(complaints, fmt.Sprintf("the queue has %d files in %s", len(found), filepath.Join(s.records, name)))
+			complaints = append(complaints, fmt.Sprintf("the queue has %d files in %s", len(found), filepath.Join(records, name)))
 		}
 	}
 	return complaints

@@ -21,7 +21,12 @@ const (
 
 // pending returns how many records the gateway has not delivered.
 func (s *stage) pending() (float64, error) {
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.gatewayTask.Address+"/metrics", nil)
+	return s.metric("http://"+s.gatewayTask.Address+"/metrics", "records_pending")
+}
+
+// metric returns the value of a metric without labels.
+func (s *stage) metric(url, name string) (float64, error) {
+	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -31,11 +36,11 @@ func (s *stage) pending() (float64, error) {
 	}
 	defer response.Body.Close()
 	for lines := bufio.NewScanner(io.LimitReader(response.Body, answerMax)); lines.Scan(); {
-		if value, found := strings.CutPrefix(lines.Text(), "records_pending "); found {
+		if value, found := strings.CutPrefix(lines.Text(), name+" "); found {
 			return strconv.ParseFloat(value, 64)
 		}
 	}
-	return 0, fmt.Errorf("the gateway's metrics do not say how many records are pending")
+	return 0, fmt.Errorf("%s has no %s", url, name)
 }
 
 // awaitDelivery waits until the gateway has delivered all records. Meanwhile it checks that they come in order.
@@ -54,6 +59,18 @@ func (s *stage) awaitDelivery() {
 // interceptions there are, and how many of them were cut.
 func (s *stage) checkRecords() (recorded, cut int) {
 	s.t.Helper()
+	return s.checkRecordsOf(gatewayLives{s.records, s.lives})
+}
+
+// gatewayLives are the lives of a gateway on a directory for records.
+type gatewayLives struct {
+	records string
+	lives   []life
+}
+
+// checkRecordsOf is checkRecords for several gateways.
+func (s *stage) checkRecordsOf(gateways ...gatewayLives) (recorded, cut int) {
+	s.t.Helper()
 	s.going()
 	s.upstream.Close() // Waits for the answers under way, so that the ledger is complete.
 	var all []*aibridgedserver.Interception
@@ -61,8 +78,14 @@ func (s *stage) checkRecords() (recorded, cut int) {
 		s.must(err)
 		all = append(all, interception)
 	}
-	c := s.ledger.comparison(s.lives)
-	complaints := append(c.run(all), s.strays()...)
+	var lives [][]life
+	complaints := s.strays()
+	for _, gateway := range gateways {
+		lives = append(lives, gateway.lives)
+		complaints = append(complaints, s.setAside(gateway.records)...)
+	}
+	c := s.ledger.comparison(lives...)
+	complaints = append(complaints, c.run(all)...)
 	for _, complaint := range complaints[:min(len(complaints), shownComplaints)] {
 		s.t.Error(complaint)
 	}

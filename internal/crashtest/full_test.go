@@ -69,7 +69,7 @@ func TestDiskFull(t *testing.T) {
 	s.stopGateway(gateway)
 	s.must(control.stop())
 	recorded, cut := s.checkRecords()
-	for _, a := range s.ledger.comparison(nil).attempts {
+	for _, a := range s.ledger.comparison().attempts {
 		if a.outcome == unavailable && !strings.Contains(a.detail, noRoomText) {
 			t.Errorf("%s: the refusal says %q", a.model, a.detail)
 		}

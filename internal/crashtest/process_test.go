@@ -12,64 +12,88 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // comePatience is how long a process may take until it serves, on a busy machine.
 const comePatience = 30 * time.Second
 
-// process is another process of this program. The code that starts it must kill or stop it.
+// endPatience is how long a process may take to end in good order. Each ends by itself sooner.
+const endPatience = 60 * time.Second
+
+// process is another process. The code that starts it must kill or stop it.
 type process struct {
-	name  string // Its role and the number of the start, for complaints.
-	log   string // The path of the file that its standard error goes to.
-	cmd   *exec.Cmd
-	stdin io.Closer
+	name     string // Its role and the number of the start, for complaints.
+	log      string // The path of the file that its standard error goes to.
+	cmd      *exec.Cmd
+	askToEnd func() error
 
 	ready chan struct{} // Closed once it serves.
 	ended chan struct{} // Closed once it has ended; then err is set.
 	err   error
 }
 
-// startProcess starts a process for a task, and writes its log to a file in the directory logs.
-func startProcess(do task, number int, logs string) (*process, error) {
+// startTask starts a process of this program for a task.
+func startTask(do task, number int, logs string) (*process, error) {
 	text, err := json.Marshal(do)
 	if err != nil {
 		return nil, err
 	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), taskVariable+"="+string(text))
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	p := newProcess(do.Role, number, logs, cmd)
+	p.askToEnd = stdin.Close
+	return p, p.start(readyLine)
+}
+
+// newProcess returns a process that is not started. Its log is going to be a file in the directory logs.
+func newProcess(role string, number int, logs string, cmd *exec.Cmd) *process {
 	p := &process{
-		name:  fmt.Sprintf("%s, start %d", do.Role, number),
-		log:   filepath.Join(logs, fmt.Sprintf("%s-%03d.log", do.Role, number)),
-		cmd:   exec.Command(os.Args[0]),
+		name:  fmt.Sprintf("%s, start %d", role, number),
+		log:   filepath.Join(logs, fmt.Sprintf("%s-%03d.log", role, number)),
+		cmd:   cmd,
 		ready: make(chan struct{}),
 		ended: make(chan struct{}),
 	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	// Without this, the race detector would make each process sleep for a second at its end.
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0")
+	return p
+}
+
+// start starts the process, which serves once it prints a line that begins with readyText.
+func (p *process) start(readyText string) error {
 	log, err := os.Create(p.log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close() // The process has its own descriptor.
-	// Without this, the race detector would make each process sleep for a second at its end.
-	p.cmd.Env = append(os.Environ(), taskVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stderr = log
-	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
-	go p.watch(stdout)
-	return p, nil
+	go p.watch(stdout, readyText)
+	return nil
 }
 
 // watch reads the process's output and waits for its end.
-func (p *process) watch(stdout io.Reader) {
+func (p *process) watch(stdout io.Reader, readyText string) {
 	defer close(p.ended)
+	ready := false
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		if lines.Text() == readyLine {
+		if !ready && strings.HasPrefix(lines.Text(), readyText) {
+			ready = true
 			close(p.ready)
 		}
 	}
@@ -102,9 +126,11 @@ func (p *process) kill() error {
 
 // stop asks the process to end in good order and waits for its end.
 func (p *process) stop() error {
-	closeErr := p.stdin.Close()
-	<-p.ended // The process ends by itself after stopPatience: see runTask.
-	if err := errors.Join(closeErr, p.err); err != nil {
+	askErr := p.askToEnd()
+	timer := time.AfterFunc(endPatience, func() { _ = p.cmd.Process.Kill() }) // It fails where the process has just ended.
+	<-p.ended
+	timer.Stop()
+	if err := errors.Join(askErr, p.err); err != nil {
 		return fmt.Errorf("%s did not stop in good order: %v; see %s", p.name, err, p.log)
 	}
 	return p.check()

@@ -52,20 +52,25 @@ type stage struct {
 	lives []life // The gateway's; only the test's own goroutine uses them.
 }
 
-func newStage(t *testing.T, durability aibridged.Durability) *stage {
+// newEmptyStage returns a stage that has an upstream, and neither a database nor tasks.
+func newEmptyStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, chance: newChance(t), ledger: newLedger()}
 	s.ctx, s.abort = context.WithCancel(t.Context())
 	t.Cleanup(s.abort)
 	s.makeDirectory()
-	s.records = filepath.Join(s.dir, "records")
-
-	s.upstream = httptest.NewServer(fakellm.New(fakellm.Options{Log: s.ledger.serve}))
+	s.upstream = httptest.NewServer(s.ledger.noteAnswers(fakellm.New(fakellm.Options{Log: s.ledger.serve})))
 	t.Cleanup(s.upstream.Close)
 	transport := &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	s.front = &http.Client{Transport: transport}
+	return s
+}
 
+func newStage(t *testing.T, durability aibridged.Durability) *stage {
+	t.Helper()
+	s := newEmptyStage(t)
+	s.records = filepath.Join(s.dir, "records")
 	rng := s.chance.of("addresses")
 	gateway, err := fixedAddress(rng)
 	s.must(err)
@@ -77,7 +82,11 @@ func newStage(t *testing.T, durability aibridged.Durability) *stage {
 		Role: roleGateway, Address: gateway, Upstream: s.upstream.URL, ControlPlane: control,
 		Records: aibridged.RecordOptions{Directory: s.records, Durability: durability},
 	}
-	s.openDatabase(database)
+	db, err := sqlite.Open(s.ctx, database)
+	s.must(err)
+	s.useDatabase(db)
+	s.token, _, err = s.store.CreateToken(s.ctx, aibridgedserver.TokenParams{Username: user})
+	s.must(err)
 	t.Cleanup(s.endAll)
 	return s
 }
@@ -102,17 +111,16 @@ func (s *stage) makeDirectory() {
 
 func (s *stage) logs() string { return filepath.Join(s.dir, "logs") }
 
-// openDatabase opens the database for the test itself, and makes a token in it.
-func (s *stage) openDatabase(path string) {
+// useDatabase gives the test itself the database. It is closed at the end of the test.
+func (s *stage) useDatabase(db aibridgedserver.Database) {
 	s.t.Helper()
-	db, err := sqlite.Open(s.ctx, path)
-	s.must(err)
 	s.db = db
 	s.t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			s.t.Error(err)
 		}
 	})
+	var err error
 	s.store, err = aibridgedserver.New(s.ctx, db, aibridgedserver.Options{})
 	s.must(err)
 	s.t.Cleanup(func() {
@@ -120,8 +128,6 @@ func (s *stage) openDatabase(path string) {
 			s.t.Error(err)
 		}
 	})
-	s.token, _, err = s.store.CreateToken(s.ctx, aibridgedserver.TokenParams{Username: user})
-	s.must(err)
 }
 
 // must ends the test where err is not nil. Only the test's own goroutine may call it.
@@ -156,7 +162,7 @@ func (s *stage) start(do task) (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.starts++
-	p, err := startProcess(do, s.starts, s.logs())
+	p, err := startTask(do, s.starts, s.logs())
 	if err != nil {
 		return nil, err
 	}
@@ -185,12 +191,17 @@ func (s *stage) endAll() {
 
 // load starts clients that send requests. The returned function lets them finish and waits for them.
 func (s *stage) load(configure func(n int, c *client)) (finish func()) {
+	return s.loadOf(clients, configure)
+}
+
+// loadOf is load for a number of clients.
+func (s *stage) loadOf(number int, configure func(n int, c *client)) (finish func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	var running sync.WaitGroup
-	for n := range clients {
+	for n := range number {
 		name := fmt.Sprintf("client%02d", n)
 		c := &client{
-			name: name, rng: s.chance.of(name), http: s.front, base: "http://" + s.gatewayTask.Address, token: s.token,
+			name: name, rng: s.chance.of(name), http: s.front, base: "http://" + s.gatewayTask.Address, user: user, token: s.token,
 			ledger: s.ledger, pace: func() pace { return quick() }, patience: clientPatience,
 		}
 		configure(n, c)

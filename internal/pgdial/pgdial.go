@@ -16,8 +16,9 @@ const (
 	readOnly = "25006"
 	// connectTimeout is how long a connection may take to be there, unless the address says otherwise.
 	connectTimeout = 5 * time.Second
-	// deadAfter is about how long a peer may be silent that owes an answer, before its connection counts as broken.
-	deadAfter = 8 * time.Second
+	// deadAfter is about how long a peer may be silent that owes an answer, before its connection counts as broken. It is half
+	// of the ten seconds after which all has to be right again: then another connection is made, and what failed is asked again.
+	deadAfter = 5 * time.Second
 )
 
 // Parse returns how to connect to an address: a URL or the keywords of libpq. Its errors do not repeat the address, which
