@@ -21,7 +21,6 @@ test-postgres: ## The suite of the control plane's database on a PostgreSQL serv
 
 test-crash: ## Processes killed under load: 200 gateways, a control plane that is away for a minute, parts of fleets; power failures at every step.
 	$(GO) test -count=1 -timeout 30m -v ./internal/crashtest -args -kills=200 -away=60s -chaos=5m -losses=3 -power-kills=30
-	$(GO) test -count=1 -timeout 30m -v -run '^TestFleet$$' ./cmd/aibridged -args -fleet=5m -fleet-clients=64
 
 test-memory: ## Many times more bodies than fit into 1 GiB, and small requests meanwhile, on a machine that does nothing else.
 	$(GO) test -count=1 -v ./internal/memorytest -args -for=4s -p99=$(P99)

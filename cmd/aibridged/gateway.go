@@ -30,8 +30,8 @@ type controlPlane interface {
 	shared() aibridge.SharedAdmission
 	// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
 	notReady(ctx context.Context) error
-	// seed takes the providers and MCP servers of a configuration that was read again.
-	seed(ctx context.Context, c config, logger slog.Logger) error
+	// reseed takes the providers and MCP servers of a configuration that was read again.
+	reseed(ctx context.Context, c config, logger slog.Logger) error
 	// close is called once the gateway no longer uses it.
 	close() error
 }

@@ -162,8 +162,8 @@ func (p *plane) seed(ctx context.Context, c config, logger slog.Logger) error {
 	return nil
 }
 
-// reseed does the same with a configuration that was read again. It refuses one that names no providers where the one before did:
-// a file may be empty because it is being written, or was cut off.
+// reseed implements [controlPlane]. It is seed for a configuration that was read again. It refuses one that names no providers
+// where the one before did: a file may be empty because it is being written, or was cut off.
 func (p *plane) reseed(ctx context.Context, c config, logger slog.Logger) error {
 	if len(c.Providers) == 0 {
 		hasConfigured, err := p.hasConfigured(ctx)

@@ -293,8 +293,8 @@ func (r *remote) serve(ctx context.Context, given []givenProvider, usesFile bool
 	}
 }
 
-// seed implements [controlPlane]: the providers of a file count only if the control plane cannot tell of any.
-func (r *remote) seed(ctx context.Context, c config, _ slog.Logger) error {
+// reseed implements [controlPlane]: the providers of a file count only if the control plane cannot tell of any.
+func (r *remote) reseed(ctx context.Context, c config, _ slog.Logger) error {
 	r.mu.Lock()
 	r.ofFile = c.Providers
 	uses := r.usesFile

@@ -227,7 +227,7 @@ func (o serveOptions) run(
 	if err := g.publishAdmin(s, at.operators); err != nil {
 		o.logger.Warn(ctx, "provider list will not find this gateway", slog.Error(err))
 	}
-	hangUps := startHangUps(ctx, signals, s.configFile, c, g.plane.reseed, o.logger)
+	hangUps := startHangUps(ctx, signals, s.configFile, c, g.control.reseed, o.logger)
 	defer hangUps.close()
 	return g.serve(ctx, api, operators)
 }
