@@ -14,7 +14,6 @@ import (
 type accounts struct {
 	made    int
 	missing said // What an account answers that does not know what a request continues.
-	asking  string
 }
 
 func ofTwoAccounts() []Key { return []Key{{keyA, "x"}, {keyB, "y"}, {keyC, "y"}} }
