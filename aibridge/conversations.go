@@ -60,7 +60,7 @@ type turnKey struct{ initiatorID, key string }
 type conversation struct {
 	tools   *toolSet
 	keys    []string // Of the turns that are to be put back.
-	reached int      // Of how many messages it is known what was kept.
+	reached reach    // Of these messages it is known what was kept.
 }
 
 // NewConversations returns Conversations that remember nothing yet. What they cannot remember is kept in store, which may
@@ -133,24 +133,33 @@ func (c *Conversations) join(sum uint64, begins bool, tools []mcp.Tool) *toolSet
 	return of.tools
 }
 
+// reach is how far a request goes in its conversation: how many messages it has, and a sum over the last one.
+type reach struct {
+	messages int
+	last     uint64
+}
+
+// mark returns a sum over a message.
+func (c *Conversations) mark(message []byte) uint64 { return maphash.Bytes(c.seed, message) }
+
 // from returns from which of the messages of a request on something may have been kept that this process has not asked about:
 // those that came since the last request, since another gateway may have answered in between. A request that has no more than
-// that one goes back, and may go on from there in another way.
-func (c *Conversations) from(sum uint64, length int) int {
+// that one, and is not the same again, goes back, and may go on from there in another way.
+func (c *Conversations) from(sum uint64, to reach) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if of, ok := c.known.Peek(sum); ok && of.reached < length {
-		return of.reached
+	if of, ok := c.known.Peek(sum); ok && (of.reached.messages < to.messages || of.reached == to) {
+		return of.reached.messages
 	}
 	return 0
 }
 
-// reached notes that all that was kept of the first messages of a conversation is known here.
-func (c *Conversations) reached(sum uint64, length int) {
+// reached notes that all that was kept of the messages of a request is known here.
+func (c *Conversations) reached(sum uint64, to reach) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if of, ok := c.known.Peek(sum); ok {
-		of.reached = length
+		of.reached = to
 	}
 }
 

@@ -62,7 +62,7 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	if len(chain) > 0 { // What it goes on with is not in the request.
 		sum, begins = conversations.goingOn(sum, x.initiator, chain), false
 	} else {
-		from = conversations.from(sum, format.Length(object))
+		from = conversations.from(sum, x.reach(object))
 	}
 	set := conversations.join(sum, begins, tools.Tools())
 	keys := x.turnKeys(object, chain, from, len(set.tools) > 0)
@@ -94,6 +94,12 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	})
 	x.toolOf = use.toolOf
 	return slices.Concat(use.offered, restored)
+}
+
+// reach returns how far a request goes in its conversation.
+func (x *relay) reach(object jsonedit.Object) reach {
+	n, last := x.format.Tooling.Length(object)
+	return reach{messages: n, last: x.bridge.conversations.mark(last)}
 }
 
 // toolOf returns where the tool of the gateway with that name is, and whether there is one.
@@ -147,7 +153,7 @@ func (x *relay) restore(object jsonedit.Object, sum uint64, keys, chain []string
 		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
 			slog.F("initiator_id", x.initiator), slog.Error(err))
 	} else if len(chain) == 0 {
-		x.bridge.conversations.reached(sum, x.format.Tooling.Length(object))
+		x.bridge.conversations.reached(sum, x.reach(object))
 	}
 	if len(chain) > 0 { // The other turns of the conversation are at the provider.
 		maps.DeleteFunc(kept, func(key string, _ []byte) bool { return !slices.Contains(keys, key) })

@@ -30,8 +30,8 @@ type Tooling struct {
 	// Opening returns the text of the user's first message, by which a conversation is recognised, and whether the
 	// conversation begins with this request: it has no message of the model's.
 	Opening func(jsonedit.Object) (text string, begins bool)
-	// Length returns how many messages a request has, or input items.
-	Length func(body jsonedit.Object) int
+	// Length returns how many messages a request has, or input items, and the last one.
+	Length func(body jsonedit.Object) (n int, last []byte)
 	// Keys returns the keys under which something may have been kept that the request lacks: see [ToKeep]. They are those of
 	// its messages from one on, and those of the tool results that came last.
 	Keys func(body jsonedit.Object, from int) []string

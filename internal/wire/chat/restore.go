@@ -60,7 +60,7 @@ func keys(body jsonedit.Object, from int) []string {
 }
 
 // length implements [wire.Tooling].Length.
-func length(body jsonedit.Object) int { return body.Elements("messages").Len() }
+func length(body jsonedit.Object) (n int, last []byte) { return wire.Last(body.Elements("messages")) }
 
 // restore puts what was kept around and into the messages that have the calls by whose ids it was kept. If several messages
 // have the same call, the last one is meant.

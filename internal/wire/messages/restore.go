@@ -42,7 +42,7 @@ func keys(body jsonedit.Object, from int) []string {
 }
 
 // length implements [wire.Tooling].Length.
-func length(body jsonedit.Object) int { return body.Elements("messages").Len() }
+func length(body jsonedit.Object) (n int, last []byte) { return wire.Last(body.Elements("messages")) }
 
 // beginning returns the place at which a conversation begins.
 func beginning(body jsonedit.Object) wire.Place {

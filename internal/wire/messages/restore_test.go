@@ -173,7 +173,7 @@ func (c *conversation) answer(result string, rounds ...round) []wire.ToKeep {
 		}
 	}
 	body := parse(c.t, c.body())
-	for _, from := range []int{format.Tooling.Length(body), 0} {
+	for _, from := range []int{body.Elements("messages").Len(), 0} {
 		asked := format.Tooling.Keys(body, from)
 		for _, key := range asked {
 			if _, known := c.kept[key]; !known {
@@ -293,7 +293,7 @@ func TestThoughtsInPieces(t *testing.T) {
 	kept := j.Kept()
 	body := parse(t, `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[`+thought("a", longSecret+"more")+`,`+
 		thought("b", "")+`,`+textBlock("Done.")+`]}]}`)
-	if keys := messages.Format().Tooling.Keys(body, messages.Format().Tooling.Length(body)); len(kept) != 1 || kept[0].Turn == nil || !slices.Equal(keys, kept[0].Keys) {
+	if keys := messages.Format().Tooling.Keys(body, 1<<20); len(kept) != 1 || kept[0].Turn == nil || !slices.Equal(keys, kept[0].Keys) {
 		t.Errorf("%v is asked for, kept is %+v", keys, kept)
 	}
 }

@@ -310,7 +310,7 @@ func beginningOf(items jsonedit.Array, i int) int {
 }
 
 // length implements [wire.Tooling].Length.
-func length(body jsonedit.Object) int { return body.Elements("input").Len() }
+func length(body jsonedit.Object) (n int, last []byte) { return wire.Last(body.Elements("input")) }
 
 // isResult reports whether an input item is the result of a call.
 func isResult(item gjson.Result) bool {

@@ -61,7 +61,7 @@ func TestKeys(t *testing.T) {
 		"none":                  {[]string{user}, `"previous_response_id":7,"conversation":null,`, nil, nil},
 	} {
 		body := parseBody(t, strings.Replace(inputOf(test.input...), `{`, `{`+test.chain, 1))
-		for from, want := range map[int][]string{tooling().Length(body): test.last, 0: test.whole} {
+		for from, want := range map[int][]string{1 << 20: test.last, 0: test.whole} {
 			if got := tooling().Keys(body, from); !slices.Equal(got, want) {
 				t.Errorf("%s, from %d: got %q, want %q", name, from, got, want)
 			}
