@@ -73,18 +73,22 @@ func (s *Server) exportPage(ctx context.Context, t storedTable, after []any) (pa
 		query += ` WHERE (` + t.keyList() + `) > (` + strings.Join(in, ", ") + `)`
 	}
 	query += ` ORDER BY ` + t.keyList() + ` LIMIT ` + strconv.Itoa(transferSize)
-	err = each(ctx, s.db.reports(), query, args, func(rows *sql.Rows) error {
-		values := make([]any, len(t.columns))
-		into := make([]any, len(values))
-		for i := range values {
-			into[i] = &values[i]
-		}
-		if err := rows.Scan(into...); err != nil {
+	// In a transaction for reports, rows do not move to another partition while it reads: it would see some in neither place.
+	err = s.db.Read(ctx, func(tx *sql.Tx) error {
+		page = nil // It may be run again.
+		return each(ctx, tx, query, args, func(rows *sql.Rows) error {
+			values := make([]any, len(t.columns))
+			into := make([]any, len(values))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := rows.Scan(into...); err != nil {
+				return err
+			}
+			row, err := t.write(values)
+			page = append(page, row)
 			return err
-		}
-		row, err := t.write(values)
-		page = append(page, row)
-		return err
+		})
 	})
 	if err == nil && len(page) > 0 {
 		_, values, err := parseRow([]storedTable{t}, page[len(page)-1])

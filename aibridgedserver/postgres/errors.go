@@ -16,6 +16,7 @@ const (
 	stateDeadlock      = "40P01"
 	stateLockTimeout   = "55P03"
 	stateUnique        = "23505"
+	stateCheck         = "23514"
 	stateTableExists   = "42P07"
 	stateTypeExists    = "42710" // Also that of the rows of a table.
 
@@ -39,12 +40,19 @@ func stateOf(err error) string {
 func fault(err error) aibridgedserver.Fault {
 	state := stateOf(err)
 	switch {
-	case state == stateSerialization, state == stateDeadlock:
+	case state == stateSerialization, state == stateDeadlock, isMoved(err):
 		return aibridgedserver.FaultAgain
 	case len(state) == 5 && (state[:2] == classData || state[:2] == classConstraint || state[:2] == classLimit):
 		return aibridgedserver.FaultRecord
 	}
 	return aibridgedserver.FaultUnavailable
+}
+
+// isMoved reports whether a row was on its way into the partition for the rest when the partition of its month was made. It
+// waited for that, and belongs there now.
+func isMoved(err error) bool {
+	failure, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && failure.Code == stateCheck && failure.ConstraintName == "" && strings.HasSuffix(failure.TableName, restPartition)
 }
 
 // isContention reports whether an error says that another transaction was in the way.

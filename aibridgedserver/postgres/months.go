@@ -29,6 +29,9 @@ const (
 	monthsLock = 0x6169627269646765
 )
 
+// restPartition is the end of the name of a partition for what has no month of its own.
+const restPartition = "_other"
+
 // recordTable is a table that is partitioned by months.
 type recordTable struct{ name, key string }
 
@@ -63,7 +66,11 @@ func startMonths(ctx context.Context, db *sql.DB, logger slog.Logger) (*months, 
 		db: db, logger: logger, wanted: make(chan month, monthsBack+monthsAhead), done: make(chan struct{}),
 		here: map[month]bool{},
 	}
-	if err := m.look(ctx); err != nil {
+	switch err := m.look(ctx); {
+	case err == nil:
+	case isContention(stateOf(err)): // It is no reason not to serve: somebody makes a backup, perhaps.
+		m.warn(ctx, err)
+	default:
 		return nil, err
 	}
 	ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -86,10 +93,14 @@ func (m *months) run(ctx context.Context) {
 			err = m.add(ctx, wanted)
 		}
 		if err != nil && ctx.Err() == nil {
-			// The rows are in the partition for the rest until the next look makes theirs.
-			m.logger.Warn(ctx, "partitions of records cannot be made, the program will try again", slog.F("next_in", lookAtMonths), slog.Error(err))
+			m.warn(ctx, err)
 		}
 	}
+}
+
+// warn says that partitions cannot be made. The rows are in the partition for the rest until the next look makes theirs.
+func (m *months) warn(ctx context.Context, err error) {
+	m.logger.Warn(ctx, "partitions of records cannot be made, the program will try again", slog.F("next_in", lookAtMonths), slog.Error(err))
 }
 
 func (m *months) close() {
@@ -177,7 +188,7 @@ func (m *months) add(ctx context.Context, one month) error {
 		// No row comes in between, and rows of transactions that are under way are waited for.
 		var others []string
 		for _, table := range recordTables() {
-			others = append(others, table.name+"_other")
+			others = append(others, table.name+restPartition)
 		}
 		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+strings.Join(others, ", ")+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err

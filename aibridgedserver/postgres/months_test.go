@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/coder/aibridged/proto"
 )
 
 // day returns noon of a day in the nth month before the present one.
@@ -277,4 +279,70 @@ func TestReadersSeeRowsThatMove(t *testing.T) {
 		t.Error(err)
 	}
 	await(t, "the partitions", func() bool { return c.exists(t, old) })
+}
+
+// Many rows of months come at once that have no partitions before: those that are on their way into the rest when the partition
+// is made are stored in it.
+func TestImportOfOldMonths(t *testing.T) {
+	t.Parallel()
+	from, to := newControlPlane(t), newControlPlane(t)
+	const interceptions = 1500
+	for ago := 20; ago < 23; ago++ {
+		var records []*proto.Record
+		for range interceptions {
+			records = append(records, recordsOf(idAt(day(ago, 9)), day(ago, 9), "hello")...)
+		}
+		from.mustStore(t, records...)
+	}
+	exported := 0
+	rows := func(yield func([]byte, error) bool) {
+		for row, err := range from.Export(t.Context(), nil) {
+			if strings.HasPrefix(string(row), `{"table":"interceptions"`) {
+				exported++
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+	if n, err := to.Import(t.Context(), rows); err != nil || exported != 3*interceptions {
+		t.Fatalf("after %d rows, of %d interceptions: %v", n, exported, err)
+	}
+	for ago := 20; ago < 23; ago++ {
+		await(t, "the partition", func() bool { return to.exists(t, day(ago, 9)) })
+		if n := to.stored(t, day(ago, 9)); n != interceptions {
+			t.Errorf("%d rows are in their month, of %v: there were %v", n, to.rows(t), from.rows(t))
+		}
+	}
+}
+
+// A program starts although somebody who reads the tables keeps it from making the partition of a month to come, and makes it
+// later.
+func TestStartBesideALongRead(t *testing.T) {
+	t.Parallel()
+	address := newAddress(t)
+	c := openControlPlane(t, address)
+	ahead := day(-3, 1)
+	for _, table := range tables() {
+		c.exec(t, `DROP TABLE `+partition(table, ahead))
+	}
+	tx, err := c.db.Writer.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), `SELECT count(*) FROM interceptions`); err != nil {
+		t.Fatal(err)
+	}
+	other := openControlPlane(t, address)
+	other.mustStore(t, recordsOf(idAt(time.Now()), time.Now(), "new")...)
+	if c.exists(t, ahead) {
+		t.Error("the partition was made: nothing was in the way")
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	openControlPlane(t, address)
+	if !c.exists(t, ahead) {
+		t.Error("the partition was not made once nothing was in the way")
+	}
 }
