@@ -129,18 +129,17 @@ func (p *control) gateTLS(s settings, c controlConfig) (*tls.Config, error) {
 	if c.CA == "" {
 		return config, nil
 	}
-	known, err := readAuthorities(c.CA)
+	known, err := readFrom(c.CA)
 	if err != nil {
 		return nil, fmt.Errorf("the gateways' authority: %w", err)
 	}
-	config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, known
+	config.ClientAuth = tls.VerifyClientCertIfGiven
 	logger := p.logger.Named("tls")
 	return &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		now := config.Clone() // The file may have changed.
-		if known, err := readAuthorities(c.CA); err == nil {
-			now.ClientCAs = known
-		} else {
-			logger.Error(hello.Context(), "the gateways' authority cannot be read: the one that was read first counts", slog.Error(err))
+		var err error
+		if now.ClientCAs, err = known.now(); err != nil {
+			logger.Error(hello.Context(), "the gateways' authority cannot be read: the one that was read last counts", slog.Error(err))
 		}
 		return now, nil
 	}}, nil
