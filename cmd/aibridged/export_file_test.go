@@ -76,7 +76,7 @@ func TestExportToFile(t *testing.T) {
 	check(t, err)
 	for cut := range len(first) + 1 {
 		check(t, os.WriteFile(file, []byte(first[:cut]), 0o600))
-		rows, err := exportTo(file, store.Export(t.Context(), nil))
+		rows, err := exportTo(file, store.Export(t.Context()))
 		if got, failure := os.ReadFile(file); err != nil || failure != nil || string(got) != first || rows != strings.Count(first[cut:], "\n") {
 			t.Fatalf("cut at byte %d of %d: %d rows, %v, %v, the file has\n%s", cut, len(first), rows, err, failure, got)
 		}

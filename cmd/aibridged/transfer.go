@@ -40,16 +40,16 @@ digest have the same content.`,
 					return errors.New("--digest writes no file")
 				case digest:
 					hash := sha256.New()
-					if _, err := writeRows(hash, store.Export(cmd.Context(), nil)); err != nil {
+					if _, err := writeRows(hash, store.Export(cmd.Context())); err != nil {
 						return err
 					}
 					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%x\n", hash.Sum(nil))
 					return err
 				case len(args) == 0:
-					_, err := writeRows(cmd.OutOrStdout(), store.Export(cmd.Context(), nil))
+					_, err := writeRows(cmd.OutOrStdout(), store.Export(cmd.Context()))
 					return err
 				}
-				n, err := exportTo(args[0], store.Export(cmd.Context(), nil))
+				n, err := exportTo(args[0], store.Export(cmd.Context()))
 				if n > 0 || err == nil {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s added to %s\n", counted(n, "row"), args[0])
 				}
