@@ -18,29 +18,21 @@ const transferSize = 1000
 
 // Export yields all users, tokens, MCP servers and records, one JSON object a row, in an order and a form that do not
 // depend on the engine: two databases have the same content if their exports are equal. The first member, table, says
-// what a row is. After, if not nil, is a row of an earlier export: those behind it are yielded.
+// what a row is.
 //
 // It reads page by page, without a transaction over all. Rows that are stored meanwhile may or may not be among them. It
 // ends after the first error.
-func (s *Server) Export(ctx context.Context, after []byte) iter.Seq2[[]byte, error] {
+func (s *Server) Export(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		if err := s.export(ctx, after, yield); err != nil {
+		if err := s.export(ctx, yield); err != nil {
 			yield(nil, fmt.Errorf("export: %w", err))
 		}
 	}
 }
 
-func (s *Server) export(ctx context.Context, after []byte, yield func([]byte, error) bool) error {
-	tables := storedTables()
-	var position []any // The key of the row before. Nil: before all rows of the table.
-	if after != nil {
-		at, values, err := parseRow(tables, after)
-		if err != nil {
-			return err
-		}
-		position, tables = values[:tables[at].keys], tables[at:]
-	}
-	for _, t := range tables {
+func (s *Server) export(ctx context.Context, yield func([]byte, error) bool) error {
+	for _, t := range storedTables() {
+		var position []any // The key of the row before. Nil: before all rows of the table.
 		for {
 			page, last, err := s.exportPage(ctx, t, position)
 			if err != nil {
@@ -56,7 +48,6 @@ func (s *Server) export(ctx context.Context, after []byte, yield func([]byte, er
 			}
 			position = last
 		}
-		position = nil
 	}
 	return nil
 }

@@ -296,7 +296,7 @@ func TestImportOfOldMonths(t *testing.T) {
 	}
 	exported := 0
 	rows := func(yield func([]byte, error) bool) {
-		for row, err := range from.Export(t.Context(), nil) {
+		for row, err := range from.Export(t.Context()) {
 			if strings.HasPrefix(string(row), `{"table":"interceptions"`) {
 				exported++
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,8 +21,11 @@ func newExportCommand(s *settings) *cobra.Command {
 		Use:   "export [FILE]",
 		Short: "Write users, tokens, MCP servers and records as JSON lines, to be imported elsewhere; works while serve runs",
 		Long: `export writes one JSON object a line, in an order and a form that do not depend on the database. Secrets of tokens are not
-in it, only their hashes; access tokens of MCP servers and prompts are. Without FILE it goes to standard output. If FILE has
-the beginning of an export, also one that was cut off within a line, the rest is added.
+in it, only their hashes; access tokens of MCP servers and prompts are. Without FILE it goes to standard output.
+
+If FILE is not empty, it must be the beginning of this export, also one that was cut off within a line: all of it is
+compared, and the rest is added. Otherwise the command fails, and FILE stays as it is. So an interrupted export goes on unless
+what it has so far has changed since; a later export, with new users, tokens or interceptions, needs a new file.
 
 --digest prints the SHA-256 of the whole export instead, which is that of its file, too: two databases that have the same
 digest have the same content.`,
@@ -38,17 +40,19 @@ digest have the same content.`,
 					return errors.New("--digest writes no file")
 				case digest:
 					hash := sha256.New()
-					if _, err := writeRows(hash, store.Export(cmd.Context(), nil)); err != nil {
+					if _, err := writeRows(hash, store.Export(cmd.Context())); err != nil {
 						return err
 					}
 					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%x\n", hash.Sum(nil))
 					return err
 				case len(args) == 0:
-					_, err := writeRows(cmd.OutOrStdout(), store.Export(cmd.Context(), nil))
+					_, err := writeRows(cmd.OutOrStdout(), store.Export(cmd.Context()))
 					return err
 				}
-				n, err := exportTo(cmd.Context(), args[0], store)
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s added to %s\n", counted(n, "row"), args[0])
+				n, err := exportTo(args[0], store.Export(cmd.Context()))
+				if n > 0 || err == nil {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s added to %s\n", counted(n, "row"), args[0])
+				}
 				return err
 			})
 		},
@@ -87,45 +91,6 @@ FILE may be -, which is standard input.`,
 	}
 }
 
-// exportTo adds to a file the rows that it does not have yet.
-func exportTo(ctx context.Context, path string, store *store) (rows int, err error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	last, size, err := lastRow(file)
-	if err != nil {
-		return 0, err
-	}
-	if err := file.Truncate(size); err != nil {
-		return 0, err
-	}
-	if _, err := file.Seek(size, io.SeekStart); err != nil {
-		return 0, err
-	}
-	if rows, err = writeRows(file, store.Export(ctx, last)); err != nil {
-		return rows, err
-	}
-	return rows, file.Sync()
-}
-
-// lastRow returns the last whole line of an export, nil if it has none, and the size up to its end.
-func lastRow(in io.Reader) (last []byte, size int64, err error) {
-	reader := bufio.NewReaderSize(in, 1<<20)
-	for {
-		line, err := readLine(reader)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return last, size, nil
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		last = line
-		size += int64(len(line)) + 1
-	}
-}
-
 // readRows yields the lines of an export. A last line that is cut off is an error.
 func readRows(in io.Reader) iter.Seq2[[]byte, error] {
 	reader := bufio.NewReaderSize(in, 1<<20)
@@ -136,7 +101,7 @@ func readRows(in io.Reader) iter.Seq2[[]byte, error] {
 				return
 			}
 			if errors.Is(err, io.ErrUnexpectedEOF) {
-				err = errors.New("the last line is cut off: export to the same file again, which completes it")
+				err = errors.New("the last line is cut off: export to the same file again, which completes it, or to another one")
 			}
 			if !yield(line, err) || err != nil {
 				return
