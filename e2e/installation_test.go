@@ -38,6 +38,7 @@ providers:
     type: vertex
     base_url: "%[4]s/v1"
     vertex: {project: a-project, region: us-east5, credentials: {service_account: "${VERTEX_ACCOUNT}"}}
+  - {name: azure, type: azure, base_url: "%[5]s", keys: ["${PROVIDER_KEY}"]}
 `
 
 // installation is the program, built and running: a gateway, and a scripted upstream behind it.
@@ -50,6 +51,7 @@ type installation struct {
 	gateway   *process
 	tapped    *tap // Between the gateway and the upstream.
 	clouds    *clouds
+	azure     *azureResource
 	tools     *toolServers // Nil: the gateway knows no MCP servers.
 
 	mu      sync.Mutex
@@ -84,10 +86,13 @@ func install(binary string, tools *toolServers) (_ *installation, err error) {
 	if i.tapped, err = newTap(upstream); err != nil {
 		return nil, err
 	}
+	if i.azure, err = newAzureResource(upstream); err != nil {
+		return nil, err
+	}
 	i.clouds = newClouds()
 	i.secrets = append(i.secrets, i.clouds.key.Secret, fakevertex.Token)
 	config := filepath.Join(i.directory, "config.yaml")
-	text := fmt.Appendf(nil, configuration+tools.configuration(), upstream, i.tapped.URL, i.clouds.bedrock.URL, i.clouds.vertex.URL)
+	text := fmt.Appendf(nil, configuration+tools.configuration(), upstream, i.tapped.URL, i.clouds.bedrock.URL, i.clouds.vertex.URL, i.azure.URL)
 	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return nil, err
 	}
@@ -162,6 +167,9 @@ func (i *installation) stopServers() error {
 	}
 	if i.clouds != nil {
 		i.clouds.close()
+	}
+	if i.azure != nil {
+		i.azure.Close()
 	}
 	if i.upstream != nil {
 		errs = append(errs, i.upstream.stop())
