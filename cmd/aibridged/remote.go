@@ -90,13 +90,13 @@ func (r *remote) proof() (join.Trust, join.Token, error) {
 	}
 	if file := r.options.CA; file != "" {
 		if trust.Roots, err = readAuthorities(file); err != nil {
-			return trust, token, fmt.Errorf("the control plane's authority: %w", err)
+			return trust, token, &unproven{"the control plane's authority", fmt.Errorf("the control plane's authority: %w", err)}
 		}
 	}
 	if own := r.options.TLS; own != nil {
 		pair, err := tls.LoadX509KeyPair(own.Cert, own.Key)
 		if err != nil {
-			return trust, token, fmt.Errorf("the gateway's certificate: %w", err)
+			return trust, token, &unproven{"the gateway's certificate", fmt.Errorf("the gateway's certificate: %w", err)}
 		}
 		trust.Own = []tls.Certificate{pair}
 		return trust, token, nil
@@ -104,16 +104,27 @@ func (r *remote) proof() (join.Trust, join.Token, error) {
 	text := os.Getenv(joinTokenVariable)
 	if reference := r.options.JoinToken; reference != "" {
 		if text, err = secretOf(reference, "join token"); err != nil {
-			return trust, token, fmt.Errorf("join token: %w", err)
+			return trust, token, &unproven{"the join token", fmt.Errorf("join token: %w", err)}
 		}
 	}
 	if text == "" {
 		return trust, token, errors.New("a gateway needs a join token, which `aibridged control join-token` prints: name it with --join-token or set " +
 			joinTokenVariable + "; or a certificate, with --control-cert and --control-key")
 	}
-	token, err = join.ParseToken(text)
-	return trust, token, err
+	if token, err = join.ParseToken(text); err != nil {
+		return trust, token, &unproven{"the join token", err}
+	}
+	return trust, token, nil
 }
+
+// unproven is why a gateway does not even dial: who it is, or whom it trusts, cannot be read.
+type unproven struct {
+	what  string // For everybody's eyes.
+	cause error
+}
+
+func (u *unproven) Error() string { return u.cause.Error() }
+func (u *unproven) Unwrap() error { return u.cause }
 
 // readAuthorities reads a file of certificates in PEM.
 func readAuthorities(file string) (*x509.CertPool, error) {
@@ -164,9 +175,12 @@ func (r *remote) dialer() aibridged.Dialer {
 // problemOf returns what everybody may know of a connection that failed.
 func problemOf(err error) string {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	lacking, undialled := errors.AsType[*unproven](err)
 	switch {
 	case err == nil:
 		return ""
+	case undialled:
+		return lacking.what + " cannot be read, the log says why"
 	case errors.Is(err, join.ErrRefused):
 		return "the control plane refuses this gateway, the log says why"
 	case untrusted, errors.Is(err, join.ErrUntrusted):
