@@ -61,6 +61,7 @@ type remote struct {
 	warned   bool             // The log says that the configuration's providers are not used.
 	serving  *servedProviders // Nil: provide was not called yet.
 	problem  string           // Why there is no connection, for everybody's eyes. Empty: there is one, or it is only being made.
+	unready  string           // Why the control plane itself is not ready, as it said last. Empty: it is.
 }
 
 // newRemote returns a control plane that is not connected yet. It fails if what it needs to connect is not there.
@@ -227,7 +228,8 @@ func (r *remote) followOn(ctx context.Context, client aibridged.DRPCClient, vers
 	feed, failing := proto.NewDRPCConfigurationClient(conn), false
 	for {
 		began := time.Now()
-		answer, err := feed.GetProviders(ctx, &proto.GetProvidersRequest{Version: version, WaitMillis: feedWait.Milliseconds()})
+		answer, err := feed.GetProviders(ctx, &proto.GetProvidersRequest{Version: version, WaitMillis: r.wait().Milliseconds()})
+		r.note(err)
 		pause := time.Duration(0)
 		switch {
 		case ctx.Err() != nil:
@@ -257,6 +259,29 @@ func (r *remote) followOn(ctx context.Context, client aibridged.DRPCClient, vers
 			timer.Stop()
 			return version
 		}
+	}
+}
+
+// wait returns how long the control plane may have no news. One that was not ready has some as soon as it is.
+func (r *remote) wait() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unready != "" {
+		return 0
+	}
+	return feedWait
+}
+
+// note remembers what the answer to a question for providers says of the control plane itself. The gateway keeps those that
+// it has.
+func (r *remote) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch code := drpcerr.Code(err); {
+	case code == rpcstatus.FailedPrecondition:
+		r.unready = err.Error()
+	case err == nil, code == rpcstatus.Unimplemented:
+		r.unready = ""
 	}
 }
 
@@ -322,11 +347,13 @@ func (r *remote) reseed(ctx context.Context, c config, _ slog.Logger) error {
 // notReady implements [controlPlane].
 func (r *remote) notReady(context.Context) error {
 	r.mu.Lock()
-	problem, serving := r.problem, r.serving
+	problem, unready, serving := r.problem, r.unready, r.serving
 	r.mu.Unlock()
 	switch {
 	case problem != "":
 		return errors.New(problem)
+	case unready != "":
+		return errors.New("at the control plane: " + unready)
 	case serving == nil || !serving.known():
 		return errors.New("the control plane has not said yet which providers there are")
 	}
