@@ -83,7 +83,7 @@ type Server struct {
 	disconnect context.CancelFunc
 	loop       sync.WaitGroup
 
-	connectWait time.Duration // Zero: as long as the request lasts.
+	connectWait time.Duration // See [ServerOptions].
 	dialPause   time.Duration // The longest.
 
 	records   *recording.Queue
@@ -114,8 +114,9 @@ type ServerOptions struct {
 	Records RecordOptions
 	// MCP are the limits of users' sessions with MCP servers.
 	MCP MCPOptions
-	// ConnectWait is how long a request waits for a control plane to which the connection is lost. Zero: as long as its client
-	// does.
+	// ConnectWait is how long a request waits for the control plane in all: for the answer about its token, also of one that is
+	// silent, and for another connection if that is lost. Zero: ten seconds for an answer, and for a connection as long as its
+	// client does.
 	ConnectWait time.Duration
 	// DialPause is the longest pause between two attempts to connect with a control plane that is away: pauses double up to it. Zero:
 	// ten seconds.

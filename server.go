@@ -95,11 +95,13 @@ func (s *Server) admit(r *http.Request) (http.Handler, *http.Request, error) {
 	if err != nil {
 		return nil, r, err
 	}
-	owner, err := s.authorizeCaller(r.Context(), presented.Token, keyID)
+	waiting, cancel := s.waiting(r.Context())
+	defer cancel()
+	owner, err := s.authorizeCaller(waiting, presented.Token, keyID)
 	if err != nil {
 		return nil, r, err
 	}
-	handler, err := s.requestHandler(r.Context(), Request{
+	handler, err := s.requestHandler(r.Context(), waiting, Request{
 		SessionKey: presented.Token, APIKeyID: owner.APIKeyID, InitiatorID: owner.ID,
 	}, s.lend)
 	if err != nil {
@@ -146,16 +148,27 @@ func presentedBy(r *http.Request) (presented credential.Presented, keyID string,
 // GetRequestHandler returns the handler of a user's bridge, for a request that its caller has authorised. The handler is
 // for one request and is held for it until ctx ends. It fails with [ErrAcquireRequestHandler].
 func (s *Server) GetRequestHandler(ctx context.Context, req Request) (http.Handler, error) {
-	return s.requestHandler(ctx, req, s.pool.Acquire)
+	waiting, cancel := s.waiting(ctx)
+	defer cancel()
+	return s.requestHandler(ctx, waiting, req, s.pool.Acquire)
 }
 
-// requestHandler returns the handler that acquire returns. If the connection to the control plane is lost meanwhile, it
-// waits for the next one and tries once more.
-func (s *Server) requestHandler(ctx context.Context, req Request, acquire acquireFunc) (http.Handler, error) {
+// waiting returns the context under which a request waits for the control plane: one for all of its waits, so that they do not
+// add up to more than [ServerOptions].ConnectWait. It ends with ctx at the latest.
+func (s *Server) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.connectWait <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.connectWait)
+}
+
+// requestHandler returns the handler that acquire returns, which is held under ctx. If the connection to the control plane is
+// lost meanwhile, it waits for the next one, until waiting ends, and tries once more.
+func (s *Server) requestHandler(ctx, waiting context.Context, req Request, acquire acquireFunc) (http.Handler, error) {
 	handler, err := acquire(ctx, req, s.clientNow, s.tools)
 	if err != nil && isAway(err) {
 		// The connection was lost while the bridge was built: build it with the next one.
-		if _, waitErr := s.clientFor(ctx); waitErr == nil {
+		if _, waitErr := s.clientFor(waiting); waitErr == nil {
 			handler, err = acquire(ctx, req, s.clientNow, s.tools)
 		}
 	}
@@ -271,18 +284,15 @@ func isLost(ctx context.Context, client DRPCClient) bool {
 	return false
 }
 
-// clientFor waits for a client as long as the request may wait: see firstConnection and [ServerOptions].
+// clientFor waits for a client until ctx ends, which is that of [Server.waiting], and only for firstConnection if there has
+// never been one.
 func (s *Server) clientFor(ctx context.Context) (DRPCClient, error) {
 	s.mu.Lock()
 	met := s.met
 	s.mu.Unlock()
-	limit := s.connectWait
 	if !met {
-		limit = firstConnection
-	}
-	if limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
+		ctx, cancel = context.WithTimeout(ctx, firstConnection)
 		defer cancel()
 	}
 	return s.clientWithin(ctx)

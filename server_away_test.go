@@ -6,11 +6,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"storj.io/drpc"
 	"storj.io/drpc/drpcerr"
 
 	"github.com/coder/aibridged"
@@ -106,3 +108,125 @@ func TestConnectWait(t *testing.T) {
 		}
 	})
 }
+
+// silentClient has a connection that is open for a time, and never answers.
+type silentClient struct {
+	aibridged.Client
+	proto.DRPCAuthorizerClient
+
+	conn *silentConn
+}
+
+func (c *silentClient) DRPCConn() drpc.Conn { return c.conn }
+
+func (c *silentClient) IsAuthorized(ctx context.Context, _ *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+	select {
+	case <-c.conn.closed:
+		return nil, drpcerr.WithCode(errors.New("connection lost"), 14)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type silentConn struct {
+	drpc.Conn
+
+	closed chan struct{}
+	close  func() error
+}
+
+func (c *silentConn) Closed() <-chan struct{} { return c.closed }
+func (c *silentConn) Close() error            { return c.close() }
+
+// newSilentClient returns a client whose connection counts as lost after a time.
+func newSilentClient(open time.Duration) *silentClient {
+	conn := &silentConn{closed: make(chan struct{})}
+	lose := sync.OnceFunc(func() { close(conn.closed) })
+	conn.close = func() error { lose(); return nil }
+	time.AfterFunc(open, lose)
+	return &silentClient{conn: conn}
+}
+
+// TestConnectWaitCoversSilence has a control plane that does not answer, over connections that count as lost only later or again
+// and again: a request waits for the answer and for connections no longer than the option says, together.
+func TestConnectWaitCoversSilence(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]time.Duration{"until it is lost": 7 * time.Second, "lost at times": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				dialer := func(context.Context) (aibridged.DRPCClient, error) { return newSilentClient(open), nil }
+				pool := poolFunc(func(context.Context, aibridged.Request) (http.Handler, error) { return http.NotFoundHandler(), nil })
+				server, err := aibridged.NewServer(t.Context(), pool, dialer, aibridged.ServerOptions{ConnectWait: 5 * time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer server.Close()
+				synctest.Wait()
+				refusals := make(chan *httptest.ResponseRecorder)
+				began := time.Now()
+				for range 3 { // With the same token: they share a question.
+					go func() {
+						w := httptest.NewRecorder()
+						server.ServeHTTP(w, newRequest("/anthropic/v1/messages", "X-Api-Key", testkit.Token))
+						refusals <- w
+					}()
+				}
+				for range 3 {
+					w := <-refusals
+					if took := time.Since(began); w.Code != 503 || took != 5*time.Second || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), aibridged.ErrConnect.Error()) {
+						t.Errorf("%d %s after %v", w.Code, w.Body, took)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestConnectWaitCoversBoth has the control plane answer late, and a bridge then need another connection, which does not come.
+func TestConnectWaitCoversBoth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		control := &testkit.ControlPlane{}
+		lost := &silentConn{closed: make(chan struct{}), close: func() error { return nil }}
+		control.Authorize = func(context.Context, *proto.IsAuthorizedRequest) (*proto.IsAuthorizedResponse, error) {
+			time.Sleep(3 * time.Second)
+			return &proto.IsAuthorizedResponse{OwnerId: "6f1d0c1e-5a0e-4c8c-9a51-0f0a6d6a2d10", ApiKeyId: "key"}, nil
+		}
+		dials := 0
+		dialer := func(ctx context.Context) (aibridged.DRPCClient, error) {
+			if dials++; dials > 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			client, err := controlplane.InProcess(control)(ctx)
+			return &answeringClient{DRPCClient: client, conn: lost}, err
+		}
+		pool := poolFunc(func(context.Context, aibridged.Request) (http.Handler, error) {
+			close(lost.closed)
+			synctest.Wait()
+			return nil, drpcerr.WithCode(errors.New("connection lost"), 14)
+		})
+		server, err := aibridged.NewServer(t.Context(), pool, dialer, aibridged.ServerOptions{ConnectWait: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		synctest.Wait()
+		began := time.Now()
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, newRequest("/anthropic/v1/messages", "X-Api-Key", testkit.Token))
+		if took := time.Since(began); w.Code != 503 || took != 5*time.Second {
+			t.Errorf("%d %s after %v", w.Code, w.Body, took)
+		}
+	})
+}
+
+// answeringClient is a client with a connection of its own.
+type answeringClient struct {
+	aibridged.DRPCClient
+
+	conn drpc.Conn
+}
+
+func (c *answeringClient) DRPCConn() drpc.Conn { return c.conn }

@@ -99,6 +99,13 @@ func TestMutualTLS(t *testing.T) {
 	a.becomes(t, 200, "ready")
 	a.takes(t, "main", token, 200)
 
+	// A gateway whose certificate is not for that use is refused within TLS, and says so.
+	authority := newIssuer(t)
+	authority.write(t, gatewayCA)
+	authority.issue(t, ofGateway, x509.ExtKeyUsageServerAuth)
+	between.cut()
+	a.becomes(t, 503, "not ready: the control plane refuses this gateway, the log says why")
+
 	// A gateway of another authority is not let in, nor is a control plane of another one trusted.
 	other := newIssuer(t)
 	other.issue(t, ofGateway, x509.ExtKeyUsageClientAuth)

@@ -106,6 +106,8 @@ func TestRefusedGateway(t *testing.T) {
 	if list := a.must(t, "", "control", "join-token", "list"); !strings.Contains(list, "revoked") {
 		t.Errorf("the list:\n%s", list)
 	}
+	check(t, os.Remove(file))
+	a.becomes(t, 503, "not ready: the join token cannot be read, the log says why\n")
 	check(t, gateway.Process.Kill())
 	_ = gateway.Wait()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,6 +24,9 @@ const (
 	longestFeedWait = 30 * time.Second
 	// feedPatience bounds reading the providers anew.
 	feedPatience = 5 * time.Second
+	// feedLook is the time between two looks at whether the control plane is ready while a question waits. With what a look
+	// may take, readyPatience, gateways know within five seconds that it is not.
+	feedLook = 2 * time.Second
 )
 
 // providerFeed tells gateways elsewhere which providers there are, with their secrets. It implements
@@ -30,6 +34,7 @@ const (
 type providerFeed struct {
 	plane  *plane
 	cancel func() // Ends the subscription to changes.
+	ready  *readiness
 
 	reading sync.Mutex // Held while the providers are read. Taken before mu.
 
@@ -40,14 +45,18 @@ type providerFeed struct {
 
 // newProviderFeed returns a feed of a control plane's providers. The caller closes it before the plane.
 func newProviderFeed(p *plane) (*providerFeed, error) {
-	f := &providerFeed{plane: p, changed: make(chan struct{})}
+	// It is not the control plane's own, since a control plane that drains still serves.
+	f := &providerFeed{plane: p, ready: &readiness{check: p.notReady}, changed: make(chan struct{})}
 	var err error
 	// Any notification is a reason to read again, also a failed one.
 	f.cancel, err = p.pubsub.SubscribeWithErr(dbpubsub.ProvidersChanged, func(context.Context, []byte, error) { f.change() })
 	return f, err
 }
 
-func (f *providerFeed) close() { f.cancel() }
+func (f *providerFeed) close() {
+	f.cancel()
+	f.ready.wait()
+}
 
 // change says that the providers may have changed.
 func (f *providerFeed) change() {
@@ -58,27 +67,47 @@ func (f *providerFeed) change() {
 	f.changed = make(chan struct{})
 }
 
-// GetProviders implements [proto.DRPCConfigurationServer].
+// GetProviders implements [proto.DRPCConfigurationServer]. While the control plane is not ready, a gateway that has providers
+// gets the reason in place of an answer, for everybody's eyes. One that has none is told of them if that is possible.
 func (f *providerFeed) GetProviders(ctx context.Context, in *proto.GetProvidersRequest) (*proto.GetProvidersResponse, error) {
 	wait := min(in.GetWaitMillis(), longestFeedWait.Milliseconds())
-	timer := time.NewTimer(time.Duration(wait) * time.Millisecond)
+	timer, look := time.NewTimer(time.Duration(wait)*time.Millisecond), time.NewTicker(feedLook)
 	defer timer.Stop()
+	defer look.Stop()
 	for {
+		if in.GetVersion() != "" {
+			if err := f.notReady(ctx); err != nil {
+				return nil, err
+			}
+		}
 		answer, changed, err := f.now(ctx)
 		if err != nil {
-			return nil, drpcerr.WithCode(err, rpcstatus.Unavailable)
+			return nil, cmp.Or(f.notReady(ctx), drpcerr.WithCode(err, rpcstatus.Unavailable))
 		}
 		if answer.GetVersion() != in.GetVersion() {
 			return answer, nil
 		}
 		select {
 		case <-changed:
+		case <-look.C:
 		case <-timer.C:
 			return &proto.GetProvidersResponse{Version: in.GetVersion()}, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// notReady returns why the control plane is not ready, with the code by which gateways know that, or nil.
+func (f *providerFeed) notReady(ctx context.Context) error {
+	err := f.ready.notReady(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return drpcerr.WithCode(err, rpcstatus.FailedPrecondition)
 }
 
 // now returns the present answer, which is immutable, and a channel that is closed when it may have changed.

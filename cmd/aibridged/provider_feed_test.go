@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
 	"cdr.dev/slog/v3"
 	protobuf "google.golang.org/protobuf/proto"
+	"storj.io/drpc/drpcerr"
 
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
 
@@ -123,5 +126,36 @@ func TestProviderFeedWaits(t *testing.T) {
 	cancel()
 	if err := <-failed; err == nil {
 		t.Error("a question that was given up has an answer")
+	}
+}
+
+// TestProviderFeedNotReady asks a control plane that is not ready: a gateway that has providers is told why, also one that
+// waits, and one that has none is told of them all the same.
+func TestProviderFeedNotReady(t *testing.T) {
+	_, f := newFeed(t, config{})
+	health := &lossy{}
+	f.ready.check = health.Writable
+	first := ask(t, f, "", 0)
+	answers := make(chan error)
+	began := time.Now()
+	go func() {
+		_, err := f.GetProviders(t.Context(), &proto.GetProvidersRequest{Version: first.GetVersion(), WaitMillis: 30_000})
+		answers <- err
+	}()
+	<-time.After(100 * time.Millisecond) // It waits by then.
+	health.set(errors.New("the disk of the database is full"))
+	err := <-answers
+	if drpcerr.Code(err) != rpcstatus.FailedPrecondition || err.Error() != "the disk of the database is full" {
+		t.Errorf("while it waited: %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it was told after %v", took)
+	}
+	_, err = f.GetProviders(t.Context(), &proto.GetProvidersRequest{Version: first.GetVersion()})
+	if drpcerr.Code(err) != rpcstatus.FailedPrecondition {
+		t.Errorf("at once: %v", err)
+	}
+	if answer := ask(t, f, "", 0); answer.GetVersion() != first.GetVersion() {
+		t.Errorf("without providers: %v", answer)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -14,7 +15,9 @@ const (
 	readyPatience = 3 * time.Second
 )
 
-// readiness answers /readyz. A check that hangs is not repeated until it has ended.
+var errDiskHangs = errors.New("the disk does not answer")
+
+// readiness answers /readyz, and gateways elsewhere. A check that hangs is not repeated until it has ended.
 type readiness struct {
 	check func(context.Context) error // Why the gateway should be given no requests; nil: it should.
 
@@ -31,22 +34,30 @@ type readyCheck struct {
 
 // ServeHTTP says ready, or why not, in one line that is for everybody's eyes.
 func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	err := r.notReady(request.Context())
+	switch {
+	case request.Context().Err() != nil:
+	case err != nil:
+		writeHealth(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+	default:
+		writeHealth(w, http.StatusOK, "ready")
+	}
+}
+
+// notReady returns what a check that is under way or has only just ended says. It waits until ctx ends at most, and returns
+// its error then.
+func (r *readiness) notReady(ctx context.Context) error {
 	current := r.current()
 	timer := time.NewTimer(readyPatience)
 	defer timer.Stop()
 	select {
 	case <-current.done:
+		return current.err
 	case <-timer.C:
-		writeHealth(w, http.StatusServiceUnavailable, "not ready: the disk does not answer")
-		return
-	case <-request.Context().Done():
-		return
+		return errDiskHangs
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if current.err != nil {
-		writeHealth(w, http.StatusServiceUnavailable, "not ready: "+current.err.Error())
-		return
-	}
-	writeHealth(w, http.StatusOK, "ready")
 }
 
 // current returns a check that is under way or has only just ended.

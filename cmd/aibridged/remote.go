@@ -61,6 +61,7 @@ type remote struct {
 	warned   bool             // The log says that the configuration's providers are not used.
 	serving  *servedProviders // Nil: provide was not called yet.
 	problem  string           // Why there is no connection, for everybody's eyes. Empty: there is one, or it is only being made.
+	unready  string           // Why the control plane itself is not ready, as it said last. Empty: it is.
 }
 
 // newRemote returns a control plane that is not connected yet. It fails if what it needs to connect is not there.
@@ -90,13 +91,13 @@ func (r *remote) proof() (join.Trust, join.Token, error) {
 	}
 	if file := r.options.CA; file != "" {
 		if trust.Roots, err = readAuthorities(file); err != nil {
-			return trust, token, fmt.Errorf("the control plane's authority: %w", err)
+			return trust, token, &unproven{"the control plane's authority", fmt.Errorf("the control plane's authority: %w", err)}
 		}
 	}
 	if own := r.options.TLS; own != nil {
 		pair, err := tls.LoadX509KeyPair(own.Cert, own.Key)
 		if err != nil {
-			return trust, token, fmt.Errorf("the gateway's certificate: %w", err)
+			return trust, token, &unproven{"the gateway's certificate", fmt.Errorf("the gateway's certificate: %w", err)}
 		}
 		trust.Own = []tls.Certificate{pair}
 		return trust, token, nil
@@ -104,16 +105,27 @@ func (r *remote) proof() (join.Trust, join.Token, error) {
 	text := os.Getenv(joinTokenVariable)
 	if reference := r.options.JoinToken; reference != "" {
 		if text, err = secretOf(reference, "join token"); err != nil {
-			return trust, token, fmt.Errorf("join token: %w", err)
+			return trust, token, &unproven{"the join token", fmt.Errorf("join token: %w", err)}
 		}
 	}
 	if text == "" {
 		return trust, token, errors.New("a gateway needs a join token, which `aibridged control join-token` prints: name it with --join-token or set " +
 			joinTokenVariable + "; or a certificate, with --control-cert and --control-key")
 	}
-	token, err = join.ParseToken(text)
-	return trust, token, err
+	if token, err = join.ParseToken(text); err != nil {
+		return trust, token, &unproven{"the join token", err}
+	}
+	return trust, token, nil
 }
+
+// unproven is why a gateway does not even dial: who it is, or whom it trusts, cannot be read.
+type unproven struct {
+	what  string // For everybody's eyes.
+	cause error
+}
+
+func (u *unproven) Error() string { return u.cause.Error() }
+func (u *unproven) Unwrap() error { return u.cause }
 
 // readAuthorities reads a file of certificates in PEM.
 func readAuthorities(file string) (*x509.CertPool, error) {
@@ -164,9 +176,12 @@ func (r *remote) dialer() aibridged.Dialer {
 // problemOf returns what everybody may know of a connection that failed.
 func problemOf(err error) string {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	lacking, undialled := errors.AsType[*unproven](err)
 	switch {
 	case err == nil:
 		return ""
+	case undialled:
+		return lacking.what + " cannot be read, the log says why"
 	case errors.Is(err, join.ErrRefused):
 		return "the control plane refuses this gateway, the log says why"
 	case untrusted, errors.Is(err, join.ErrUntrusted):
@@ -213,7 +228,8 @@ func (r *remote) followOn(ctx context.Context, client aibridged.DRPCClient, vers
 	feed, failing := proto.NewDRPCConfigurationClient(conn), false
 	for {
 		began := time.Now()
-		answer, err := feed.GetProviders(ctx, &proto.GetProvidersRequest{Version: version, WaitMillis: feedWait.Milliseconds()})
+		answer, err := feed.GetProviders(ctx, &proto.GetProvidersRequest{Version: version, WaitMillis: r.wait().Milliseconds()})
+		r.note(err)
 		pause := time.Duration(0)
 		switch {
 		case ctx.Err() != nil:
@@ -243,6 +259,29 @@ func (r *remote) followOn(ctx context.Context, client aibridged.DRPCClient, vers
 			timer.Stop()
 			return version
 		}
+	}
+}
+
+// wait returns how long the control plane may have no news. One that was not ready has some as soon as it is.
+func (r *remote) wait() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unready != "" {
+		return 0
+	}
+	return feedWait
+}
+
+// note remembers what the answer to a question for providers says of the control plane itself. The gateway keeps those that
+// it has.
+func (r *remote) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch code := drpcerr.Code(err); {
+	case code == rpcstatus.FailedPrecondition:
+		r.unready = err.Error()
+	case err == nil, code == rpcstatus.Unimplemented:
+		r.unready = ""
 	}
 }
 
@@ -308,11 +347,13 @@ func (r *remote) reseed(ctx context.Context, c config, _ slog.Logger) error {
 // notReady implements [controlPlane].
 func (r *remote) notReady(context.Context) error {
 	r.mu.Lock()
-	problem, serving := r.problem, r.serving
+	problem, unready, serving := r.problem, r.unready, r.serving
 	r.mu.Unlock()
 	switch {
 	case problem != "":
 		return errors.New(problem)
+	case unready != "":
+		return errors.New("at the control plane: " + unready)
 	case serving == nil || !serving.known():
 		return errors.New("the control plane has not said yet which providers there are")
 	}

@@ -22,6 +22,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 )
 
@@ -71,11 +72,21 @@ func Enter(ctx context.Context, conn net.Conn, config *tls.Config, token Token) 
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := secured.Write([]byte(token.greeting())); err != nil {
-		return nil, err
-	}
-	if err := readAnswer(secured); err != nil {
+	_, unsaid := secured.Write([]byte(token.greeting()))
+	// What the control plane says of a certificate that it refuses is here even where it hung up before the greeting.
+	err = readAnswer(secured)
+	alert, failed := errors.AsType[*net.OpError](err)
+	switch {
+	case failed && alert.Op == remoteAlert:
+		return nil, fmt.Errorf("%w: its certificate: %w", ErrRefused, err)
+	case unsaid != nil && !errors.Is(err, ErrRefused):
+		return nil, unsaid
+	case err != nil:
 		return nil, err
 	}
 	return secured, nil
 }
+
+// remoteAlert is what crypto/tls calls an alert of the other end. After a handshake of TLS 1.3, that is the verdict on the
+// gateway's certificate: a server verifies it when the gateway's own handshake has ended.
+const remoteAlert = "remote error"

@@ -15,6 +15,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -247,6 +248,62 @@ func testCertificates(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, entered, refused)
 		}
 	}
+}
+
+// TestRefusedCertificates has gateways whose certificates TLS itself refuses: they know that it is they who are refused, also where the
+// control plane has hung up before they said who they are.
+func TestRefusedCertificates(t *testing.T) {
+	own, gateways := newAuthority(t), newAuthority(t)
+	old := x509.Certificate{NotBefore: time.Unix(1, 0), NotAfter: time.Unix(2, 0)}
+	for want, shown := range map[string]tls.Certificate{
+		"tls: bad certificate":     gateways.issue(t, x509.ExtKeyUsageServerAuth, x509.Certificate{}),
+		"tls: expired certificate": gateways.issue(t, x509.ExtKeyUsageClientAuth, old),
+	} {
+		for _, late := range []bool{false, true} {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			gate := gateOf(t, own, join.Token{})
+			gate.TLS.ClientAuth, gate.TLS.ClientCAs = tls.VerifyClientCertIfGiven, gateways.pool()
+			refused := make(chan struct{})
+			go func() {
+				defer close(refused)
+				if conn, err := listener.Accept(); err == nil {
+					_, _ = gate.Admit(t.Context(), conn)
+				}
+			}()
+			conn, err := net.Dial("tcp", listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if late {
+				conn = &lateConn{Conn: conn, until: refused}
+			}
+			trust := join.Trust{Host: "control.test", Roots: own.pool(), Own: []tls.Certificate{shown}}
+			if _, err := join.Enter(t.Context(), conn, trust.Config(join.Token{}), join.Token{}); !errors.Is(err, join.ErrRefused) || !strings.Contains(err.Error(), want) {
+				t.Errorf("late %t: %v, want %s", late, err, want)
+			}
+			<-refused
+			_ = listener.Close()
+		}
+	}
+}
+
+// lateConn sends nothing behind the handshake, which is two writes: it waits, and then it is too late.
+type lateConn struct {
+	net.Conn
+
+	until  <-chan struct{}
+	writes int
+}
+
+func (c *lateConn) Write(b []byte) (int, error) {
+	if c.writes++; c.writes > 2 {
+		<-c.until
+		return 0, syscall.EPIPE
+	}
+	return c.Conn.Write(b)
 }
 
 // TestOddGreetings has peers that speak TLS and then something else: each is refused, and gets no more than a line.
