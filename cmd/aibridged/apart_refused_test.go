@@ -34,7 +34,7 @@ func TestGatewayNeedsProof(t *testing.T) {
 		"no port":         {[]string{"--control", "control.internal"}, `^--control "control.internal": write the host and the port`},
 		"no token":        {[]string{"--control", "127.0.0.1:1"}, `^a gateway needs a join token, which .aibridged control join-token. prints`},
 		"another text":    {[]string{"--control", "127.0.0.1:1", "--join-token", "${TEST_TOKEN}"}, `^this is no join token: `},
-		"a literal":       {[]string{"--control", "127.0.0.1:1", "--join-token", "join1-secret"}, `^write \$\{NAME_OF_A_VARIABLE\} or file:`},
+		"a literal":       {[]string{"--control", "127.0.0.1:1", "--join-token", "join1-secret"}, `^join token: write \$\{NAME_OF_A_VARIABLE\} or file:`},
 		"no such file":    {[]string{"--control", "127.0.0.1:1", "--join-token", "file:/no/such/file"}, `^join token: open /no/such/file`},
 		"half a pair":     {[]string{"--control", "127.0.0.1:1", "--control-cert", "x"}, `^tls: write the paths of two files in PEM, cert and key$`},
 		"no certificate":  {[]string{"--control", "127.0.0.1:1", "--control-cert", "/no/x", "--control-key", "/no/y"}, `^the gateway's certificate: open /no/x`},

@@ -1,6 +1,9 @@
 package main
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // controlConfig is how a gateway and a control plane in different processes find and trust each other.
 type controlConfig struct {
@@ -23,7 +26,7 @@ func (c controlConfig) check() error {
 		return errors.New("tls: write the paths of two files in PEM, cert and key")
 	}
 	if c.JoinToken != "" && !isReference(c.JoinToken) {
-		return errNoReference
+		return fmt.Errorf("join token: %w", errNoReference)
 	}
 	return nil
 }

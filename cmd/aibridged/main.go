@@ -66,7 +66,7 @@ func (s settings) existing() error {
 		if trace, err := s.trace(); err == nil && trace != "" {
 			return nil // What opens the database says that it is missing.
 		}
-		return fmt.Errorf("no gateway has used the data directory %s yet: start `aibridged serve` there, or name another with --data-dir", s.dataDir)
+		return fmt.Errorf("no gateway has used the data directory %s yet: start `aibridged serve` or `aibridged control` there, or name another with --data-dir", s.dataDir)
 	}
 	return err
 }

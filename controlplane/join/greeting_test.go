@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzGreeting reads any bytes as a greeting: nothing behind the line is read, what is accepted is what that gateway would send, and no
-// error repeats it.
+// FuzzGreeting reads any bytes as a greeting. Nothing behind the line is read, what is accepted is what that gateway would
+// send, and no error repeats it.
 func FuzzGreeting(f *testing.F) {
 	token := NewToken(nil)
 	for _, seed := range []string{

@@ -250,8 +250,8 @@ func testCertificates(t *testing.T) {
 	}
 }
 
-// TestRefusedCertificates has gateways whose certificates TLS itself refuses: they know that it is they who are refused, also where the
-// control plane has hung up before they said who they are.
+// TestRefusedCertificates has gateways whose certificates TLS itself refuses: their error says that they are refused, also if the
+// control plane closes the connection before they have said who they are.
 func TestRefusedCertificates(t *testing.T) {
 	own, gateways := newAuthority(t), newAuthority(t)
 	old := x509.Certificate{NotBefore: time.Unix(1, 0), NotAfter: time.Unix(2, 0)}

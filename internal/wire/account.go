@@ -12,8 +12,8 @@ import (
 // encryptedContent is the member whose value a provider has encrypted for one account.
 const encryptedContent = `"encrypted_content"`
 
-// EncryptedIn yields the values of the members encrypted_content, at any depth, in a JSON text that are texts and not empty, from the last one on. In a text
-// that a JSON text quotes, the member's quotation marks are escaped, so it is none there.
+// EncryptedIn yields the values of all members named encrypted_content in a JSON text, at any depth, from the last one on. It
+// leaves out values that are empty or no texts. A member within a quoted text does not count: its quotation marks are escaped.
 func EncryptedIn(plain []byte) iter.Seq[[]byte] {
 	return func(yield func(value []byte) bool) {
 		for end := len(plain); ; {
