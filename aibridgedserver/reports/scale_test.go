@@ -3,7 +3,6 @@ package reports_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -16,7 +15,7 @@ import (
 
 var (
 	scale   = flag.Int("scale", 0, "how many interceptions the database of TestScale has; 0 skips it")
-	scaleDB = flag.String("scale-db", "", "file of the database of TestScale, which stays; it is filled if it does not exist")
+	scaleDB = flag.String("scale-db", "", "file of the database of TestScale, which stays, or its address with -postgres; it is filled if it is empty")
 )
 
 // TestScale fills a database with as many interceptions as the flag says, over 90 days, and logs how long reports take.
@@ -32,10 +31,13 @@ func TestScale(t *testing.T) {
 	if path == "" {
 		path = filepath.Join(t.TempDir(), "control.db")
 	}
-	_, missing := os.Stat(path)
 	h := openHouse(t, path)
 	from := noon.Add(-90 * 24 * time.Hour)
-	if missing != nil {
+	var empty bool
+	if err := h.db.Reader.QueryRowContext(t.Context(), `SELECT NOT EXISTS (SELECT 1 FROM interceptions)`).Scan(&empty); err != nil {
+		t.Fatal(err)
+	}
+	if empty {
 		var users []string
 		for n := range 500 {
 			users = append(users, h.user(t, fmt.Sprintf("user%03d", n)))

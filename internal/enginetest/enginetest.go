@@ -91,9 +91,12 @@ func (e *Engine) makeTemplate(ctx context.Context) error {
 	return db.Close()
 }
 
-// address returns the address of a path's database, which it makes when it is first asked for.
+// address returns the address of a path's database, which it makes when it is first asked for. A path that is an address is its own.
 func (e *Engine) address(tb testing.TB, path string) string {
 	tb.Helper()
+	if strings.HasPrefix(path, "postgres://") {
+		return path
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if address, ok := e.addresses[path]; ok {
