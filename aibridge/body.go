@@ -51,6 +51,5 @@ func (b *body) forgo() {
 }
 
 // reader returns a reader of the whole body, for a transport. The caller sees to it that the body is held for as long
-// as the transport reads. The reader is of a type that net/http knows to be in memory: for other types, net/http sends
-// the header of the request first, in a write of its own.
+// as the transport reads.
 func (b *body) reader() io.ReadCloser { return io.NopCloser(bytes.NewReader(b.bytes)) }

@@ -65,7 +65,7 @@ func TestBodyIsHeldUntilSent(t *testing.T) {
 		pool := poisoned()
 		body := lent(t, pool, "text")
 		raw := body.bytes
-		s := sending{client: httptest.NewRecorder(), body: body}
+		s := sending{client: httptest.NewRecorder(), body: outgoing{of: body, pieces: [][]byte{raw}}}
 		trace := httptrace.ContextClientTrace(s.follow(t.Context()))
 		s.answered()
 		body.release()

@@ -54,7 +54,7 @@ func completeForCopilot(header http.Header, of sentRequest) {
 	if of.later {
 		header.Set("X-Initiator", "agent") // Nobody typed this.
 	}
-	if header.Get("Copilot-Vision-Request") == "" && hasImages(of.body) {
+	if header.Get("Copilot-Vision-Request") == "" && of.body.some(hasImages) {
 		header.Set("Copilot-Vision-Request", "true")
 	}
 }
@@ -62,8 +62,8 @@ func completeForCopilot(header http.Header, of sentRequest) {
 // image is a part of a message, or of a tool's result, that is an image, in any of the formats.
 var image = regexp.MustCompile(`"type"\s*:\s*"(?:image|image_url|input_image)"`)
 
-// hasImages reports whether a request's body has images. It looks for the type of a part, which in a text would have
+// hasImages reports whether a part of a request's body has images. It looks for the type of a part, which in a text would have
 // escapes.
-func hasImages(body []byte) bool {
-	return (bytes.Contains(body, []byte(`"image`)) || bytes.Contains(body, []byte(`"input_image"`))) && image.Match(body)
+func hasImages(part []byte) bool {
+	return (bytes.Contains(part, []byte(`"image`)) || bytes.Contains(part, []byte(`"input_image"`))) && image.Match(part)
 }

@@ -34,8 +34,9 @@ func (x *relay) continued() {
 		return
 	}
 	x.keyed.ask.Home = x.keyed.choice
-	body := x.upstreamBody.bytes
-	x.keyed.ask.Bound = x.keyed.ask.Bound || isBound(body) || bytes.Contains(body, []byte(storedMembers[0]))
+	x.keyed.ask.Bound = x.keyed.ask.Bound || x.outgoing.some(func(piece []byte) bool {
+		return isBound(piece) || bytes.Contains(piece, []byte(storedMembers[0]))
+	})
 }
 
 // sendWithKeys sends the request upstream, with another key where one is refused, and returns when an answer begins.

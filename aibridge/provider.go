@@ -168,8 +168,8 @@ func (p *Provider) shapeOf(path string) apierror.Shape {
 
 // sentRequest is what [providerKind].complete may know of a request.
 type sentRequest struct {
-	later bool   // The gateway goes on by itself, after calls of its own tools.
-	body  []byte // JSON, or nil if the request is passed through or its body is coded.
+	later bool     // The gateway goes on by itself, after calls of its own tools.
+	body  outgoing // JSON, or none if the request is passed through or its body is coded.
 }
 
 var providerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/contentcoding"
-	"github.com/coder/aibridged/internal/jsonedit"
 	"github.com/coder/aibridged/internal/memory"
 	"github.com/coder/aibridged/internal/upstream"
 )
@@ -90,21 +89,6 @@ func decodeBody(coding string, coded *body, limit int64) (*body, error) {
 		return nil, &apierror.Error{Status: http.StatusRequestEntityTooLarge, Text: "request body too large once decoded"}
 	}
 	return nil, &apierror.Error{Status: http.StatusBadRequest, Text: "request body is not in its content encoding", Cause: err}
-}
-
-// edit returns a copy of a body with the edits made. The caller holds it. The error is an *[apierror.Error], or says that
-// the edits cannot be made.
-func edit(plain *body, edits []jsonedit.Edit) (*body, error) {
-	buffer, err := plain.pool.LendFor(int64(jsonedit.SplicedLen(plain.bytes, edits...)))
-	if err != nil {
-		return nil, upstream.NoMemory(err)
-	}
-	edited, err := jsonedit.AppendSplice(buffer, plain.bytes, edits...)
-	if err != nil {
-		plain.pool.TakeBack(buffer)
-		return nil, err
-	}
-	return newBody(edited, plain.pool), nil
 }
 
 // codingOf returns the content coding of a message. Several lines of it are one list.

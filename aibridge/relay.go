@@ -26,21 +26,21 @@ import (
 type relay struct {
 	*interception
 
-	ctx          context.Context // The request's, with the interception's span.
-	client       *clientWriter
-	request      *http.Request
-	to           destination
-	target       *url.URL // Where it goes.
-	keyed        keyed
-	pass         pass
-	plain        bool // The body goes upstream without the content coding that it came in.
-	initiator    string
-	clientBody   *body // What the client sent; held until it has been sent on.
-	upstreamBody *body // What goes upstream; often the client's.
-	sentBody     *body // What the transport was given, which it may hold for longer than the request lasts.
-	failure      *apierror.Error
-	sent         sentEnd // Only of a provider that is silent.
-	frames       asFrames
+	ctx        context.Context // The request's, with the interception's span.
+	client     *clientWriter
+	request    *http.Request
+	to         destination
+	target     *url.URL // Where it goes.
+	keyed      keyed
+	pass       pass
+	plain      bool // The body goes upstream without the content coding that it came in.
+	initiator  string
+	clientBody *body    // What the client sent; held until it has been sent on.
+	outgoing   outgoing // What goes upstream; often the client's.
+	bodies     [2]*body // All bodies that a transport may hold for longer than the request lasts.
+	failure    *apierror.Error
+	sent       sentEnd // Only of a provider that is silent.
+	frames     asFrames
 
 	tools     *toolUse        // Nil: the model is offered no tools of the gateway.
 	plainBody *body           // What the client sent, uncoded; held if tools change it.
@@ -196,16 +196,16 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		x.inspected.Edits, x.inspected.Withhold = nil, nil
 	}
 	x.toolEdits = x.useTools(object)
+	x.bodies = [...]*body{x.clientBody, plain}
 	if len(x.inspected.Edits)+len(x.toolEdits) == 0 {
-		x.clientBody.hold()
-		x.upstreamBody = x.clientBody
+		x.outgoing = unchanged(x.clientBody)
 		return nil
 	}
 	if len(x.toolEdits) > 0 {
 		plain.hold()
 		x.plainBody = plain
 	}
-	x.upstreamBody, err = edit(plain, slices.Concat(x.inspected.Edits, x.toolEdits))
+	x.outgoing, err = edited(plain, slices.Concat(x.inspected.Edits, x.toolEdits))
 	// An edited body goes upstream without its content coding: to encode it again would not give the client's bytes
 	// either.
 	x.plain = true
@@ -236,8 +236,7 @@ func (x *relay) refuse(err error) {
 // sendOnce sends the request upstream, and returns when the answer begins.
 func (x *relay) sendOnce() (*http.Response, error) {
 	ctx, span := x.bridge.options.Tracer.Start(x.ctx, "Intercept.Upstream", x.provider.spans.asking...)
-	sending := sending{client: x.client, body: x.upstreamBody}
-	x.sentBody = x.upstreamBody
+	sending := sending{client: x.client, body: x.outgoing}
 	out := x.upstreamRequest(sending.follow(ctx))
 	out.GetBody = sending.again
 	sent := time.Now()
@@ -291,7 +290,7 @@ func isOfFirstRound(name string) bool {
 func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	of := sentRequest{later: x.isLater()}
 	if x.plain || codingOf(x.request.Header) == "" {
-		of.body = x.upstreamBody.bytes
+		of.body = x.outgoing
 	}
 	header := x.credential.forward(ctx, x.request.Header, x.provider, of)
 	delete(header, "Accept-Encoding") // A coded answer would have to be decoded to be read for the records.
@@ -308,7 +307,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 	out := &http.Request{
 		Method: x.request.Method, Header: header,
 		URL:  x.target,
-		Body: x.upstreamBody.reader(), ContentLength: int64(len(x.upstreamBody.bytes)),
+		Body: x.outgoing.reader(), ContentLength: x.outgoing.length(),
 	}
 	return out.WithContext(ctx)
 }
@@ -317,7 +316,7 @@ func (x *relay) upstreamRequest(ctx context.Context) *http.Request {
 // sending.
 func (x *relay) letGo() {
 	letGo(&x.clientBody)
-	letGo(&x.upstreamBody)
+	x.outgoing.release()
 	letGo(&x.plainBody)
 }
 
@@ -329,10 +328,12 @@ func letGo(held **body) {
 	}
 }
 
-// forgo gives back the memory of a body that its transport still holds.
+// forgo gives back the memory of the bodies that a transport still holds.
 func (x *relay) forgo() {
-	if x.sentBody != nil {
-		x.sentBody.forgo()
+	for _, body := range x.bodies {
+		if body != nil {
+			body.forgo()
+		}
 	}
 }
 

@@ -101,7 +101,7 @@ func (x *relay) serveRound() error {
 	if err != nil {
 		return x.endWithError(apierror.From(err))
 	}
-	letGo(&x.upstreamBody) // Another round sends another one.
+	x.outgoing.release() // Another round sends another one.
 	return x.answer(answer)
 }
 

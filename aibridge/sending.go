@@ -18,7 +18,7 @@ import (
 // it.
 type sending struct {
 	client http.ResponseWriter
-	body   *body
+	body   outgoing // Held for as long as the transport has not answered.
 
 	mu    sync.Mutex // Guards what follows: a transport calls from goroutines of its own.
 	begun bool       // The answer has begun: the client is the handler's alone.
@@ -28,7 +28,7 @@ type sending struct {
 // follow returns a context for a request with that body. The caller holds the body during the call, and calls answered
 // once the transport has returned.
 func (s *sending) follow(ctx context.Context) context.Context {
-	s.body.hold()
+	s.body.of.hold()
 	s.holds = 1
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: s.informational, WroteRequest: s.wrote,
@@ -49,7 +49,7 @@ func (s *sending) wrote(httptrace.WroteRequestInfo) {
 	defer s.mu.Unlock()
 	if s.holds > 0 {
 		s.holds--
-		s.body.release()
+		s.body.of.release()
 	}
 }
 
@@ -59,7 +59,7 @@ func (s *sending) again() (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.holds++
-	s.body.hold()
+	s.body.of.hold()
 	return s.body.reader(), nil
 }
 

@@ -205,13 +205,12 @@ func (x *relay) keepOpen(keeping *sync.WaitGroup) {
 
 // rewrite makes the body that goes upstream next, with these edits for tools.
 func (x *relay) rewrite(edits []jsonedit.Edit) error {
-	next, err := edit(x.plainBody, slices.Concat(x.inspected.Edits, edits))
+	next, err := edited(x.plainBody, slices.Concat(x.inspected.Edits, edits))
 	if err != nil {
 		return err
 	}
-	x.forgo()
-	letGo(&x.upstreamBody)
-	x.upstreamBody, x.toolEdits = next, edits
+	x.outgoing.release()
+	x.outgoing, x.toolEdits = next, edits
 	return nil
 }
 

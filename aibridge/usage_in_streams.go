@@ -58,10 +58,8 @@ func (x *relay) withdrawUsage() error {
 		return x.rewrite(x.toolEdits)
 	}
 	x.plain = false
-	x.forgo()
-	letGo(&x.upstreamBody)
-	x.clientBody.hold()
-	x.upstreamBody = x.clientBody
+	x.outgoing.release()
+	x.outgoing = unchanged(x.clientBody)
 	return nil
 }
 

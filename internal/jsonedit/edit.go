@@ -41,40 +41,34 @@ func Splice(body []byte, edits ...Edit) ([]byte, error) {
 	if len(edits) == 0 {
 		return body, nil
 	}
-	spliced, err := AppendSplice(make([]byte, 0, SplicedLen(body, edits...)), body, edits...)
+	pieces, err := Pieces(body, edits...)
 	if err != nil {
 		return nil, err
 	}
-	return spliced, nil
+	return slices.Concat(pieces...), nil
 }
 
-// SplicedLen returns how many bytes body has once the edits are made.
-func SplicedLen(body []byte, edits ...Edit) int {
-	size := len(body)
-	for _, e := range edits {
-		size += len(e.New) - (e.End - e.Start)
-	}
-	return max(size, 0)
-}
-
-// AppendSplice is [Splice], but appends the copy to dst. If it fails, it returns dst.
-func AppendSplice(dst, body []byte, edits ...Edit) ([]byte, error) {
+// Pieces is [Splice], but returns the pieces of the copy, none of them empty, which are parts of body and of the edits.
+func Pieces(body []byte, edits ...Edit) ([][]byte, error) {
 	edits = slices.Clone(edits)
 	slices.SortStableFunc(edits, func(a, b Edit) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End))
 	})
+	pieces := make([][]byte, 0, 2*len(edits)+1)
+	add := func(piece []byte) {
+		if len(piece) > 0 {
+			pieces = append(pieces, piece)
+		}
+	}
 	done := 0
 	for _, e := range edits {
 		if e.Start < done || e.End < e.Start || e.End > len(body) {
-			return dst, fmt.Errorf("edit bytes %d to %d of %d: outside the body, or edited twice",
-				e.Start, e.End, len(body))
+			return nil, fmt.Errorf("edit bytes %d to %d of %d: outside the body, or edited twice", e.Start, e.End, len(body))
 		}
+		add(body[done:e.Start])
+		add(e.New)
 		done = e.End
 	}
-	done = 0
-	for _, e := range edits {
-		dst = append(append(dst, body[done:e.Start]...), e.New...)
-		done = e.End
-	}
-	return append(dst, body[done:]...), nil
+	add(body[done:])
+	return pieces, nil
 }

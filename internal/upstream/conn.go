@@ -86,6 +86,11 @@ func (c *upstreamConn) ReadFrom(r io.Reader) (int64, error) {
 	if !ok {
 		return io.Copy(writerOnly{c}, r)
 	}
+	if pieces, ok := limited.R.(*piecesReader); ok && pieces.size() <= min(limited.N, pieceBytes) {
+		n, err := c.writeBuffers(&pieces.left)
+		limited.N -= n
+		return n, err
+	}
 	body, ok := limited.R.(io.WriterTo)
 	if !ok {
 		return io.Copy(writerOnly{c}, r)
@@ -95,6 +100,16 @@ func (c *upstreamConn) ReadFrom(r io.Reader) (int64, error) {
 	if errors.Is(err, errLimit) {
 		err = nil
 	}
+	return n, err
+}
+
+// writeBuffers writes what an upstream has to take within one limit.
+func (c *upstreamConn) writeBuffers(buffers *net.Buffers) (int64, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+	n, err := buffers.WriteTo(c.Conn)
+	c.written.Add(n)
 	return n, err
 }
 

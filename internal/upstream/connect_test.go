@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -207,23 +209,68 @@ func TestCancelStaysVisible(t *testing.T) {
 	}
 }
 
-// TestBodyFromMemory checks that a body in memory is written whole, in pieces with a limit each, and no further than
-// the length that the request announces.
+// TestBodyFromMemory checks that a body in memory, whole or in pieces, is written whole, with a limit for each of its parts, and
+// no further than the length that the request announces.
 func TestBodyFromMemory(t *testing.T) {
-	body := strings.Repeat("0123456789", 100<<10)
-	for _, length := range []int64{0, 10, pieceBytes, int64(len(body)), int64(len(body)) + 10} {
-		near, far := net.Pipe()
-		got := make(chan string)
-		go func() {
-			all, _ := io.ReadAll(far)
-			got <- string(all)
-		}()
-		limited := &io.LimitedReader{R: io.NopCloser(strings.NewReader(body)), N: length}
-		n, err := (&upstreamConn{Conn: near, limit: time.Minute}).ReadFrom(limited)
-		_ = near.Close()
-		want := body[:min(length, int64(len(body)))]
-		if written := <-got; err != nil || n != int64(len(want)) || written != want || limited.N != length-n {
-			t.Errorf("of %d bytes: wrote %d of %d, left %d, %v", length, n, len(want), limited.N, err)
+	small, large := strings.Repeat("0123456789", 100), strings.Repeat("0123456789", 100<<10)
+	for name, of := range map[string]func(body string) io.Reader{
+		"whole": func(body string) io.Reader { return io.NopCloser(strings.NewReader(body)) },
+		"in pieces": func(body string) io.Reader {
+			return Pieces([]byte(body[:7]), nil, []byte(body[7:500]), []byte(body[500:]))
+		},
+	} {
+		for _, body := range []string{small, large} {
+			for _, length := range []int64{0, 10, 700, pieceBytes, int64(len(body)), int64(len(body)) + 10} {
+				near, far := net.Pipe()
+				got := make(chan string)
+				go func() {
+					all, _ := io.ReadAll(far)
+					got <- string(all)
+				}()
+				limited := &io.LimitedReader{R: of(body), N: length}
+				conn := &upstreamConn{Conn: near, limit: time.Minute}
+				n, err := conn.ReadFrom(limited)
+				_ = near.Close()
+				want := body[:min(length, int64(len(body)))]
+				if written := <-got; err != nil || n != int64(len(want)) || written != want || limited.N != length-n || conn.written.Load() != n {
+					t.Errorf("%s, %d of %d bytes: wrote %d, left %d, counted %d, %v", name, length, len(body), n, limited.N, conn.written.Load(), err)
+				}
+			}
 		}
 	}
+}
+
+// TestPieces checks that a request's body in pieces arrives, and arrives again where a request is sent once more, over HTTP/1 and
+// HTTP/2, and that an upstream which stops reading meets the limit.
+func TestPieces(t *testing.T) {
+	pieces := [][]byte{[]byte(`{"a":`), bytes.Repeat([]byte("b"), 100_000), []byte("}")}
+	want := string(bytes.Join(pieces, nil))
+	for _, isTLS := range []bool{false, true} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got, err := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "%s %t %v", r.Proto, string(got) == want && r.ContentLength == int64(len(want)), err)
+		}))
+		server.EnableHTTP2 = isTLS
+		transport := newTransport(t, Limits{})
+		if isTLS {
+			server.StartTLS()
+			transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+		} else {
+			server.Start()
+		}
+		t.Cleanup(server.Close)
+		for range 2 { // The second one uses the first one's connection.
+			r := request(t, http.MethodPost, server.URL, "")
+			r.Body, r.ContentLength = Pieces(pieces...), int64(len(want))
+			proto := map[bool]string{false: "HTTP/1.1", true: "HTTP/2.0"}[isTLS]
+			if _, body := answer(t, Guard(transport), r); body != proto+" true <nil>" {
+				t.Error(body)
+			}
+		}
+	}
+	stuck := newTransport(t, Limits{})
+	stuck.DialContext = dialer(time.Minute, 50*time.Millisecond)
+	r := request(t, http.MethodPost, rawserver.New(t, (*rawserver.Conn).Hang).URL(), "")
+	r.Body, r.ContentLength = Pieces(bytes.Repeat([]byte("x"), 32<<20), []byte("y")), 32<<20+1
+	wantFailure(t, Guard(stuck), r, http.StatusGatewayTimeout)
 }
