@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,14 +19,11 @@ func bySession(ctx context.Context, tx querier, _ sums, q Query) (rows []Row, le
 	}
 	filter := SessionFilter{Range: q.Range, UserID: q.UserID}
 	filter.Limit = q.Limit + len(crossing)
-	found, err := all(ctx, tx, dearestQuery(filter), scanSessionRow)
+	found, err := dearestSessions(ctx, tx, filter)
 	if err != nil {
 		return nil, 0, err
 	}
-	began, err := all(ctx, tx, countQuery(filter), func(rows *sql.Rows) (n int, err error) {
-		err = rows.Scan(&n)
-		return n, err
-	})
+	began, err := count(ctx, tx, countQuery(filter, math.MaxInt64))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -38,7 +36,7 @@ func bySession(ctx context.Context, tx querier, _ sums, q Query) (rows []Row, le
 	if err != nil {
 		return nil, 0, err
 	}
-	sessions := began[0] - beganWithin + len(within)
+	sessions := began - beganWithin + len(within)
 	rows = append(rows, within...)
 	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Or(b.USD.Cmp(a.USD), cmp.Compare(b.Requests, a.Requests)) })
 	rows = rows[:min(len(rows), q.Limit)]
@@ -66,29 +64,33 @@ func crossingSessions(ctx context.Context, tx querier, q Query) (map[int64]bool,
 }
 
 // crossingQuery returns the query for the sessions that began before a range and were used in it or later, or that began in it
-// and were used later.
+// and were used later. They are found by when they were last used: most of those that began in a long range ended in it.
 func crossingQuery(q Query, beganIn bool) query {
 	var args arguments
 	from, to := args.add(q.From.UnixMicro()), args.add(q.To.UnixMicro())
-	text := `SELECT s.id FROM sessions s WHERE s.last_at >= ` + from + ` AND s.started_at < ` + from + ` AND s.started_at < ` + to
+	used, began := from, `s.started_at < `+from+` AND s.started_at < `+to
 	if beganIn {
-		text = `SELECT s.id FROM sessions s WHERE s.last_at >= ` + to + ` AND s.started_at >= ` + from + ` AND s.started_at < ` + to
+		used, began = to, `s.started_at >= `+from+` AND s.started_at < `+to
 	}
+	text := `SELECT s.id FROM sessions s WHERE s.last_at >= ` + used + ` AND ` + unindexed(began)
 	if q.UserID != "" {
 		text += ` AND ` + ofUser(&args, q.UserID)
 	}
 	return query{text, args}
 }
 
-// countQuery returns the query for how many sessions began in a range.
-func countQuery(f SessionFilter) query {
+// unindexed returns a condition for which no engine uses an index.
+func unindexed(condition string) string { return `CASE WHEN ` + condition + ` THEN 1 ELSE 0 END = 1` }
+
+// countQuery returns the query for how many sessions began in a range, up to a number.
+func countQuery(f SessionFilter, most int64) query {
 	var args arguments
-	text := `SELECT count(*) FROM sessions s WHERE s.started_at >= ` + args.add(f.Range.From.UnixMicro()) + ` AND s.started_at < ` +
+	text := `SELECT count(*) FROM (SELECT 1 FROM sessions s WHERE s.started_at >= ` + args.add(f.Range.From.UnixMicro()) + ` AND s.started_at < ` +
 		args.add(f.Range.To.UnixMicro())
 	if f.UserID != "" {
 		text += ` AND ` + ofUser(&args, f.UserID)
 	}
-	return query{text, args}
+	return query{text + ` LIMIT ` + args.add(most) + `) n`, args}
 }
 
 // partsOf returns what crossing sessions did within the range, and how many of all crossing sessions began in it.

@@ -1,7 +1,10 @@
 package reports
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -31,14 +34,20 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	add("facts of a user", ofUserQuery(id, month), false)
 	add("quarters of a value", quarterQuery([]sessionValue{{0, ByModel, "m"}}, 0, 96, 64), false)
 	add("quarters of two values", quarterQuery([]sessionValue{{0, ByModel, "m"}, {0, ByTool, "t"}}, 0, 96, 64), true)
+	add("number of sessions with a value", numberQuery(sessionValue{0, ByModel, "m"}, month), false)
 	add("steps", stepsQuery(1, 0, id), false)
 	add("search", searchedSessions(index, []string{"x"}, 5, 10), false)
 	for name, f := range map[string]SessionFilter{
 		"all": {}, "user": {UserID: user}, "model": {Model: "m"}, "model and tool": {Model: "m", Tool: "t"}, "user and model": {UserID: user, Model: "m"},
 	} {
-		add("sessions: "+name, sessionsQuery(f, 5, 5), false)
+		list := sessionList{SessionFilter: f, kinds: f.kinds(), before: sessionPlace{5, 5}, most: 9}
+		add("sessions: "+name, list.query(), true)
+		add("last of sessions: "+name, list.lastQuery(), false)
 		add("some sessions: "+name, sessionsOf(f, []int64{1, 2}), true)
-		add("dearest sessions: "+name, dearestQuery(f), true)
+		for _, d := range []dearestList{{}, {hasRare: f.Model != "" && f.UserID == ""}, {byCost: f.UserID == ""}} {
+			d.SessionFilter, d.kinds = f, f.kinds()
+			add(fmt.Sprintf("dearest sessions: %s, %t, %t", name, d.hasRare, d.byCost), d.query(), true)
+		}
 	}
 	for name, f := range map[string]InterceptionFilter{"all": {}, "user": {UserID: user}} {
 		add("interceptions: "+name, (&listing{filter: f}).query(0), false)
@@ -48,7 +57,7 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 		for _, beganIn := range []bool{false, true} {
 			add(fmt.Sprintf("crossing sessions%s, %t", name, beganIn), crossingQuery(q, beganIn), true)
 		}
-		add("number of sessions"+name, countQuery(SessionFilter{Range: q.Range, UserID: q.UserID}), false)
+		add("number of sessions"+name, countQuery(SessionFilter{Range: q.Range, UserID: q.UserID}, 10), false)
 		add("parts of sessions"+name, partsQuery(q, []int64{1, 2}), true)
 		add("first bytes"+name, firstBytesQuery(q, []int64{1, 2}), false)
 	}
@@ -70,7 +79,38 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	return queries
 }
 
-// ReadsInOrder reports whether a plan reads a table from its front, which is as good as an index where a limit ends it.
+// Examining returns a page of a list of sessions that examines at most so many.
+func (r *Reports) Examining(ctx context.Context, f SessionFilter, most int) (page *SessionPage, err error) {
+	f.Range = Range{time.UnixMicro(0), time.UnixMicro(math.MaxInt64)}
+	err = r.db.Read(ctx, func(tx *sql.Tx) error {
+		page, err = listSessions(ctx, tx, f, most)
+		return err
+	})
+	return page, err
+}
+
+// DearestInAllWays returns the dearest sessions of a filter that has a range, found in each way that there is.
+func (r *Reports) DearestInAllWays(ctx context.Context, f SessionFilter) (ways [][]Session, err error) {
+	err = r.db.Read(ctx, func(tx *sql.Tx) error {
+		for _, d := range []dearestList{{}, {hasRare: len(f.kinds()) > 0}, {byCost: f.UserID == ""}} {
+			d.SessionFilter, d.kinds = f, f.kinds()
+			found, err := all(ctx, tx, d.query(), scanSessionRow)
+			if err != nil {
+				return err
+			}
+			ways = append(ways, found)
+		}
+		return nil
+	})
+	return ways, err
+}
+
+// ReadsInOrder reports whether a plan reads a table, an index or what a query within it yields from the front, which is as good as
+// a search where a limit ends it.
 func ReadsInOrder(plan string) bool {
-	return plan == "SCAN touched" || strings.HasPrefix(plan, "SCAN prompt_search VIRTUAL TABLE INDEX")
+	inOrder := 0
+	for _, scan := range []string{"SCAN e", "SCAN n", "USING COVERING INDEX sessions_by_cost"} {
+		inOrder += strings.Count(plan, scan)
+	}
+	return strings.Count(plan, "SCAN") == inOrder || plan == "SCAN touched" || strings.HasPrefix(plan, "SCAN prompt_search VIRTUAL TABLE INDEX")
 }

@@ -98,9 +98,9 @@ func (r *Reports) Sessions(ctx context.Context, v Viewer, f SessionFilter) (*Ses
 			page, err = searchSessions(ctx, r.db.Search, tx, f)
 		case f.Dearest:
 			page = &SessionPage{}
-			page.Sessions, err = all(ctx, tx, dearestQuery(f), scanSessionRow)
+			page.Sessions, err = dearestSessions(ctx, tx, f)
 		default:
-			page, err = listSessions(ctx, tx, f)
+			page, err = listSessions(ctx, tx, f, mostExamined)
 		}
 		if err != nil {
 			return err
@@ -149,64 +149,10 @@ func having(args *arguments, kinds []sessionValue) (conditions string) {
 	return conditions
 }
 
-// sessionsQuery returns the query for the sessions of a filter without a text that began before a place, the latest first.
-func sessionsQuery(f SessionFilter, beforeAt, beforeID int64) query {
-	var args arguments
-	kinds := f.kinds()
-	text := selectSessions()
-	started, id := `s.started_at`, `s.id`
-	switch {
-	case f.UserID != "":
-		text += ` FROM sessions s WHERE ` + ofUser(&args, f.UserID)
-	case len(kinds) > 0:
-		started, id = `v.started_at`, `v.session`
-		text += ` FROM session_values v JOIN sessions s ON s.id = v.session WHERE v.kind = ` + args.add(int(kinds[0].kind)) +
-			` AND v.value = ` + args.add(kinds[0].value)
-		kinds = kinds[1:]
-	default:
-		text += ` FROM sessions s WHERE true`
-	}
-	text += ` AND ` + started + ` >= ` + args.add(f.Range.From.UnixMicro()) + having(&args, kinds) + ` AND (` + started + `, ` + id + `) < (` +
-		args.add(beforeAt) + `, ` + args.add(beforeID) + `) ORDER BY ` + started + ` DESC, ` + id + ` DESC LIMIT ` + args.add(f.Limit+1)
-	return query{text, args}
-}
-
-// dearestQuery returns the query for the dearest sessions of a filter.
-func dearestQuery(f SessionFilter) query {
-	var args arguments
-	text := selectSessions() + ` FROM sessions s WHERE s.id IN (SELECT s.id FROM sessions s WHERE s.started_at >= ` + args.add(f.Range.From.UnixMicro()) +
-		` AND s.started_at < ` + args.add(f.Range.To.UnixMicro())
-	if f.UserID != "" {
-		text += ` AND ` + ofUser(&args, f.UserID)
-	}
-	return query{text + having(&args, f.kinds()) + ` ORDER BY s.cost DESC, s.id DESC LIMIT ` + args.add(f.Limit) + `) ORDER BY s.cost DESC, s.id DESC`, args}
-}
-
 // ofUser returns the condition that a session is a user's. A text that is no id is nobody's.
 func ofUser(args *arguments, userID string) string {
 	user, _ := uuid.Parse(userID)
 	return `s.initiator_id = ` + args.add(user[:])
-}
-
-func listSessions(ctx context.Context, tx querier, f SessionFilter) (*SessionPage, error) {
-	beforeAt, beforeID := f.Range.To.UnixMicro(), int64(0)
-	if f.After != "" {
-		at, id, ok := strings.Cut(f.After, ".")
-		var errAt, errID error
-		beforeAt, errAt = strconv.ParseInt(at, 10, 64)
-		beforeID, errID = strconv.ParseInt(id, 10, 64)
-		if !ok || errAt != nil || errID != nil {
-			return nil, ErrPlace
-		}
-	}
-	found, err := all(ctx, tx, sessionsQuery(f, beforeAt, beforeID), scanSessionRow)
-	page := &SessionPage{Sessions: found}
-	if len(found) > f.Limit {
-		page.Sessions = found[:f.Limit]
-		last := page.Sessions[f.Limit-1]
-		page.Next = fmt.Sprintf("%d.%d", last.StartedAt.UnixMicro(), last.ID)
-	}
-	return page, err
 }
 
 // searchSessions lists the sessions with a prompt that has the filter's words, in the order in which they were first seen,

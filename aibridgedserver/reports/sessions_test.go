@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -335,6 +336,79 @@ func TestSessionFilters(t *testing.T) {
 	dearest, err := h.Sessions(t.Context(), reports.Operator(), reports.SessionFilter{Dearest: true, Limit: 20})
 	if err != nil || len(dearest.Sessions) != 20 || !slices.IsSortedFunc(dearest.Sessions, func(a, b reports.Session) int { return b.USD.Cmp(a.USD) }) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A page that examines few sessions is short, may be empty, and leads to the others: the list is the same.
+func TestShortPages(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	users := []string{h.user(t, "ada"), h.user(t, "bob")}
+	h.fill(t, recordgen.Options{Interceptions: 700, Users: users, From: noon.Add(-10 * 24 * time.Hour), To: noon, Seed: 10})
+	h.digest(t)
+	for name, filter := range map[string]reports.SessionFilter{
+		"two": {Model: "claude-opus-4-8", Tool: "Bash"}, "never together": {Model: "gpt-5.4", Client: "Cline"}, "user and tool": {UserID: users[1], Tool: "Edit"},
+	} {
+		var want, got []int64
+		for _, s := range h.pages(t, filter) {
+			want = append(want, s.ID)
+		}
+		pages := 0
+		for filter.Limit = 4; ; pages++ {
+			page, err := h.Examining(t.Context(), filter, 3) // Fewer than a page has.
+			if err != nil || len(page.Sessions) > 4 {
+				t.Fatalf("%s: %d sessions, %v", name, len(page.Sessions), err)
+			}
+			for _, s := range page.Sessions {
+				got = append(got, s.ID)
+			}
+			if filter.After = page.Next; filter.After == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, want) || (len(want) == 0) != (name == "never together") || pages < 2 {
+			t.Errorf("%s: %v on %d pages, want %v", name, got, pages, want)
+		}
+	}
+}
+
+// The dearest sessions are the same in whatever way they are found, and those of the list.
+func TestDearest(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	users := []string{h.user(t, "ada"), h.user(t, "bob")}
+	h.fill(t, recordgen.Options{Interceptions: 700, Users: users, From: noon.Add(-10 * 24 * time.Hour), To: noon, Seed: 11})
+	h.digest(t)
+	middle := reports.Range{From: noon.Add(-8 * 24 * time.Hour), To: noon.Add(-2 * 24 * time.Hour)}
+	for name, filter := range map[string]reports.SessionFilter{
+		"all": {}, "user": {UserID: users[0]}, "model": {Model: "gpt-5.4"}, "model and tool": {Model: "claude-opus-4-8", Tool: "Bash"},
+		"user and client": {UserID: users[1], Client: "Codex"}, "never together": {Model: "gpt-5.4", Client: "Cline"},
+	} {
+		filter.Range = middle
+		var want []int64
+		listed := h.pages(t, filter)
+		slices.SortStableFunc(listed, func(a, b reports.Session) int { return cmp.Or(b.USD.Cmp(a.USD), cmp.Compare(b.ID, a.ID)) })
+		for _, s := range listed[:min(len(listed), 5)] {
+			want = append(want, s.ID)
+		}
+		filter.Dearest, filter.Limit = true, 5
+		ways, err := h.DearestInAllWays(t.Context(), filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := h.Sessions(t.Context(), reports.Operator(), filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, way := range append(ways, page.Sessions) {
+			var got []int64
+			for _, s := range way {
+				got = append(got, s.ID)
+			}
+			if !slices.Equal(got, want) || (len(want) == 0) != (name == "never together") {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+		}
 	}
 }
 
