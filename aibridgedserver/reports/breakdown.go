@@ -94,7 +94,7 @@ func (r *Reports) Breakdown(ctx context.Context, v Viewer, q Query, by string) (
 	}
 	b := &Breakdown{By: by, Range: q.Range}
 	err = r.db.Read(ctx, func(tx *sql.Tx) error {
-		s, err := openSums(ctx, tx, q)
+		s, err := openSums(tx, q)
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,6 @@
 package reports
 
-import (
-	"time"
-)
+import "time"
 
 // dayList are the days of a range, with the end of the range behind them.
 type dayList struct {
@@ -42,6 +40,13 @@ func (l dayList) runs() (runs []run) {
 	return runs
 }
 
+// onlyValue says that all of each day is of one value.
+func (l dayList) onlyValue(value string) {
+	for i := range l.days {
+		l.days[i].By[value] = l.days[i].Total
+	}
+}
+
 // withOthers returns the days, each with what its total has beside the values.
 func (l dayList) withOthers() []Day {
 	for i := range l.days {
@@ -62,21 +67,4 @@ func (f *Figures) subtract(other Figures) {
 	}
 	f.firstBytes = [slots]int64{} // Values of days have none.
 	f.Add(negative)
-}
-
-// dayOf returns the day that an instant is in, or nil.
-func (l dayList) dayOf(at time.Time) *Day {
-	low, high := 0, len(l.days)
-	for low < high {
-		middle := (low + high) / 2
-		if l.bounds[middle+1].After(at) {
-			high = middle
-		} else {
-			low = middle + 1
-		}
-	}
-	if low == len(l.days) || at.Before(l.bounds[0]) {
-		return nil
-	}
-	return &l.days[low]
 }

@@ -129,7 +129,8 @@ type derivation struct {
 	keys     map[sessionKey]int64   // The sessions of keys, as far as they matter.
 	newKeys  map[sessionKey]int64   // Those of them that are to be stored.
 	values   map[sessionValue]int64 // To be stored, with the starts of their sessions.
-	sums     map[place]*tally       // What is added to sums.
+	sums     map[place]*tally       // What is added to sums,
+	ofUsers  map[userPlace]*tally   // and to those of users.
 	nextID   int64                  // Of a session.
 }
 
@@ -145,7 +146,7 @@ type place struct {
 func (r *Reports) derive(ctx context.Context, tx *sql.Tx) (*derivation, error) {
 	d := &derivation{
 		sessions: map[int64]*session{}, keys: map[sessionKey]int64{}, newKeys: map[sessionKey]int64{},
-		values: map[sessionValue]int64{}, prompts: map[int64]string{}, sums: map[place]*tally{},
+		values: map[sessionValue]int64{}, prompts: map[int64]string{}, sums: map[place]*tally{}, ofUsers: map[userPlace]*tally{},
 	}
 	if err := tx.QueryRowContext(ctx, `SELECT number FROM derivations`).Scan(&d.number); err != nil {
 		return nil, err
@@ -251,6 +252,12 @@ func (d *derivation) count(f *facts, s *session, sign int64) {
 			d.sums[at].scaled(p.sums, sign)
 		}
 	}
+	f.eachOfUser(func(at userPlace, sums *tally) {
+		if d.ofUsers[at] == nil {
+			d.ofUsers[at] = &tally{}
+		}
+		d.ofUsers[at].scaled(*sums, sign)
+	})
 }
 
 // store stores what was derived.
@@ -265,6 +272,9 @@ func (d *derivation) store(ctx context.Context, db aibridgedserver.Database, tx 
 		return err
 	}
 	if err := storeSums(ctx, db, tx, d.sums); err != nil {
+		return err
+	}
+	if err := storeUserSums(ctx, db, tx, d.ofUsers); err != nil {
 		return err
 	}
 	// One with a lower number may have been committed since they were read, so only these are taken.

@@ -31,7 +31,10 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	month := Range{time.UnixMicro(0), time.UnixMicro(0).Add(30 * 24 * time.Hour)}
 	add("values of a stretch", valuesQuery(ByUser, stretch{days, 0, 96}), true)
 	add("days", daysQuery(ByModel, "m", run{0, 96, 96, 0}, columns), true)
-	add("facts of a user", ofUserQuery(id, month), false)
+	for _, of := range []Dimension{ByModel, ByTool} {
+		add(fmt.Sprintf("values of a user's stretch by %d", of), userValuesQuery(id, of, stretch{days, 0, 96}), true)
+		add(fmt.Sprintf("a user's days by %d", of), userDaysQuery(id, of, run{0, 96, 96, 0}), true)
+	}
 	add("quarters of a value", quarterQuery([]sessionValue{{0, ByModel, "m"}}, 0, 96, 64), false)
 	add("quarters of two values", quarterQuery([]sessionValue{{0, ByModel, "m"}, {0, ByTool, "t"}}, 0, 96, 64), true)
 	add("number of sessions with a value", numberQuery(sessionValue{0, ByModel, "m"}, month), false)

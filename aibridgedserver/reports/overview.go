@@ -118,7 +118,7 @@ func (r *Reports) overview(ctx context.Context, q Query, by Dimension) (*Overvie
 	o := Overview{From: q.From, To: q.To, Tools: []ToolRow{}}
 	var tools []Row
 	err := r.db.Read(ctx, func(tx *sql.Tx) error {
-		s, err := openSums(ctx, tx, q)
+		s, err := openSums(tx, q)
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ type sums interface {
 	days(ctx context.Context, q Query, of Dimension, values []Row) ([]Day, error)
 }
 
-func openSums(ctx context.Context, tx querier, q Query) (sums, error) {
+func openSums(tx querier, q Query) (sums, error) {
 	if q.UserID == "" {
 		return kept{tx}, nil
 	}
@@ -167,7 +167,7 @@ func openSums(ctx context.Context, tx querier, q Query) (sums, error) {
 	if err != nil {
 		return nil, ErrNotFound
 	}
-	return readOneUser(ctx, tx, user, q.Range) // The totals of the range before are kept.
+	return oneUser{kept{tx}, user}, nil
 }
 
 // kept are the sums that are kept.
@@ -203,10 +203,15 @@ func oneQuery(of Dimension, value string, part stretch) query {
 }
 
 func (k kept) values(ctx context.Context, of Dimension, over Range) ([]Row, error) {
-	byValue := map[string]*Row{}
 	from, to := over.quarters()
-	for _, part := range stretches(from, to) {
-		found, err := all(ctx, k.tx, valuesQuery(of, part), func(rows *sql.Rows) (row Row, err error) {
+	return addUp(ctx, k.tx, stretches(from, to), func(part stretch) query { return valuesQuery(of, part) })
+}
+
+// addUp returns what the values of some stretches add up to, the dearest first. The query of a stretch reads a value and its sums.
+func addUp(ctx context.Context, tx querier, parts []stretch, of func(stretch) query) ([]Row, error) {
+	byValue := map[string]*Row{}
+	for _, part := range parts {
+		found, err := all(ctx, tx, of(part), func(rows *sql.Rows) (row Row, err error) {
 			row.Figures, err = scanSums(rows, columns, &row.Value)
 			return row, err
 		})

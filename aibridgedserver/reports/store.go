@@ -42,12 +42,12 @@ func qualified(columns, table string) string {
 	return strings.Join(names, ", ")
 }
 
-// added returns the assignments that add the new values to sums. A sum of amounts stops at the largest that a column holds:
+// added returns the assignments that add the new values to the sums of a table. A sum of amounts stops at the largest that a column holds:
 // whatever upstreams claim, the next step goes on.
-func added() string {
+func added(table string) string {
 	var assignments []string
 	for i, column := range columnNames() {
-		old, more := "rollups."+column, "excluded."+column
+		old, more := table+"."+column, "excluded."+column
 		sum := old + " + " + more
 		if i == cost || i == estimated {
 			const most = "9000000000000000000"
@@ -144,6 +144,31 @@ func storeSums(ctx context.Context, db aibridgedserver.Database, tx *sql.Tx, sum
 		}
 	}
 	const head = "dimension, span, at, value, "
-	_, err := db.InsertRows(ctx, tx, into("rollups", head+columnList(columns, ""), "(dimension, span, value, at) DO UPDATE SET "+added()), rows)
+	_, err := db.InsertRows(ctx, tx, into("rollups", head+columnList(columns, ""), "(dimension, span, value, at) DO UPDATE SET "+added("rollups")), rows)
+	return err
+}
+
+func storeUserSums(ctx context.Context, db aibridgedserver.Database, tx *sql.Tx, sums map[userPlace]*tally) error {
+	var rows []any
+	var less []userPlace
+	for at, sum := range sums {
+		if *sum == (tally{}) {
+			continue
+		}
+		rows = append(rows, at.key()...)
+		for _, n := range sum {
+			rows = append(rows, n)
+		}
+		if sum[requests] < 0 {
+			less = append(less, at)
+		}
+	}
+	_, err := db.InsertRows(ctx, tx, into("user_rollups", userKey+", "+columnList(columns, ""), "("+userKey+") DO UPDATE SET "+added("user_rollups")), rows)
+	for _, at := range less {
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `DELETE FROM user_rollups WHERE requests = 0 AND initiator_id = $1 AND part = $2 AND span = $3 AND at = $4
+				AND provider = $5 AND model = $6 AND client = $7 AND name = $8`, at.key()...)
+		}
+	}
 	return err
 }

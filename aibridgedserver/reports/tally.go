@@ -218,14 +218,6 @@ type wide struct {
 	high [2]int64 // The upper digits of cost and estimated.
 }
 
-func (w *wide) add(t tally) {
-	w.scaled(t, 1)
-	for i := range w.high {
-		w.high[i] += w.tally[cost+i] / 1_000_000
-		w.tally[cost+i] %= 1_000_000
-	}
-}
-
 func (w *wide) figures() Figures {
 	f := w.tally.figures()
 	f.USD, f.Estimated = decimal.New(w.high[0], -6).Add(f.USD), decimal.New(w.high[1], -6).Add(f.Estimated)
