@@ -32,7 +32,7 @@ func newLimitsService(limits admissionConfig, logger slog.Logger) *limitsService
 const longestGatewayID = 64
 
 // Enter implements [proto.DRPCAdmissionServer].
-func (l *limitsService) Enter(_ context.Context, in *proto.EnterRequest) (*proto.EnterResponse, error) {
+func (l *limitsService) Enter(ctx context.Context, in *proto.EnterRequest) (*proto.EnterResponse, error) {
 	if l.ledger == nil {
 		return &proto.EnterResponse{Unlimited: true}, nil
 	}
@@ -45,7 +45,7 @@ func (l *limitsService) Enter(_ context.Context, in *proto.EnterRequest) (*proto
 		l.ledger.Hear(gateway, in.GetEnded()...)
 		return answer, nil
 	}
-	err := l.ledger.Enter(gateway, in.GetUserId(), in.GetLease(), in.GetEnded()...)
+	err := l.ledger.Enter(ctx, gateway, in.GetUserId(), in.GetLease(), in.GetEnded()...)
 	if refusal, ok := errors.AsType[*admission.Refusal](err); ok {
 		answer.Limit, answer.WaitMillis = string(refusal.Limit), refusal.For.Milliseconds()
 		return answer, nil

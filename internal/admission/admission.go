@@ -89,6 +89,9 @@ const (
 // OfUser reports whether it is a limit of one user.
 func (l Limit) OfUser() bool { return l == UserConcurrent || l == UserPerMinute }
 
+// ofConcurrent reports whether it is a limit of requests at a time.
+func (l Limit) ofConcurrent() bool { return l == Concurrent || l == UserConcurrent }
+
 // Refusal is the error of a request that is beyond a limit.
 type Refusal struct {
 	Limit Limit
@@ -115,27 +118,21 @@ func (g *Gate) Enter(name string, tell Tell) (Pass, error) {
 	if g == nil {
 		return Pass{}, nil
 	}
-	pass, refusal, isFirst := g.enter(name, tell)
-	switch {
-	case refusal == nil:
+	pass, refusal := g.try(name)
+	if refusal == nil {
 		return pass, nil
-	case isFirst:
-		tell(refusal.Limit, 1)
 	}
+	g.refuse(name, refusal.Limit, tell)
 	return Pass{}, refusal
 }
 
-func (g *Gate) enter(name string, tell Tell) (pass Pass, refusal *Refusal, isFirst bool) {
+// try lets a request in or says why not, which counts as a refusal only if refuse is called.
+func (g *Gate) try(name string) (Pass, *Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	u, ok := g.users.Get(name)
-	if !ok {
-		u = &user{rate: perMinute(g.limits.UserPerMinute)}
-		g.users.Add(name, u)
-	}
+	now, u := time.Now(), g.user(name)
 	if limit, wait := g.met(u, now); limit != "" {
-		return Pass{}, &Refusal{Limit: limit, For: wait}, g.refuse(u, limit, tell)
+		return Pass{}, &Refusal{Limit: limit, For: wait}
 	}
 	for _, limiter := range [...]*rate.Limiter{g.rate, u.rate} {
 		if limiter != nil {
@@ -144,7 +141,17 @@ func (g *Gate) enter(name string, tell Tell) (pass Pass, refusal *Refusal, isFir
 	}
 	g.serving++
 	u.serving++
-	return Pass{g, u}, nil, false
+	return Pass{g, u}, nil
+}
+
+// user returns what is known of a user. The caller holds mu.
+func (g *Gate) user(name string) *user {
+	u, ok := g.users.Get(name)
+	if !ok {
+		u = &user{rate: perMinute(g.limits.UserPerMinute)}
+		g.users.Add(name, u)
+	}
+	return u
 }
 
 // met returns the limit that a request of a user meets, and how long it is to wait; empty: it meets none.
@@ -176,16 +183,22 @@ func waitFor(limiter *rate.Limiter, now time.Time) time.Duration {
 	return max(time.Millisecond, time.Duration(math.Round(missing/float64(limiter.Limit())*1000))*time.Millisecond)
 }
 
-// refuse counts a refusal, and reports whether it is to be told at once. The caller holds mu.
-func (g *Gate) refuse(u *user, limit Limit, tell Tell) (isFirst bool) {
+// refuse counts a refusal, and tells of it at once if it is the first one of a user in a minute.
+func (g *Gate) refuse(name string, limit Limit, tell Tell) {
+	g.mu.Lock()
+	u := g.user(name)
 	g.refusals[limit]++
-	if u.refused != nil {
+	isFirst := u.refused == nil
+	if isFirst {
+		u.refused = map[Limit]int{}
+		time.AfterFunc(tellEvery, func() { g.tellRest(u, tell) })
+	} else {
 		u.refused[limit]++
-		return false
 	}
-	u.refused = map[Limit]int{}
-	time.AfterFunc(tellEvery, func() { g.tellRest(u, tell) })
-	return true
+	g.mu.Unlock()
+	if isFirst {
+		tell(limit, 1)
+	}
 }
 
 // tellRest tells, at the end of a minute, of the refusals in it. If there were some, it looks again in a minute.

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -10,7 +11,7 @@ import (
 // lease lets a request in that must be let in.
 func lease(t *testing.T, l *Ledger, gateway, user string, request int64, ended ...int64) int64 {
 	t.Helper()
-	if err := l.Enter(gateway, user, request, ended...); err != nil {
+	if err := l.Enter(t.Context(), gateway, user, request, ended...); err != nil {
 		t.Fatalf("%s at %s was refused: %v", user, gateway, err)
 	}
 	return request
@@ -19,7 +20,7 @@ func lease(t *testing.T, l *Ledger, gateway, user string, request int64, ended .
 // mustMeet checks that a request meets a limit.
 func mustMeet(t *testing.T, l *Ledger, gateway, user string, want Limit) {
 	t.Helper()
-	err := l.Enter(gateway, user, -1)
+	err := l.Enter(t.Context(), gateway, user, -1)
 	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Limit != want {
 		t.Errorf("%s at %s: %v, want %s", user, gateway, err, want)
 	}
@@ -54,6 +55,38 @@ func TestLedger(t *testing.T) {
 		l.Hear("b")
 		if l.gate.serving != 0 || len(l.gateways) != 1 {
 			t.Errorf("%d requests of %d gateways are left", l.gate.serving, len(l.gateways))
+		}
+	})
+}
+
+// TestLedgerWaitsForNews has a client ask one gateway after another, faster than the first one tells that the request has ended, and a
+// client that leaves meanwhile.
+func TestLedgerWaitsForNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLedger(Limits{UserConcurrent: 1}, tellNoUser)
+		first := lease(t, l, "a", "ada", 1)
+		time.AfterFunc(newsWithin/4, func() { l.Hear("b", lease(t, l, "b", "bob", 7), 7) }) // It is another user's.
+		time.AfterFunc(newsWithin/2, func() { l.Hear("a", first) })
+		began := time.Now()
+		second := lease(t, l, "b", "ada", 2)
+		if took := time.Since(began); took != newsWithin/2 {
+			t.Errorf("it was let in after %v", took)
+		}
+		mustMeet(t, l, "a", "ada", UserConcurrent)
+		if took := time.Since(began); took != newsWithin/2+newsWithin {
+			t.Errorf("another one was refused after %v", took)
+		}
+		if got := l.gate.Refusals()[UserConcurrent]; got != 1 {
+			t.Errorf("%d requests count as refused, want 1", got)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := l.Enter(ctx, "a", "ada", 3); !errors.Is(err, context.Canceled) {
+			t.Errorf("of a client that has left: %v", err)
+		}
+		l.Hear("b", second)
+		if l.gate.serving != 0 {
+			t.Errorf("%d requests are being served", l.gate.serving)
 		}
 	})
 }
