@@ -63,7 +63,11 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, view := range scaleViews(h, user) {
+	busiest, err := h.UserID(t.Context(), "user000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, view := range scaleViews(h, user, busiest) {
 		var took, cpu []time.Duration
 		var rows int
 		for range 5 {
@@ -83,7 +87,7 @@ type scaleView struct {
 	look func(t *testing.T) (rows int, err error)
 }
 
-func scaleViews(h house, user string) (views []scaleView) {
+func scaleViews(h house, user, busiest string) (views []scaleView) {
 	who := reports.Operator()
 	add := func(name string, look func(t *testing.T) (int, error)) { views = append(views, scaleView{name, look}) }
 	kathmandu := time.FixedZone("+05:45", 5*3600+45*60)
@@ -95,12 +99,14 @@ func scaleViews(h house, user string) (views []scaleView) {
 				return int(o.Total.Requests), err
 			})
 		}
-		add(fmt.Sprintf("overview of %d days of a user", days), func(t *testing.T) (int, error) {
-			query := query
-			query.UserID = user
-			o, err := h.Overview(t.Context(), who, query, reports.ByModel)
-			return int(o.Total.Requests), err
-		})
+		for name, user := range map[string]string{"a user": user, "the busiest user": busiest} {
+			add(fmt.Sprintf("overview of %d days of %s", days, name), func(t *testing.T) (int, error) {
+				query := query
+				query.UserID = user
+				o, err := h.Overview(t.Context(), who, query, reports.ByModel)
+				return int(o.Total.Requests), err
+			})
+		}
 		for _, by := range reports.Breakdowns() {
 			add(fmt.Sprintf("usage of %d days by %s", days, by), func(t *testing.T) (int, error) {
 				found, err := h.Breakdown(t.Context(), who, query, by)
@@ -126,6 +132,9 @@ func scaleViews(h house, user string) (views []scaleView) {
 		"all": {}, "30 days": {Range: range30}, "of a user": {UserID: user}, "with a rare outcome": {Outcome: "overloaded"},
 		"with a model, a tool and an outcome": {Model: "gpt-5.4", Tool: "Task", Outcome: "timeout"},
 		"dearest of 30 days":                  {Range: range30, Dearest: true},
+		"dearest, of a model and a tool":      {Model: "gpt-5.4", Tool: "Task", Dearest: true},
+		"dearest, of the busiest user":        {UserID: busiest, Dearest: true},
+		"dearest that there are none of":      {Model: "gpt-5.4", Client: "Cline", Dearest: true},
 		"with common words":                   {Text: "fix test"}, "with a missing word": {Text: "zebra"},
 		"with words, of a user": {Text: "naive 世界", UserID: user},
 	} {
