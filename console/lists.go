@@ -17,8 +17,6 @@ const (
 	pageSize, filePage = 50, 200
 	// mostSaved bounds a file.
 	mostSaved = 10_000
-	// mostDearest is how many of the dearest sessions there are to be had.
-	mostDearest = 1000
 )
 
 // listPage is a list of sessions or of interceptions.
@@ -110,9 +108,7 @@ func (c *Console) sessions(v *visit) (*answer, error) {
 	var found []reports.Session
 	next, err := v.readPages(func(limit int, after string) (int, string, error) {
 		filter.After = after
-		if filter.Limit = limit; filter.Dearest && limit > pageSize {
-			filter.Limit = mostDearest
-		}
+		filter.Limit = limit
 		page, err := c.reports.Sessions(v.Context(), v.viewer, filter)
 		if err != nil {
 			return 0, "", err
@@ -124,9 +120,6 @@ func (c *Console) sessions(v *visit) (*answer, error) {
 		return nil, err
 	}
 	lacks := restBehind(next)
-	if filter.Dearest && len(found) == mostDearest {
-		lacks = &rest{}
-	}
 	t := &table{Caption: "Sessions", Columns: append([]column{
 		{Name: "Title"}, {Name: "Session", OnlySaved: true}, {Name: "Session of the client", OnlySaved: true}, {Name: "User"}, {Name: "Client"},
 		{Name: "Models"}, {Name: "Began"},

@@ -19,7 +19,7 @@ func bySession(ctx context.Context, tx querier, _ sums, q Query) (rows []Row, le
 	}
 	filter := SessionFilter{Range: q.Range, UserID: q.UserID}
 	filter.Limit = q.Limit + len(crossing)
-	found, err := dearestSessions(ctx, tx, filter)
+	dearest, err := dearestSessions(ctx, tx, filter, math.MaxInt64)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -27,7 +27,7 @@ func bySession(ctx context.Context, tx querier, _ sums, q Query) (rows []Row, le
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, s := range found {
+	for _, s := range dearest.Sessions {
 		if _, isCrossing := crossing[s.ID]; !isCrossing {
 			rows = append(rows, s.row(s.Figures))
 		}

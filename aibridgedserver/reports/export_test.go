@@ -48,7 +48,8 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 		add("last of sessions: "+name, list.lastQuery(), false)
 		add("some sessions: "+name, sessionsOf(f, []int64{1, 2}), true)
 		for _, d := range []dearestList{{}, {hasRare: f.Model != "" && f.UserID == ""}, {byCost: f.UserID == ""}} {
-			d.SessionFilter, d.kinds = f, f.kinds()
+			d.SessionFilter, d.kinds, d.most = f, f.kinds(), 9
+			add("last of "+name, d.lastQuery(), false)
 			add(fmt.Sprintf("dearest sessions: %s, %t, %t", name, d.hasRare, d.byCost), d.query(), true)
 		}
 	}
@@ -92,16 +93,26 @@ func (r *Reports) Examining(ctx context.Context, f SessionFilter, most int) (pag
 	return page, err
 }
 
-// DearestInAllWays returns the dearest sessions of a filter that has a range, found in each way that there is.
-func (r *Reports) DearestInAllWays(ctx context.Context, f SessionFilter) (ways [][]Session, err error) {
+// DearestInAllWays returns the dearest sessions of a filter that has a range, found in each way that there is: all of their pages, of
+// which those by cost examine at most so many sessions.
+func (r *Reports) DearestInAllWays(ctx context.Context, f SessionFilter, most int64) (ways [][]Session, err error) {
 	err = r.db.Read(ctx, func(tx *sql.Tx) error {
 		for _, d := range []dearestList{{}, {hasRare: len(f.kinds()) > 0}, {byCost: f.UserID == ""}} {
-			d.SessionFilter, d.kinds = f, f.kinds()
-			found, err := all(ctx, tx, d.query(), scanSessionRow)
-			if err != nil {
-				return err
+			d.SessionFilter, d.kinds, d.most, d.below = f, f.kinds(), most, dearestPlace{math.MaxInt64, math.MaxInt64}
+			var way []Session
+			for more := true; more; {
+				page, err := d.page(ctx, tx)
+				if err != nil {
+					return err
+				}
+				way = append(way, page.Sessions...)
+				if more = page.Next != ""; more {
+					if d.below, err = parseDearestPlace(page.Next); err != nil {
+						return err
+					}
+				}
 			}
-			ways = append(ways, found)
+			ways = append(ways, way)
 		}
 		return nil
 	})
@@ -112,8 +123,11 @@ func (r *Reports) DearestInAllWays(ctx context.Context, f SessionFilter) (ways [
 // a search where a limit ends it.
 func ReadsInOrder(plan string) bool {
 	inOrder := 0
-	for _, scan := range []string{"SCAN e", "SCAN n", "USING COVERING INDEX sessions_by_cost"} {
-		inOrder += strings.Count(plan, scan)
+	for step := range strings.SplitSeq(plan, "; ") {
+		name, isQuery := strings.CutPrefix(step, "CO-ROUTINE ")
+		if isQuery {
+			inOrder += strings.Count(plan, "SCAN "+name)
+		}
 	}
 	return strings.Count(plan, "SCAN") == inOrder || plan == "SCAN touched" || strings.HasPrefix(plan, "SCAN prompt_search VIRTUAL TABLE INDEX")
 }

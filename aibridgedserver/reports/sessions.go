@@ -40,11 +40,11 @@ type SessionFilter struct {
 	UserID, Model, Client, Provider, Tool, Outcome string
 	// Text, if not empty, keeps those with a prompt that has all of its words.
 	Text string
-	// Dearest lists the dearest first, up to 1,000, instead of the latest. It cannot be together with Text.
+	// Dearest lists the dearest first instead of the latest. It cannot be together with Text.
 	Dearest bool
 	// After is [SessionPage.Next] of the page before. Empty: the first page.
 	After string
-	// Limit is how many sessions a page has, 50 if it is zero. There are at most 200, but for the dearest.
+	// Limit is how many sessions a page has, 50 if it is zero. There are at most 200.
 	Limit int
 }
 
@@ -56,9 +56,8 @@ type SessionPage struct {
 }
 
 const (
-	usualPage   = 50
-	mostAPage   = 200
-	mostDearest = 1000
+	usualPage = 50
+	mostAPage = 200
 	// mostExamined bounds how much a page reads to find what matches.
 	mostExamined = 5000
 )
@@ -83,11 +82,7 @@ func (r *Reports) Sessions(ctx context.Context, v Viewer, f SessionFilter) (*Ses
 	if f.Limit <= 0 {
 		f.Limit = usualPage
 	}
-	most := mostAPage
-	if f.Dearest {
-		most = mostDearest
-	}
-	f.Limit = min(f.Limit, most)
+	f.Limit = min(f.Limit, mostAPage)
 	if err := r.noteAccess(ctx, v, f.UserID, "sessions", f.Text); err != nil {
 		return nil, err
 	}
@@ -97,8 +92,7 @@ func (r *Reports) Sessions(ctx context.Context, v Viewer, f SessionFilter) (*Ses
 		case f.Text != "":
 			page, err = searchSessions(ctx, r.db.Search, tx, f)
 		case f.Dearest:
-			page = &SessionPage{}
-			page.Sessions, err = dearestSessions(ctx, tx, f)
+			page, err = dearestSessions(ctx, tx, f, mostSorted)
 		default:
 			page, err = listSessions(ctx, tx, f, mostExamined)
 		}
