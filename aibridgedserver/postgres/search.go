@@ -35,13 +35,24 @@ func (search) Remove(ctx context.Context, tx *sql.Tx, numbers []int64) error {
 	return err
 }
 
+// recentPrompts is how many prompts are read from the latest on before the index is asked: frequent words are found there, and in the
+// index each of their prompts would be read and sorted. The planner itself reads all prompts of all time for a word that is in none.
+const recentPrompts = 20_000
+
 // Find implements [aibridgedserver.Search]. Words in quotes are never operators of a tsquery, and have no quotes in them.
 func (search) Find(words []string, below int64, limit int) (query string, args []any) {
 	var match string // Without words it matches nothing: those that were only marks are gone.
 	if words = wordsOf(strings.Join(words, " ")); len(words) > 0 {
 		match = `'` + strings.Join(words, `' & '`) + `':*`
 	}
-	return `SELECT id FROM prompt_search WHERE words @@ $1::text::tsquery AND id < $2 ORDER BY id DESC LIMIT $3`, []any{match, below, limit}
+	return `WITH recent AS MATERIALIZED (
+			SELECT id FROM (SELECT id, words FROM prompt_search WHERE id < $2 ORDER BY id DESC LIMIT $4) r
+			WHERE words @@ $1::text::tsquery ORDER BY id DESC LIMIT $3
+		), indexed AS (
+			SELECT id FROM prompt_search WHERE (SELECT count(*) FROM recent) < $3 AND words @@ $1::text::tsquery AND id < $2
+			ORDER BY id + 0 DESC LIMIT $3
+		)
+		SELECT id FROM recent UNION SELECT id FROM indexed ORDER BY id DESC LIMIT $3`, []any{match, below, limit, recentPrompts}
 }
 
 // wordsOf returns the words of a text, without case and accents.
