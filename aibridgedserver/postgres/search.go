@@ -35,9 +35,12 @@ func (search) Remove(ctx context.Context, tx *sql.Tx, numbers []int64) error {
 	return err
 }
 
-// recentPrompts is how many prompts are read from the latest on before the index is asked: frequent words are found there, and in the
-// index each of their prompts would be read and sorted. The planner itself reads all prompts of all time for a word that is in none.
-const recentPrompts = 20_000
+// Words are frequent if frequentOf of the latest sampledPrompts prompts have all of them. Then the prompts are read from the latest on
+// until there are enough. The index is for words that are rare: of frequent ones, each prompt would be read from it and sorted.
+const (
+	sampledPrompts = 5000
+	frequentOf     = 50
+)
 
 // Find implements [aibridgedserver.Search]. Words in quotes are never operators of a tsquery, and have no quotes in them.
 func (search) Find(words []string, below int64, limit int) (query string, args []any) {
@@ -45,14 +48,14 @@ func (search) Find(words []string, below int64, limit int) (query string, args [
 	if words = wordsOf(strings.Join(words, " ")); len(words) > 0 {
 		match = `'` + strings.Join(words, `' & '`) + `':*`
 	}
-	return `WITH recent AS MATERIALIZED (
-			SELECT id FROM (SELECT id, words FROM prompt_search WHERE id < $2 ORDER BY id DESC LIMIT $4) r
-			WHERE words @@ $1::text::tsquery ORDER BY id DESC LIMIT $3
-		), indexed AS (
-			SELECT id FROM prompt_search WHERE (SELECT count(*) FROM recent) < $3 AND words @@ $1::text::tsquery AND id < $2
-			ORDER BY id + 0 DESC LIMIT $3
+	const has = ` FROM prompt_search WHERE words @@ $1::text::tsquery AND id < $2 AND (SELECT count(*) FROM sample) `
+	// The planner takes any beginning of a word for a frequent one. Asked twice for the same, it takes it for a rare one, and uses the
+	// index of words.
+	return `WITH sample AS MATERIALIZED (
+			SELECT 1 FROM (SELECT words FROM prompt_search WHERE id < $2 ORDER BY id DESC LIMIT $4) s WHERE words @@ $1::text::tsquery
 		)
-		SELECT id FROM recent UNION SELECT id FROM indexed ORDER BY id DESC LIMIT $3`, []any{match, below, limit, recentPrompts}
+		(SELECT id` + has + `>= $5 ORDER BY id DESC LIMIT $3)
+		UNION ALL (SELECT id` + has + `< $5 AND words @@ ($1::text::tsquery && $1::text::tsquery) ORDER BY id + 0 DESC LIMIT $3)`, []any{match, below, limit, sampledPrompts, frequentOf}
 }
 
 // wordsOf returns the words of a text, without case and accents.
