@@ -71,6 +71,10 @@ func storedTables() []storedTable {
 			columns: []storedColumn{{"user_id", idTextKind}, {"name", textKind}, {"from_at", timeKind}, {"until_at", timeKind}},
 		},
 		{
+			name: "budgets", keys: 2, exists: "(kind, subject) DO NOTHING",
+			columns: []storedColumn{{"kind", textKind}, {"subject", textKind}, {"period", textKind}, {"amount", numberKind}, {"changed_at", timeKind}},
+		},
+		{
 			name: "access_log", keys: 1, exists: "DO NOTHING",
 			columns: []storedColumn{
 				{"seq", numberKind}, {"at", timeKind}, {"viewer_id", textKind}, {"api_key_id", textKind}, {"user_id", textKind}, {"kind", textKind},

@@ -72,6 +72,11 @@ func (c controlPlane) odd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, b := range []aibridgedserver.Budget{{Kind: "user", Name: "alice", Period: "month", Limit: 5e12}, {Kind: "group", Name: "red", Period: "day", Limit: 1}} {
+		if err := c.SetBudget(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c.look(t, key)
 	id, unstarted, background := newID(), newID(), "5f0c1a52-3f6e-4a70-9d4f-0a3b7c9e1d22"
 	whole := sixKinds(id)
@@ -195,7 +200,7 @@ func TestExportHasEveryColumn(t *testing.T) {
 		partition := strings.Contains(table, "_p2") || strings.HasSuffix(table, "_other")
 		other := slices.Contains([]string{
 			"price_overrides", "key_changes", "configuration_changes", "encryption", "dropped_months", "goose_db_version", "goose_lock", "sqlite_sequence", "kept_turns",
-			"kept_turn_keys", "touched", "derivations", "facts", "sessions", "session_keys", "session_values", "rollups", "user_rollups",
+			"kept_turn_keys", "touched", "derivations", "budget_settings", "facts", "sessions", "session_keys", "session_values", "rollups", "user_rollups",
 		}, table)
 		if partition || other || strings.HasPrefix(table, "prompt_search") {
 			continue

@@ -18,7 +18,7 @@ func floors() [][]string {
 	return [][]string{
 		{"internal/memory"},
 		{"proto", "controlplane/join", "dbpubsub", "aibridgedserver/prices", "internal/admission", "internal/apierror", "internal/breaker", "internal/clients", "internal/contain", "internal/contentcoding", "internal/credential", "internal/eventstream", "internal/fakemcp", "internal/ingress", "internal/jsonedit", "internal/kept", "internal/lease", "internal/outbox", "internal/pgdial", "internal/reload", "internal/rpcstatus", "internal/sse", "internal/storable", "internal/strangers", "internal/tableversion", "internal/visible"},
-		{"dbpubsub/postgres", "internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
+		{"dbpubsub/postgres", "internal/budget", "internal/inproc", "internal/invokestream", "internal/keys", "internal/rederive", "internal/upstream", "internal/wire"},
 		{"aibridge/mcp", "internal/observe", "internal/verify", "internal/wire/chat", "internal/wire/embeddings", "internal/wire/messages", "internal/wire/responses"},
 		{"aibridge"},
 		{"aibridge/bedrock", "aibridge/vertex", "internal/recording"},
