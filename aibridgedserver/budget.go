@@ -1,10 +1,14 @@
 package aibridgedserver
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -134,18 +138,55 @@ func (s *Server) changeBudgets(ctx context.Context, do func(context.Context, *sq
 // Budgets returns all budgets, those of users first, by name.
 func (s *Server) Budgets(ctx context.Context) ([]Budget, error) {
 	budgets := []Budget{}
-	err := each(ctx, s.db.Reader, `SELECT b.kind, b.subject, coalesce(u.username, b.subject), b.period, b.amount, b.changed_at
-		FROM budgets b LEFT JOIN users u ON b.kind = 'user' AND u.id = b.subject
-		ORDER BY b.kind DESC, coalesce(u.username, b.subject)`, nil, func(rows *sql.Rows) error {
+	err := each(ctx, s.db.Reader, `SELECT kind, subject, period, amount, changed_at FROM budgets`, nil, func(rows *sql.Rows) error {
 		var b Budget
-		err := rows.Scan((*string)(&b.Kind), &b.Subject, &b.Name, (*string)(&b.Period), &b.Limit, (*instant)(&b.ChangedAt))
+		err := rows.Scan((*string)(&b.Kind), &b.Subject, (*string)(&b.Period), &b.Limit, (*instant)(&b.ChangedAt))
+		b.Name = b.Subject
 		budgets = append(budgets, b)
 		return err
 	})
+	if err == nil {
+		err = s.nameBudgets(ctx, budgets)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list budgets: %w", err)
 	}
+	slices.SortFunc(budgets, func(a, b Budget) int {
+		return cmp.Or(-cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
 	return budgets, nil
+}
+
+// namesRead is how many names one query reads.
+const namesRead = 128
+
+// nameBudgets sets the names of budgets of users.
+func (s *Server) nameBudgets(ctx context.Context, budgets []Budget) error {
+	places := map[string]int{}
+	for i, b := range budgets {
+		if b.Kind == UserBudget {
+			places[b.Subject] = i
+		}
+	}
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(places)), namesRead) {
+		var args []any
+		var in []string
+		for _, id := range ids {
+			in = append(in, placeholder(&args, id))
+		}
+		err := each(ctx, s.db.Reader, `SELECT id, username FROM users WHERE id IN (`+strings.Join(in, ", ")+`)`, args, func(rows *sql.Rows) error {
+			var id, name string
+			err := rows.Scan(&id, &name)
+			if i, ok := places[id]; ok {
+				budgets[i].Name = name
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // BudgetChanges returns a number that grows with each change to budgets, by any process.
