@@ -65,19 +65,22 @@ func readMemberships(ctx context.Context, tx querier, over Range) ([]membership,
 	return all(ctx, tx, query{
 		`SELECT user_id, name, from_at, until_at FROM user_groups WHERE from_at < $1 AND (until_at IS NULL OR until_at > $2)`,
 		arguments{over.To.UnixMicro(), over.From.UnixMicro()},
-	}, func(rows *sql.Rows) (m membership, err error) {
-		var from int64
-		var until sql.NullInt64
-		err = rows.Scan(&m.user, &m.group, &from, &until)
-		m.Range = Range{over.From.UTC(), over.To.UTC()}
-		if begin := time.UnixMicro(from).UTC(); begin.After(m.From) {
-			m.From = begin
-		}
-		if end := time.UnixMicro(until.Int64).UTC(); until.Valid && end.Before(m.To) {
-			m.To = end
-		}
-		return m, err
-	})
+	}, func(rows *sql.Rows) (membership, error) { return scanMembership(rows, over) })
+}
+
+// scanMembership reads the part of a membership that is within a range.
+func scanMembership(rows *sql.Rows, over Range) (m membership, err error) {
+	var from int64
+	var until sql.NullInt64
+	err = rows.Scan(&m.user, &m.group, &from, &until)
+	m.Range = Range{over.From.UTC(), over.To.UTC()}
+	if begin := time.UnixMicro(from).UTC(); begin.After(m.From) {
+		m.From = begin
+	}
+	if end := time.UnixMicro(until.Int64).UTC(); until.Valid && end.Before(m.To) {
+		m.To = end
+	}
+	return m, err
 }
 
 // without returns the parts of a range in which a user belongs to no group.

@@ -17,3 +17,6 @@ CREATE TABLE budget_settings (
 );
 
 INSERT INTO budget_settings VALUES (TRUE, 0, 'UTC');
+
+-- The members of a group are found by its name.
+CREATE INDEX user_groups_by_name ON user_groups (name, from_at);

@@ -19,3 +19,6 @@ CREATE TABLE budget_settings (
 ) STRICT;
 
 INSERT INTO budget_settings VALUES (1, 0, 'UTC');
+
+-- The members of a group are found by its name.
+CREATE INDEX user_groups_by_name ON user_groups (name, from_at);
