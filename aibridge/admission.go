@@ -23,8 +23,10 @@ type AdmissionLimits struct {
 
 // Admission refuses requests beyond limits, with Retry-After. It is safe for concurrent use.
 type Admission struct {
-	gate   *admission.Gate
-	shared SharedAdmission // Nil: there are no limits but its own.
+	gate    *admission.Gate
+	shared  SharedAdmission    // Nil: there are no limits but its own.
+	budgets Budgets            // Nil: there are none.
+	telling *admission.Telling // Of requests that budgets refuse.
 }
 
 // SharedAdmission lets requests in within limits that hold for several gateways together.
@@ -48,12 +50,14 @@ func (r *AdmissionRefusal) Error() string { return "beyond the limit " + r.Limit
 
 // NewAdmission returns an Admission with these limits.
 func NewAdmission(limits AdmissionLimits) *Admission {
-	return &Admission{gate: admission.New(admission.Limits(limits))}
+	return &Admission{gate: admission.New(admission.Limits(limits)), telling: &admission.Telling{}}
 }
 
 // WithShared returns an Admission with the same limits, which asks shared about the requests that these let in.
 func (a *Admission) WithShared(shared SharedAdmission) *Admission {
-	return &Admission{gate: a.gate, shared: shared}
+	with := *a
+	with.shared = shared
+	return &with
 }
 
 // pass is a request that was let in. The zero pass is none.

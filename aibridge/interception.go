@@ -44,6 +44,8 @@ type interception struct {
 	// notReceived is how many of the next bytes stand in the place of others, which have been counted.
 	notReceived int
 	concluded   *conclusion
+	reserved    func(BudgetEnding) // Nil: nothing is held of a budget, or how the request ended has been said.
+	measured    []*TokenUsage      // What the request has used so far. Only while something is held.
 
 	sentAfter    time.Duration // From the start to the first sending: the gateway's own part.
 	upstreamWait time.Duration // From the last sending to the beginning of its answer.
@@ -71,11 +73,6 @@ func (i *interception) redactNames() {
 // begin records the start and what the person typed. It returns when both are written; [interception.awaitStart] waits
 // until they are safe. If it fails, nothing is recorded, and the request must not be sent.
 func (i *interception) begin(ctx context.Context, of beginning) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
-	i.id = id
 	i.describeSpan()
 	records := make([]Record, 0, 2)
 	records = append(records, i.start(of))
@@ -83,6 +80,7 @@ func (i *interception) begin(ctx context.Context, of beginning) error {
 		records = append(records, prompt)
 	}
 	// Even if the client leaves now, we must learn whether the start was stored: a stored start needs an end.
+	var err error
 	i.begun, err = i.bridge.recorder.Record(context.WithoutCancel(ctx), records...)
 	if err != nil {
 		return unrecorded(err)
@@ -184,6 +182,7 @@ func (i *interception) conclude(ctx context.Context, ending ending) error {
 	i.concluded = c
 	records := i.rest(c)
 	c.records = len(records)
+	i.settleBudget(i.spent(c.outcome))
 	// Records are written even if the request is over.
 	detached := context.WithoutCancel(ctx)
 	var commit Commit

@@ -151,7 +151,7 @@ func (i *interception) usageRecord(round *round) []Record {
 	var names naming
 	metadata := i.readLater(usageMetadata(seen, round, &names, i.secrets))
 	id := names.name(seen.ID)
-	return []Record{&TokenUsage{
+	usage := &TokenUsage{
 		RecordID:              recordID(background, "token_usage", 0),
 		InterceptionID:        i.id,
 		BackgroundID:          background,
@@ -162,7 +162,11 @@ func (i *interception) usageRecord(round *round) []Record {
 		CacheWriteInputTokens: seen.Usage.CacheWrite,
 		Metadata:              names.flag(metadata),
 		CreatedAt:             i.now(),
-	}}
+	}
+	if i.reserved != nil {
+		i.measured = append(i.measured, usage)
+	}
+	return []Record{usage}
 }
 
 // now returns the time of a record, by the clock of the interception's start.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/breaker"
 	"github.com/coder/aibridged/internal/contentcoding"
@@ -35,9 +37,10 @@ type relay struct {
 	pass       pass
 	plain      bool // The body goes upstream without the content coding that it came in.
 	initiator  string
-	clientBody *body    // What the client sent; held until it has been sent on.
-	outgoing   outgoing // What goes upstream; often the client's.
-	bodies     [2]*body // All bodies that a transport may hold for longer than the request lasts.
+	asked      *BudgetRequest // What it asks of budgets. Nil: nobody has one.
+	clientBody *body          // What the client sent; held until it has been sent on.
+	outgoing   outgoing       // What goes upstream; often the client's.
+	bodies     [2]*body       // All bodies that a transport may hold for longer than the request lasts.
 	failure    *apierror.Error
 	sent       sentEnd // Only of a provider that is silent.
 	frames     asFrames
@@ -67,6 +70,7 @@ func (b *RequestBridge) intercept(w *clientWriter, r *http.Request, to destinati
 	x.initiator = caller.Actor.ID
 	x.secrets.tokens = caller.tokens()
 	defer func() { x.pass.leave() }()
+	defer func() { x.settleBudget(BudgetEnding{}) }() // Only if it was not sent.
 	if err := x.accept(caller); err != nil {
 		x.refuse(err)
 		return
@@ -141,6 +145,12 @@ func (x *relay) accept(caller Caller) error {
 	if err := x.chooseKey(beginning.session); err != nil {
 		return err
 	}
+	if x.id, err = uuid.NewV7(); err != nil {
+		return err
+	}
+	if err := x.reserve(); err != nil {
+		return err
+	}
 	err = x.begin(x.ctx, beginning)
 	x.inspected.Prompt = nil // It has been recorded, and can be as large as the body.
 	return err
@@ -179,6 +189,7 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		return err
 	}
 	x.redactNames()
+	x.readBounds(object, plain)
 	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
 		return err
 	}

@@ -9,9 +9,7 @@
 package admission
 
 import (
-	"maps"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -33,13 +31,12 @@ const (
 	mostUsers = 10_000
 	// retryBusy is how long a request is to wait that is refused because too many are being served.
 	retryBusy = time.Second
-	// tellEvery is how often it is told that requests of a user are refused, and how many.
-	tellEvery = time.Minute
 )
 
 // Gate lets requests in. It is safe for concurrent use. A nil Gate lets all in.
 type Gate struct {
-	limits Limits
+	limits  Limits
+	telling Telling
 
 	mu       sync.Mutex
 	serving  int // Guarded by mu, like the fields below.
@@ -52,7 +49,6 @@ type Gate struct {
 type user struct {
 	serving int
 	rate    *rate.Limiter
-	refused map[Limit]int // How many requests, since it was told. Nil: it was not told in the last minute.
 }
 
 // New returns a gate, or nil if there are no limits.
@@ -107,10 +103,6 @@ type Pass struct {
 	gate *Gate
 	user *user
 }
-
-// Tell tells how many requests of a user have met a limit that nobody was told of. It may be called later, from another
-// goroutine.
-type Tell func(limit Limit, refused int)
 
 // Enter lets a request of a user in, or fails with a *[Refusal]. A pass is left with once. Tell is called if it is told for the
 // first time in a minute that requests of the user are refused, and later for those that follow.
@@ -183,37 +175,12 @@ func waitFor(limiter *rate.Limiter, now time.Time) time.Duration {
 	return max(time.Millisecond, time.Duration(math.Round(missing/float64(limiter.Limit())*1000))*time.Millisecond)
 }
 
-// refuse counts a refusal, and tells of it at once if it is the first one of a user in a minute.
+// refuse counts a refusal, and tells of it.
 func (g *Gate) refuse(name string, limit Limit, tell Tell) {
 	g.mu.Lock()
-	u := g.user(name)
 	g.refusals[limit]++
-	isFirst := u.refused == nil
-	if isFirst {
-		u.refused = map[Limit]int{}
-		time.AfterFunc(tellEvery, func() { g.tellRest(u, tell) })
-	} else {
-		u.refused[limit]++
-	}
 	g.mu.Unlock()
-	if isFirst {
-		tell(limit, 1)
-	}
-}
-
-// tellRest tells, at the end of a minute, of the refusals in it. If there were some, it looks again in a minute.
-func (g *Gate) tellRest(u *user, tell Tell) {
-	g.mu.Lock()
-	rest := u.refused
-	u.refused = nil
-	if len(rest) > 0 {
-		u.refused = map[Limit]int{}
-		time.AfterFunc(tellEvery, func() { g.tellRest(u, tell) })
-	}
-	g.mu.Unlock()
-	for _, limit := range slices.Sorted(maps.Keys(rest)) {
-		tell(limit, rest[limit])
-	}
+	g.telling.Refused(name, limit, tell)
 }
 
 // Leave ends a request that was let in.

@@ -20,6 +20,8 @@ type Error struct {
 	Text string
 	// RetryAfter, if above zero, becomes the Retry-After header, in seconds rounded up.
 	RetryAfter time.Duration
+	// Quota says that the error, of status 429, is about money that is spent, and that to try again soon is of no use.
+	Quota bool
 	// Cause is for logs, or nil.
 	Cause error
 }
@@ -117,6 +119,9 @@ func OpenAI() Shape {
 			Code    *string `json:"code"`
 		}
 		kind, code := openAIType(err.Status)
+		if err.Quota {
+			kind, code = "insufficient_quota", new("insufficient_quota")
+		}
 		return encode(struct {
 			Error detail `json:"error"`
 		}{detail{Message: err.Text, Type: kind, Code: code}})

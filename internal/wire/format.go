@@ -17,6 +17,8 @@ type Format struct {
 	// Inspect reads a request's body. It fails with an [*apierror.Error] of status 400 where the body cannot be a
 	// request of this format; it ignores members that it does not know.
 	Inspect func(body jsonedit.Object) (Request, error)
+	// Bounds reads what in a request's body bounds what the answer may cost. It never fails.
+	Bounds func(body jsonedit.Object) Bounds
 	// Track returns a tracker for one upstream answer, which has that form. What the tracker keeps of the answer's text
 	// takes its memory from the share.
 	Track func(Form, *memory.Share) Tracker

@@ -35,6 +35,7 @@ func Format() wire.Format {
 	return wire.Format{
 		Name:    "chat",
 		Inspect: inspect,
+		Bounds:  bounds,
 		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
 		Tooling: tooling(),

@@ -44,3 +44,9 @@ func asking(body jsonedit.Object, request wire.Request) wire.Request {
 	}
 	return request
 }
+
+func bounds(body jsonedit.Object) wire.Bounds {
+	b := wire.ReadBounds(body, "max_completion_tokens", "max_tokens")
+	b.ReadAnswers(body, "n")
+	return b
+}

@@ -23,6 +23,7 @@ func Format() wire.Format {
 	return wire.Format{
 		Name:    "embeddings",
 		Inspect: inspect,
+		Bounds:  bounds,
 		Track:   func(wire.Form, *memory.Share) wire.Tracker { return &tracker{usage: meter()} },
 		Figures: table,
 		Shape:   apierror.OpenAI(),
@@ -46,3 +47,9 @@ func figures() wire.Table {
 // inspect reads a request. Servers with one model need not be told which, so an input is enough. Nothing in a request is
 // a person's prompt.
 func inspect(body jsonedit.Object) (wire.Request, error) { return wire.ReadRequest(body, "input") }
+
+func bounds(body jsonedit.Object) wire.Bounds {
+	b := wire.ReadBounds(body)
+	b.Wordless = true
+	return b
+}

@@ -32,6 +32,7 @@ func formatOf(inspect func(jsonedit.Object) (wire.Request, error)) wire.Format {
 	return wire.Format{
 		Name:    "messages",
 		Inspect: inspect,
+		Bounds:  bounds,
 		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
 		Tooling: tooling(),

@@ -55,3 +55,5 @@ func readRequest(body jsonedit.Object, standIns ...string) (wire.Request, error)
 	})
 	return request, nil
 }
+
+func bounds(body jsonedit.Object) wire.Bounds { return wire.ReadBounds(body, "max_tokens") }

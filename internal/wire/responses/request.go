@@ -63,3 +63,5 @@ func readLast(item gjson.Result, request *wire.Request) {
 		request.ToolResultID = wire.Kept(item.Get("call_id"))
 	}
 }
+
+func bounds(body jsonedit.Object) wire.Bounds { return wire.ReadBounds(body, "max_output_tokens") }

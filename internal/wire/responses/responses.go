@@ -40,6 +40,7 @@ func format(name string, inspect func(jsonedit.Object) (wire.Request, error), to
 	return wire.Format{
 		Name:    name,
 		Inspect: inspect,
+		Bounds:  bounds,
 		Track:   func(form wire.Form, memory *memory.Share) wire.Tracker { return newTracker(form, meter(), memory) },
 		Figures: table,
 		Tooling: tooling,
