@@ -200,7 +200,7 @@ func (s *Server) BudgetChanges(ctx context.Context) (number int64, err error) {
 // SetBudgetZone keeps the time zone of the periods, for others that look at the same database.
 func (s *Server) SetBudgetZone(ctx context.Context, zone string) error {
 	err := inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE budget_settings SET zone = $1`, zone)
+		_, err := tx.ExecContext(ctx, `UPDATE budget_settings SET zone = $1 WHERE zone <> $1`, zone)
 		return err
 	})
 	if err != nil {

@@ -32,6 +32,7 @@ type config struct {
 	MCPServers     []mcpServerConfig `yaml:"mcp_servers"`
 	Tools          toolsConfig       `yaml:"tools"`
 	Control        controlConfig     `yaml:"control"`
+	Budgets        budgetsConfig     `yaml:"budgets"`
 }
 
 type limitsConfig struct {
@@ -103,6 +104,9 @@ func loadConfig(file string) (config, error) {
 	}
 	if err := c.Control.check(); err != nil {
 		return config{}, fmt.Errorf("config %s: control: %w", file, err)
+	}
+	if _, err := c.Budgets.zone(); err != nil {
+		return config{}, fmt.Errorf("config %s: budgets: %w", file, err)
 	}
 	if err := c.checkListening(); err != nil {
 		return config{}, fmt.Errorf("config %s: %w", file, err)

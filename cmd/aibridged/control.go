@@ -83,6 +83,7 @@ func newControl(ctx context.Context, s settings, c config, options controlOption
 	own.MustRegister(options.metrics...)
 	own.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gateways_connected", Help: "How many gateways are connected."},
 		func() float64 { return float64(p.gate.Gateways()) }))
+	own.MustRegister(p.budgets.metrics()...)
 	health := http.HandlerFunc(p.health)
 	p.admin = newHTTPServer(newAdmin(names, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), health, http.NotFoundHandler()),
 		newConnections(adminConnections, logger.Named("admin")), logger.Named("admin"))

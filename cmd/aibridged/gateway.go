@@ -28,6 +28,8 @@ type controlPlane interface {
 	provide(ctx context.Context, to *servedProviders, logger slog.Logger) (stop func(), err error)
 	// shared is asked about the requests that the gateway's own limits let in. Nil: there are no others.
 	shared() aibridge.SharedAdmission
+	// asked is asked whether the requests that the limits let in may cost something. Nil: there are no budgets.
+	asked() aibridge.Budgets
 	// notReady returns why the gateway should be given no requests, in one line that is for everybody's eyes, or nil.
 	notReady(ctx context.Context) error
 	// reseed takes the providers and MCP servers of a configuration that was read again.
@@ -165,6 +167,9 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 	if shared := g.control.shared(); shared != nil {
 		admission = admission.WithShared(shared)
 	}
+	if budgets := g.control.asked(); budgets != nil {
+		admission = admission.WithBudgets(budgets)
+	}
 	g.trim = startTrim(memory)
 	if g.observers, err = newObservers(options.observers, limits, memory, logger); err != nil {
 		return nil, err
@@ -172,6 +177,9 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 	registry, own := newRegistry()
 	own.MustRegister(options.metrics...)
 	own.MustRegister(memoryMetrics(memory)...)
+	if g.plane != nil {
+		own.MustRegister(g.plane.budgets.metrics()...)
+	}
 	metrics := aibridged.NewMetrics(own)
 	tracer := g.tracing.tracer()
 	pool, err := aibridged.NewCachedBridgePool(aibridged.DefaultPoolOptions, nil, logger.Named("bridge"), aibridge.NewMetrics(own), tracer)

@@ -85,7 +85,7 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&s.configFile, "config", "", "configuration file, in YAML")
 	addDatabaseFlag(root, &s)
 	root.AddCommand(
-		newServeCommand(&s), newControlCommand(&s), newGatewayCommand(&s), newTokenCommand(&s), newUserCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
+		newServeCommand(&s), newControlCommand(&s), newGatewayCommand(&s), newTokenCommand(&s), newUserCommand(&s), newBudgetCommand(&s), newInterceptionsCommand(&s), newUsageCommand(&s),
 		newSessionCommand(&s), newRepriceCommand(&s), newVerifyCommand(&s), newRecordsCommand(&s),
 		newExportCommand(&s), newImportCommand(&s), newMCPCommand(&s),
 		newProviderCommand(&s), newMCPServerCommand(&s), newSecretsCommand(&s), newFakeLLMCommand(), newDemoCommand(),

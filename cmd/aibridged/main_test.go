@@ -139,6 +139,8 @@ func TestFault118(t *testing.T) {
 		"a proxy by name":    {"trusted_proxies: [proxy.internal]", nil, `trusted_proxies: "proxy.internal" is not an address, a network such as 10.0.0.0/8, or unix$`},
 		"half a network":     {"trusted_proxies: [10.0.0.1/8]", nil, `trusted_proxies: "10.0.0.1/8" is not`},
 		"negative breaker":   {"breaker: {open: -1s}", nil, `breaker: failures, window and open must not be negative$`},
+		"zone of budgets":    {"budgets: {zone: Nowhere/Here}", nil, `budgets: zone is "Nowhere/Here": write the name of a time zone, such as Europe/Zurich or UTC$`},
+		"local zone":         {"budgets: {zone: Local}", nil, `budgets: zone is "Local": write`},
 		"negative admission": {"admission: {per_minute: -1}", nil, `admission: a limit must not be negative; 0 is none$`},
 		"bedrock, no region": {"providers: [{name: a, type: bedrock}]", nil, `provider "a": region "": write one of AWS's, for example us-east-1$`},
 		"bedrock, literal":   {"providers: [{name: a, type: bedrock, bedrock: {region: us-east-1, credentials: {access_key_id: AKIA, secret_access_key: " + secret + "}}}]", nil, `provider "a": bedrock\.credentials\.access_key_id: write \$\{NAME_OF_A_VARIABLE\} or file:`},

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridgedserver"
+	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/aibridgedserver/sqlite"
 	"github.com/coder/aibridged/controlplane"
@@ -66,6 +67,7 @@ type plane struct {
 	retention *retention
 	changes   *configurationWatch
 	digest    *digest
+	budgets   *planeBudgets
 }
 
 // openPlane opens the database, puts what is configured into it, and starts what works on it. The caller has the lock of the
@@ -96,13 +98,21 @@ func openPlane(ctx context.Context, s settings, c config, options planeOptions, 
 	if err != nil {
 		return nil, err
 	}
-	if p.reports, err = newReports(p.store, overrides); err != nil {
+	var book *prices.Book
+	if p.reports, book, err = newReports(p.store, overrides); err != nil {
+		return nil, err
+	}
+	zone, err := c.Budgets.zone()
+	if err != nil {
 		return nil, err
 	}
 	if err := p.begin(ctx, c, logger); err != nil {
 		return nil, fmt.Errorf("database %s: %w", s.place(), sqlite.Explain(err))
 	}
 	if err := reports.SavePrices(ctx, p.db, overrides); err != nil {
+		return nil, fmt.Errorf("database %s: %w", s.place(), sqlite.Explain(err))
+	}
+	if p.budgets, err = startBudgets(ctx, p.store, p.reports, book, zone, logger.Named("budgets")); err != nil {
 		return nil, fmt.Errorf("database %s: %w", s.place(), sqlite.Explain(err))
 	}
 	p.digest = startDigest(p.reports, logger.Named("reports"))
@@ -203,6 +213,9 @@ func (p *plane) provide(ctx context.Context, to *servedProviders, logger slog.Lo
 // shared implements [controlPlane]: the limits of the configuration are the gateway's own.
 func (p *plane) shared() aibridge.SharedAdmission { return nil }
 
+// asked implements [controlPlane].
+func (p *plane) asked() aibridge.Budgets { return &ownBudgets{ledger: p.budgets.ledger} }
+
 // notReady implements [controlPlane].
 func (p *plane) notReady(ctx context.Context) error { return p.db.Health.Writable(ctx) }
 
@@ -249,6 +262,9 @@ func (p *plane) close() error {
 	}
 	if p.digest != nil {
 		p.digest.close()
+	}
+	if p.budgets != nil {
+		p.budgets.close()
 	}
 	if p.watch != nil {
 		p.watch.close()

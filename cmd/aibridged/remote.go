@@ -363,6 +363,9 @@ func (r *remote) notReady(context.Context) error {
 // shared implements [controlPlane].
 func (r *remote) shared() aibridge.SharedAdmission { return r.limits }
 
+// asked implements [controlPlane].
+func (r *remote) asked() aibridge.Budgets { return nil }
+
 // close implements [controlPlane]. The server closes the connection.
 func (r *remote) close() error {
 	r.limits.close()

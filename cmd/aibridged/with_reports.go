@@ -9,13 +9,13 @@ import (
 	"github.com/coder/aibridged/aibridgedserver/reports"
 )
 
-// newReports returns the reports of a store.
-func newReports(store *store, overrides []prices.Override) (*reports.Reports, error) {
+// newReports returns the reports of a store, and the prices that they know.
+func newReports(store *store, overrides []prices.Override) (*reports.Reports, *prices.Book, error) {
 	book, err := prices.New(overrides)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return reports.New(store.db, store, book), nil
+	return reports.New(store.db, store, book), book, nil
 }
 
 // withReports opens the database for as long as use runs, brings what is derived from the records up to date, and shows
@@ -36,7 +36,7 @@ func withReports(cmd *cobra.Command, s settings, use func(ctx context.Context, s
 		if err != nil {
 			return err
 		}
-		of, err := newReports(store, overrides)
+		of, _, err := newReports(store, overrides)
 		if err != nil {
 			return err
 		}

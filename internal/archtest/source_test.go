@@ -99,7 +99,7 @@ func TestEnvironmentIsReadInCommandsOnly(t *testing.T) {
 // constants lists package variables that no code changes: compiled expressions, tables and embedded files.
 func constants() []string {
 	return []string{
-		"internal/memory.sizes", "aibridge.providerName", "aibridge/bedrock.regionName", "aibridge/bedrock.never", "aibridge/vertex.regionName", "aibridge/vertex.projectName", "aibridge.azureVersion", "aibridge.toolPlace", "aibridge.storedMembers", "aibridge.image", "..DefaultPoolOptions", "cmd/aibridged.variable", "internal/clients.Known",
+		"internal/memory.sizes", "aibridge.providerName", "aibridge/bedrock.regionName", "aibridge/bedrock.never", "aibridge/vertex.regionName", "aibridge/vertex.projectName", "aibridge.azureVersion", "aibridge.toolPlace", "aibridge.storedMembers", "aibridge.image", "..DefaultPoolOptions", "cmd/aibridged.variable", "cmd/aibridged.plainAmount", "internal/clients.Known",
 		"internal/clients.SubAgents", "internal/credential.rows", "internal/credential.known", "internal/credential.looks",
 		"internal/credential.beginnings", "aibridgedserver/postgres.migrations", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
 		"internal/wire/chat.hiddenNames", "aibridgedserver/prices.embedded", "console.embedded",
