@@ -34,6 +34,9 @@ func newHandler(server aibridged.DRPCServer, logger slog.Logger) (*handler, erro
 	if more, ok := server.(proto.DRPCAdmissionServer); ok {
 		errs = append(errs, proto.DRPCRegisterAdmission(mux, more))
 	}
+	if more, ok := server.(proto.DRPCBudgetsServer); ok {
+		errs = append(errs, proto.DRPCRegisterBudgets(mux, more))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("register the control plane's calls: %w", err)
 	}

@@ -2225,6 +2225,563 @@ func (x *EnterResponse) GetUnlimited() bool {
 	return false
 }
 
+// ReserveRequest is a request before it is sent, and others that have ended.
+type ReserveRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	GatewayId      string                 `protobuf:"bytes,100,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`                // The same for all calls of a run of a gateway, and of no other. At most 64 bytes.
+	UserId         string                 `protobuf:"bytes,101,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`                         // Whose request it is. Empty: none; the call only tells of others.
+	Request        int64                  `protobuf:"varint,102,opt,name=request,proto3" json:"request,omitempty"`                                    // What the gateway calls the request. No other one of it has the same number.
+	Ended          []*EndedRequest        `protobuf:"bytes,103,rep,name=ended,proto3" json:"ended,omitempty"`                                         // Requests that have ended. Those that are not known are ignored.
+	InterceptionId string                 `protobuf:"bytes,104,opt,name=interception_id,json=interceptionId,proto3" json:"interception_id,omitempty"` // UUID.
+	StartedAt      *timestamppb.Timestamp `protobuf:"bytes,105,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	Provider       string                 `protobuf:"bytes,106,opt,name=provider,proto3" json:"provider,omitempty"` // The provider's type.
+	ProviderName   string                 `protobuf:"bytes,107,opt,name=provider_name,json=providerName,proto3" json:"provider_name,omitempty"`
+	Model          string                 `protobuf:"bytes,108,opt,name=model,proto3" json:"model,omitempty"`                                // Empty: the request names none.
+	Byok           bool                   `protobuf:"varint,109,opt,name=byok,proto3" json:"byok,omitempty"`                                 // The credential is the caller's own.
+	Bytes          int64                  `protobuf:"varint,110,opt,name=bytes,proto3" json:"bytes,omitempty"`                               // The size of the body, uncoded.
+	MaxTokens      int64                  `protobuf:"varint,111,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`      // How many tokens one answer may have. 0: the request does not say.
+	Answers        int64                  `protobuf:"varint,112,opt,name=answers,proto3" json:"answers,omitempty"`                           // How many answers there are to be. 0: the request does not say.
+	Wordless       bool                   `protobuf:"varint,113,opt,name=wordless,proto3" json:"wordless,omitempty"`                         // The answer has no tokens, as with embeddings.
+	ServiceTier    string                 `protobuf:"bytes,114,opt,name=service_tier,json=serviceTier,proto3" json:"service_tier,omitempty"` // As the request has it, like the two that follow. Empty: it does not say.
+	Speed          string                 `protobuf:"bytes,115,opt,name=speed,proto3" json:"speed,omitempty"`
+	InferenceGeo   string                 `protobuf:"bytes,116,opt,name=inference_geo,json=inferenceGeo,proto3" json:"inference_geo,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ReserveRequest) Reset() {
+	*x = ReserveRequest{}
+	mi := &file_aibridged_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReserveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReserveRequest) ProtoMessage() {}
+
+func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
+func (*ReserveRequest) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReserveRequest) GetGatewayId() string {
+	if x != nil {
+		return x.GatewayId
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetRequest() int64 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
+func (x *ReserveRequest) GetEnded() []*EndedRequest {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *ReserveRequest) GetInterceptionId() string {
+	if x != nil {
+		return x.InterceptionId
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *ReserveRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetProviderName() string {
+	if x != nil {
+		return x.ProviderName
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetByok() bool {
+	if x != nil {
+		return x.Byok
+	}
+	return false
+}
+
+func (x *ReserveRequest) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ReserveRequest) GetMaxTokens() int64 {
+	if x != nil {
+		return x.MaxTokens
+	}
+	return 0
+}
+
+func (x *ReserveRequest) GetAnswers() int64 {
+	if x != nil {
+		return x.Answers
+	}
+	return 0
+}
+
+func (x *ReserveRequest) GetWordless() bool {
+	if x != nil {
+		return x.Wordless
+	}
+	return false
+}
+
+func (x *ReserveRequest) GetServiceTier() string {
+	if x != nil {
+		return x.ServiceTier
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetSpeed() string {
+	if x != nil {
+		return x.Speed
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetInferenceGeo() string {
+	if x != nil {
+		return x.InferenceGeo
+	}
+	return ""
+}
+
+// EndedRequest is what a request has used.
+type EndedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       int64                  `protobuf:"varint,100,opt,name=request,proto3" json:"request,omitempty"`
+	Usages        []*UsedTokens          `protobuf:"bytes,101,rep,name=usages,proto3" json:"usages,omitempty"`          // None: it cost nothing, or see unmeasured.
+	Delivered     int64                  `protobuf:"varint,102,opt,name=delivered,proto3" json:"delivered,omitempty"`   // How many bytes came of the upstream's answers.
+	Unmeasured    bool                   `protobuf:"varint,103,opt,name=unmeasured,proto3" json:"unmeasured,omitempty"` // There is no usage, though it may have cost something.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndedRequest) Reset() {
+	*x = EndedRequest{}
+	mi := &file_aibridged_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndedRequest) ProtoMessage() {}
+
+func (x *EndedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndedRequest.ProtoReflect.Descriptor instead.
+func (*EndedRequest) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *EndedRequest) GetRequest() int64 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
+func (x *EndedRequest) GetUsages() []*UsedTokens {
+	if x != nil {
+		return x.Usages
+	}
+	return nil
+}
+
+func (x *EndedRequest) GetDelivered() int64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *EndedRequest) GetUnmeasured() bool {
+	if x != nil {
+		return x.Unmeasured
+	}
+	return false
+}
+
+// UsedTokens is what one upstream answer used, as it is recorded.
+type UsedTokens struct {
+	state                 protoimpl.MessageState `protogen:"open.v1"`
+	InputTokens           int64                  `protobuf:"varint,100,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"` // Without cached ones.
+	OutputTokens          int64                  `protobuf:"varint,101,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	CacheReadInputTokens  int64                  `protobuf:"varint,102,opt,name=cache_read_input_tokens,json=cacheReadInputTokens,proto3" json:"cache_read_input_tokens,omitempty"`
+	CacheWriteInputTokens int64                  `protobuf:"varint,103,opt,name=cache_write_input_tokens,json=cacheWriteInputTokens,proto3" json:"cache_write_input_tokens,omitempty"`
+	Metadata              string                 `protobuf:"bytes,104,opt,name=metadata,proto3" json:"metadata,omitempty"` // A JSON object.
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *UsedTokens) Reset() {
+	*x = UsedTokens{}
+	mi := &file_aibridged_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsedTokens) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsedTokens) ProtoMessage() {}
+
+func (x *UsedTokens) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsedTokens.ProtoReflect.Descriptor instead.
+func (*UsedTokens) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *UsedTokens) GetInputTokens() int64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *UsedTokens) GetOutputTokens() int64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *UsedTokens) GetCacheReadInputTokens() int64 {
+	if x != nil {
+		return x.CacheReadInputTokens
+	}
+	return 0
+}
+
+func (x *UsedTokens) GetCacheWriteInputTokens() int64 {
+	if x != nil {
+		return x.CacheWriteInputTokens
+	}
+	return 0
+}
+
+func (x *UsedTokens) GetMetadata() string {
+	if x != nil {
+		return x.Metadata
+	}
+	return ""
+}
+
+// ReserveResponse says whether the request may be sent. Amounts are in millionths of a millionth of a dollar.
+type ReserveResponse struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Refusal      string                 `protobuf:"bytes,100,opt,name=refusal,proto3" json:"refusal,omitempty"`                                // Why it may not be, in one word. Empty: it may.
+	Text         string                 `protobuf:"bytes,101,opt,name=text,proto3" json:"text,omitempty"`                                      // The same, for the client.
+	WaitMillis   int64                  `protobuf:"varint,102,opt,name=wait_millis,json=waitMillis,proto3" json:"wait_millis,omitempty"`       // How long the client is told to wait.
+	Spent        bool                   `protobuf:"varint,103,opt,name=spent,proto3" json:"spent,omitempty"`                                   // It is of no use to try again before that.
+	Unlimited    bool                   `protobuf:"varint,104,opt,name=unlimited,proto3" json:"unlimited,omitempty"`                           // No budget is for this user.
+	None         bool                   `protobuf:"varint,105,opt,name=none,proto3" json:"none,omitempty"`                                     // Nobody has a budget. A gateway that calls every second need not ask for each request.
+	SilentMillis int64                  `protobuf:"varint,106,opt,name=silent_millis,json=silentMillis,proto3" json:"silent_millis,omitempty"` // After which time without a call of the gateway its requests are taken to have ended.
+	// What the gateway may spend of each budget of the user while it cannot ask, for lease_millis since it asked.
+	Leases        []*BudgetLease `protobuf:"bytes,107,rep,name=leases,proto3" json:"leases,omitempty"`
+	LeaseMillis   int64          `protobuf:"varint,108,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"`
+	Rates         []*BudgetRate  `protobuf:"bytes,109,rep,name=rates,proto3" json:"rates,omitempty"`                                 // What a token of such a request costs, by the size of the prompt.
+	RequestRate   int64          `protobuf:"varint,110,opt,name=request_rate,json=requestRate,proto3" json:"request_rate,omitempty"` // What the request itself costs.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReserveResponse) Reset() {
+	*x = ReserveResponse{}
+	mi := &file_aibridged_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReserveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReserveResponse) ProtoMessage() {}
+
+func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
+func (*ReserveResponse) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ReserveResponse) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+func (x *ReserveResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ReserveResponse) GetWaitMillis() int64 {
+	if x != nil {
+		return x.WaitMillis
+	}
+	return 0
+}
+
+func (x *ReserveResponse) GetSpent() bool {
+	if x != nil {
+		return x.Spent
+	}
+	return false
+}
+
+func (x *ReserveResponse) GetUnlimited() bool {
+	if x != nil {
+		return x.Unlimited
+	}
+	return false
+}
+
+func (x *ReserveResponse) GetNone() bool {
+	if x != nil {
+		return x.None
+	}
+	return false
+}
+
+func (x *ReserveResponse) GetSilentMillis() int64 {
+	if x != nil {
+		return x.SilentMillis
+	}
+	return 0
+}
+
+func (x *ReserveResponse) GetLeases() []*BudgetLease {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+func (x *ReserveResponse) GetLeaseMillis() int64 {
+	if x != nil {
+		return x.LeaseMillis
+	}
+	return 0
+}
+
+func (x *ReserveResponse) GetRates() []*BudgetRate {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+func (x *ReserveResponse) GetRequestRate() int64 {
+	if x != nil {
+		return x.RequestRate
+	}
+	return 0
+}
+
+type BudgetLease struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Budget        string                 `protobuf:"bytes,100,opt,name=budget,proto3" json:"budget,omitempty"` // Whose it is, for people: the same for all users of a group.
+	Amount        int64                  `protobuf:"varint,101,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetLease) Reset() {
+	*x = BudgetLease{}
+	mi := &file_aibridged_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetLease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetLease) ProtoMessage() {}
+
+func (x *BudgetLease) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetLease.ProtoReflect.Descriptor instead.
+func (*BudgetLease) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *BudgetLease) GetBudget() string {
+	if x != nil {
+		return x.Budget
+	}
+	return ""
+}
+
+func (x *BudgetLease) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+type BudgetRate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Above         int64                  `protobuf:"varint,100,opt,name=above,proto3" json:"above,omitempty"` // For prompts with more tokens. 0 for the first rate.
+	Input         int64                  `protobuf:"varint,101,opt,name=input,proto3" json:"input,omitempty"`
+	Output        int64                  `protobuf:"varint,102,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetRate) Reset() {
+	*x = BudgetRate{}
+	mi := &file_aibridged_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetRate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetRate) ProtoMessage() {}
+
+func (x *BudgetRate) ProtoReflect() protoreflect.Message {
+	mi := &file_aibridged_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetRate.ProtoReflect.Descriptor instead.
+func (*BudgetRate) Descriptor() ([]byte, []int) {
+	return file_aibridged_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *BudgetRate) GetAbove() int64 {
+	if x != nil {
+		return x.Above
+	}
+	return 0
+}
+
+func (x *BudgetRate) GetInput() int64 {
+	if x != nil {
+		return x.Input
+	}
+	return 0
+}
+
+func (x *BudgetRate) GetOutput() int64 {
+	if x != nil {
+		return x.Output
+	}
+	return 0
+}
+
 var File_aibridged_proto protoreflect.FileDescriptor
 
 const file_aibridged_proto_rawDesc = "" +
@@ -2445,7 +3002,63 @@ const file_aibridged_proto_rawDesc = "" +
 	"\vwait_millis\x18e \x01(\x03R\n" +
 	"waitMillis\x12!\n" +
 	"\flease_millis\x18f \x01(\x03R\vleaseMillis\x12\x1c\n" +
-	"\tunlimited\x18g \x01(\bR\tunlimited2\xef\x04\n" +
+	"\tunlimited\x18g \x01(\bR\tunlimited\"\xa5\x04\n" +
+	"\x0eReserveRequest\x12\x1d\n" +
+	"\n" +
+	"gateway_id\x18d \x01(\tR\tgatewayId\x12\x17\n" +
+	"\auser_id\x18e \x01(\tR\x06userId\x12\x18\n" +
+	"\arequest\x18f \x01(\x03R\arequest\x12)\n" +
+	"\x05ended\x18g \x03(\v2\x13.proto.EndedRequestR\x05ended\x12'\n" +
+	"\x0finterception_id\x18h \x01(\tR\x0einterceptionId\x129\n" +
+	"\n" +
+	"started_at\x18i \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12\x1a\n" +
+	"\bprovider\x18j \x01(\tR\bprovider\x12#\n" +
+	"\rprovider_name\x18k \x01(\tR\fproviderName\x12\x14\n" +
+	"\x05model\x18l \x01(\tR\x05model\x12\x12\n" +
+	"\x04byok\x18m \x01(\bR\x04byok\x12\x14\n" +
+	"\x05bytes\x18n \x01(\x03R\x05bytes\x12\x1d\n" +
+	"\n" +
+	"max_tokens\x18o \x01(\x03R\tmaxTokens\x12\x18\n" +
+	"\aanswers\x18p \x01(\x03R\aanswers\x12\x1a\n" +
+	"\bwordless\x18q \x01(\bR\bwordless\x12!\n" +
+	"\fservice_tier\x18r \x01(\tR\vserviceTier\x12\x14\n" +
+	"\x05speed\x18s \x01(\tR\x05speed\x12#\n" +
+	"\rinference_geo\x18t \x01(\tR\finferenceGeo\"\x91\x01\n" +
+	"\fEndedRequest\x12\x18\n" +
+	"\arequest\x18d \x01(\x03R\arequest\x12)\n" +
+	"\x06usages\x18e \x03(\v2\x11.proto.UsedTokensR\x06usages\x12\x1c\n" +
+	"\tdelivered\x18f \x01(\x03R\tdelivered\x12\x1e\n" +
+	"\n" +
+	"unmeasured\x18g \x01(\bR\n" +
+	"unmeasured\"\xe0\x01\n" +
+	"\n" +
+	"UsedTokens\x12!\n" +
+	"\finput_tokens\x18d \x01(\x03R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18e \x01(\x03R\foutputTokens\x125\n" +
+	"\x17cache_read_input_tokens\x18f \x01(\x03R\x14cacheReadInputTokens\x127\n" +
+	"\x18cache_write_input_tokens\x18g \x01(\x03R\x15cacheWriteInputTokens\x12\x1a\n" +
+	"\bmetadata\x18h \x01(\tR\bmetadata\"\xe8\x02\n" +
+	"\x0fReserveResponse\x12\x18\n" +
+	"\arefusal\x18d \x01(\tR\arefusal\x12\x12\n" +
+	"\x04text\x18e \x01(\tR\x04text\x12\x1f\n" +
+	"\vwait_millis\x18f \x01(\x03R\n" +
+	"waitMillis\x12\x14\n" +
+	"\x05spent\x18g \x01(\bR\x05spent\x12\x1c\n" +
+	"\tunlimited\x18h \x01(\bR\tunlimited\x12\x12\n" +
+	"\x04none\x18i \x01(\bR\x04none\x12#\n" +
+	"\rsilent_millis\x18j \x01(\x03R\fsilentMillis\x12*\n" +
+	"\x06leases\x18k \x03(\v2\x12.proto.BudgetLeaseR\x06leases\x12!\n" +
+	"\flease_millis\x18l \x01(\x03R\vleaseMillis\x12'\n" +
+	"\x05rates\x18m \x03(\v2\x11.proto.BudgetRateR\x05rates\x12!\n" +
+	"\frequest_rate\x18n \x01(\x03R\vrequestRate\"=\n" +
+	"\vBudgetLease\x12\x16\n" +
+	"\x06budget\x18d \x01(\tR\x06budget\x12\x16\n" +
+	"\x06amount\x18e \x01(\x03R\x06amount\"P\n" +
+	"\n" +
+	"BudgetRate\x12\x14\n" +
+	"\x05above\x18d \x01(\x03R\x05above\x12\x14\n" +
+	"\x05input\x18e \x01(\x03R\x05input\x12\x16\n" +
+	"\x06output\x18f \x01(\x03R\x06output2\xef\x04\n" +
 	"\bRecorder\x12Y\n" +
 	"\x12RecordInterception\x12 .proto.RecordInterceptionRequest\x1a!.proto.RecordInterceptionResponse\x12h\n" +
 	"\x17RecordInterceptionEnded\x12%.proto.RecordInterceptionEndedRequest\x1a&.proto.RecordInterceptionEndedResponse\x12S\n" +
@@ -2465,7 +3078,9 @@ const file_aibridged_proto_rawDesc = "" +
 	"\rConfiguration\x12G\n" +
 	"\fGetProviders\x12\x1a.proto.GetProvidersRequest\x1a\x1b.proto.GetProvidersResponse2?\n" +
 	"\tAdmission\x122\n" +
-	"\x05Enter\x12\x13.proto.EnterRequest\x1a\x14.proto.EnterResponseB\"Z github.com/coder/aibridged/protob\x06proto3"
+	"\x05Enter\x12\x13.proto.EnterRequest\x1a\x14.proto.EnterResponse2C\n" +
+	"\aBudgets\x128\n" +
+	"\aReserve\x12\x15.proto.ReserveRequest\x1a\x16.proto.ReserveResponseB\"Z github.com/coder/aibridged/protob\x06proto3"
 
 var (
 	file_aibridged_proto_rawDescOnce sync.Once
@@ -2479,7 +3094,7 @@ func file_aibridged_proto_rawDescGZIP() []byte {
 	return file_aibridged_proto_rawDescData
 }
 
-var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_aibridged_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_aibridged_proto_goTypes = []any{
 	(*RecordInterceptionRequest)(nil),             // 0: proto.RecordInterceptionRequest
 	(*RecordInterceptionResponse)(nil),            // 1: proto.RecordInterceptionResponse
@@ -2513,30 +3128,36 @@ var file_aibridged_proto_goTypes = []any{
 	(*Provider)(nil),                              // 29: proto.Provider
 	(*EnterRequest)(nil),                          // 30: proto.EnterRequest
 	(*EnterResponse)(nil),                         // 31: proto.EnterResponse
-	nil,                                           // 32: proto.RecordInterceptionRequest.MetadataEntry
-	nil,                                           // 33: proto.RecordTokenUsageRequest.MetadataEntry
-	nil,                                           // 34: proto.RecordPromptUsageRequest.MetadataEntry
-	nil,                                           // 35: proto.RecordToolUsageRequest.MetadataEntry
-	nil,                                           // 36: proto.RecordModelThoughtRequest.MetadataEntry
-	nil,                                           // 37: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	nil,                                           // 38: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	nil,                                           // 39: proto.FindTurnsResponse.TurnsEntry
-	nil,                                           // 40: proto.Provider.SecretsEntry
-	(*timestamppb.Timestamp)(nil),                 // 41: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                             // 42: google.protobuf.Any
+	(*ReserveRequest)(nil),                        // 32: proto.ReserveRequest
+	(*EndedRequest)(nil),                          // 33: proto.EndedRequest
+	(*UsedTokens)(nil),                            // 34: proto.UsedTokens
+	(*ReserveResponse)(nil),                       // 35: proto.ReserveResponse
+	(*BudgetLease)(nil),                           // 36: proto.BudgetLease
+	(*BudgetRate)(nil),                            // 37: proto.BudgetRate
+	nil,                                           // 38: proto.RecordInterceptionRequest.MetadataEntry
+	nil,                                           // 39: proto.RecordTokenUsageRequest.MetadataEntry
+	nil,                                           // 40: proto.RecordPromptUsageRequest.MetadataEntry
+	nil,                                           // 41: proto.RecordToolUsageRequest.MetadataEntry
+	nil,                                           // 42: proto.RecordModelThoughtRequest.MetadataEntry
+	nil,                                           // 43: proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	nil,                                           // 44: proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	nil,                                           // 45: proto.FindTurnsResponse.TurnsEntry
+	nil,                                           // 46: proto.Provider.SecretsEntry
+	(*timestamppb.Timestamp)(nil),                 // 47: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                             // 48: google.protobuf.Any
 }
 var file_aibridged_proto_depIdxs = []int32{
-	32, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
-	41, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
-	41, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
-	33, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
-	41, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	34, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
-	41, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	35, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
-	41, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
-	36, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
-	41, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
+	38, // 0: proto.RecordInterceptionRequest.metadata:type_name -> proto.RecordInterceptionRequest.MetadataEntry
+	47, // 1: proto.RecordInterceptionRequest.started_at:type_name -> google.protobuf.Timestamp
+	47, // 2: proto.RecordInterceptionEndedRequest.ended_at:type_name -> google.protobuf.Timestamp
+	39, // 3: proto.RecordTokenUsageRequest.metadata:type_name -> proto.RecordTokenUsageRequest.MetadataEntry
+	47, // 4: proto.RecordTokenUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	40, // 5: proto.RecordPromptUsageRequest.metadata:type_name -> proto.RecordPromptUsageRequest.MetadataEntry
+	47, // 6: proto.RecordPromptUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	41, // 7: proto.RecordToolUsageRequest.metadata:type_name -> proto.RecordToolUsageRequest.MetadataEntry
+	47, // 8: proto.RecordToolUsageRequest.created_at:type_name -> google.protobuf.Timestamp
+	42, // 9: proto.RecordModelThoughtRequest.metadata:type_name -> proto.RecordModelThoughtRequest.MetadataEntry
+	47, // 10: proto.RecordModelThoughtRequest.created_at:type_name -> google.protobuf.Timestamp
 	13, // 11: proto.RecordBatchRequest.records:type_name -> proto.Record
 	0,  // 12: proto.Record.interception:type_name -> proto.RecordInterceptionRequest
 	2,  // 13: proto.Record.interception_ended:type_name -> proto.RecordInterceptionEndedRequest
@@ -2547,51 +3168,58 @@ var file_aibridged_proto_depIdxs = []int32{
 	15, // 18: proto.RecordBatchResponse.failures:type_name -> proto.RecordFailure
 	18, // 19: proto.GetMCPServerConfigsResponse.coder_mcp_config:type_name -> proto.MCPServerConfig
 	18, // 20: proto.GetMCPServerConfigsResponse.external_auth_mcp_configs:type_name -> proto.MCPServerConfig
-	37, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
-	38, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
-	41, // 23: proto.KeepTurnRequest.expires_at:type_name -> google.protobuf.Timestamp
-	39, // 24: proto.FindTurnsResponse.turns:type_name -> proto.FindTurnsResponse.TurnsEntry
+	43, // 21: proto.GetMCPServerAccessTokensBatchResponse.access_tokens:type_name -> proto.GetMCPServerAccessTokensBatchResponse.AccessTokensEntry
+	44, // 22: proto.GetMCPServerAccessTokensBatchResponse.errors:type_name -> proto.GetMCPServerAccessTokensBatchResponse.ErrorsEntry
+	47, // 23: proto.KeepTurnRequest.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 24: proto.FindTurnsResponse.turns:type_name -> proto.FindTurnsResponse.TurnsEntry
 	29, // 25: proto.GetProvidersResponse.providers:type_name -> proto.Provider
-	40, // 26: proto.Provider.secrets:type_name -> proto.Provider.SecretsEntry
-	41, // 27: proto.Provider.changed_at:type_name -> google.protobuf.Timestamp
-	42, // 28: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	42, // 29: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	42, // 30: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	42, // 31: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	42, // 32: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
-	0,  // 33: proto.Recorder.RecordInterception:input_type -> proto.RecordInterceptionRequest
-	2,  // 34: proto.Recorder.RecordInterceptionEnded:input_type -> proto.RecordInterceptionEndedRequest
-	4,  // 35: proto.Recorder.RecordTokenUsage:input_type -> proto.RecordTokenUsageRequest
-	6,  // 36: proto.Recorder.RecordPromptUsage:input_type -> proto.RecordPromptUsageRequest
-	8,  // 37: proto.Recorder.RecordToolUsage:input_type -> proto.RecordToolUsageRequest
-	10, // 38: proto.Recorder.RecordModelThought:input_type -> proto.RecordModelThoughtRequest
-	12, // 39: proto.Recorder.RecordBatch:input_type -> proto.RecordBatchRequest
-	16, // 40: proto.MCPConfigurator.GetMCPServerConfigs:input_type -> proto.GetMCPServerConfigsRequest
-	19, // 41: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:input_type -> proto.GetMCPServerAccessTokensBatchRequest
-	21, // 42: proto.MCPConfigurator.KeepTurn:input_type -> proto.KeepTurnRequest
-	23, // 43: proto.MCPConfigurator.FindTurns:input_type -> proto.FindTurnsRequest
-	25, // 44: proto.Authorizer.IsAuthorized:input_type -> proto.IsAuthorizedRequest
-	27, // 45: proto.Configuration.GetProviders:input_type -> proto.GetProvidersRequest
-	30, // 46: proto.Admission.Enter:input_type -> proto.EnterRequest
-	1,  // 47: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
-	3,  // 48: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
-	5,  // 49: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
-	7,  // 50: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
-	9,  // 51: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
-	11, // 52: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
-	14, // 53: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
-	17, // 54: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
-	20, // 55: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
-	22, // 56: proto.MCPConfigurator.KeepTurn:output_type -> proto.KeepTurnResponse
-	24, // 57: proto.MCPConfigurator.FindTurns:output_type -> proto.FindTurnsResponse
-	26, // 58: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
-	28, // 59: proto.Configuration.GetProviders:output_type -> proto.GetProvidersResponse
-	31, // 60: proto.Admission.Enter:output_type -> proto.EnterResponse
-	47, // [47:61] is the sub-list for method output_type
-	33, // [33:47] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	46, // 26: proto.Provider.secrets:type_name -> proto.Provider.SecretsEntry
+	47, // 27: proto.Provider.changed_at:type_name -> google.protobuf.Timestamp
+	33, // 28: proto.ReserveRequest.ended:type_name -> proto.EndedRequest
+	47, // 29: proto.ReserveRequest.started_at:type_name -> google.protobuf.Timestamp
+	34, // 30: proto.EndedRequest.usages:type_name -> proto.UsedTokens
+	36, // 31: proto.ReserveResponse.leases:type_name -> proto.BudgetLease
+	37, // 32: proto.ReserveResponse.rates:type_name -> proto.BudgetRate
+	48, // 33: proto.RecordInterceptionRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	48, // 34: proto.RecordTokenUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	48, // 35: proto.RecordPromptUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	48, // 36: proto.RecordToolUsageRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	48, // 37: proto.RecordModelThoughtRequest.MetadataEntry.value:type_name -> google.protobuf.Any
+	0,  // 38: proto.Recorder.RecordInterception:input_type -> proto.RecordInterceptionRequest
+	2,  // 39: proto.Recorder.RecordInterceptionEnded:input_type -> proto.RecordInterceptionEndedRequest
+	4,  // 40: proto.Recorder.RecordTokenUsage:input_type -> proto.RecordTokenUsageRequest
+	6,  // 41: proto.Recorder.RecordPromptUsage:input_type -> proto.RecordPromptUsageRequest
+	8,  // 42: proto.Recorder.RecordToolUsage:input_type -> proto.RecordToolUsageRequest
+	10, // 43: proto.Recorder.RecordModelThought:input_type -> proto.RecordModelThoughtRequest
+	12, // 44: proto.Recorder.RecordBatch:input_type -> proto.RecordBatchRequest
+	16, // 45: proto.MCPConfigurator.GetMCPServerConfigs:input_type -> proto.GetMCPServerConfigsRequest
+	19, // 46: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:input_type -> proto.GetMCPServerAccessTokensBatchRequest
+	21, // 47: proto.MCPConfigurator.KeepTurn:input_type -> proto.KeepTurnRequest
+	23, // 48: proto.MCPConfigurator.FindTurns:input_type -> proto.FindTurnsRequest
+	25, // 49: proto.Authorizer.IsAuthorized:input_type -> proto.IsAuthorizedRequest
+	27, // 50: proto.Configuration.GetProviders:input_type -> proto.GetProvidersRequest
+	30, // 51: proto.Admission.Enter:input_type -> proto.EnterRequest
+	32, // 52: proto.Budgets.Reserve:input_type -> proto.ReserveRequest
+	1,  // 53: proto.Recorder.RecordInterception:output_type -> proto.RecordInterceptionResponse
+	3,  // 54: proto.Recorder.RecordInterceptionEnded:output_type -> proto.RecordInterceptionEndedResponse
+	5,  // 55: proto.Recorder.RecordTokenUsage:output_type -> proto.RecordTokenUsageResponse
+	7,  // 56: proto.Recorder.RecordPromptUsage:output_type -> proto.RecordPromptUsageResponse
+	9,  // 57: proto.Recorder.RecordToolUsage:output_type -> proto.RecordToolUsageResponse
+	11, // 58: proto.Recorder.RecordModelThought:output_type -> proto.RecordModelThoughtResponse
+	14, // 59: proto.Recorder.RecordBatch:output_type -> proto.RecordBatchResponse
+	17, // 60: proto.MCPConfigurator.GetMCPServerConfigs:output_type -> proto.GetMCPServerConfigsResponse
+	20, // 61: proto.MCPConfigurator.GetMCPServerAccessTokensBatch:output_type -> proto.GetMCPServerAccessTokensBatchResponse
+	22, // 62: proto.MCPConfigurator.KeepTurn:output_type -> proto.KeepTurnResponse
+	24, // 63: proto.MCPConfigurator.FindTurns:output_type -> proto.FindTurnsResponse
+	26, // 64: proto.Authorizer.IsAuthorized:output_type -> proto.IsAuthorizedResponse
+	28, // 65: proto.Configuration.GetProviders:output_type -> proto.GetProvidersResponse
+	31, // 66: proto.Admission.Enter:output_type -> proto.EnterResponse
+	35, // 67: proto.Budgets.Reserve:output_type -> proto.ReserveResponse
+	53, // [53:68] is the sub-list for method output_type
+	38, // [38:53] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_aibridged_proto_init() }
@@ -2618,9 +3246,9 @@ func file_aibridged_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aibridged_proto_rawDesc), len(file_aibridged_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   47,
 			NumExtensions: 0,
-			NumServices:   5,
+			NumServices:   6,
 		},
 		GoTypes:           file_aibridged_proto_goTypes,
 		DependencyIndexes: file_aibridged_proto_depIdxs,

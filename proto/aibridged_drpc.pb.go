@@ -825,3 +825,82 @@ func (x *drpcAdmission_EnterStream) SendAndClose(m *EnterResponse) error {
 	}
 	return x.CloseSend()
 }
+
+type DRPCBudgetsClient interface {
+	DRPCConn() drpc.Conn
+
+	Reserve(ctx context.Context, in *ReserveRequest) (*ReserveResponse, error)
+}
+
+type drpcBudgetsClient struct {
+	cc drpc.Conn
+}
+
+func NewDRPCBudgetsClient(cc drpc.Conn) DRPCBudgetsClient {
+	return &drpcBudgetsClient{cc}
+}
+
+func (c *drpcBudgetsClient) DRPCConn() drpc.Conn { return c.cc }
+
+func (c *drpcBudgetsClient) Reserve(ctx context.Context, in *ReserveRequest) (*ReserveResponse, error) {
+	out := new(ReserveResponse)
+	err := c.cc.Invoke(ctx, "/proto.Budgets/Reserve", drpcEncoding_File_aibridged_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+type DRPCBudgetsServer interface {
+	Reserve(context.Context, *ReserveRequest) (*ReserveResponse, error)
+}
+
+type DRPCBudgetsUnimplementedServer struct{}
+
+func (s *DRPCBudgetsUnimplementedServer) Reserve(context.Context, *ReserveRequest) (*ReserveResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+type DRPCBudgetsDescription struct{}
+
+func (DRPCBudgetsDescription) NumMethods() int { return 1 }
+
+func (DRPCBudgetsDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver, interface{}, bool) {
+	switch n {
+	case 0:
+		return "/proto.Budgets/Reserve", drpcEncoding_File_aibridged_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCBudgetsServer).
+					Reserve(
+						ctx,
+						in1.(*ReserveRequest),
+					)
+			}, DRPCBudgetsServer.Reserve, true
+	default:
+		return "", nil, nil, nil, false
+	}
+}
+
+func DRPCRegisterBudgets(mux drpc.Mux, impl DRPCBudgetsServer) error {
+	return mux.Register(impl, DRPCBudgetsDescription{})
+}
+
+type DRPCBudgets_ReserveStream interface {
+	drpc.Stream
+	SendAndClose(*ReserveResponse) error
+}
+
+type drpcBudgets_ReserveStream struct {
+	drpc.Stream
+}
+
+func (x *drpcBudgets_ReserveStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcBudgets_ReserveStream) SendAndClose(m *ReserveResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_aibridged_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}

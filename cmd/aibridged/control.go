@@ -160,6 +160,7 @@ type rpcs struct {
 	*aibridgedserver.Server
 	*providerFeed
 	*limitsService
+	*budgetsService
 }
 
 // serve serves until ctx ends, and closes the control plane.
@@ -168,7 +169,7 @@ func (p *control) serve(ctx context.Context, at controlListeners) error {
 	defer stop()
 	failed, running := make(chan error, 3), 1
 	go func() {
-		failed <- controlplane.Serve(serving, at.gateways, rpcs{p.Server, p.feed, p.limits}, controlplane.ServeOptions{
+		failed <- controlplane.Serve(serving, at.gateways, rpcs{p.Server, p.feed, p.limits, &budgetsService{p.budgets.ledger}}, controlplane.ServeOptions{
 			Logger: p.logger.Named("gateways"), Admit: p.gate.Admit,
 		})
 	}()

@@ -50,6 +50,7 @@ type remote struct {
 	network aibridged.Dialer
 	file    string // The configuration file. Empty: there is none.
 	limits  *sharedLimits
+	budgets *sharedBudgets
 	logger  slog.Logger
 
 	clients chan aibridged.DRPCClient // Holds the latest client that was not followed yet.
@@ -77,6 +78,7 @@ func newRemote(options controlConfig, c config, file string, logger slog.Logger)
 		return nil, err
 	}
 	r.limits = newSharedLimits(logger)
+	r.budgets = newSharedBudgets(logger)
 	r.network = controlplane.Network(r.dial, controlplane.NetworkOptions{Silence: remoteSilence})
 	return r, nil
 }
@@ -168,6 +170,7 @@ func (r *remote) dialer() aibridged.Dialer {
 		default:
 		}
 		r.limits.connected(client)
+		r.budgets.connected(client)
 		r.clients <- client // There is room: only a dialer sends, under mu.
 		return client, nil
 	}
@@ -364,10 +367,11 @@ func (r *remote) notReady(context.Context) error {
 func (r *remote) shared() aibridge.SharedAdmission { return r.limits }
 
 // asked implements [controlPlane].
-func (r *remote) asked() aibridge.Budgets { return nil }
+func (r *remote) asked() aibridge.Budgets { return r.budgets }
 
 // close implements [controlPlane]. The server closes the connection.
 func (r *remote) close() error {
 	r.limits.close()
+	r.budgets.close()
 	return nil
 }
