@@ -112,7 +112,7 @@ func (l *budgetLeases) spend(r aibridge.BudgetRequest, now time.Time) (back func
 			cost += rates.Cost(u.InputTokens+u.CacheReadInputTokens+u.CacheWriteInputTokens, u.OutputTokens)
 		}
 		for _, lease := range leases {
-			lease.left += max(estimate-cost, 0)
+			lease.left += estimate - cost
 		}
 	}, nil
 }

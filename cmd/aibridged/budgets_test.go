@@ -224,6 +224,41 @@ func TestBudgetIsHeldEndToEnd(t *testing.T) {
 	}
 }
 
+// Point 13: of 64 clients at a time, as many are let in as may be served by what is left, and the others are told to wait.
+func TestBudgetOf64Clients(t *testing.T) {
+	const clients, limit = 64, 10 // Each may cost 1.60 dollars, and a little for its prompt.
+	upstream := newCannedUpstream(t)
+	s := serveWith(t, "- {name: main, type: anthropic, base_url: '"+upstream.URL+"', keys: ['${TEST_KEY}']}\n")
+	token := newToken(t, s.data)
+	s.must(t, "", "budget", "set", "--user", "ada", "--limit", strconv.Itoa(limit), "--per", "day")
+	const body = `{"model":"claude-opus-4-5","max_tokens":64000,"messages":[{"role":"user","content":"Hello"}]}`
+	s.becomesRefused(t, "/main/v1/messages", token, strings.Replace(body, "claude-opus-4-5", "nobody-knows", 1)) // Now it is known.
+	answers := make(chan answered, clients)
+	for range clients {
+		go func() { answers <- s.sends(t, "/main/v1/messages", token, strings.Replace(body, "Hello", "wait", 1)) }()
+	}
+	let := limit * 10 / 16
+	for range clients - let {
+		got := <-answers
+		if kind, _, message := errorOf(t, got.body); got.status != 429 || kind != "rate_limit_error" || got.wait > time.Minute || !strings.Contains(message, "is held for requests that are running") {
+			t.Errorf("%+v", got)
+		}
+	}
+	for range let {
+		<-upstream.arrived
+	}
+	close(upstream.release)
+	for range let {
+		if got := <-answers; got.status != 200 {
+			t.Errorf("%+v", got)
+		}
+	}
+	if metrics := s.metrics(t); !strings.Contains(metrics, "aibridged_budgets_held_usd 0\n") ||
+		!strings.Contains(metrics, fmt.Sprintf(`aibridged_admission_refusals_total{limit="budget_held"} %d`, clients-let)) {
+		t.Errorf("%s", metrics)
+	}
+}
+
 func TestBudgetCommands(t *testing.T) {
 	t.Parallel()
 	onEachEngine(t, checkBudgetCommands)

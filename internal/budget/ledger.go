@@ -389,8 +389,13 @@ func (l *Ledger) refresh(ctx context.Context, a *account) error {
 	l.mu.Lock()
 	a.reading, a.failed = nil, err
 	close(done)
+	if a.budget.Period != budget.Period { // It has changed meanwhile.
+		a.triedAt = time.Time{}
+		l.mu.Unlock()
+		return l.refresh(ctx, a)
+	}
 	var warning *Warning
-	if err == nil && a.budget.Period == budget.Period {
+	if err == nil {
 		a.renew(snapshot, now)
 		warning = a.warn(time.Now())
 	}

@@ -461,6 +461,25 @@ func TestRenewal(t *testing.T) {
 	})
 }
 
+// A period that changes while it is read is read anew.
+func TestPeriodChangesMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(budgetOf(ada, 10))
+		d.slow = make(chan struct{})
+		var err error
+		go func() { _, _, _, err = d.ask("", "ada", 1) }()
+		synctest.Wait()
+		week := budgetOf(ada, 10)
+		week.Period = "week"
+		d.SetBudgets([]Budget{week})
+		close(d.slow)
+		synctest.Wait()
+		if err != nil || d.reads != 2 {
+			t.Errorf("%v after %d readings", err, d.reads)
+		}
+	})
+}
+
 // It is told once when four fifths are spent, and once when all is, in each period.
 func TestWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
