@@ -22,6 +22,9 @@ const (
 	keepEnded = 10 * time.Minute
 	// mostReservations bounds the memory of a ledger. Requests beyond it are refused, as if nothing were left for them.
 	mostReservations = 100_000
+	// newsWithin is how long a request of a gateway that is held back waits for another one to end: a client that asks one gateway
+	// after another is faster than the news that its last request has ended.
+	newsWithin = 200 * time.Millisecond
 	// mostMembers is of how many users the groups are remembered.
 	mostMembers = 10_000
 )
@@ -49,14 +52,15 @@ type Ledger struct {
 	ended        []*reservation       // In the order in which they have ended.
 	gateways     map[string]time.Time // When each was heard of.
 	swept        time.Time
-	failing      bool // The latest reading failed.
+	news         chan struct{} // Closed when the next request ends.
+	failing      bool          // The latest reading failed.
 }
 
 // NewLedger returns a ledger without budgets.
 func NewLedger(source Source, options Options) *Ledger {
 	return &Ledger{
 		source: source, options: options, accounts: map[Subject]*account{}, members: map[string]*member{}, reservations: map[Origin]*reservation{},
-		gateways: map[string]time.Time{},
+		gateways: map[string]time.Time{}, news: make(chan struct{}),
 	}
 }
 
@@ -143,7 +147,7 @@ type Leased struct {
 }
 
 // Reserve holds what a request may cost, until End is told how it ended. It fails with a *[Refusal] if a budget does not allow
-// it; any other error is that of ctx. A request that is free is let in, and nothing is held for it.
+// it, for which it may take some 200 ms if the request comes from a gateway elsewhere; any other error is that of ctx. A request that is free is let in, and nothing is held for it.
 func (l *Ledger) Reserve(ctx context.Context, origin Origin, request Request) (Grant, error) {
 	if !l.Any() {
 		return Grant{}, nil
@@ -156,11 +160,41 @@ func (l *Ledger) Reserve(ctx context.Context, origin Origin, request Request) (G
 	if known && rates.Free() {
 		return Grant{Limited: true, Rates: rates}, nil
 	}
-	for _, a := range accounts {
-		if err := l.refresh(ctx, a); err != nil {
-			return Grant{Limited: true}, err
+	asked := asking{origin, request, accounts, rates, known}
+	news := time.NewTimer(newsWithin)
+	defer news.Stop()
+	for isLast := origin.Gateway == ""; ; { // A request in this process has ended before its client knows.
+		for _, a := range accounts {
+			if err := l.refresh(ctx, a); err != nil {
+				return Grant{Limited: true}, err
+			}
+		}
+		grant, another, err := l.try(asked)
+		if refusal, ok := errors.AsType[*Refusal](err); isLast || !ok || refusal.Reason != Held {
+			return grant, err
+		}
+		select {
+		case <-another:
+		case <-news.C:
+			isLast = true
+		case <-ctx.Done():
+			return Grant{Limited: true}, context.Cause(ctx)
 		}
 	}
+}
+
+// asking is a request with the accounts that have to allow it, and what its tokens cost, if that is known.
+type asking struct {
+	origin   Origin
+	request  Request
+	accounts []*account
+	rates    Rates
+	known    bool
+}
+
+// try lets a request in, or says why not, and returns what is closed when another one ends.
+func (l *Ledger) try(of asking) (Grant, <-chan struct{}, error) {
+	origin, request, accounts, rates, known := of.origin, of.request, of.accounts, of.rates, of.known
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -182,7 +216,7 @@ func (l *Ledger) Reserve(ctx context.Context, origin Origin, request Request) (G
 		}
 	}
 	if refused != nil {
-		return Grant{Limited: true}, refused
+		return Grant{Limited: true}, l.news, refused
 	}
 	l.forget(l.reservations[origin]) // There is none, unless the gateway is wrong.
 	r := &reservation{origin: origin, request: request, started: request.Started, amount: estimate}
@@ -195,7 +229,7 @@ func (l *Ledger) Reserve(ctx context.Context, origin Origin, request Request) (G
 			grant.Leases = append(grant.Leases, Leased{a.budget, a.lend(origin.Gateway, now)})
 		}
 	}
-	return grant, nil
+	return grant, nil, nil
 }
 
 // End says how a request ended. What it cost counts until it is read. A request that is not known is ignored.
@@ -225,6 +259,8 @@ func (l *Ledger) End(origin Origin, ending Ending) {
 
 // end notes that a request has ended. The caller holds mu.
 func (l *Ledger) end(r *reservation, as state) {
+	close(l.news)
+	l.news = make(chan struct{})
 	if r.amount == 0 {
 		l.forget(r)
 		return

@@ -546,6 +546,35 @@ func TestSilentGateway(t *testing.T) {
 	})
 }
 
+// A client that asks one gateway after another is not refused because the news that its last request has ended is a moment late.
+func TestNewsThatIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(budgetOf(ada, 10))
+		first, _, _, err := d.ask("a", "ada", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var second Origin
+		go func() { second, _, _, err = d.ask("b", "ada", 10) }()
+		time.Sleep(newsWithin / 2)
+		d.End(first, used(1))
+		synctest.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, _, _, err := d.ask("a", "ada", 10); err == nil || time.Since(began) != newsWithin {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		gone, leave := context.WithTimeout(t.Context(), newsWithin/2)
+		defer leave()
+		if _, err := d.Reserve(gone, Origin{"a", 99}, Request{User: "ada", Started: time.Now()}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		d.End(second, Ending{})
+	})
+}
+
 // A gateway leases a twentieth of what is left, for a minute. The others cannot spend that meanwhile, but while nothing runs.
 func TestLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
