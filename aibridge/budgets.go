@@ -18,9 +18,9 @@ import (
 type Budgets interface {
 	// Any reports whether anybody has a budget. It is asked for each request, so it must cost next to nothing.
 	Any() bool
-	// Reserve holds what a request may cost, and returns what is called once, when the request has ended, before its client gets the last
-	// bytes. End is nil if nothing is held. If a budget does not allow the request, Reserve fails with a *[BudgetRefusal]; any
-	// other error is for a request whose context has ended.
+	// Reserve holds what a request may cost, and returns what is called once, when the request has ended, before its client
+	// gets the last bytes. End is nil if nothing is held. If a budget does not allow the request, Reserve fails with a
+	// *[BudgetRefusal]; any other error is for a request whose context has ended.
 	Reserve(ctx context.Context, request BudgetRequest) (end func(BudgetEnding), err error)
 }
 

@@ -24,7 +24,9 @@ type Counted struct {
 
 // SpentOf returns what was spent of a budget within a range, in millionths of a millionth of a dollar, and what is in such sums
 // of some interceptions, all as of one moment. What a group spent is what its users did while they belonged to it.
-func (r *Reports) SpentOf(ctx context.Context, b aibridgedserver.Budget, over Range, interceptions []uuid.UUID) (spent int64, counted map[uuid.UUID]Counted, err error) {
+func (r *Reports) SpentOf(
+	ctx context.Context, b aibridgedserver.Budget, over Range, interceptions []uuid.UUID,
+) (spent int64, counted map[uuid.UUID]Counted, err error) {
 	err = r.db.Read(ctx, func(tx *sql.Tx) error {
 		var sum decimal.Decimal
 		if sum, err = spentOf(ctx, tx, b.Kind, b.Subject, over); err != nil {

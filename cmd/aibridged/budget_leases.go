@@ -79,7 +79,8 @@ func (l *budgetLeases) take(r aibridge.BudgetRequest, answer *proto.ReserveRespo
 	l.users[r.UserID] = of
 }
 
-// spend takes what a request may cost from the leases of its user, or returns why it cannot. Back gives back what it has not cost.
+// spend takes what a request may cost from the leases of its user, or returns why it cannot. Back gives back what it has not
+// cost.
 func (l *budgetLeases) spend(r aibridge.BudgetRequest, now time.Time) (back func(aibridge.BudgetEnding), err error) {
 	of, known := l.users[r.UserID]
 	if known && len(of) == 0 {

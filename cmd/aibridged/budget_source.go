@@ -61,7 +61,8 @@ func (s *budgetSource) Spent(ctx context.Context, of budget.Budget, interception
 // Rates implements [budget.Source].
 func (s *budgetSource) Rates(r budget.Request) (budget.Rates, bool) {
 	found, known := s.book.Rates(prices.Asked{
-		Provider: s.provider(r), Model: r.Model, At: r.Started, Wordless: r.Wordless, ServiceTier: r.ServiceTier, Speed: r.Speed, InferenceGeo: r.InferenceGeo,
+		Provider: s.provider(r), Model: r.Model, At: r.Started, Wordless: r.Wordless,
+		ServiceTier: r.ServiceTier, Speed: r.Speed, InferenceGeo: r.InferenceGeo,
 	})
 	if !known {
 		return budget.Rates{}, false

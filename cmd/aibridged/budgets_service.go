@@ -73,7 +73,8 @@ func requestOf(in *proto.ReserveRequest) (budget.Request, error) {
 	return budget.Request{
 		Interception: id, User: told(in.GetUserId()), Started: in.GetStartedAt().AsTime(), ProviderName: told(in.GetProviderName()),
 		ProviderType: told(in.GetProvider()), Model: told(in.GetModel()), BYOK: in.GetByok(), Bytes: in.GetBytes(), MaxTokens: in.GetMaxTokens(),
-		Answers: in.GetAnswers(), Wordless: in.GetWordless(), ServiceTier: told(in.GetServiceTier()), Speed: told(in.GetSpeed()), InferenceGeo: told(in.GetInferenceGeo()),
+		Answers: in.GetAnswers(), Wordless: in.GetWordless(),
+		ServiceTier: told(in.GetServiceTier()), Speed: told(in.GetSpeed()), InferenceGeo: told(in.GetInferenceGeo()),
 	}, nil
 }
 

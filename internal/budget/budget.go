@@ -6,8 +6,8 @@
 //	…
 //	ledger.End(budget.Origin{Number: 1}, ending)
 //
-// What was spent is read from a [Source], about once a second. To it comes what requests cost that have ended since. While a request runs, what it may cost
-// at most is held. So:
+// What was spent is read from a [Source], about once a second. To it comes what requests cost that have ended since. While a
+// request runs, what it may cost at most is held. So:
 //
 //   - A request is refused as spent if the limit has been reached.
 //   - Otherwise it is let in if no other request is running, or if what was spent, what is held and what it may cost are together
