@@ -99,7 +99,9 @@ func (x *relay) reserve() error {
 		return nil
 	}
 	x.asked.InterceptionID, x.asked.UserID, x.asked.StartedAt = x.id, x.initiator, x.started
-	x.asked.Provider, x.asked.ProviderName, x.asked.Model, x.asked.Credential = x.provider.kind, x.provider.name, x.inspected.Model, x.credential.kind
+	var names naming
+	x.asked.Provider, x.asked.ProviderName, x.asked.Credential = x.provider.kind, x.provider.name, x.credential.kind
+	x.asked.Model = names.name(x.inspected.Model) // As it is recorded.
 	var err error
 	if x.reserved, err = x.provider.limited.budgets.Reserve(x.ctx, *x.asked); err == nil {
 		return nil

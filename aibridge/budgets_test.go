@@ -217,6 +217,16 @@ type unwilling struct{}
 
 func (unwilling) Record(context.Context, ...Record) (Commit, error) { return nil, ErrNoRoom }
 
+// The name of a model is told as it is recorded: cut, and storable.
+func TestBudgetsAreToldNames(t *testing.T) {
+	p := &purse{refuse: &BudgetRefusal{Limit: "budget_x", RetryAfter: time.Second}}
+	b := newResilient(t, ProviderOptions{Key: keyA, Admission: withPurse(p)}, nil)
+	b.send("POST /anthropic/v1/messages", strings.Replace(messagesBody, "claude-x", `\u0000`+strings.Repeat("x", 5000), 1))
+	if asked, _ := p.take(); len(asked) != 1 || len(asked[0].Model) > longestName || strings.ContainsRune(asked[0].Model, 0) {
+		t.Errorf("asked %v", asked)
+	}
+}
+
 // Without a budget of anybody, nothing is asked, and if nothing is held, nothing is told.
 func TestNoBudgets(t *testing.T) {
 	asked := waysToAsk()["messages"]

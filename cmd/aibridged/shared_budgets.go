@@ -16,6 +16,7 @@ import (
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/internal/budget"
 	"github.com/coder/aibridged/internal/rpcstatus"
 	"github.com/coder/aibridged/proto"
 )
@@ -105,7 +106,7 @@ func (s *sharedBudgets) Reserve(ctx context.Context, request aibridge.BudgetRequ
 		return nil, nil
 	case answer.GetRefusal() != "":
 		return nil, &aibridge.BudgetRefusal{
-			Limit: answer.GetRefusal(), Text: answer.GetText(), Spent: answer.GetSpent(),
+			Limit: knownReason(answer.GetRefusal()), Text: answer.GetText(), Spent: answer.GetSpent(),
 			RetryAfter: max(time.Second, time.Duration(answer.GetWaitMillis())*time.Millisecond),
 		}
 	}
@@ -116,6 +117,14 @@ func (s *sharedBudgets) Reserve(ctx context.Context, request aibridge.BudgetRequ
 		return nil, nil // Nothing is held.
 	}
 	return func(ending aibridge.BudgetEnding) { s.tellEnd(number, ending) }, nil
+}
+
+// knownReason returns why a request is refused as metrics know it: a control plane of another version may have other reasons.
+func knownReason(text string) string {
+	if reason := budget.Reason(text); slices.Contains(budget.Reasons(), reason) {
+		return text
+	}
+	return string(budget.Held)
 }
 
 // spendLease lets a request in about which the control plane cannot be asked, if the gateway has leased what it may cost.

@@ -120,6 +120,9 @@ func TestSharedBudgetsAsk(t *testing.T) {
 	if !ok || *refusal != (aibridge.BudgetRefusal{Limit: "budget_spent", Text: "it is spent", RetryAfter: 61_500 * time.Millisecond, Spent: true}) {
 		t.Errorf("%+v", err)
 	}
+	if knownReason("of another version") != "budget_held" {
+		t.Error("metrics have labels that a control plane chooses")
+	}
 	if end, err := s.Reserve(t.Context(), asks("free", "m", 1)); end != nil || err != nil {
 		t.Error(err)
 	}
