@@ -289,6 +289,14 @@ func TestBudgetsServiceRefuses(t *testing.T) {
 // Two gateways share the budgets of one control plane: what one holds, the other cannot spend, and what one has spent is spent at
 // both. A budget that is set while they run counts soon.
 func TestBudgetsOfSeveralGateways(t *testing.T) {
+	t.Run("SQLite", testBudgetsOfSeveralGateways)
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Setenv(databaseVariable, newPostgres(t).Address("postgres"))
+		testBudgetsOfSeveralGateways(t)
+	})
+}
+
+func testBudgetsOfSeveralGateways(t *testing.T) {
 	upstream, a := newCannedUpstream(t), newApart(t)
 	a.startControl(t, configFile(t, providerText("main", upstream.URL)+
 		"- {name: gone, type: anthropic, base_url: 'http://127.0.0.1:1', keys: ['${TEST_KEY}']}\nprices:\n- {model: m, input: 100000, output: 100000}\n"))

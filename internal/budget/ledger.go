@@ -13,8 +13,8 @@ import (
 const (
 	// mostReservations bounds the memory of a ledger. Requests beyond it are refused, as if nothing were left for them.
 	mostReservations = 100_000
-	// newsWithin is how long a request of a gateway that is held back waits for another one to end: a client that asks one gateway
-	// after another is faster than the news that its last request has ended.
+	// newsWithin is how long a request that is held back waits for another one to end: a client that leaves its last request, or asks
+	// one gateway after another, is faster than the news that this has ended.
 	newsWithin = 200 * time.Millisecond
 )
 
@@ -128,8 +128,8 @@ type Leased struct {
 }
 
 // Reserve holds what a request may cost, until End is told how it ended. It fails with a *[Refusal] if a budget does not allow
-// it, for which it may take some 200 ms if the request comes from a gateway elsewhere; any other error is that of ctx. A request
-// that is free is let in, and nothing is held for it.
+// it, for which it may take some 200 ms; any other error is that of ctx. A request that is free is let in, and nothing is held for
+// it.
 func (l *Ledger) Reserve(ctx context.Context, origin Origin, request Request) (Grant, error) {
 	if !l.Any() {
 		return Grant{}, nil
@@ -145,7 +145,7 @@ func (l *Ledger) Reserve(ctx context.Context, origin Origin, request Request) (G
 	asked := asking{origin, request, accounts, rates, known}
 	news := time.NewTimer(newsWithin)
 	defer news.Stop()
-	for isLast := origin.Gateway == ""; ; { // A request in this process has ended before its client knows.
+	for isLast := false; ; {
 		for _, a := range accounts {
 			if err := l.refresh(ctx, a); err != nil {
 				return Grant{Limited: true}, err

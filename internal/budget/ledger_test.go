@@ -610,7 +610,9 @@ func TestLeases(t *testing.T) {
 
 // Points 12 and 13: with 64 clients at a time, what was spent and what is held are together never more than the limit, but for
 // one request that was let in alone, and afterwards nothing is held.
-func TestManyAtATime(t *testing.T) {
+func TestManyAtATime(t *testing.T) { synctest.Test(t, testManyAtATime) }
+
+func testManyAtATime(t *testing.T) {
 	const limit, clients, largest = 200, 64, 9
 	d := newDesk(budgetOf(ada, limit), budgetOf(red, 10*limit))
 	d.books.groups["ada"] = []string{"red"}
