@@ -261,6 +261,7 @@ func (c *Console) nav(v *visit, a *answer) (links []link) {
 	add("Overview", "", "overview", "usage")
 	add("Sessions", "sessions", "sessions", "session")
 	add("Interceptions", "interceptions", "interceptions", "interception")
+	add("Budgets", "budgets", "budgets")
 	if c.options.Live != nil {
 		add("Live", "live", "live")
 	}
@@ -285,7 +286,7 @@ func parseTemplates() (map[string]*template.Template, error) {
 	}
 	all := map[string]*template.Template{}
 	for _, view := range []string{
-		"overview", "usage", "sessions", "session", "interceptions", "interception", "access", "live", "health", "sign_in", "failure",
+		"overview", "usage", "sessions", "session", "interceptions", "interception", "access", "budgets", "live", "health", "sign_in", "failure",
 	} {
 		one, err := common.Clone()
 		if err == nil {

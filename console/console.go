@@ -48,6 +48,8 @@ type Options struct {
 	Live Live
 	// Exchanges reads bytes that a gateway has kept. Nil: there are none.
 	Exchanges Exchanges
+	// Held tells what budgets hold. Nil: it is not known.
+	Held Held
 	// Health tells how the gateway does. Nil: there is no such view.
 	Health func(ctx context.Context) Health
 	// Logger gets what goes wrong. The zero Logger writes nothing.
@@ -106,7 +108,7 @@ func (c *Console) route() {
 	c.routes.HandleFunc("POST "+path+"sign-out", c.signedIn(c.signOut))
 	for pattern, look := range map[string]func(*visit) (*answer, error){
 		"{$}": c.overview, "usage": c.usage, "sessions": c.sessions, "sessions/{id}": c.session, "interceptions": c.interceptions,
-		"interceptions/{id}": c.interception, "access": c.access,
+		"interceptions/{id}": c.interception, "access": c.access, "budgets": c.budgets,
 	} {
 		c.routes.HandleFunc("GET "+path+pattern, c.view(look))
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/console"
 )
@@ -44,6 +45,56 @@ func newTeam(t *testing.T) team {
 		*to = fmt.Sprint(id)
 	}
 	return c
+}
+
+// Budgets are shown to those whom they are about, and the overview warns of one of which little is left: never of another's.
+func TestBudgets(t *testing.T) {
+	t.Parallel()
+	c := newTeam(t) // Each interception costs 0.0075 USD.
+	dollar := int64(1_000_000_000_000)
+	if err := c.server.SetUserGroups(t.Context(), "bob", []string{`<red> & "co"`}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string]aibridgedserver.Budget{
+		"ada": {Kind: aibridgedserver.UserBudget, Name: "ada", Period: aibridgedserver.PerMonth, Limit: dollar / 100},
+		"bob": {Kind: aibridgedserver.UserBudget, Name: "bob", Period: aibridgedserver.PerWeek, Limit: 50 * dollar},
+		"red": {Kind: aibridgedserver.GroupBudget, Name: `<red> & "co"`, Period: aibridgedserver.PerDay, Limit: 2000 * dollar},
+	} {
+		if err := c.server.SetBudget(t.Context(), b); err != nil {
+			t.Fatal(name, err)
+		}
+	}
+	for who, want := range map[string]struct {
+		browser    browser
+		path       string
+		has, lacks []string
+	}{
+		"ada's":             {c.ada, "budgets", []string{">ada<", "$0.01", "month"}, []string{"bob", "red", "50.00"}},
+		"bob's":             {c.bob, "budgets", []string{">bob<", "&lt;red&gt; &amp; &#34;co&#34;", "2,000.00", "$0.25"}, []string{"ada", "<red>"}},
+		"all":               {c.root, "budgets", []string{">ada<", ">bob<", "&lt;red&gt;"}, nil},
+		"one user's":        {c.root, "budgets?user=bob", []string{">bob<", "&lt;red&gt;"}, []string{">ada<"}},
+		"CSV":               {c.root, "budgets?format=csv", []string{"Held in USD", "0.25", c.adaID}, []string{"$"}},
+		"JSON":              {c.ada, "budgets?format=json", []string{`"limit_usd": "0.01"`}, []string{"bob"}},
+		"ada's overview":    {c.ada, "", []string{`class="warning"`, "is spent, so requests are refused"}, nil},
+		"bob's overview":    {c.bob, "", nil, []string{`class="warning"`}},
+		"root's overview":   {c.root, "", nil, []string{`class="warning"`}},
+		"root looks at ada": {c.root, "?user=ada", []string{`class="warning"`, "ada"}, nil},
+	} {
+		text := want.browser.page(t, want.path)
+		for _, part := range want.has {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: lacks %q in\n%s", who, part, text)
+			}
+		}
+		for _, part := range want.lacks {
+			if strings.Contains(text, part) {
+				t.Errorf("%s: has %q", who, part)
+			}
+		}
+	}
+	if w := c.ada.get("budgets?user=bob"); w.Code != http.StatusNotFound {
+		t.Errorf("another's budgets: status %d", w.Code)
+	}
 }
 
 // Each view shows to administrators what all did, and to users what they did.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -40,6 +41,9 @@ type house struct {
 	live   *liveList
 }
 
+// quarterHeld says that each budget holds a quarter of a dollar.
+func quarterHeld(aibridgedserver.BudgetKind, string) decimal.Decimal { return decimal.New(25, -2) }
+
 func newHouse(t *testing.T) house {
 	t.Helper()
 	db := engine.Open(t, filepath.Join(t.TempDir(), "control.db"))
@@ -60,7 +64,7 @@ func newHouse(t *testing.T) house {
 		t.Fatal(err)
 	}
 	h := house{of: reports.New(db, server, book), server: server, live: &liveList{}}
-	h.Console, err = console.New(h.of, server, console.Options{Live: h.live, Exchanges: keptText{}, Health: func(context.Context) console.Health {
+	h.Console, err = console.New(h.of, server, console.Options{Live: h.live, Exchanges: keptText{}, Held: quarterHeld, Health: func(context.Context) console.Health {
 		return console.Health{
 			Providers: []console.ProviderHealth{{Name: "anthropic", Type: "anthropic", State: "ready"}},
 			Keys:      []console.KeyHealth{{Provider: "anthropic", Hint: "sk-a...wxyz", State: "limited", Until: time.Unix(2_000_000_000, 0), Models: []string{"m"}}},

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ type overviewPage struct {
 	ErrorShare string
 	AllTokens  int64
 	Change     string // Of the cost, against the range before.
+	Warnings   []string
 }
 
 // plot is what a script draws. A table has the same.
@@ -76,6 +78,9 @@ func (c *Console) overview(v *visit) (*answer, error) {
 	}
 	if by == reports.ByUser {
 		o.By = "user"
+	}
+	if o.Warnings, err = c.warnings(v, cmp.Or(userID, v.viewer.UserID)); err != nil {
+		return nil, err
 	}
 	p := links{c.options.Path, chosen, query.UserID}
 	o.draw(p, v.zone)

@@ -71,6 +71,12 @@ func TestConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	program.keepSecret(strings.TrimSpace(string(admin)))
+	if _, err := program.run("budget", "set", "--user", u.name, "--limit", "50", "--per", "month"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := program.run("budget", "set", "--group", hostile[0], "--limit", "2000", "--per", "week"); err != nil {
+		t.Fatal(err)
+	}
 	// The program derives every ten seconds. A command does at once.
 	err = poll(t.Context(), func() (bool, error) {
 		printed, err := program.run("usage", "--by", "session", "--user", u.name)
@@ -84,7 +90,7 @@ func TestConsole(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "node", "browse.mjs", browser, program.url, pictures)
 	cmd.Dir, cmd.Stdin, cmd.Stderr = "console", bytes.NewReader(admin), os.Stderr
 	printed, err := cmd.Output()
-	if err != nil || strings.Contains(string(printed), "wrong: ") || !strings.Contains(string(printed), "looked at 40 views") {
+	if err != nil || strings.Contains(string(printed), "wrong: ") || !strings.Contains(string(printed), "looked at 44 views") {
 		t.Errorf("%v\n%s", err, printed)
 	}
 }

@@ -152,7 +152,7 @@ type BudgetQuery struct {
 	// UserID, if not empty, keeps the budget of this user and those of the groups that the user belongs to. For a viewer who is no
 	// administrator, it is always the viewer.
 	UserID string
-	// Zone is the time zone whose days count. Nil: UTC.
+	// Zone is the time zone whose days count. Nil: that of the gateway that ran last.
 	Zone *time.Location
 	// At is the instant whose periods are told. Zero: now.
 	At time.Time
@@ -191,9 +191,6 @@ const mostBudgets = 10_000
 
 // Budgets returns budgets with what was spent of them, those of which the largest share is spent first.
 func (r *Reports) Budgets(ctx context.Context, v Viewer, q BudgetQuery) ([]BudgetRow, error) {
-	if q.Zone == nil {
-		q.Zone = time.UTC
-	}
 	if q.At.IsZero() {
 		q.At = time.Now()
 	}
@@ -205,6 +202,11 @@ func (r *Reports) Budgets(ctx context.Context, v Viewer, q BudgetQuery) ([]Budge
 	}
 	var rows []BudgetRow
 	err := r.db.Read(ctx, func(tx *sql.Tx) (err error) {
+		if q.Zone == nil {
+			if q.Zone, err = budgetZone(ctx, tx); err != nil {
+				return err
+			}
+		}
 		rows, err = budgetRows(ctx, tx, q)
 		return err
 	})
@@ -213,6 +215,23 @@ func (r *Reports) Budgets(ctx context.Context, v Viewer, q BudgetQuery) ([]Budge
 	}
 	slices.SortStableFunc(rows, func(a, b BudgetRow) int { return b.Spent.Mul(a.Limit).Cmp(a.Spent.Mul(b.Limit)) })
 	return rows, nil
+}
+
+// budgetZone returns the time zone of the gateway that ran last. UTC takes the place of one that is not known on this machine.
+func budgetZone(ctx context.Context, tx querier) (*time.Location, error) {
+	names, err := all(ctx, tx, query{`SELECT zone FROM budget_settings`, nil}, func(rows *sql.Rows) (name string, err error) {
+		err = rows.Scan(&name)
+		return name, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if zone, err := time.LoadLocation(name); err == nil {
+			return zone, nil
+		}
+	}
+	return time.UTC, nil
 }
 
 func budgetRows(ctx context.Context, tx querier, q BudgetQuery) ([]BudgetRow, error) {
@@ -238,10 +257,11 @@ func budgetRows(ctx context.Context, tx querier, q BudgetQuery) ([]BudgetRow, er
 		return q.UserID != "" && (isGroup && !slices.Contains(groups, b.ID) || !isGroup && b.ID != q.UserID)
 	})
 	ids := make([]string, 0, len(rows))
+	of := spending{tx: tx, isOfAll: q.UserID == "", known: map[Range]map[string]decimal.Decimal{}}
 	for i := range rows {
 		over := PeriodOf(rows[i].Period, q.At, q.Zone)
 		rows[i].From, rows[i].To = over.From, over.To
-		if rows[i].Spent, err = spentOf(ctx, tx, rows[i].Kind, rows[i].ID, over); err != nil {
+		if rows[i].Spent, err = of.spent(ctx, rows[i].Kind, rows[i].ID, over); err != nil {
 			return nil, err
 		}
 		rows[i].Share = rows[i].Spent.Div(rows[i].Limit).InexactFloat64() // No limit is 0.
@@ -254,6 +274,30 @@ func budgetRows(ctx context.Context, tx querier, q BudgetQuery) ([]BudgetRow, er
 		}
 	}
 	return rows, err
+}
+
+// spending tells what was spent of several budgets.
+type spending struct {
+	tx      querier
+	isOfAll bool                                 // The sums of all users are read at once.
+	known   map[Range]map[string]decimal.Decimal // By user.
+}
+
+func (s spending) spent(ctx context.Context, kind aibridgedserver.BudgetKind, subject string, over Range) (decimal.Decimal, error) {
+	if !s.isOfAll || kind != aibridgedserver.UserBudget {
+		return spentOf(ctx, s.tx, kind, subject, over)
+	}
+	if s.known[over] == nil {
+		rows, err := kept{s.tx}.values(ctx, ByUser, over)
+		if err != nil {
+			return decimal.Zero, err
+		}
+		s.known[over] = map[string]decimal.Decimal{}
+		for _, row := range rows {
+			s.known[over][row.Value] = row.USD
+		}
+	}
+	return s.known[over][subject], nil
 }
 
 // ProviderURLs returns the addresses of the providers that are set up, by name and then type: they decide which vendor's prices

@@ -12,11 +12,13 @@ import (
 	"cdr.dev/slog/v3"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/shopspring/decimal"
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridgedserver"
 	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/console"
+	"github.com/coder/aibridged/internal/budget"
 	"github.com/coder/aibridged/internal/contentcoding"
 	"github.com/coder/aibridged/internal/kept"
 	"github.com/coder/aibridged/internal/rederive"
@@ -38,6 +40,9 @@ func (g *gateway) withConsole(api http.Handler, registry prometheus.Gatherer, ke
 
 // withConsole serves the page beside another handler.
 func (p *plane) withConsole(others http.Handler, options console.Options) (http.Handler, error) {
+	options.Held = func(kind aibridgedserver.BudgetKind, id string) decimal.Decimal {
+		return decimal.New(int64(p.budgets.ledger.Held(budget.Subject{Kind: budget.Kind(kind), ID: id})), -12)
+	}
 	page, err := console.New(p.reports, p.store, options)
 	if err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ for (const colorScheme of ['light', 'dark']) {
     if (!/\.csv$/.test(download.suggestedFilename())) wrong(`a file is called ${download.suggestedFilename()}`)
     await Promise.all([page.waitForNavigation(), page.getByRole('link', { name: 'all', exact: true }).first().click()])
     await look('usage')
-    for (const [link, name] of [['Live', 'live'], ['Health', 'health'], ['Access log', 'access']]) {
+    for (const [link, name] of [['Budgets', 'budgets'], ['Live', 'live'], ['Health', 'health'], ['Access log', 'access']]) {
       await open(link)
       await look(name)
     }

@@ -15,7 +15,7 @@ for (const colorScheme of ['light', 'dark']) {
   await page.goto(`${base}/console/`)
   await page.fill('input[name=token]', token)
   await Promise.all([page.waitForNavigation(), page.keyboard.press('Enter')])
-  for (const [name, path] of [['overview', ''], ['usage', 'usage?by=user'], ['sessions', 'sessions?q=test'], ['interceptions', 'interceptions'], ['live', 'live'], ['health', 'health'], ['access', 'access']]) {
+  for (const [name, path] of [['overview', ''], ['usage', 'usage?by=user'], ['sessions', 'sessions?q=test'], ['interceptions', 'interceptions'], ['budgets', 'budgets'], ['live', 'live'], ['health', 'health'], ['access', 'access']]) {
     await page.goto(`${base}/console/${path}`)
     await take(name)
   }
