@@ -13,6 +13,7 @@ type benchOptions struct {
 	rounds int    // Zero: five, or one if short is set.
 	only   string // Keys of workloads, separated by commas. Empty: all.
 	short  bool
+	page   string // The data directory of one more gateway, whose page is open. Empty: there is none.
 }
 
 // The targets, in the order of the table's columns.
@@ -44,7 +45,7 @@ func bench(ctx context.Context, out io.Writer, options benchOptions) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(g.directory)) }()
-	m, err := newComparison(ctx, g)
+	m, err := newComparison(ctx, g, options.page)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ type comparison struct {
 }
 
 // newComparison starts a server of each kind. The caller stops them.
-func newComparison(ctx context.Context, g *setup) (_ *comparison, err error) {
+func newComparison(ctx context.Context, g *setup, page string) (_ *comparison, err error) {
 	m := &comparison{setup: g}
 	defer func() {
 		if err != nil {
@@ -101,6 +102,9 @@ func newComparison(ctx context.Context, g *setup) (_ *comparison, err error) {
 	m.targets = []target{
 		bare: g.role(roleBare), gateway: program, gatewayInMemory: g.gateway("`--durability memory`", "", "--durability", "memory"),
 		gatewayWithTools: g.gateway(fmt.Sprintf("%d tools", toolCount), fmt.Sprintf("mcp_servers: [{id: bench, url: 'http://%s'}]\n", m.tools.address)),
+	}
+	if page != "" {
+		m.targets = append(m.targets, g.withPage(page))
 	}
 	if target, isInstalled := g.nginx(); isInstalled {
 		m.targets = append(m.targets, target)

@@ -9,7 +9,10 @@
 // shows medians over the rounds; ratios are taken within a round. The bench ends with an error if a request fails, if
 // an answer has a byte more or less than the upstream sent, or if a stream lacks its end.
 //
-//	go run ./internal/bench [-rounds 5] [-only KEYS] [-short]
+// With -page DIR there is one more gateway, on a data directory that may have what was recorded before, whose page somebody looks at
+// all the time.
+//
+//	go run ./internal/bench [-rounds 5] [-only KEYS] [-short] [-page DIR]
 package main
 
 import (
@@ -31,8 +34,9 @@ func main() {
 	rounds := flag.Int("rounds", 0, "how often each workload is measured (default: 5, with -short 1)")
 	only := flag.String("only", "", "measure only these workloads, separated by commas: "+strings.Join(workloadKeys(), ", "))
 	short := flag.Bool("short", false, "only check that everything works, in seconds: the figures mean little")
+	page := flag.String("page", "", "data directory of one more gateway, whose page is loaded every two seconds")
 	flag.Parse()
-	exitWith(bench(ctx, os.Stdout, benchOptions{rounds: *rounds, only: *only, short: *short}))
+	exitWith(bench(ctx, os.Stdout, benchOptions{rounds: *rounds, only: *only, short: *short, page: *page}))
 }
 
 func exitWith(err error) {

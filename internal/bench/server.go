@@ -23,7 +23,8 @@ type server struct {
 	// routed says that paths begin with a provider's name.
 	routed bool
 	child  *child
-	log    string // The file that must have a line for each request; empty: there is none.
+	log    string  // The file that must have a line for each request; empty: there is none.
+	viewer *viewer // Nil: nobody looks at its page.
 
 	answered atomic.Int64 // The number of requests.
 }
@@ -64,7 +65,11 @@ var errLog = errors.New("a line for each request is not in the log")
 
 // stop ends the server, and checks that its log has a line for each request.
 func (s *server) stop() error {
-	if err := s.child.stop(); err != nil {
+	var looked error
+	if s.viewer != nil {
+		looked = s.viewer.stop()
+	}
+	if err := errors.Join(looked, s.child.stop()); err != nil {
 		return err
 	}
 	if s.log == "" {
@@ -136,11 +141,17 @@ const keyVariable = "AIBRIDGED_BENCH_KEY"
 // gateway returns the program as users run it, with more lines in its configuration and further arguments, as a target.
 func (g *setup) gateway(name, more string, args ...string) target {
 	return target{name, func(ctx context.Context) (*server, error) {
-		data := g.file("data")
-		if err := os.Mkdir(data, 0o700); err != nil {
+		return g.gatewayOn(g.file("data"), name, more, args...).start(ctx)
+	}}
+}
+
+// gatewayOn is gateway with a data directory.
+func (g *setup) gatewayOn(data, name, more string, args ...string) target {
+	return target{name, func(ctx context.Context) (*server, error) {
+		if err := os.MkdirAll(data, 0o700); err != nil {
 			return nil, err
 		}
-		config := filepath.Join(data, "config.yaml")
+		config := g.file("config.yaml")
 		text := fmt.Sprintf("providers:\n- {name: anthropic, type: anthropic, base_url: '%s', keys: ['${%s}']}\n"+
 			"- {name: openai, type: openai, base_url: '%s/v1', keys: ['${%s}']}\n%s", g.upstream, keyVariable, g.upstream, keyVariable, more)
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
