@@ -66,7 +66,7 @@ func newControl(ctx context.Context, s settings, c config, options controlOption
 			return nil, err
 		}
 	}
-	if p.lock, err = lockData(s); err != nil {
+	if p.lock, err = lockData(ctx, s, logger); err != nil {
 		return nil, err
 	}
 	if p.plane, err = openPlane(ctx, s, c, options.planeOptions, logger); err != nil {
@@ -276,8 +276,6 @@ func (p *control) close() error {
 	if p.plane != nil {
 		errs = append(errs, p.plane.close())
 	}
-	if p.lock != nil {
-		errs = append(errs, p.lock.Release())
-	}
+	errs = append(errs, release(p.lock))
 	return errors.Join(errs...)
 }

@@ -174,7 +174,7 @@ func TestCommandsBesideOlder(t *testing.T) {
 			t.Errorf("once the gateway has stopped: printed %q, %v", out, err)
 		}
 	}
-	lock, err := lockData(s)
+	lock, err := takeDataLock(s)
 	if err != nil {
 		t.Fatalf("a command has kept the lock: %v", err)
 	}

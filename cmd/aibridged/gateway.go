@@ -156,7 +156,7 @@ func makeGateway(ctx context.Context, s settings, c config, options gatewayOptio
 		}
 	}
 	// The lock comes first: a gateway that may not run must leave the database as it is.
-	if g.lock, err = lockData(s); err != nil {
+	if g.lock, err = lockData(ctx, s, logger); err != nil {
 		return nil, err
 	}
 	if err := connect(g); err != nil {
@@ -385,8 +385,6 @@ func (g *gateway) release() error {
 	if g.adminFile != "" {
 		errs = append(errs, os.Remove(g.adminFile)) // While nobody else can have made it.
 	}
-	if g.lock != nil {
-		errs = append(errs, g.lock.Release())
-	}
+	errs = append(errs, release(g.lock))
 	return errors.Join(errs...)
 }

@@ -34,7 +34,8 @@ func withStore(ctx context.Context, s settings, use func(*store) error) error {
 }
 
 // openBeside opens the database. It brings the tables up to date only while it has the lock of the data directory, since
-// a running gateway of an older version needs them as they are.
+// a running gateway of an older version needs them as they are. A database that is up to date needs no lock: commands
+// that run long, such as export and verify, keep no gateway from starting.
 func openBeside(ctx context.Context, s settings) (aibridgedserver.Database, error) {
 	if s.postgres != "" {
 		// Migrations only add there, so that gateways of the version before go on.
@@ -50,8 +51,7 @@ func openBeside(ctx context.Context, s settings) (aibridgedserver.Database, erro
 			return db, err
 		}
 		if time.Now().After(deadline) {
-			return db, fmt.Errorf("%w, but the data directory is %w, a gateway of an older version or one that has only just started: stop it first, or use its own program",
-				older, errors.Unwrap(errors.Unwrap(err))) // Without the advice for gateways.
+			return db, fmt.Errorf("%w, but %w", older, err)
 		}
 		select {
 		case <-time.After(upgradePause): // The other process may be bringing them up to date.
@@ -61,15 +61,25 @@ func openBeside(ctx context.Context, s settings) (aibridgedserver.Database, erro
 	}
 }
 
-// openAlone opens the database and brings its tables up to date, with the lock of the data directory.
+// openAlone opens the database and brings its tables up to date, with the lock of the data directory. It has the turn
+// meanwhile, so that a gateway that starts waits until it is done.
 func openAlone(ctx context.Context, s settings) (db aibridgedserver.Database, err error) {
-	lock, err := lockData(s)
+	turn, err := awaitTurn(ctx, s, upgradePatience, func(error) {})
+	if errors.Is(err, outbox.ErrInUse) {
+		return db, fmt.Errorf("the data directory is %w, which is at that: try again when it is done", holder(err))
+	}
 	if err != nil {
 		return db, err
 	}
-	if lock != nil {
-		defer func() { err = errors.Join(err, lock.Release()) }()
+	defer func() { err = errors.Join(err, release(turn)) }()
+	lock, err := takeDataLock(s)
+	if errors.Is(err, outbox.ErrInUse) {
+		return db, fmt.Errorf("the data directory is %w, a gateway of an older version or one that has only just started: stop it first, or use its own program", holder(err))
 	}
+	if err != nil {
+		return db, err
+	}
+	defer func() { err = errors.Join(err, release(lock)) }()
 	if err := checkDatabase(ctx, s); err != nil {
 		return db, err
 	}
