@@ -139,6 +139,9 @@ func (c *Conn) Reset() {
 	c.Close()
 }
 
+// Client returns the address of the other end.
+func (c *Conn) Client() string { return c.conn.RemoteAddr().String() }
+
 // Close closes the connection.
 func (c *Conn) Close() { _ = c.conn.Close() }
 
