@@ -8,7 +8,7 @@ P99 ?= 250ms
 # What is generated, in the order of its making.
 GENERATED := proto/aibridged.pb.go proto/aibridged_drpc.pb.go aibridgedmock/aibridgedmock.go
 
-.PHONY: check test test-postgres test-crash test-memory race format vet staticcheck gen gen-clean prices bench fuzz e2e
+.PHONY: check test test-postgres test-crash test-memory race format vet staticcheck gen gen-clean prices last-release bench fuzz e2e
 
 check: format vet staticcheck gen-clean race ## Everything that must hold before a commit.
 
@@ -59,6 +59,9 @@ PRICES := aibridgedserver/prices/generate
 prices: ## Make the embedded price table anew, from the pinned npm package.
 	cd $(PRICES) && npm ci --no-audit --no-fund
 	cd $(PRICES) && node generate.mjs > ../table.json.new && mv ../table.json.new ../table.json
+
+last-release: ## After a release: have the tests hold this program against the one of this commit from now on.
+	git rev-parse HEAD > cmd/aibridged/testdata/last_release
 
 bench: ## What serve costs beside a bare ReverseProxy, and what tools cost, in up to ten minutes; then the CPU time of a record.
 	$(GO) run ./internal/bench

@@ -78,12 +78,17 @@ func unchanged(t *testing.T, s settings) func(after string) {
 	}
 }
 
+// serveArgs are the arguments of a gateway on a data directory.
+func serveArgs(data string) []string {
+	return []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", data}
+}
+
 // checkRefused checks that serve with these arguments fails at its start with an error of one line that contains want.
 func checkRefused(t *testing.T, s settings, want string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // A gateway that is not refused would run on.
 	defer cancel()
-	_, _, err := run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", s.dataDir}, args...)...)
+	_, _, err := run(ctx, append(serveArgs(s.dataDir), args...)...)
 	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("serve %q: %v, want %q", args, err, want)
 	}
@@ -101,7 +106,7 @@ func TestServeBesideOlder(t *testing.T) {
 	}
 	stop()
 	ctx, cancel := context.WithCancel(t.Context())
-	gateway := lineOf(t, ctx, `listens on (http://\S+)`, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", s.dataDir)
+	gateway := lineOf(t, ctx, `listens on (http://\S+)`, serveArgs(s.dataDir)...)
 	cancel()
 	if err := <-gateway.ended; err != nil {
 		t.Errorf("serve once the other has stopped: %v", err)

@@ -111,10 +111,6 @@ func (p *process) stop(t *testing.T) {
 	(&running{cmd: p.cmd}).end(t, syscall.SIGTERM)
 }
 
-func serveArgs(data string) []string {
-	return []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", data}
-}
-
 func controlArgs(data string) []string {
 	return []string{"control", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--console-listen", "off", "--data-dir", data}
 }
