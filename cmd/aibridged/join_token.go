@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,32 +60,21 @@ func (s settings) newJoinToken(flags controlFlags) (join.Token, error) {
 }
 
 func newJoinTokenListCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the join tokens, without their secrets",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.existing(); err != nil {
-				return err
+	return newListCommand(s, listing{
+		short: "List the join tokens, without their secrets",
+		head:  []string{"ID", "NAME", "CREATED", "STATE"},
+		rows: func(ctx context.Context, store *store) (rows [][]string, err error) {
+			tokens, err := store.JoinTokens(ctx)
+			for _, token := range tokens {
+				state := "valid"
+				if token.RevokedAt != nil {
+					state = "revoked"
+				}
+				rows = append(rows, []string{token.ID, shown(token.Name, 64), token.CreatedAt.Local().Format(time.DateTime), state})
 			}
-			return withStore(cmd.Context(), *s, func(store *store) error {
-				tokens, err := store.JoinTokens(cmd.Context())
-				if err != nil {
-					return err
-				}
-				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(table, "ID\tNAME\tCREATED\tSTATE")
-				for _, token := range tokens {
-					state := "valid"
-					if token.RevokedAt != nil {
-						state = "revoked"
-					}
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", token.ID, shown(token.Name, 64), token.CreatedAt.Local().Format(time.DateTime), state)
-				}
-				return table.Flush()
-			})
+			return rows, err
 		},
-	}
+	})
 }
 
 func newJoinTokenRevokeCommand(s *settings) *cobra.Command {

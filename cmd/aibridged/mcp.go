@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -120,32 +119,21 @@ func adviseMCP(err error) error {
 }
 
 func newMCPTokenListCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the users' own tokens, without the tokens",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.existing(); err != nil {
-				return err
+	return newListCommand(s, listing{
+		short: "List the users' own tokens, without the tokens",
+		head:  []string{"USER", "SERVER", "SET", "STATE"},
+		rows: func(ctx context.Context, store *store) (rows [][]string, err error) {
+			tokens, err := store.MCPTokens(ctx)
+			for _, token := range tokens {
+				state := "in use"
+				if !token.Used {
+					state = "not used: the server is not configured, or not for this user"
+				}
+				rows = append(rows, []string{token.Username, token.ServerID, token.SetAt.Local().Format(time.DateTime), state})
 			}
-			return withStore(cmd.Context(), *s, func(store *store) error {
-				tokens, err := store.MCPTokens(cmd.Context())
-				if err != nil {
-					return err
-				}
-				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(table, "USER\tSERVER\tSET\tSTATE")
-				for _, token := range tokens {
-					state := "in use"
-					if !token.Used {
-						state = "not used: the server is not configured, or not for this user"
-					}
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", token.Username, token.ServerID, token.SetAt.Local().Format(time.DateTime), state)
-				}
-				return table.Flush()
-			})
+			return rows, err
 		},
-	}
+	})
 }
 
 func newMCPTokenRemoveCommand(s *settings) *cobra.Command {

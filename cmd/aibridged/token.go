@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,37 +47,27 @@ func newTokenCreateCommand(s *settings) *cobra.Command {
 }
 
 func newTokenListCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the tokens, without their secrets",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.existing(); err != nil {
-				return err
+	return newListCommand(s, listing{
+		short: "List the tokens, without their secrets",
+		head:  []string{"ID", "USER", "CREATED", "EXPIRES", "STATE", "ADMIN"},
+		rows: func(ctx context.Context, store *store) (rows [][]string, err error) {
+			tokens, err := store.Tokens(ctx)
+			for _, token := range tokens {
+				expires := "never"
+				if token.ExpiresAt != nil {
+					expires = token.ExpiresAt.Local().Format(time.DateTime)
+				}
+				admin := "no"
+				if token.Admin {
+					admin = "yes"
+				}
+				rows = append(rows, []string{
+					token.ID, token.Username, token.CreatedAt.Local().Format(time.DateTime), expires, tokenState(token, time.Now()), admin,
+				})
 			}
-			return withStore(cmd.Context(), *s, func(store *store) error {
-				tokens, err := store.Tokens(cmd.Context())
-				if err != nil {
-					return err
-				}
-				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(table, "ID\tUSER\tCREATED\tEXPIRES\tSTATE\tADMIN")
-				for _, token := range tokens {
-					expires := "never"
-					if token.ExpiresAt != nil {
-						expires = token.ExpiresAt.Local().Format(time.DateTime)
-					}
-					admin := "no"
-					if token.Admin {
-						admin = "yes"
-					}
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", token.ID, token.Username,
-						token.CreatedAt.Local().Format(time.DateTime), expires, tokenState(token, time.Now()), admin)
-				}
-				return table.Flush()
-			})
+			return rows, err
 		},
-	}
+	})
 }
 
 func tokenState(token aibridgedserver.APIKey, now time.Time) string {

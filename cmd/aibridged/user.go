@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,30 +53,19 @@ taken down to a quarter of an hour.`,
 }
 
 func newGroupListCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List who belongs and belonged to which groups",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.existing(); err != nil {
-				return err
+	return newListCommand(s, listing{
+		short: "List who belongs and belonged to which groups",
+		head:  []string{"USER", "GROUP", "FROM", "UNTIL"},
+		rows: func(ctx context.Context, store *store) (rows [][]string, err error) {
+			memberships, err := store.Memberships(ctx)
+			for _, m := range memberships {
+				until := "-"
+				if m.Until != nil {
+					until = m.Until.Local().Format(time.DateTime)
+				}
+				rows = append(rows, []string{shown(m.Username, 40), shown(m.Group, 40), m.From.Local().Format(time.DateTime), until})
 			}
-			return withStore(cmd.Context(), *s, func(store *store) error {
-				memberships, err := store.Memberships(cmd.Context())
-				if err != nil {
-					return err
-				}
-				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(table, "USER\tGROUP\tFROM\tUNTIL")
-				for _, m := range memberships {
-					until := "-"
-					if m.Until != nil {
-						until = m.Until.Local().Format(time.DateTime)
-					}
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", shown(m.Username, 40), shown(m.Group, 40), m.From.Local().Format(time.DateTime), until)
-				}
-				return table.Flush()
-			})
+			return rows, err
 		},
-	}
+	})
 }
