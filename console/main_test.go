@@ -20,7 +20,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/coder/aibridged/aibridgedserver"
-	"github.com/coder/aibridged/aibridgedserver/prices"
 	"github.com/coder/aibridged/aibridgedserver/reports"
 	"github.com/coder/aibridged/console"
 	"github.com/coder/aibridged/internal/enginetest"
@@ -36,6 +35,7 @@ func TestMain(m *testing.M) { engine.Main(m) }
 type house struct {
 	*console.Console
 
+	plane  enginetest.Plane
 	of     *reports.Reports
 	server *aibridgedserver.Server
 	live   *liveList
@@ -46,25 +46,10 @@ func quarterHeld(aibridgedserver.BudgetKind, string) decimal.Decimal { return de
 
 func newHouse(t *testing.T) house {
 	t.Helper()
-	db := engine.Open(t, filepath.Join(t.TempDir(), "control.db"))
-	server, err := aibridgedserver.New(t.Context(), db, aibridgedserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	book, err := prices.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := house{of: reports.New(db, server, book), server: server, live: &liveList{}}
-	h.Console, err = console.New(h.of, server, console.Options{Live: h.live, Exchanges: keptText{}, Held: quarterHeld, Health: func(context.Context) console.Health {
+	plane := engine.OpenPlane(t, filepath.Join(t.TempDir(), "control.db"))
+	h := house{plane: plane, of: plane.Reports, server: plane.Server, live: &liveList{}}
+	var err error
+	h.Console, err = console.New(h.of, h.server, console.Options{Live: h.live, Exchanges: keptText{}, Held: quarterHeld, Health: func(context.Context) console.Health {
 		return console.Health{
 			Providers: []console.ProviderHealth{{Name: "anthropic", Type: "anthropic", State: "ready"}},
 			Keys:      []console.KeyHealth{{Provider: "anthropic", Hint: "sk-a...wxyz", State: "limited", Until: time.Unix(2_000_000_000, 0), Models: []string{"m"}}},
@@ -190,13 +175,8 @@ func (h house) store(t *testing.T, shots ...shot) {
 		at = at.Add(100 * time.Millisecond)
 		records = append(records, s.records(t, at)...)
 	}
-	response, err := h.server.RecordBatch(t.Context(), &proto.RecordBatchRequest{Records: records})
-	if err != nil || len(response.GetFailures()) > 0 {
-		t.Fatal(err, response.GetFailures())
-	}
-	if _, err := h.of.Digest(t.Context(), reports.DigestOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	h.plane.Record(t, records...)
+	h.plane.DigestAll(t)
 }
 
 func (s shot) records(t *testing.T, at time.Time) []*proto.Record {

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { engine.Main(m) }
 
 // house is a control plane with reports.
 type house struct {
-	*reports.Reports
+	enginetest.Plane
 
 	server *aibridgedserver.Server
 	db     aibridgedserver.Database
@@ -37,24 +37,8 @@ func newHouse(tb testing.TB, overrides ...prices.Override) house {
 
 func openHouse(tb testing.TB, path string, overrides ...prices.Override) house {
 	tb.Helper()
-	db := engine.Open(tb, path)
-	server, err := aibridgedserver.New(tb.Context(), db, aibridgedserver.Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	book, err := prices.New(overrides)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			tb.Error(err)
-		}
-		if err := db.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return house{reports.New(db, server, book), server, db, path}
+	plane := engine.OpenPlane(tb, path, overrides...)
+	return house{plane, plane.Server, plane.DB, path}
 }
 
 // user makes a user and returns the id.
@@ -70,37 +54,26 @@ func (h house) user(tb testing.TB, name string) string {
 // store stores records and derives from them.
 func (h house) store(tb testing.TB, records ...*proto.Record) {
 	tb.Helper()
-	response, err := h.server.RecordBatch(tb.Context(), &proto.RecordBatchRequest{Records: records})
-	if err != nil || len(response.GetFailures()) > 0 {
-		tb.Fatal(err, response.GetFailures())
-	}
-	h.digest(tb)
+	h.Record(tb, records...)
+	h.DigestAll(tb)
 }
 
 func (h house) digest(tb testing.TB) {
 	tb.Helper()
-	if _, err := h.Digest(tb.Context(), reports.DigestOptions{}); err != nil {
-		tb.Fatal(err)
-	}
+	h.DigestAll(tb)
 }
 
 // fill stores made up interceptions.
 func (h house) fill(tb testing.TB, o recordgen.Options) {
 	tb.Helper()
 	var batch []*proto.Record
-	store := func() {
-		response, err := h.server.RecordBatch(tb.Context(), &proto.RecordBatchRequest{Records: batch})
-		if err != nil || len(response.GetFailures()) > 0 {
-			tb.Fatal(err, response.GetFailures())
-		}
-		batch = nil
-	}
 	for records := range recordgen.Batches(o) {
 		if batch = append(batch, records...); len(batch) > 1000 {
-			store()
+			h.Record(tb, batch...)
+			batch = nil
 		}
 	}
-	store()
+	h.Record(tb, batch...)
 }
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
