@@ -81,6 +81,25 @@ func TestFailingToolsCostNoRequest(t *testing.T) {
 	}
 }
 
+// refusedAfterWait sends a request to a server that waits five seconds for its control plane, checks that it gets a 503 then,
+// and returns the answer. It is for a bubble.
+func refusedAfterWait(t *testing.T, pool aibridged.Pooler, dialer aibridged.Dialer) string {
+	t.Helper()
+	server, err := aibridged.NewServer(t.Context(), pool, dialer, aibridged.ServerOptions{ConnectWait: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	synctest.Wait()
+	began := time.Now()
+	w := httptest.NewRecorder()
+	server.ServeHTTP(w, newRequest("/anthropic/v1/messages", "X-Api-Key", testkit.Token))
+	if took := time.Since(began); w.Code != 503 || took != 5*time.Second {
+		t.Errorf("%d %s after %v", w.Code, w.Body, took)
+	}
+	return w.Body.String()
+}
+
 // TestConnectWait loses the connection to the control plane for good: a request waits for it for as long as the option says.
 func TestConnectWait(t *testing.T) {
 	t.Parallel()
@@ -94,17 +113,8 @@ func TestConnectWait(t *testing.T) {
 			return nil, ctx.Err()
 		}
 		pool := poolFunc(func(context.Context, aibridged.Request) (http.Handler, error) { return http.NotFoundHandler(), nil })
-		server, err := aibridged.NewServer(t.Context(), pool, dialer, aibridged.ServerOptions{ConnectWait: 5 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer server.Close()
-		synctest.Wait()
-		began := time.Now()
-		w := httptest.NewRecorder()
-		server.ServeHTTP(w, newRequest("/anthropic/v1/messages", "X-Api-Key", testkit.Token))
-		if took := time.Since(began); w.Code != 503 || took != 5*time.Second || !strings.Contains(w.Body.String(), aibridged.ErrConnect.Error()) {
-			t.Errorf("%d %s after %v", w.Code, w.Body, took)
+		if text := refusedAfterWait(t, pool, dialer); !strings.Contains(text, aibridged.ErrConnect.Error()) {
+			t.Errorf("answer %s", text)
 		}
 	})
 }
@@ -207,18 +217,7 @@ func TestConnectWaitCoversBoth(t *testing.T) {
 			synctest.Wait()
 			return nil, drpcerr.WithCode(errors.New("connection lost"), 14)
 		})
-		server, err := aibridged.NewServer(t.Context(), pool, dialer, aibridged.ServerOptions{ConnectWait: 5 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer server.Close()
-		synctest.Wait()
-		began := time.Now()
-		w := httptest.NewRecorder()
-		server.ServeHTTP(w, newRequest("/anthropic/v1/messages", "X-Api-Key", testkit.Token))
-		if took := time.Since(began); w.Code != 503 || took != 5*time.Second {
-			t.Errorf("%d %s after %v", w.Code, w.Body, took)
-		}
+		refusedAfterWait(t, pool, dialer)
 	})
 }
 
