@@ -2,6 +2,7 @@ package aibridged_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -34,7 +35,7 @@ const (
 type traced struct {
 	*testkit.Gateway
 
-	spans *tracetest.InMemoryExporter
+	spans spanLog
 
 	mu       sync.Mutex
 	upstream []http.Header // Guarded by mu: the headers that the upstream got.
@@ -43,7 +44,7 @@ type traced struct {
 // newTraced starts a gateway with an MCP server that has a tool which works and one that fails.
 func newTraced(t *testing.T, up http.Handler) *traced {
 	t.Helper()
-	g := &traced{spans: tracetest.NewInMemoryExporter()}
+	g := &traced{spans: spanLog{tracetest.NewInMemoryExporter(), make(chan struct{}, 1)}}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
 		g.upstream = append(g.upstream, r.Header.Clone())
@@ -84,12 +85,30 @@ func (g *traced) ask(t *testing.T, method, path, body string) int {
 // await waits until a span of one of these names has ended.
 func (g *traced) await(t *testing.T, names ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(testkit.Patience); len(g.named(names...)) == 0; {
-		if time.Now().After(deadline) {
+	for patience := time.After(testkit.Patience); len(g.named(names...)) == 0; {
+		select {
+		case <-g.spans.exported:
+		case <-patience:
 			t.Fatalf("no span %q", names)
 		}
-		time.Sleep(time.Millisecond)
 	}
+}
+
+// spanLog keeps spans, and tells that some have come since it was last asked.
+type spanLog struct {
+	*tracetest.InMemoryExporter
+
+	exported chan struct{}
+}
+
+// ExportSpans implements [sdktrace.SpanExporter].
+func (l spanLog) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := l.InMemoryExporter.ExportSpans(ctx, spans)
+	select {
+	case l.exported <- struct{}{}:
+	default:
+	}
+	return err
 }
 
 // named returns the spans of these names that have ended.

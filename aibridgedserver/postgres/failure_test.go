@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,13 +214,14 @@ func TestServerThatCrashes(t *testing.T) {
 	c := openControlPlane(t, server.Address("postgres"))
 	ctx, stop := context.WithCancel(t.Context())
 	var storing sync.WaitGroup
-	acknowledged := make([]int, 4)
-	for n := range acknowledged {
+	var acknowledged atomic.Int64
+	const clients = 4
+	for range clients {
 		storing.Go(func() {
 			for ctx.Err() == nil {
 				_, failures := c.store(t, recordsOf(idAt(time.Now()), time.Now(), "hello")...)
 				if len(failures) == 0 {
-					acknowledged[n]++
+					acknowledged.Add(1)
 				} else if failures[0].GetPermanent() {
 					t.Errorf("it counts as the record's fault: %v", failures[0])
 				} else {
@@ -229,7 +231,8 @@ func TestServerThatCrashes(t *testing.T) {
 		})
 	}
 	for range 3 {
-		time.Sleep(300 * time.Millisecond)
+		before := acknowledged.Load()
+		await(t, "records are stored", func() bool { return acknowledged.Load() > before })
 		if err := errors.Join(server.Kill(), server.Restart()); err != nil {
 			t.Fatal(err)
 		}
@@ -240,11 +243,8 @@ func TestServerThatCrashes(t *testing.T) {
 	})
 	stop()
 	storing.Wait()
-	sum := 1
-	for _, n := range acknowledged {
-		sum += n
-	}
-	if rows := c.rows(t); rows[0] < sum || rows[0] > sum+3*len(acknowledged) || sum == 1 {
+	sum := 1 + int(acknowledged.Load())
+	if rows := c.rows(t); rows[0] < sum || rows[0] > sum+3*clients {
 		t.Errorf("%d interceptions are there, %d were acknowledged", rows[0], sum)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // visitor is a browser that keeps cookies.
@@ -90,12 +89,11 @@ func TestConsole(t *testing.T) {
 	}
 	id := interceptionOf(t, v)
 	page := ""
-	for deadline := time.Now().Add(demoPatience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if page = v.get(t, "/console/interceptions/"+id); strings.Contains(page, "The records are what the bytes say.") {
-			break
-		}
-	}
-	for _, want := range []string{"The records are what the bytes say.", "Request", "Answer", "max_tokens", "bytes, as they were", "end_turn"} {
+	await(t, func() string {
+		page = v.get(t, "/console/interceptions/"+id)
+		return unless(strings.Contains(page, "The records are what the bytes say."), page)
+	})
+	for _, want := range []string{"Request", "Answer", "max_tokens", "bytes, as they were", "end_turn"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the interception does not show %q:\n%s", want, page)
 		}
@@ -112,11 +110,10 @@ func TestConsole(t *testing.T) {
 	if status, answer := s.ask(t, "/anthropic/v1/messages", adas, large); status != http.StatusOK {
 		t.Fatalf("%d %s", status, answer)
 	}
-	for deadline := time.Now().Add(demoPatience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if page = v.get(t, "/console/interceptions/"+interceptionOf(t, v)); strings.Contains(page, "aibridged verify") {
-			break
-		}
-	}
+	await(t, func() string {
+		page = v.get(t, "/console/interceptions/"+interceptionOf(t, v))
+		return unless(strings.Contains(page, "aibridged verify"), "the large interception's page says how to verify it")
+	})
 	if !strings.Contains(page, "too many bytes") || len(page) > 1<<20 {
 		t.Errorf("the large interception has a page of %d bytes", len(page))
 	}
@@ -140,14 +137,11 @@ func TestConsole(t *testing.T) {
 	}()
 	form := regexp.MustCompile(`name="secret" value="([^"]+)"><input type="hidden" name="id" value="([0-9]+)"`)
 	var found []string
-	for deadline := time.Now().Add(demoPatience); found == nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if live := v.get(t, "/console/live"); strings.Contains(live, "slow-model") {
-			found = form.FindStringSubmatch(live)
-		}
-	}
-	if found == nil {
-		t.Fatal("what runs is not listed")
-	}
+	await(t, func() string {
+		live := v.get(t, "/console/live")
+		found = form.FindStringSubmatch(live)
+		return unless(strings.Contains(live, "slow-model") && found != nil, "what runs is listed")
+	})
 	if status, page := v.ask(t, http.MethodPost, "/console/live/end", url.Values{"secret": {found[1]}, "id": {found[2]}}); status != http.StatusOK {
 		t.Errorf("%d\n%s", status, page)
 	}
@@ -160,13 +154,12 @@ func TestConsole(t *testing.T) {
 func interceptionOf(t *testing.T, v visitor) string {
 	t.Helper()
 	link := regexp.MustCompile(`/console/interceptions/([0-9a-f-]{36})"`)
-	for deadline := time.Now().Add(2 * digestEvery); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if match := link.FindStringSubmatch(v.get(t, "/console/interceptions")); match != nil {
-			return match[1]
-		}
-	}
-	t.Fatal("no interception is listed")
-	return ""
+	var match []string
+	await(t, func() string {
+		match = link.FindStringSubmatch(v.get(t, "/console/interceptions"))
+		return unless(match != nil, "an interception is listed")
+	})
+	return match[1]
 }
 
 // TestNoConsole turns the page off, by the flag and in the configuration. The flag counts more.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -137,21 +137,15 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 	mustRun(t, "provider", "add", "mine", "--type", "openai", "--data-dir", data)
 	waitFor := func(lines ...string) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		await(t, func() string {
 			metrics := r.metrics(t)
-			missing := ""
 			for _, line := range lines {
 				if strings.Contains(metrics, `aibridged_provider_info{provider_name="`+strings.TrimPrefix(line, "no ")) == strings.HasPrefix(line, "no ") {
-					missing = line
+					return line
 				}
 			}
-			if missing == "" {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("not so: %s", missing)
-			}
-		}
+			return ""
+		})
 	}
 	hangUp := func() {
 		t.Helper()
@@ -165,26 +159,17 @@ func TestHangUpReadsTheConfigurationAgain(t *testing.T) {
 	waitFor(`a",provider_type="openai",status="disabled"`, `c",provider_type="google",status="enabled"`, `mine",`, `no b",`)
 	write("{name: a, type: openai, keys: [sk-literal]}")
 	hangUp()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if lines, err := os.ReadFile(log.Name()); err != nil || strings.Contains(string(lines), "the configuration was not taken") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is said of the mistake")
-		}
-	}
 	waitForLog := func(text string, times int) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			if lines, err := os.ReadFile(log.Name()); err != nil || strings.Count(string(lines), text) == times {
-				return
+		await(t, func() string {
+			lines, err := os.ReadFile(log.Name())
+			if err != nil {
+				t.Fatal(err)
 			}
-			if time.Now().After(deadline) {
-				lines, _ := os.ReadFile(log.Name())
-				t.Fatalf("not %d times in the log: %s\n%s", times, text, lines)
-			}
-		}
+			return unless(strings.Count(string(lines), text) == times, fmt.Sprintf("%d times in the log: %s\n%s", times, text, lines))
+		})
 	}
+	waitForLog("the configuration was not taken", 1)
 	// A file that has become empty is no configuration.
 	for i, empty := range []string{"", "providers: []\n", "mcp_servers: []\n"} {
 		if err := os.WriteFile(file, []byte(empty), 0o600); err != nil {

@@ -138,15 +138,11 @@ func TestServeTLS(t *testing.T) {
 	}
 	awaitServed := func(want int64) {
 		t.Helper()
-		for deadline := time.Now().Add(testkit.Patience); ; time.Sleep(20 * time.Millisecond) {
+		await(t, func() string {
 			fresh := newSecured(t, false)
-			if fresh.get(t, base+"/healthz"); fresh.served == want {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("certificate %d is shown, not %d", fresh.served, want)
-			}
-		}
+			fresh.get(t, base+"/healthz")
+			return unless(fresh.served == want, fmt.Sprintf("certificate %d is shown, not %d", fresh.served, want))
+		})
 	}
 	writeCertificate(t, files, 2)
 	awaitServed(2)

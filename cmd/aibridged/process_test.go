@@ -75,19 +75,14 @@ func TestFault116FullOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	await(t, func() string {
 		response, err := client.Get("http://" + address + "/readyz")
-		if err == nil {
-			_ = response.Body.Close()
-			if response.StatusCode == 200 {
-				break
-			}
+		if err != nil {
+			return err.Error()
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("it does not serve: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		_ = response.Body.Close()
+		return unless(response.StatusCode == 200, response.Status)
+	})
 	began := time.Now()
 	(&running{cmd: cmd}).end(t, syscall.SIGTERM)
 	if took := time.Since(began); took > 10*time.Second {
@@ -107,11 +102,8 @@ func TestFault116FullDevice(t *testing.T) {
 	if response, _ := send(t, http.MethodPost, r.base+"/anthropic/v1/messages", "", nil); response.StatusCode != 400 { // Writes a line.
 		t.Errorf("%d", response.StatusCode)
 	}
-	for deadline := time.Now().Add(20 * time.Second); strings.Contains(r.metrics(t), "\naibridged_log_lines_dropped_total 0\n"); {
-		if time.Now().After(deadline) {
-			t.Fatal("no line was counted")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	await(t, func() string {
+		return unless(!strings.Contains(r.metrics(t), "\naibridged_log_lines_dropped_total 0\n"), "a line is counted")
+	})
 	r.end(t, syscall.SIGTERM)
 }

@@ -134,7 +134,15 @@ func TestProviderFeedWaits(t *testing.T) {
 func TestProviderFeedNotReady(t *testing.T) {
 	_, f := newFeed(t, config{})
 	health := &lossy{}
-	f.ready.check = health.Writable
+	found := make(chan struct{}, 1)
+	f.ready.check = func(ctx context.Context) error {
+		err := health.Writable(ctx)
+		select {
+		case found <- struct{}{}:
+		default:
+		}
+		return err
+	}
 	first := ask(t, f, "", 0)
 	answers := make(chan error)
 	began := time.Now()
@@ -142,7 +150,7 @@ func TestProviderFeedNotReady(t *testing.T) {
 		_, err := f.GetProviders(t.Context(), &proto.GetProvidersRequest{Version: first.GetVersion(), WaitMillis: 30_000})
 		answers <- err
 	}()
-	<-time.After(100 * time.Millisecond) // It waits by then.
+	<-found // It is ready, so the question waits.
 	health.set(errors.New("the disk of the database is full"))
 	err := <-answers
 	if drpcerr.Code(err) != rpcstatus.FailedPrecondition || err.Error() != "the disk of the database is full" {

@@ -44,12 +44,10 @@ func olderDatabase(t *testing.T) (s settings, release func()) {
 func awaitDataLock(t *testing.T, s settings, cmd *exec.Cmd) {
 	t.Helper()
 	file, want := filepath.Join(s.records(), "lock"), fmt.Sprintln(cmd.Process.Pid)
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(turnPause / 4) {
-		if holder, err := os.ReadFile(file); err == nil && string(holder) == want {
-			return
-		}
-	}
-	t.Fatalf("%v does not take the lock of the data directory", cmd.Args[1:])
+	await(t, func() string {
+		holder, err := os.ReadFile(file)
+		return unless(err == nil && string(holder) == want, fmt.Sprintf("%v takes the lock of the data directory", cmd.Args[1:]))
+	})
 }
 
 // process is the program in a process whose output is read line by line.
