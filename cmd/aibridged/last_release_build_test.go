@@ -24,7 +24,7 @@ func lastRelease(t *testing.T) string {
 	text, err := os.ReadFile(filepath.Join("testdata", "last_release"))
 	check(t, err)
 	commit := strings.TrimSpace(string(text))
-	if out, err := exec.CommandContext(t.Context(), "git", "cat-file", "-e", commit+"^{commit}").CombinedOutput(); err != nil {
+	if out, err := git(t, "cat-file", "-e", commit+"^{commit}").CombinedOutput(); err != nil {
 		t.Skipf("the last release, commit %s, is not in the history here, as in a shallow checkout or an archive: fetch it to run this test (%v) %s", commit, err, out)
 	}
 	program := filepath.Join(t.TempDir(), "aibridged")
@@ -34,6 +34,12 @@ func lastRelease(t *testing.T) string {
 		t.Fatalf("build the last release: %v\n%s", err, out)
 	}
 	return program
+}
+
+// git returns a command of git, which looks at a checkout of another user's, too: it could be that of who runs the tests in a
+// container.
+func git(t *testing.T, args ...string) *exec.Cmd {
+	return exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*"}, args...)...)
 }
 
 // releaseSource returns a directory with the source of a commit. It stays, since the go command compiles only once what is
@@ -53,9 +59,9 @@ func releaseSource(t *testing.T, commit string) string {
 	check(t, os.MkdirAll(cache, 0o700))
 	made, err := os.MkdirTemp(cache, "new-*")
 	check(t, err)
-	root, err := exec.CommandContext(t.Context(), "git", "rev-parse", "--show-toplevel").Output()
+	root, err := git(t, "rev-parse", "--show-toplevel").Output()
 	check(t, err)
-	archive := exec.CommandContext(t.Context(), "git", "archive", "--format=tar", commit)
+	archive := git(t, "archive", "--format=tar", commit)
 	archive.Dir = strings.TrimSpace(string(root)) // Elsewhere it would be that directory alone.
 	content, err := archive.Output()
 	check(t, err)

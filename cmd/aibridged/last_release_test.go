@@ -187,6 +187,11 @@ func TestLastRelease(t *testing.T) {
 		v.workTogether(t, thisProgram, released)
 		v.upgradeDatabase(t, released)
 	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Setenv(databaseVariable, newPostgres(t).Address("postgres"))
+		v := newPair(t, released)
+		v.goOnAfterMigration(t, released)
+	})
 }
 
 // workTogether runs a gateway of one version with the control plane, and later one of another version on the same directory.
@@ -256,6 +261,24 @@ func (v *pair) upgradeDatabase(t *testing.T, released program) {
 		}
 	}
 	check("the last release")
+}
+
+// goOnAfterMigration has this version bring the tables up to date while a control plane of the last release works on them: that
+// one goes on.
+func (v *pair) goOnAfterMigration(t *testing.T, released program) {
+	control, g := v.startControlOf(t, released), v.startGatewayOf(t, released)
+	v.token = v.command(t, "", "token", "create", "--user", "ada")
+	v.converse(t)
+	program(thisProgram).must(t, "", "token", "list", "--data-dir", t.TempDir())
+	v.converse(t)
+	v.flushed(t)
+	v.checkStored(t, thisProgram)
+	(&running{cmd: g}).end(t, syscall.SIGTERM)
+	(&running{cmd: control}).end(t, syscall.SIGTERM)
+	// If there was no migration, it works on.
+	if out, err := released(t, "token", "list", "--data-dir", v.data).CombinedOutput(); err != nil && !strings.Contains(string(out), "use the newer program") {
+		t.Errorf("a command of the last release afterwards: %v, %s", err, out)
+	}
 }
 
 // tableVersion returns the version of the tables in a data directory.
