@@ -185,17 +185,18 @@ type raceServer struct {
 	*rawserver.Server
 	ending sync.WaitGroup // For what is noted of connections when they have ended.
 
-	mu    sync.Mutex      // guards what follows.
-	read  map[string]int  // How often each body was read.
-	acked map[string]bool // The clients' addresses of connections on which a request may have been acknowledged unread.
+	mu     sync.Mutex           // guards what follows.
+	read   map[string]int       // How often each body was read.
+	dialed map[string]time.Time // When the client began to make each connection, by the client's address.
+	acked  map[string]bool      // The connections on which a request may have been acknowledged unread.
 }
 
-// leastDelay is less than the time for which Linux holds back the acknowledgement of what a program has not read, which is
-// 40 ms by a clock of up to 10 ms.
+// leastDelay is the age of a connection up to which Linux acknowledges nothing that its program has not read. It holds back an
+// acknowledgement for 40 ms by a clock of up to 10 ms, but not on a connection whose program took as long for an answer.
 const leastDelay = 25 * time.Millisecond
 
 func newRaceServer(t *testing.T) *raceServer {
-	s := &raceServer{read: map[string]int{}, acked: map[string]bool{}}
+	s := &raceServer{read: map[string]int{}, dialed: map[string]time.Time{}, acked: map[string]bool{}}
 	var number atomic.Int64
 	s.Server = rawserver.New(t, func(c *rawserver.Conn) {
 		r, body := c.ReadRequest()
@@ -207,7 +208,6 @@ func newRaceServer(t *testing.T) *raceServer {
 		s.mu.Lock()
 		s.read[string(body)]++
 		s.mu.Unlock()
-		answered := time.Now() // The next request comes later.
 		c.Write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		n := number.Add(1)
 		for range n * 7919 % 20000 { // Up to some ten microseconds: the next request comes meanwhile, or not.
@@ -218,13 +218,29 @@ func newRaceServer(t *testing.T) *raceServer {
 		} else {
 			c.Close()
 		}
-		if time.Since(answered) > leastDelay { // A busy machine let this goroutine wait.
-			s.mu.Lock()
+		closed := time.Now()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if closed.Sub(s.dialed[c.Client()]) > leastDelay { // The machine is busy.
 			s.acked[c.Client()] = true
-			s.mu.Unlock()
 		}
 	})
 	return s
+}
+
+// noting has a transport note when it begins to make each connection.
+func (s *raceServer) noting(transport *http.Transport) {
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		began := time.Now()
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			s.mu.Lock()
+			s.dialed[conn.LocalAddr().String()] = began
+			s.mu.Unlock()
+		}
+		return conn, err
+	}
 }
 
 // TestIdleCloseRaces sends thousands of requests to an upstream that closes each connection about when the next request
@@ -236,6 +252,7 @@ func TestIdleCloseRaces(t *testing.T) {
 	}
 	server := newRaceServer(t)
 	transport := newTransport(t, Limits{})
+	server.noting(transport.Transport)
 	var fresh atomic.Int64
 	dial := transport.fresh().DialContext
 	transport.fresh().DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -295,7 +312,7 @@ func TestIdleCloseRaces(t *testing.T) {
 	if len(server.read) != want {
 		t.Errorf("%d requests were read, want %d", len(server.read), want)
 	}
-	t.Logf("%d of %d requests were sent again, and %d failed on %d connections that the upstream kept too long",
+	t.Logf("%d of %d requests were sent again, and %d failed on %d connections that the upstream had for too long",
 		fresh.Load(), clients*requests, clients*requests-want, len(server.acked))
 	if fresh.Load() == 0 {
 		t.Error("no request met a connection that was closed: this test shows nothing")
