@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -118,8 +119,8 @@ func TestConsole(t *testing.T) {
 		t.Errorf("the large interception has a page of %d bytes", len(page))
 	}
 
-	// What runs is listed, and is ended.
-	ended := make(chan int, 1)
+	// What runs is listed, and is ended after its answer has begun.
+	began, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		slow := `{"model":"slow-model","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"[[silence: 60s after=1]]"}]}`
 		ctx, cancel := context.WithTimeout(context.Background(), demoPatience)
@@ -127,14 +128,19 @@ func TestConsole(t *testing.T) {
 		r, _ := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/anthropic/v1/messages", strings.NewReader(slow)) // A method and a URL that are right.
 		r.Header.Set("X-Api-Key", adas)
 		response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+		close(began)
 		if err != nil {
-			ended <- 0
+			ended <- err
 			return
 		}
 		defer response.Body.Close()
-		_, _ = io.Copy(io.Discard, response.Body) // It breaks off.
-		ended <- response.StatusCode
+		if _, err := io.Copy(io.Discard, response.Body); err == nil || response.StatusCode != http.StatusOK {
+			ended <- fmt.Errorf("status %d, its end is %v, want that it breaks off", response.StatusCode, err)
+			return
+		}
+		ended <- ctx.Err() // It broke off, and not since the client gave up.
 	}()
+	<-began
 	form := regexp.MustCompile(`name="secret" value="([^"]+)"><input type="hidden" name="id" value="([0-9]+)"`)
 	var found []string
 	await(t, func() string {
@@ -145,8 +151,8 @@ func TestConsole(t *testing.T) {
 	if status, page := v.ask(t, http.MethodPost, "/console/live/end", url.Values{"secret": {found[1]}, "id": {found[2]}}); status != http.StatusOK {
 		t.Errorf("%d\n%s", status, page)
 	}
-	if status := <-ended; status != http.StatusOK && status != 0 {
-		t.Errorf("the request ended with %d", status)
+	if err := <-ended; err != nil {
+		t.Errorf("the request: %v", err)
 	}
 }
 
