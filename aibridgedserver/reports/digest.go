@@ -100,7 +100,7 @@ func (r *Reports) step(ctx context.Context) (n int64, held time.Duration, err er
 		err = r.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			began := time.Now()
 			defer func() { held = time.Since(began) }()
-			result, err := tx.ExecContext(ctx, `UPDATE derivations SET number = number + 1 WHERE number = $1`, d.number)
+			result, err := tx.ExecContext(ctx, `UPDATE derivation_steps SET number = number + 1 WHERE number = $1`, d.number)
 			if err != nil {
 				return err
 			}
@@ -148,7 +148,7 @@ func (r *Reports) derive(ctx context.Context, tx *sql.Tx) (*derivation, error) {
 		sessions: map[int64]*session{}, keys: map[sessionKey]int64{}, newKeys: map[sessionKey]int64{},
 		values: map[sessionValue]int64{}, prompts: map[int64]string{}, sums: map[place]*tally{}, ofUsers: map[userPlace]*tally{},
 	}
-	if err := tx.QueryRowContext(ctx, `SELECT number FROM derivations`).Scan(&d.number); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT number FROM derivation_steps`).Scan(&d.number); err != nil {
 		return nil, err
 	}
 	if err := d.takeNotes(ctx, tx); err != nil || len(d.ids) == 0 {

@@ -1,6 +1,9 @@
 -- The same as SQLite's migration of this version: sums of each user. A tool whose name has a NUL has none of what was before.
 
 -- +goose Up
+-- A program that does not know these sums cannot derive any more, also one that runs: what it derived would be missing in them.
+ALTER TABLE derivations RENAME TO derivation_steps;
+
 CREATE TABLE user_rollups (
     initiator_id    uuid NOT NULL,
     part            bigint NOT NULL,
