@@ -18,13 +18,14 @@ var storedMembers = [...]string{"previous_response_id", "conversation", "thread"
 // mostSeals is how many of the values in one request that belong to an account are looked at, from the last one on.
 const mostSeals = 64
 
-// askFor returns what a request's body asks of a key of a pool.
-func askFor(pool *keys.Pool, model string, body jsonedit.Object, plain []byte) keys.Ask {
+// askFor returns what a request's body asks of a key of a pool once edits are made of it: where the id that the client knows
+// stands for another one, only the account that has that one can go on with it.
+func askFor(pool *keys.Pool, model string, body jsonedit.Object, plain []byte, edits []jsonedit.Edit) keys.Ask {
 	ask := keys.Ask{Model: model, Seals: sealsIn(pool, plain)}
 	ask.Seals = append(ask.Seals, referredItems(pool, body, plain)...)
 	ask.Bound = len(ask.Seals) > 0
 	for _, name := range storedMembers {
-		value, _ := body.Get(name)
+		value, _ := body.After(name, edits)
 		if id := idIn(value); id != "" {
 			ask.Stored = id
 			break

@@ -47,7 +47,7 @@ func (k *keyed) askOfBody(coding string, body *body, limit int64) {
 	if k.pool.Len() == 1 {
 		return
 	}
-	of := askFor(k.pool, k.ask.Model, object, plain.bytes)
+	of := askFor(k.pool, k.ask.Model, object, plain.bytes, nil)
 	if k.ask.Stored != "" {
 		of.Stored = k.ask.Stored
 	}

@@ -26,7 +26,8 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	caller := CallerFromContext(ctx)
 	began := time.Now()
 	shape := to.provider.shapeOf(to.path)
-	with, keyed, body, err := b.readPassed(ctx, w, r, to, caller)
+	read, err := b.readPassed(ctx, w, r, &to, caller)
+	with, keyed, body, turn := read.with, read.keyed, read.body, read.turn
 	if err != nil {
 		refusal := refusal(err, caller.tokens())
 		b.tellRefused(ctx, r, to.provider, refusal.Status, refusal)
@@ -40,8 +41,6 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 			slog.F("method", r.Method), slog.F("route", to.route.path), slog.F("status", w.status), slog.F("duration", time.Since(began)))
 	}()
 	hidden := secrets{caller.tokens(), with.key}
-	var turn []byte
-	to.path, turn = b.lastRoundsPath(ctx, to, caller.Actor.ID)
 	target, err := to.provider.upstreamURL(to.path, credential.Query(r.URL.RawQuery, hidden.tokens), "")
 	if err != nil {
 		shape.Write(w, r, apierror.From(err))
@@ -107,22 +106,32 @@ func (b *RequestBridge) passThrough(w *clientWriter, r *http.Request, to destina
 	isWhole = w.failed == nil
 }
 
-// readPassed reads a request that is to be passed through, and chooses the credential that it goes with. The error is an
+// passedRequest is a request that is to be passed through.
+type passedRequest struct {
+	with  upstreamCredential
+	keyed keyed
+	body  *body
+	turn  []byte // What was kept of the answer that its path names; nil: nothing.
+}
+
+// readPassed reads a request that is to be passed through, and chooses the credential that it goes with: that is one for the
+// path that goes upstream, which may name another response than the client knows, of another account. The error is an
 // *[apierror.Error], or one around it.
-func (b *RequestBridge) readPassed(ctx context.Context, w *clientWriter, r *http.Request, to destination, caller Caller) (with upstreamCredential, of keyed, read *body, err error) {
-	if with, err = to.provider.credentialFor(r.Header, caller); err != nil {
-		return with, of, nil, err
+func (b *RequestBridge) readPassed(ctx context.Context, w *clientWriter, r *http.Request, to *destination, caller Caller) (read passedRequest, err error) {
+	if read.with, err = to.provider.credentialFor(r.Header, caller); err != nil {
+		return read, err
 	}
-	if read, err = readBody(w, r, to.provider.limits, to.provider.memory); err != nil {
-		return with, of, nil, err
+	if read.body, err = readBody(w, r, to.provider.limits, to.provider.memory); err != nil {
+		return read, err
 	}
-	of.pool = to.provider.poolFor(with)
-	if err = of.chooseFor(ctx, to, codingOf(r.Header), read); err != nil {
-		read.release()
-		return with, of, nil, err
+	to.path, read.turn = b.lastRoundsPath(ctx, *to, caller.Actor.ID)
+	read.keyed.pool = to.provider.poolFor(read.with)
+	if err = read.keyed.chooseFor(ctx, *to, codingOf(r.Header), read.body); err != nil {
+		read.body.release()
+		return read, err
 	}
-	if of.pool != nil {
-		with.use(of.choice)
+	if read.keyed.pool != nil {
+		read.with.use(read.keyed.choice)
 	}
-	return with, of, read, nil
+	return read, nil
 }

@@ -194,12 +194,6 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		return err
 	}
 	x.secrets.key = x.credential.key
-	if x.keyed.pool = x.provider.poolFor(x.credential); x.keyed.pool != nil {
-		x.keyed.ask.Model = x.inspected.Model
-		if x.keyed.pool.Len() > 1 {
-			x.keyed.ask = askFor(x.keyed.pool, x.inspected.Model, object, plain.bytes)
-		}
-	}
 	if x.target, err = x.provider.upstreamURL(x.to.path, credential.Query(x.request.URL.RawQuery, x.secrets.tokens), x.inspected.Model); err != nil {
 		return err
 	}
@@ -207,6 +201,12 @@ func (x *relay) inspect(coding string, caller Caller) error {
 		x.inspected.Edits, x.inspected.Withhold = nil, nil
 	}
 	x.toolEdits = x.useTools(object)
+	if x.keyed.pool = x.provider.poolFor(x.credential); x.keyed.pool != nil {
+		x.keyed.ask.Model = x.inspected.Model
+		if x.keyed.pool.Len() > 1 {
+			x.keyed.ask = askFor(x.keyed.pool, x.inspected.Model, object, plain.bytes, x.toolEdits)
+		}
+	}
 	x.bodies = [...]*body{x.clientBody, plain}
 	if len(x.inspected.Edits)+len(x.toolEdits) == 0 {
 		x.outgoing = unchanged(x.clientBody)

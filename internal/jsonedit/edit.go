@@ -1,6 +1,7 @@
 package jsonedit
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -32,6 +33,17 @@ func (o Object) Set(name string, value []byte) Edit {
 	}
 	end := int(o.members[len(o.members)-1].value.end)
 	return Edit{end, end, slices.Concat([]byte{','}, written)}
+}
+
+// After returns the value that the member with that name has once edits are made, of which one may be of [Object.Set].
+func (o Object) After(name string, edits []Edit) (value []byte, ok bool) {
+	set := o.Set(name, nil)
+	for _, edit := range edits {
+		if value, ok := bytes.CutPrefix(edit.New, set.New); ok && edit.Start == set.Start && edit.End == set.End {
+			return value, true
+		}
+	}
+	return o.Get(name)
 }
 
 // Splice returns a copy of body with the edits made, or body itself if there are none. Neither body nor the edits are

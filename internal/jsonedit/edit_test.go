@@ -2,6 +2,7 @@ package jsonedit_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/coder/aibridged/internal/jsonedit"
@@ -143,5 +144,24 @@ func TestSpliceRefuses(t *testing.T) {
 				t.Errorf("the body was changed to %s", body)
 			}
 		})
+	}
+}
+
+// TestAfter has edits of a member, and others.
+func TestAfter(t *testing.T) {
+	for body, want := range map[string]string{`{"a":1,"b":2}`: "3 true", `{"A":1,"b":2}`: "3 true", `{"b":2}`: "3 true", `{}`: "3 true"} {
+		object, err := jsonedit.Parse([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, had := object.Get("a")
+		for i, edits := range [][]jsonedit.Edit{{object.Set("a", []byte("3"))}, {object.Set("b", []byte("4")), object.Set("a", []byte("3"))}} {
+			if value, ok := object.After("a", edits); fmt.Sprintf("%s %v", value, ok) != want {
+				t.Errorf("%s, %d: %s %v", body, i, value, ok)
+			}
+		}
+		if value, ok := object.After("a", []jsonedit.Edit{object.Set("b", []byte("4"))}); string(value) != string(before) || ok != had {
+			t.Errorf("%s: %s %v without an edit", body, value, ok)
+		}
 	}
 }
