@@ -3,6 +3,7 @@ package aibridge_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/coder/aibridged/aibridge"
 	"github.com/coder/aibridged/aibridge/mcp"
 	"github.com/coder/aibridged/internal/fakellm"
+	"github.com/coder/aibridged/internal/wire"
 )
 
 // keepingProvider is a client of gateways in front of a provider that stores conversations, and insists on what the API
@@ -209,6 +211,28 @@ func TestConversationMovesBetweenGateways(t *testing.T) {
 		p.gateway = gateways[step.gateway]
 		if got := p.ask(t.Context(), step.script, `"conversation":"conv_1","input":"hi"`); got.Get("output.0.content.0.text").Str != "well" {
 			t.Errorf("%d: got %s", n, got)
+		}
+	}
+}
+
+// TestKeptWhileToolsRun has a gateway that ends while a tool runs: what other gateways find by then does not say that the call
+// was not run, since the model would make it again.
+func TestKeptWhileToolsRun(t *testing.T) {
+	for by, members := range map[string]string{"a conversation": `"conversation":"conv_1","input":"hi"`, "a stream": `"stream":true,"input":"hi"`} {
+		p := newKeepingProvider(t)
+		p.shared.told = make(chan aibridge.KeptTurn, 9)
+		var found string
+		p.tools.call = func(ctx context.Context, _ string, _ json.RawMessage) (mcp.Result, error) {
+			for found == "" {
+				if turn, ok := wire.DecodeTurn((<-p.shared.told).Turn); ok && len(turn.Rounds) > 0 {
+					found = string(turn.Rounds[0].Results[0])
+				}
+			}
+			return mcp.Result{}, errors.New("the process ends")
+		}
+		p.ask(t.Context(), "[[tool: bmcp_*]] [[then]] [[text: well]]", members)
+		if !strings.Contains(found, wire.UnknownResult) {
+			t.Errorf("%s: kept %s", by, found)
 		}
 	}
 }

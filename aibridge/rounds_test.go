@@ -435,6 +435,7 @@ type store struct {
 	turns map[string][]byte // Guarded by mu.
 	asked []string          // Guarded by mu.
 	fails bool
+	told  chan aibridge.KeptTurn // Gets what is kept, if it is not nil.
 }
 
 func (s *store) Keep(_ context.Context, turn aibridge.KeptTurn) error {
@@ -445,6 +446,9 @@ func (s *store) Keep(_ context.Context, turn aibridge.KeptTurn) error {
 	}
 	for _, key := range turn.Keys {
 		s.turns[turn.InitiatorID+" "+key] = turn.Turn
+	}
+	if s.told != nil {
+		s.told <- turn
 	}
 	return nil
 }

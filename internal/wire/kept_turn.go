@@ -6,6 +6,13 @@ import (
 	"encoding/json"
 )
 
+// What the model reads in the place of a result that there is none of. It may make a call again that was not run, which would
+// do twice what a call does that was.
+const (
+	NotRun        = "The call was not run." // It has certainly not begun.
+	UnknownResult = "The call may have run; its result is not known."
+)
+
 // KeptTurn is what is kept of an answer in which the gateway's tools were called and which the client goes on with, since it
 // has calls of the client's or thoughts.
 type KeptTurn struct {

@@ -112,7 +112,7 @@ func (r *round) kept() (kept wire.KeptRound, marks []mark) {
 			marks = append(marks, markOf(item.value))
 			continue
 		}
-		result := withoutResult(item.callID, "The call was not run.")
+		result := withoutResult(item.callID, r.withoutResults())
 		if n := len(kept.Results); n < len(r.results) {
 			result = r.results[n]
 		}
@@ -122,6 +122,15 @@ func (r *round) kept() (kept wire.KeptRound, marks []mark) {
 	kept.Seen = len(marks)
 	kept.Around, _ = json.Marshal(marks) // Strings can always be encoded.
 	return kept, marks
+}
+
+// withoutResults says why the calls of a round have no results yet. Those that somebody was told to run may be running, or have
+// run, when another gateway reads it.
+func (r *round) withoutResults() string {
+	if r.handed {
+		return wire.UnknownResult
+	}
+	return wire.NotRun
 }
 
 // withoutResult returns what stands in the place of a result, with the reason.

@@ -14,12 +14,14 @@ import (
 // that it insists on: a later request has them in front, whatever its input is.
 func TestKeptAtEachEnd(t *testing.T) {
 	const notRun = `{"type":"function_call_output","call_id":"our_1","output":"Error: The call was not run."}`
+	mayHaveRun := strings.Replace(notRun, "The call was not run.", "The call may have run; its result is not known.", 1)
 	notRun2 := strings.Replace(notRun, "our_1", "our_2", 1)
 	cutCall := strings.Replace(strings.Replace(ourCall(1), `{\"n\":1}`, `{\"n`, 1), `"completed"`, `"incomplete"`, 1)
 	first := answer{id: "resp_1", items: []string{message(1), ourCall(1)}}
 	for name, test := range map[string]struct {
 		answers   []answer
 		results   bool   // Of the last answer's calls.
+		handed    bool   // The last answer's calls were handed out to be run.
 		cut       bool   // The last answer is cut before the event that ends it.
 		last      string // The id that the next request goes on with.
 		want      string // What it has in front; in a conversation, too.
@@ -27,6 +29,10 @@ func TestKeptAtEachEnd(t *testing.T) {
 	}{
 		"no call":                      {answers: []answer{{id: "resp_1", items: []string{message(1)}}}, last: "resp_1"},
 		"the tools were not run":       {answers: []answer{first}, last: "resp_1", want: notRun},
+		"the tools may run":            {answers: []answer{first}, handed: true, last: "resp_1", want: mayHaveRun},
+		"the tools may run, later":     {answers: []answer{first, {id: "resp_2", items: []string{ourCall(2)}}}, handed: true, last: "resp_2", want: strings.Replace(mayHaveRun, "our_1", "our_2", 1)},
+		"mixed, the tools may run":     {answers: []answer{{id: "resp_1", items: []string{theirCall(1), ourCall(1)}}}, handed: true, last: "resp_1", want: mayHaveRun},
+		"asked for cut calls":          {answers: []answer{{id: "resp_1", status: "incomplete", items: []string{cutCall}}}, handed: true, last: "resp_1", want: notRun},
 		"the limit of rounds":          {answers: []answer{first}, results: true, last: "resp_1", want: outputOf("our_1")},
 		"cut by its length":            {answers: []answer{{id: "resp_1", status: "incomplete", items: []string{cutCall}}}, last: "resp_1", want: notRun},
 		"cut by its length, later":     {answers: []answer{first, {id: "resp_2", status: "incomplete", items: []string{ourCall(2)}}}, last: "resp_2", want: notRun2},
@@ -53,6 +59,9 @@ func TestKeptAtEachEnd(t *testing.T) {
 					joint.Pass(nil, event)
 				}
 				results := []wire.Result{{Parts: []wire.Part{{Text: "result of our_1"}}}}
+				if test.handed || !isLast {
+					joint.Turn()
+				}
 				if !isLast {
 					if _, err := joint.Continue(results); err != nil {
 						t.Fatal(err)
@@ -124,7 +133,7 @@ func TestKeptWithoutMemory(t *testing.T) {
 	kept := joint.Kept()[1]
 	object := parseBody(t, `{"conversation":"conv_1","input":[]}`)
 	got, err := jsonedit.Splice(object.Bytes(), tooling().Restore(object, map[string][]byte{"conversation:conv_1": kept.Turn})...)
-	if want := `{"conversation":"conv_1","input":[{"type":"function_call_output","call_id":"our_1","output":"Error: The result is not known any more."}]}`; err != nil || string(got) != want {
+	if want := `{"conversation":"conv_1","input":[{"type":"function_call_output","call_id":"our_1","output":"Error: The call may have run; its result is not known."}]}`; err != nil || string(got) != want {
 		t.Errorf("got %s, %v, want %s", got, err, want)
 	}
 }

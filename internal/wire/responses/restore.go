@@ -68,13 +68,14 @@ type keptTurn struct {
 	done  bool   // It has been put back.
 }
 
-// results returns the results of the last round. Of a turn that was too large for them they are lost.
+// results returns the results of the last round. Of a turn that was too large for them they are lost, and with them whether the
+// calls were run.
 func (t *keptTurn) results() (results [][]byte) {
 	if n := len(t.Rounds); n > 0 {
 		return t.Rounds[n-1].Results
 	}
 	for _, id := range t.Open {
-		results = append(results, withoutResult(id, "The result is not known any more."))
+		results = append(results, withoutResult(id, wire.UnknownResult))
 	}
 	return results
 }

@@ -277,7 +277,7 @@ func TestRestoreChain(t *testing.T) {
 	t.Run("too large to be kept whole", func(t *testing.T) {
 		encoded := wire.WithoutRounds(rounds(t).keep.Turn)
 		kept := map[string][]byte{"response:resp_1": encoded, "conversation:c": encoded, "responses:their0123456789_1": encoded}
-		lost := `{"type":"function_call_output","call_id":"our_2","output":"Error: The result is not known any more."}`
+		lost := `{"type":"function_call_output","call_id":"our_2","output":"Error: The call may have run; its result is not known."}`
 		if got, want := restored(t, chain("resp_1", outputOf("their0123456789_1")), kept), chain("resp_2", lost, outputOf("their0123456789_1")); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}

@@ -34,7 +34,8 @@ type round struct {
 	held   []sse.Event // What ends the answer, and follows.
 	failed error
 
-	results [][]byte // Of the calls of the gateway's tools, as input items.
+	handed  bool     // The calls of the gateway's tools were handed out to be run.
+	results [][]byte // Of these calls, as input items.
 }
 
 // calls tell the events of hidden calls from others.

@@ -13,6 +13,7 @@ func (j *joint) Turn() wire.Turn {
 	if !j.now.ours || j.now.status != "completed" {
 		return wire.Turn{} // In another state a call may have been cut.
 	}
+	j.now.handed = true
 	var turn wire.Turn
 	items := j.now.list()
 	for _, item := range items {
