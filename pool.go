@@ -70,6 +70,7 @@ type CachedBridgePool struct {
 
 	remember      sync.Once
 	conversations *aibridge.Conversations // Of all bridges. Set by remember.
+	turns         *turnQueue              // What these keep. Set by remember.
 
 	mu        sync.Mutex
 	limits    aibridge.ToolLimits   // Guarded by mu.
@@ -255,7 +256,10 @@ func (p *CachedBridgePool) toolLimits() aibridge.ToolLimits {
 // conversationsFor returns what bridges remember of conversations. What one gateway does not remember, it asks of the control
 // plane. A pool is one server's, so any of its clients is of the same control plane.
 func (p *CachedBridgePool) conversationsFor(clientFn ClientFunc) *aibridge.Conversations {
-	p.remember.Do(func() { p.conversations = aibridge.NewConversations(newTurnStore(clientFn)) })
+	p.remember.Do(func() {
+		p.turns = newTurnQueue(newTurnStore(clientFn), p.logger)
+		p.conversations = aibridge.NewConversations(p.turns)
+	})
 	return p.conversations
 }
 
@@ -274,7 +278,12 @@ func (p *CachedBridgePool) Shutdown(ctx context.Context) error {
 	providers := p.providers
 	p.mu.Unlock()
 	defer providers.CloseIdleConnections()
-	if err := p.bridges.Shutdown(ctx); err != nil {
+	err := p.bridges.Shutdown(ctx)
+	p.remember.Do(func() {}) // Nobody sets them any more.
+	if p.turns != nil {
+		p.turns.Close(ctx)
+	}
+	if err != nil {
 		return xerrors.Errorf("bridges of the pool: %w", err)
 	}
 	return nil
