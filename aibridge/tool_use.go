@@ -25,6 +25,7 @@ type toolUse struct {
 	own    map[string]bool // See ownTools.
 	joint  wire.Joint
 	sum    uint64 // Of the conversation.
+	keys   sessionKeys
 
 	body    jsonedit.Object // The client's.
 	share   *memory.Share
@@ -69,9 +70,10 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	if len(set.tools) == 0 && len(chain) == 0 {
 		return nil // Nothing of ours was called in it.
 	}
-	restored, owed := x.restore(object, sum, keys, chain)
+	of := keysOfSession(session)
+	restored, owed := x.restore(object, sum, of, keys, chain)
 	use := &toolUse{
-		limits: x.bridge.options.ToolLimits.withDefaults(), set: set, sum: sum, own: ownTools(format, object), body: object,
+		limits: x.bridge.options.ToolLimits.withDefaults(), set: set, sum: sum, keys: of, own: ownTools(format, object), body: object,
 		rest: restored, cancel: func() {},
 	}
 	x.tools = use
@@ -147,8 +149,9 @@ func (x *relay) turnKeys(object jsonedit.Object, chain []string, from int, hasTo
 
 // restore returns the edits that put back what the client has not seen of the conversation, and whether the provider insists
 // on some of it. If what was kept cannot be found, the conversation goes on without it.
-func (x *relay) restore(object jsonedit.Object, sum uint64, keys, chain []string) (restored []jsonedit.Edit, owed bool) {
-	kept, err := x.bridge.conversations.find(x.ctx, sum, x.initiator, keys)
+func (x *relay) restore(object jsonedit.Object, sum uint64, of sessionKeys, keys, chain []string) (restored []jsonedit.Edit, owed bool) {
+	kept, err := x.bridge.conversations.find(x.ctx, sum, x.initiator, of.kept(keys))
+	kept = of.found(kept)
 	if err != nil {
 		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
 			slog.F("initiator_id", x.initiator), slog.Error(err))
@@ -178,7 +181,7 @@ func (x *relay) keep() {
 }
 
 func (x *relay) keepTurn(keep wire.ToKeep) {
-	turn := KeptTurn{InitiatorID: x.initiator, Keys: keep.Keys, Turn: keep.Turn}
+	turn := KeptTurn{InitiatorID: x.initiator, Keys: x.tools.keys.kept(keep.Keys), Turn: keep.Turn}
 	err := contain.Call(func() error {
 		return x.bridge.conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn)
 	})

@@ -24,9 +24,13 @@ const ConversationKey = "conversation:"
 // AnswerKey begins the keys of answers that a provider stores, and that a request can go on with.
 const AnswerKey = "response:"
 
+// PlaceMark ends the keys of what only its place in a conversation tells. Two conversations that begin alike have such keys in
+// common, so that they must be told apart by what else is known of them.
+const PlaceMark = "@"
+
 // CallKey returns the key under which what the client has not seen of a turn is kept and found by one of its calls. Some
 // servers number calls in each answer or conversation, mostly behind the tool's name. Such an id is the call's only at its place
-// in its conversation.
+// in its conversation, and its key has the [PlaceMark].
 func CallKey(format, id, name string, at Place) string {
 	random := 0
 	for _, c := range strings.Replace(id, name, "", 1) {
@@ -38,5 +42,5 @@ func CallKey(format, id, name string, at Place) string {
 		return format + ":" + id
 	}
 	sum := sha256.Sum256([]byte(strconv.Itoa(at.Index) + "\x00" + at.Opening))
-	return format + ":" + id + ":" + base64.RawURLEncoding.EncodeToString(sum[:12])
+	return format + ":" + id + ":" + base64.RawURLEncoding.EncodeToString(sum[:12]) + PlaceMark
 }

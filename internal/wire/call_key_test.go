@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/coder/aibridged/internal/wire"
@@ -19,6 +20,9 @@ func TestCallKey(t *testing.T) {
 		}
 		key := wire.CallKey("chat", id, name, here)
 		if key != wire.CallKey("chat", id, name, here) || key == wire.CallKey("messages", id, name, here) {
+			t.Errorf("%s: key %s", id, key)
+		}
+		if strings.HasSuffix(key, wire.PlaceMark) == isOwn {
 			t.Errorf("%s: key %s", id, key)
 		}
 		for _, place := range []wire.Place{later, elsewhere} {

@@ -20,8 +20,13 @@ func callKey(id, name string, at wire.Place) string { return wire.CallKey("messa
 // make that up, and always the same.
 func thoughtKey(secret string, at wire.Place) string {
 	const prefix = "messages:thought"
-	sum := sha256.Sum256([]byte(wire.CallKey(prefix, secret, "", at)))
-	return prefix + ":" + base64.RawURLEncoding.EncodeToString(sum[:18])
+	whole := wire.CallKey(prefix, secret, "", at)
+	sum := sha256.Sum256([]byte(whole))
+	key := prefix + ":" + base64.RawURLEncoding.EncodeToString(sum[:18])
+	if strings.HasSuffix(whole, wire.PlaceMark) {
+		key += wire.PlaceMark
+	}
+	return key
 }
 
 func keyOf(call gjson.Result, at wire.Place) string {

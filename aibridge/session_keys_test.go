@@ -1,0 +1,89 @@
+package aibridge_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/coder/aibridged/aibridge"
+	"github.com/coder/aibridged/aibridge/mcp"
+)
+
+// TestSessionsThatBeginAlike has two sessions of a user with the same words, whose server numbers its calls: each gets the result
+// of its own call back, from the gateway that made it and from another one. Calls with ids of their own need no session.
+func TestSessionsThatBeginAlike(t *testing.T) {
+	for name, talk := range talks() {
+		for _, isCounted := range []bool{true, false} {
+			for _, others := range []bool{false, true} {
+				counted := func(text string) string {
+					if isCounted {
+						text = strings.NewReplacer("call_0123456789abcdefgh_", "call_", "call_hgfedcba9876543210_", "other_").Replace(text)
+					}
+					return text
+				}
+				up := &answers{all: []string{counted(talk.answer(0)), counted(talk.answer(0)), counted(talk.answer(1)), counted(talk.answer(1))}}
+				if !isCounted { // They are other calls then.
+					up.all[1] = talk.answer(7)
+				}
+				shared := &store{turns: map[string][]byte{}}
+				gateway := aibridge.NewConversations(shared)
+				maker := aibridge.NewOpenAIProvider
+				if strings.HasSuffix(talk.path, "messages") {
+					maker = aibridge.NewAnthropicProvider
+				}
+				provider, err := maker("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
+				if err != nil {
+					t.Fatal(err)
+				}
+				providers, err := aibridge.NewProviderSet(provider)
+				if err != nil {
+					t.Fatal(err)
+				}
+				calls := 0
+				with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) {
+					calls++
+					return found(fmt.Sprint("result ", calls)), nil
+				}}
+				ask := func(session, body string) string {
+					r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, talk.path, strings.NewReader(body))
+					r.Header.Set("User-Agent", "codex_exec/0.169")
+					if isCounted {
+						r.Header.Set("Session-Id", session)
+					}
+					w := httptest.NewRecorder()
+					acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: gateway})).ServeHTTP(w, r)
+					if w.Code != http.StatusOK {
+						t.Fatalf("%s: %d %s", name, w.Code, w.Body)
+					}
+					return w.Body.String()
+				}
+				var histories [2][]string
+				for i := range histories {
+					n := i * 7
+					if isCounted {
+						n = 0
+					}
+					answer := ask(fmt.Sprint("session-", i), talk.body(nil))
+					for _, part := range talk.goOn(answer, n) {
+						histories[i] = append(histories[i], counted(part))
+					}
+				}
+				if others {
+					gateway = aibridge.NewConversations(shared)
+				}
+				for i, history := range histories {
+					ask(fmt.Sprint("session-", i), talk.body(history))
+					sent := up.requests()
+					last := sent[len(sent)-1]
+					if own, other := fmt.Sprint("result ", i+1), fmt.Sprint("result ", 2-i); !strings.Contains(last, own) || strings.Contains(last, other) {
+						t.Errorf("%s, counted %v, other gateway %v: session %d sent %s", name, isCounted, others, i, last)
+					}
+				}
+			}
+		}
+	}
+}
