@@ -66,6 +66,12 @@ func (x *relay) declineCalls(calls []wire.ToolCall, why string) []wire.Result {
 	return results
 }
 
+// What is told of calls that the end of the request cut off. A model that reads that one was not run makes it again.
+const (
+	callCut      = "the request ended while the tool ran: the call may have run, and its result is not known"
+	callNotBegun = "the call was not run: the request ended before"
+)
+
 // runCall runs one call.
 func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, invocation) {
 	tool := x.tools.set.byName[call.Name]
@@ -75,12 +81,13 @@ func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, i
 	limited, cancel := context.WithTimeout(ctx, x.tools.limits.Call)
 	defer cancel()
 	var answered mcp.Result
-	err := limited.Err()
+	err, began := limited.Err(), false
 	switch {
 	case err != nil:
 	case !isObject(call.Input):
 		err = errors.New("the input of the call is not a JSON object")
 	default:
+		began = true
 		err = contain.Call(func() (err error) {
 			answered, err = x.bridge.options.Tools.Call(limited, call.Name, json.RawMessage(call.Input))
 			return err
@@ -92,8 +99,14 @@ func (x *relay) runCall(ctx context.Context, call wire.ToolCall) (wire.Result, i
 	case panicked != nil:
 		x.bridge.options.Logger.Error(ctx, "calling a tool panicked", append(contain.Fields(err), slog.F("interception_id", x.id))...)
 		result = failedResult("the tool could not be called")
+	case err != nil && x.ctx.Err() != nil && began:
+		result, err = failedResult(callCut), fmt.Errorf("%s: %w", callCut, context.Cause(x.ctx))
+	case err != nil && x.ctx.Err() != nil:
+		result, err = failedResult(callNotBegun), fmt.Errorf("%s: %w", callNotBegun, context.Cause(x.ctx))
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		result = failedResult(fmt.Sprintf("the tool did not answer within %s", x.tools.limits.Call))
+	case errors.Is(err, context.DeadlineExceeded) && !began:
+		result = failedResult(fmt.Sprintf("the call was not run: the tools of this request took longer than %s", x.tools.limits.Total))
 	case errors.Is(err, context.DeadlineExceeded):
 		result = failedResult(fmt.Sprintf("the tools of this request took longer than %s", x.tools.limits.Total))
 	case err != nil:
