@@ -285,6 +285,7 @@ func (x *relay) endWithError(failure *apierror.Error, rest ...byte) error {
 	if err := x.conclude(x.ctx, x.ending()); err != nil {
 		return unrecorded(err)
 	}
-	x.tools.ready = x.tools.joint.Fail(append(x.tools.ready[:0], rest...), wire.Failure{Message: failure.Text})
+	kind, code := x.format.Shape.Kind(failure.Status)
+	x.tools.ready = x.tools.joint.Fail(append(x.tools.ready[:0], rest...), wire.Failure{Type: kind, Code: code, Message: failure.Text})
 	return x.write(x.tools.ready)
 }

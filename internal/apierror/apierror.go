@@ -50,6 +50,20 @@ func From(err error) *Error {
 type Shape struct {
 	contentType string
 	body        func(*Error) []byte
+	kind        func(status int) (kind string, code *string)
+}
+
+// Kind returns the type and the code that the API's errors with a status have, or empty strings where they have none: an error
+// within a stream has no status, and says the same.
+func (s Shape) Kind(status int) (kind, code string) {
+	if s.kind == nil {
+		return "", ""
+	}
+	kind, of := s.kind(status)
+	if of != nil {
+		code = *of
+	}
+	return kind, code
 }
 
 // Write answers a request with err. It writes no body to a HEAD request.
@@ -80,7 +94,7 @@ func Anthropic() Shape {
 			Type  string `json:"type"`
 			Error detail `json:"error"`
 		}{"error", detail{AnthropicType(err.Status), err.Text}})
-	}}
+	}, func(status int) (string, *string) { return AnthropicType(status), nil }}
 }
 
 // AnthropicType returns the type of the Messages API's errors that have a status.
@@ -125,7 +139,7 @@ func OpenAI() Shape {
 		return encode(struct {
 			Error detail `json:"error"`
 		}{detail{Message: err.Text, Type: kind, Code: code}})
-	}}
+	}, openAIType}
 }
 
 func openAIType(status int) (kind string, code *string) {
@@ -151,7 +165,7 @@ func Bedrock() Shape {
 			Type    string `json:"__type"`
 			Message string `json:"message"`
 		}{bedrockType(err.Status), err.Text})
-	}}
+	}, func(status int) (string, *string) { return bedrockType(status), nil }}
 }
 
 func bedrockType(status int) string {
@@ -175,7 +189,7 @@ func bedrockType(status int) string {
 
 // Plain is the shape for paths of no known API.
 func Plain() Shape {
-	return Shape{"text/plain; charset=utf-8", func(err *Error) []byte { return []byte(err.Text + "\n") }}
+	return Shape{"text/plain; charset=utf-8", func(err *Error) []byte { return []byte(err.Text + "\n") }, nil}
 }
 
 // ForPath returns the shape of the API that a path belongs to. It goes by the path alone, for errors that come before a
