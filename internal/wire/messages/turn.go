@@ -90,6 +90,9 @@ func (j *joint) read(raw string, whole bool) built {
 			b.kind = "" // Its input may be a part of what the model would have written.
 		}
 		b.ours = j.of.IsOurs(b.call.Name)
+		if b.ours && !block.Get("input").IsObject() {
+			b.text = withInput(b.text, b.call.Input)
+		}
 		if invalid := block.Get("input.INVALID_JSON"); invalid.Exists() {
 			b.call.Input = invalid.Str
 		}
@@ -205,8 +208,29 @@ func inputOf(escaped []byte, start gjson.Result) []byte {
 	case ok && wire.IsSound([]byte(input)) && gjson.Parse(input).IsObject():
 		return []byte(input)
 	}
+	return invalidInput(input)
+}
+
+func invalidInput(input string) []byte {
 	wrapped, _ := json.Marshal(map[string]string{"INVALID_JSON": input}) // A string always marshals.
 	return wrapped
+}
+
+// withInput returns a call, whose input came as another value than an object or not at all, as the API takes it back.
+func withInput(call []byte, input string) []byte {
+	object, err := jsonedit.Parse(call)
+	if err != nil {
+		return call
+	}
+	value := []byte("{}")
+	if input != "" {
+		value = invalidInput(input)
+	}
+	with, err := jsonedit.Splice(call, object.Set("input", value))
+	if err != nil {
+		return call
+	}
+	return with
 }
 
 // cuts reports whether an answer that ended for that reason may have been cut within a call, or is to be gone on with by
