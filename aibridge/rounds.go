@@ -166,7 +166,11 @@ func (x *relay) endRound(answer *http.Response, round *round, err error, rest []
 		return x.endWithError(&apierror.Error{Status: http.StatusBadGateway, Text: laterForeign}, rest...)
 	}
 	x.tools.turn = x.tools.joint.Turn()
-	if len(x.tools.turn.Calls) == 0 {
+	switch {
+	case x.tools.turn.Cut:
+		round.err = errTruncated
+		return x.endWithError(&apierror.Error{Status: http.StatusBadGateway, Text: breakText(errTruncated), Cause: errTruncated}, rest...)
+	case len(x.tools.turn.Calls) == 0:
 		return x.finishAnswer(rest)
 	}
 	if err := x.write(rest); err != nil {

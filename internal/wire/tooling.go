@@ -111,6 +111,9 @@ type Turn struct {
 	Calls []ToolCall
 	// Mixed says that the turn has calls of the client's, too: the client gets these, and goes on with the conversation.
 	Mixed bool
+	// Cut says that a call of the gateway's tools has no end, though the answer has ended as if the call had been made: then there
+	// are no calls. The client must not take what it got for the whole answer.
+	Cut bool
 }
 
 // Result is what a tool of the gateway answered.

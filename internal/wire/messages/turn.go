@@ -250,6 +250,8 @@ func (j *joint) Turn() wire.Turn {
 	}
 	for _, block := range j.blocks() {
 		switch {
+		case block.ours && block.kind == "":
+			return wire.Turn{Cut: true}
 		case block.kind != "tool_use":
 		case block.ours:
 			wanted.Calls = append(wanted.Calls, block.call)

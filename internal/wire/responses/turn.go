@@ -27,6 +27,9 @@ func (j *joint) Turn() wire.Turn {
 			turn.Mixed = true
 		}
 	}
+	if len(turn.Calls) == 0 {
+		return wire.Turn{Cut: true} // One has begun, and is not among what is done.
+	}
 	return turn
 }
 
