@@ -270,7 +270,9 @@ func (c *Conversations) keep(ctx context.Context, sum uint64, turn KeptTurn) err
 		tooLarge = fmt.Errorf("it has %d bytes, of which at most %d are kept", n, largestTurn)
 		turn.Turn = wire.WithoutRounds(turn.Turn)
 	}
-	c.goesOnAfter(sum, turn.InitiatorID, turn.Keys)
+	if turn.InitiatorID != everybody {
+		c.goesOnAfter(sum, turn.InitiatorID, turn.Keys)
+	}
 	var over []string
 	for _, key := range turn.Keys {
 		if c.remember(sum, turn.InitiatorID, key, turn.Turn) && len(turn.Turn) == 0 {

@@ -1,6 +1,7 @@
 package aibridge
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -20,7 +21,8 @@ const responseID = "{response_id}"
 
 // lastRoundsPath returns the path of a request that names a stored response, with the last round's response in the place of
 // the first: the client knows the first one's id alone, which does not have the end of the answer. Its input items stay those
-// of the first. It also returns the turn that was kept of the answer; nil: nothing of it was hidden from the client.
+// of the first. It also returns the turn that was kept of the answer, by which what the client has not seen is hidden from it: if
+// nothing was kept, or nobody knows it any more, that is an empty one. Nil: there are no tools, or no response is named.
 func (b *RequestBridge) lastRoundsPath(ctx context.Context, to destination, initiatorID string) (path string, turn []byte) {
 	before, after, ok := strings.Cut(to.route.path, responseID)
 	if !ok || b.conversations == nil {
@@ -32,14 +34,14 @@ func (b *RequestBridge) lastRoundsPath(ctx context.Context, to destination, init
 		return to.path, nil
 	}
 	key := wire.AnswerKey + id
-	kept, err := b.conversations.find(ctx, 0, initiatorID, []string{key})
+	kept, err := b.conversations.findStored(ctx, 0, initiatorID, to.provider.name, []string{key})
 	if err != nil {
 		b.options.Logger.Warn(ctx, "it could not be looked up which response an id stands for", slog.F("initiator_id", initiatorID), slog.Error(err))
 	}
 	decoded, ok := wire.DecodeTurn(kept[key])
 	switch {
 	case !ok:
-		return to.path, nil
+		return to.path, []byte(overTurn)
 	case decoded.Last == "" || strings.HasSuffix(after, "/input_items"):
 		return to.path, kept[key]
 	}
@@ -75,7 +77,7 @@ func showAsSeen(answer *http.Response, turn []byte, pool *memory.Pool) error {
 	}
 	joint.Begin(wire.Body)
 	joint.Pass(nil, sse.Event{Data: whole.bytes})
-	if shown := joint.Finish(nil); len(shown) > 0 {
+	if shown := joint.Finish(nil); len(shown) > 0 && !bytes.Equal(shown, whole.bytes) {
 		whole.Reader = strings.NewReader(string(shown))
 		withoutLength(answer)
 	}

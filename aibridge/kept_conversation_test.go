@@ -1,6 +1,7 @@
 package aibridge_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,8 @@ type keepingProvider struct {
 	shared   *store
 	tools    *tools
 	gateway  *aibridge.Conversations
-	other    bool // Each request is served by another gateway.
+	other    bool   // Each request is served by another gateway.
+	user     string // Who asks; empty: who does in all tests.
 }
 
 func newKeepingProvider(t *testing.T) *keepingProvider {
@@ -55,7 +57,7 @@ func (p *keepingProvider) ask(ctx context.Context, script, members string) gjson
 		p.t.Fatal(err)
 	}
 	options := aibridge.BridgeOptions{Tools: p.tools, Conversations: p.gateway, ToolLimits: aibridge.ToolLimits{Rounds: 2}}
-	bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, options))
+	bridge := actingAs(cmp.Or(p.user, "ada"), aibridge.NewRequestBridge(providers, &kept{}, options))
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/o/v1/responses", strings.NewReader(`{"model":"m",`+members+`}`))
 	r.Header.Set("X-Fakellm", script)
 	w := httptest.NewRecorder()
@@ -233,6 +235,84 @@ func TestKeptWhileToolsRun(t *testing.T) {
 		p.ask(t.Context(), "[[tool: bmcp_*]] [[then]] [[text: well]]", members)
 		if !strings.Contains(found, wire.UnknownResult) {
 			t.Errorf("%s: kept %s", by, found)
+		}
+	}
+}
+
+// actingAs returns a handler whose requests are a user's.
+func actingAs(user string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(aibridge.AsActor(r.Context(), aibridge.Actor{ID: user})))
+	})
+}
+
+// TestOthersGoOn has what one user has begun, and which ended in each way, gone on with by another one who knows the id, by the
+// same gateway and by another one, and then by the first one again. The provider gets what it insists on, once, and the other user
+// nothing of what the tools have said.
+func TestOthersGoOn(t *testing.T) {
+	const call = `[[tool: bmcp_* {"a":1}]]`
+	for name, script := range map[string]string{
+		"two rounds":        call + "[[then]] [[text: done]]",
+		"cut by its length": call + "[[max-tokens]]",
+		"a later one fails": call + "[[then]] [[error-event: server_error]]",
+		"the limit":         strings.Repeat(call+"[[then]]", 9),
+		"no call":           "[[text: done]]",
+	} {
+		for _, by := range []string{"conversation", "response"} {
+			for _, other := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %s, %v", name, by, other), func(t *testing.T) {
+					p := newKeepingProvider(t)
+					p.other = other
+					chain := ""
+					if by == "conversation" {
+						chain = `"conversation":"conv_0123456789abcdef0123",`
+					}
+					first := p.ask(t.Context(), script, `"stream":true,`+chain+`"input":"hi"`)
+					if by == "response" {
+						chain = `"previous_response_id":"` + first.Get("id").Str + `",`
+					}
+					for n, user := range []string{"bob", "", "bob", "eve", ""} {
+						p.user = user
+						if got := p.ask(t.Context(), fmt.Sprintf("[[text: well %d]]", n), chain+`"input":"more"`); got.Get("output.0.content.0.text").Str != fmt.Sprintf("well %d", n) {
+							t.Fatalf("%d, %q: got %s", n, user, got)
+						}
+					}
+					if by == "response" { // A conversation has a new end each time.
+						return
+					}
+					p.user = "bob"
+					p.ask(t.Context(), call+"[[max-tokens]]", chain+`"input":"again"`)
+					for n, user := range []string{"", "bob"} {
+						p.user = user
+						if got := p.ask(t.Context(), "[[text: well]]", chain+`"input":"more"`); got.Get("output.0.content.0.text").Str != "well" {
+							t.Errorf("after bob's call, %d: got %s", n, got)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestWhatEverybodyMayKnow looks at what is kept for all: it has no result and no call, and nothing is kept of an id that can be
+// guessed.
+func TestWhatEverybodyMayKnow(t *testing.T) {
+	for conversation, isKept := range map[string]bool{"conv_0123456789abcdef0123": true, "conv_1": false} {
+		p := newKeepingProvider(t)
+		p.ask(t.Context(), `[[tool: bmcp_* {"secret":1}]] [[then]] [[tool: bmcp_* {"secret":2}]] [[max-tokens]]`, `"stream":true,"conversation":"`+conversation+`","input":"hi"`)
+		found := false
+		for key, turn := range p.shared.turns {
+			if !strings.HasPrefix(key, "00000000-0000-0000-0000-000000000000 ") {
+				continue
+			}
+			found = found || strings.Contains(key, "conversation:")
+			decoded, _ := wire.DecodeTurn([]byte(turn))
+			if len(decoded.Rounds) > 0 || len(decoded.Checks) > 0 || strings.Contains(string(turn), "ours") || !strings.HasSuffix(key, " o") {
+				t.Errorf("%s: kept %s", key, turn)
+			}
+		}
+		if found != isKept {
+			t.Errorf("%s: kept for all: %v", conversation, found)
 		}
 	}
 }

@@ -651,14 +651,14 @@ func TestFirstIDStandsForTheLast(t *testing.T) {
 func TestConversationOutlivesItsGateway(t *testing.T) {
 	calling := `{"id":"resp_1","object":"response","status":"completed","output":[{"type":"function_call","id":"fc_1","call_id":"c1","name":"bmcp_docs_x","arguments":"{}"}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}`
 	done := `{"id":"resp_2","object":"response","status":"completed","output":[],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}`
-	for name, test := range map[string]struct{ ask, next, want string }{
+	for name, test := range map[string]struct{ ask, next, want, key string }{
 		"a conversation": {
-			`{"model":"m","conversation":"conv_1","input":"hi"}`, `{"model":"m","conversation":"conv_1","input":"more"}`, `"conversation":"conv_1","input":[{"type":"function_call_output","call_id":"c1"`,
+			`{"model":"m","conversation":"conv_1","input":"hi"}`, `{"model":"m","conversation":"conv_1","input":"more"}`, `"conversation":"conv_1","input":[{"type":"function_call_output","call_id":"c1"`, " conversation:conv_1",
 		},
 		"a previous response": {
-			`{"model":"m","previous_response_id":"resp_0","input":"hi"}`, `{"model":"m","previous_response_id":"resp_1","input":"more"}`, `"previous_response_id":"resp_1","input":[{"type":"function_call_output","call_id":"c1"`,
+			`{"model":"m","previous_response_id":"resp_0","input":"hi"}`, `{"model":"m","previous_response_id":"resp_1","input":"more"}`, `"previous_response_id":"resp_1","input":[{"type":"function_call_output","call_id":"c1"`, " response:resp_1",
 		},
-		"nothing stored": {`{"model":"m","conversation":"conv_1","store":false,"input":"hi"}`, `{"model":"m","conversation":"conv_1","input":"more"}`, `"conversation":"conv_1","input":"more"`},
+		"nothing stored": {`{"model":"m","conversation":"conv_1","store":false,"input":"hi"}`, `{"model":"m","conversation":"conv_1","input":"more"}`, `"conversation":"conv_1","input":"more"`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			up, shared := &answers{all: []string{calling, done, done}}, &store{turns: map[string][]byte{}}
@@ -679,7 +679,12 @@ func TestConversationOutlivesItsGateway(t *testing.T) {
 				isKept := func() bool {
 					shared.mu.Lock()
 					defer shared.mu.Unlock()
-					return len(shared.turns) > 0
+					for key := range shared.turns {
+						if strings.HasSuffix(key, test.key) {
+							return true
+						}
+					}
+					return false
 				}
 				for deadline := time.Now().Add(5 * time.Second); name != "nothing stored" && !isKept() && time.Now().Before(deadline); {
 					runtime.Gosched()

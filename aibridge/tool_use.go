@@ -2,6 +2,7 @@ package aibridge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -150,7 +151,7 @@ func (x *relay) turnKeys(object jsonedit.Object, chain []string, from int, hasTo
 // restore returns the edits that put back what the client has not seen of the conversation, and whether the provider insists
 // on some of it. If what was kept cannot be found, the conversation goes on without it.
 func (x *relay) restore(object jsonedit.Object, sum uint64, of sessionKeys, keys, chain []string) (restored []jsonedit.Edit, owed bool) {
-	kept, err := x.bridge.conversations.find(x.ctx, sum, x.initiator, of.kept(keys))
+	kept, err := x.bridge.conversations.findStored(x.ctx, sum, x.initiator, x.provider.name, of.kept(keys))
 	kept = of.found(kept)
 	if err != nil {
 		x.bridge.options.Logger.Warn(x.ctx, "turns of a conversation could not be looked up: it goes on without calls of the gateway's tools",
@@ -183,7 +184,9 @@ func (x *relay) keep() {
 func (x *relay) keepTurn(keep wire.ToKeep) {
 	turn := KeptTurn{InitiatorID: x.initiator, Keys: x.tools.keys.kept(keep.Keys), Turn: keep.Turn}
 	err := contain.Call(func() error {
-		return x.bridge.conversations.keep(context.WithoutCancel(x.ctx), x.tools.sum, turn)
+		ctx := context.WithoutCancel(x.ctx)
+		common := x.bridge.conversations.keepCommon(ctx, x.provider.name, turn)
+		return cmp.Or(x.bridge.conversations.keep(ctx, x.tools.sum, turn), common)
 	})
 	if err != nil {
 		x.bridge.options.Logger.Warn(x.ctx, "what a client has not seen of a turn could not be kept: the conversation may go on without it",

@@ -32,15 +32,20 @@ const PlaceMark = "@"
 // servers number calls in each answer or conversation, mostly behind the tool's name. Such an id is the call's only at its place
 // in its conversation, and its key has the [PlaceMark].
 func CallKey(format, id, name string, at Place) string {
-	random := 0
-	for _, c := range strings.Replace(id, name, "", 1) {
-		if '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
-			random++
-		}
-	}
-	if random >= fewRandom {
+	if IsOwn(strings.Replace(id, name, "", 1)) {
 		return format + ":" + id
 	}
 	sum := sha256.Sum256([]byte(strconv.Itoa(at.Index) + "\x00" + at.Opening))
 	return format + ":" + id + ":" + base64.RawURLEncoding.EncodeToString(sum[:12]) + PlaceMark
+}
+
+// IsOwn reports whether an id can be that of one thing alone, which nobody finds by guessing.
+func IsOwn(id string) bool {
+	random := 0
+	for _, c := range id {
+		if '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+			random++
+		}
+	}
+	return random >= fewRandom
 }
