@@ -239,6 +239,27 @@ func TestKeptWhileToolsRun(t *testing.T) {
 	}
 }
 
+// TestKeptWhileTheProviderAnswers has a gateway that ends once a tool has run, while the provider works on the next round: other
+// gateways find the result.
+func TestKeptWhileTheProviderAnswers(t *testing.T) {
+	for by, members := range map[string]string{"a conversation": `"conversation":"conv_1","input":"hi"`, "a stream": `"stream":true,"input":"hi"`} {
+		p := newKeepingProvider(t)
+		p.shared.told = make(chan aibridge.KeptTurn, 99)
+		p.ask(t.Context(), "[[tool: bmcp_*]] [[then]] [[text: well]]", members)
+		close(p.shared.told)
+		found := 0
+		for told := range p.shared.told {
+			turn, ok := wire.DecodeTurn(told.Turn)
+			if ok && len(turn.Open) > 0 && len(turn.Rounds) > 0 && strings.Contains(string(turn.Rounds[0].Results[0]), "ours") {
+				found++
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s: no result was kept before the provider had answered", by)
+		}
+	}
+}
+
 // actingAs returns a handler whose requests are a user's.
 func actingAs(user string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/coder/aibridged/internal/apierror"
@@ -43,15 +42,15 @@ func (x *relay) serveRounds() error {
 		x.pending = true
 		last := x.lastRound()
 		err = x.recordUsage(x.ctx, last)
-		var keeping sync.WaitGroup
-		x.keepOpen(&keeping)
+		x.tools.keeping.Wait()
+		x.keepOpen()
 		var results []wire.Result
 		if isLast := round == x.tools.limits.Rounds; isLast && !x.tools.turn.Mixed {
 			results = x.declineCalls(x.tools.turn.Calls, fmt.Sprintf("the tool was not called: %d rounds are the limit", round))
 		} else {
 			results = x.runCalls(x.tools.turn.Calls)
 		}
-		keeping.Wait()
+		x.tools.keeping.Wait()
 		x.arrived(<-x.tools.tail)
 		err = cmp.Or(err, x.recordParts(x.ctx, last))
 		if !x.goesOnAfter(round) {
@@ -79,6 +78,7 @@ func (x *relay) serveRounds() error {
 		}
 		edits, err := x.tools.joint.Continue(results)
 		if err == nil {
+			x.keepOpen() // With the results, which are lost otherwise if the process ends before the provider has them.
 			x.tools.rest = edits
 			err = x.rewrite(slices.Concat(x.tools.offered, edits))
 		}

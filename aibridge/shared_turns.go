@@ -80,6 +80,9 @@ func (c *Conversations) keepCommon(ctx context.Context, provider string, turn Ke
 		switch {
 		case len(turn.Turn) > 0:
 			common.Turn = wire.WithoutRounds(turn.Turn)
+			if string(c.knownTurn(everybody, of)) == string(common.Turn) {
+				continue // Only results have come.
+			}
 		case strings.HasPrefix(key, wire.ConversationKey):
 			if before := c.knownTurn(everybody, of); len(before) == 0 || string(before) == settled {
 				continue

@@ -43,6 +43,8 @@ type toolUse struct {
 	tail   <-chan []byte  // What came behind the end of the last round's answer.
 	cancel context.CancelFunc
 	kept   bool // What the client has not seen of the answer.
+
+	keeping sync.WaitGroup // What is being kept while tools run, or the provider answers.
 }
 
 // useTools returns the edits that offer the initiator's tools to the model, and that put the calls of earlier turns back
@@ -176,6 +178,7 @@ func (x *relay) keep() {
 		return
 	}
 	x.tools.kept = true
+	x.tools.keeping.Wait() // What is kept later counts more.
 	for _, keep := range x.tools.joint.Kept() {
 		x.keepTurn(keep)
 	}
@@ -194,9 +197,9 @@ func (x *relay) keepTurn(keep wire.ToKeep) {
 	}
 }
 
-// keepOpen keeps, while the calls of a turn are run, that they have no results yet, if the provider has stored them and
-// insists on these: the conversation can go on even if this process ends now.
-func (x *relay) keepOpen(keeping *sync.WaitGroup) {
+// keepOpen keeps, while the calls of a turn are run, that they have no results yet, and then what these are while the provider gets
+// them, if it has stored the calls and insists on results: the conversation can go on even if this process ends now.
+func (x *relay) keepOpen() {
 	chain := x.format.Tooling.Chain
 	store, _ := x.tools.body.Get("store")
 	if chain == nil || string(store) == "false" || !x.client.started && len(chain(x.tools.body)) == 0 {
@@ -204,7 +207,7 @@ func (x *relay) keepOpen(keeping *sync.WaitGroup) {
 	}
 	for _, keep := range x.tools.joint.Kept() {
 		if len(keep.Turn) > 0 {
-			keeping.Go(func() { x.keepTurn(keep) })
+			x.tools.keeping.Go(func() { x.keepTurn(keep) })
 		}
 	}
 }
