@@ -68,15 +68,7 @@ func (s *Server) exportPage(ctx context.Context, t storedTable, after []any) (pa
 	err = s.db.Read(ctx, func(tx *sql.Tx) error {
 		page = nil // It may be run again.
 		return each(ctx, tx, query, args, func(rows *sql.Rows) error {
-			values := make([]any, len(t.columns))
-			into := make([]any, len(values))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				return err
-			}
-			row, err := t.write(values)
+			row, err := t.scan(rows)
 			page = append(page, row)
 			return err
 		})
@@ -86,6 +78,19 @@ func (s *Server) exportPage(ctx context.Context, t storedTable, after []any) (pa
 		return page, values[:min(t.keys, len(values))], err
 	}
 	return page, nil, err
+}
+
+// scan returns a row that was read as it is exported.
+func (t storedTable) scan(rows *sql.Rows) ([]byte, error) {
+	values := make([]any, len(t.columns))
+	into := make([]any, len(values))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	if err := rows.Scan(into...); err != nil {
+		return nil, err
+	}
+	return t.write(values)
 }
 
 // write returns a row as it is exported.
@@ -130,15 +135,42 @@ func parseRow(tables []storedTable, row []byte) (table int, values []any, err er
 	return table, values, nil
 }
 
-// Import stores the rows of an export, in their order, and returns how many were read. Each may be there already, so an
-// import that was interrupted is simply done again. An interception that was there without its start or its end is
-// completed. If a row cannot be stored, those before it may be.
+// Import is [Server.ImportWith] without options. It returns how many rows were read.
 func (s *Server) Import(ctx context.Context, rows iter.Seq2[[]byte, error]) (read int64, err error) {
+	imported, err := s.ImportWith(ctx, ImportOptions{}, rows)
+	return imported.Read, err
+}
+
+// ImportOptions are the optional settings of [Server.ImportWith]; the zero value works.
+type ImportOptions struct {
+	// Exact makes groups, providers, MCP servers, their users, tokens and secrets those of the export: what differs here is
+	// replaced, and what the export does not have is deleted.
+	Exact bool
+}
+
+// Imported says what an import did.
+type Imported struct {
+	Read int64 // Rows.
+	// Differs names what is different here from the export, or not in it, among what Exact is about. It is empty after an exact
+	// import.
+	Differs []string
+}
+
+// ImportWith stores the rows of an export. Each may be there already, so an import that was interrupted is simply done again. An
+// interception that was there without its start or its end is completed, and a token that was revoked is revoked here. Groups,
+// providers, MCP servers and what belongs to them are stored in one transaction, once all rows are read: gateways see them as
+// they see the changes of commands. Of what is there in another state, the later one stays, where a row says when it was
+// changed; else what is here.
+//
+// Secrets that are encrypted must be readable with [Options.EncryptionKeys], or the error is [ErrWrongKey]. If a row cannot be
+// stored, those before it may be.
+func (s *Server) ImportWith(ctx context.Context, options ImportOptions, rows iter.Seq2[[]byte, error]) (done Imported, err error) {
 	if err := s.writer.begin(); err != nil {
-		return 0, err
+		return done, err
 	}
 	defer s.writer.storing.Done()
 	tables := storedTables()
+	configuration := newImportedConfiguration(tables)
 	batch, of := []any(nil), 0 // The values of rows of one table.
 	flush := func() error {
 		if len(batch) == 0 {
@@ -150,26 +182,41 @@ func (s *Server) Import(ctx context.Context, rows iter.Seq2[[]byte, error]) (rea
 	}
 	for row, err := range rows {
 		if err != nil {
-			return read, err
+			return done, err
 		}
-		read++
+		done.Read++
 		if len(bytes.TrimSpace(row)) == 0 {
 			continue
 		}
 		table, values, err := parseRow(tables, row)
+		if err == nil && tables[table].configuration {
+			if err = s.checkSecret(tables[table].name, values); err == nil {
+				err = configuration.add(table, values, len(row))
+			}
+			if err != nil {
+				return done, fmt.Errorf("import row %d: %w", done.Read, err)
+			}
+			continue
+		}
 		if err == nil && (table != of || len(batch) >= transferSize*len(values)) {
 			err = flush()
 		}
 		if err != nil {
-			return read, fmt.Errorf("import row %d: %w", read, err)
+			return done, fmt.Errorf("import row %d: %w", done.Read, err)
 		}
 		of, batch = table, append(batch, values...)
 	}
 	if err := flush(); err != nil {
-		return read, fmt.Errorf("import up to row %d: %w", read, err)
+		return done, fmt.Errorf("import up to row %d: %w", done.Read, err)
+	}
+	if done.Read == 0 && options.Exact {
+		return done, errors.New("import: there is nothing in it, which is no reason to delete what is here")
+	}
+	if done.Differs, err = s.importConfiguration(ctx, configuration, options.Exact); err != nil {
+		return done, fmt.Errorf("import groups, providers and MCP servers: %w", err)
 	}
 	s.known.forgetAll()
-	return read, nil
+	return done, nil
 }
 
 // importBatch stores rows of one table in one transaction.
