@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // longestRow is how many bytes a row of an export may have. The longest texts of a record are those of one request.
@@ -61,12 +63,24 @@ digest have the same content.`,
 	return cmd
 }
 
+// mostDiffers is how many differences import names.
+const mostDiffers = 20
+
 func newImportCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var options aibridgedserver.ImportOptions
+	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Store what export has written; works while serve runs",
-		Long: `import stores the rows of an export in their order. Those that are there already stay as they are, but for interceptions
-that had no start or no end: so an import that was interrupted is done again, and a later export is added to an earlier one.
+		Long: `import stores the rows of an export. Users, tokens and records that are there already stay as they are, but for tokens that
+were revoked and interceptions that had no start or no end: so an import that was interrupted is done again, and a later
+export is added to an earlier one.
+
+Groups, providers, MCP servers and users' tokens for these are stored last, all at once; a gateway that runs serves them
+within a second. Of a provider or a token for an MCP server that is here in another state, the later one stays, and a
+membership of a group that has ended there ends here. All else that differs stays as it is here, and is named at the end.
+With --exact, all of these become what the export has, and what it does not have is deleted: so the last export before a
+move leaves the same digest as where it came from, unless the database here had users, tokens or records of its own.
+
 FILE may be -, which is standard input.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -80,15 +94,34 @@ FILE may be -, which is standard input.`,
 				in = file
 			}
 			return withStore(cmd.Context(), *s, func(store *store) error {
-				n, err := store.Import(cmd.Context(), readRows(in))
+				done, err := store.ImportWith(cmd.Context(), options, readRows(in))
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s read\n", counted(int(n), "row"))
-				return nil
+				return writeImported(cmd.ErrOrStderr(), done)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&options.Exact, "exact", false,
+		"make groups, providers, MCP servers and users' tokens for these what the export has, and delete those that it does not have")
+	return cmd
+}
+
+// writeImported says what an import did, and what is different afterwards.
+func writeImported(out io.Writer, done aibridgedserver.Imported) error {
+	text := fmt.Sprintf("%s read\n", counted(int(done.Read), "row"))
+	if n := len(done.Differs); n > 0 {
+		text += "Not as in the export:\n"
+		for _, what := range done.Differs[:min(n, mostDiffers)] {
+			text += "  " + what + "\n"
+		}
+		if n > mostDiffers {
+			text += fmt.Sprintf("  and %d more\n", n-mostDiffers)
+		}
+		text += "This stays as it is. To have what the export has, and nothing else, import it with --exact.\n"
+	}
+	_, err := io.WriteString(out, text)
+	return err
 }
 
 // readRows yields the lines of an export. A last line that is cut off is an error.
