@@ -16,9 +16,9 @@ import (
 // transferSize is how many rows are read in a query of an export, or written in a transaction of an import.
 const transferSize = 1000
 
-// Export yields all users, tokens, MCP servers and records, one JSON object a row, in an order and a form that do not
-// depend on the engine: two databases have the same content if their exports are equal. The first member, table, says
-// what a row is.
+// Export yields all users, groups, tokens, providers, MCP servers, their secrets and records, one JSON object a row, in an order and a
+// form that do not depend on the engine: two databases have the same content of this kind if their exports are equal. The first
+// member, table, says what a row is. [Server.ExportTurns] yields what else is to be moved.
 //
 // It reads page by page, without a transaction over all. Rows that are stored meanwhile may or may not be among them. It
 // ends after the first error.
@@ -150,13 +150,14 @@ type ImportOptions struct {
 
 // Imported says what an import did.
 type Imported struct {
-	Read int64 // Rows.
+	Read  int64 // Rows.
+	Turns int64 // Kept turns that are new here.
 	// Differs names what is different here from the export, or not in it, among what Exact is about. It is empty after an exact
 	// import.
 	Differs []string
 }
 
-// ImportWith stores the rows of an export. Each may be there already, so an import that was interrupted is simply done again. An
+// ImportWith stores the rows of an export, with kept turns or without. Each may be there already, so an import that was interrupted is simply done again. An
 // interception that was there without its start or its end is completed, and a token that was revoked is revoked here. Groups,
 // providers, MCP servers and what belongs to them are stored in one transaction, once all rows are read: gateways see them as
 // they see the changes of commands. Of what is there in another state, the later one stays, where a row says when it was
@@ -186,6 +187,16 @@ func (s *Server) ImportWith(ctx context.Context, options ImportOptions, rows ite
 		}
 		done.Read++
 		if len(bytes.TrimSpace(row)) == 0 {
+			continue
+		}
+		if isTurn(row) {
+			kept, err := s.importTurn(ctx, row)
+			if err != nil {
+				return done, fmt.Errorf("import row %d: %w", done.Read, err)
+			}
+			if kept {
+				done.Turns++
+			}
 			continue
 		}
 		table, values, err := parseRow(tables, row)

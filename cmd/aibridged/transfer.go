@@ -21,7 +21,7 @@ func newExportCommand(s *settings) *cobra.Command {
 	var digest bool
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
-		Short: "Write users, tokens, MCP servers and records as JSON lines, to be imported elsewhere; works while serve runs",
+		Short: "Write users, tokens, providers, MCP servers and records as JSON lines, to be imported elsewhere; works while serve runs",
 		Long: `export writes one JSON object a line, in an order and a form that do not depend on the database. Secrets of tokens are not
 in it, only their hashes; access tokens of MCP servers and prompts are. Without FILE it goes to standard output.
 
@@ -29,8 +29,12 @@ If FILE is not empty, it must be the beginning of this export, also one that was
 compared, and the rest is added. Otherwise the command fails, and FILE stays as it is. So an interrupted export goes on unless
 what it has so far has changed since; a later export, with new users, tokens or interceptions, needs a new file.
 
---digest prints the SHA-256 of the whole export instead, which is that of its file, too: two databases that have the same
-digest have the same content.`,
+The last rows, kept_turns, are what gateways keep of conversations for as long as their clients may go on with them: a client
+that does then finds its conversation. Those that have expired are left out.
+
+--digest prints the SHA-256 of all rows before kept_turns instead: two databases that have the same digest have the same
+users, groups, tokens, providers, MCP servers, secrets, access log and records. It says nothing of kept_turns, which expire at any
+time, of what is derived from records (costs, sessions, the search), of prices, and of what deleted records cost.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := s.existing(); err != nil {
@@ -47,11 +51,13 @@ digest have the same content.`,
 					}
 					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%x\n", hash.Sum(nil))
 					return err
-				case len(args) == 0:
-					_, err := writeRows(cmd.OutOrStdout(), store.Export(cmd.Context()))
+				}
+				all := oneAfterTheOther(store.Export(cmd.Context()), store.ExportTurns(cmd.Context()))
+				if len(args) == 0 {
+					_, err := writeRows(cmd.OutOrStdout(), all)
 					return err
 				}
-				n, err := exportTo(args[0], store.Export(cmd.Context()))
+				n, err := exportTo(args[0], all)
 				if n > 0 || err == nil {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s added to %s\n", counted(n, "row"), args[0])
 				}
@@ -61,6 +67,19 @@ digest have the same content.`,
 	}
 	cmd.Flags().BoolVar(&digest, "digest", false, "print only the SHA-256 of the export")
 	return cmd
+}
+
+// oneAfterTheOther yields the rows of all parts, up to the first error.
+func oneAfterTheOther(parts ...iter.Seq2[[]byte, error]) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, part := range parts {
+			for row, err := range part {
+				if !yield(row, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 // mostDiffers is how many differences import names.
@@ -110,6 +129,9 @@ FILE may be -, which is standard input.`,
 // writeImported says what an import did, and what is different afterwards.
 func writeImported(out io.Writer, done aibridgedserver.Imported) error {
 	text := fmt.Sprintf("%s read\n", counted(int(done.Read), "row"))
+	if done.Turns > 0 {
+		text += fmt.Sprintf("%s of conversations kept\n", counted(int(done.Turns), "turn"))
+	}
 	if n := len(done.Differs); n > 0 {
 		text += "Not as in the export:\n"
 		for _, what := range done.Differs[:min(n, mostDiffers)] {
