@@ -3,6 +3,7 @@ package aibridgedserver
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -234,24 +235,27 @@ func (c *configurationChange) dropUnusedSecrets(ctx context.Context) error {
 	return err
 }
 
-// checkSecret returns an error if a row of an export has a secret that cannot be read here.
+// checkSecret returns an error if a row of an export has a secret whose key is not here.
 func (s *Server) checkSecret(table string, values []any) error {
-	var stored any
-	var place string
-	switch table {
-	case "kept_secrets":
-		id, _ := values[0].(string)
-		stored, place = values[2], keptPlace(id)
-	case "mcp_access_tokens":
-		user, _ := values[0].(string)
-		server, _ := values[1].(string)
-		stored, place = values[2], tokenPlace(user, server)
-	default:
-		return nil
-	}
-	text, _ := stored.(string)
-	if _, err := s.secrets.open(text, place); err != nil {
+	stored, place := sealedIn(table, values)
+	if _, err := s.secrets.open(stored, place); err != nil && !errors.Is(err, errDamaged) { // That it was where it comes from, too.
 		return fmt.Errorf("secret of an export: %w", err)
 	}
 	return nil
+}
+
+// sealedIn returns the secret in a row of an export, and its place. Empty: there is none.
+func sealedIn(table string, values []any) (stored, place string) {
+	var texts []string
+	for _, value := range values {
+		text, _ := value.(string)
+		texts = append(texts, text)
+	}
+	switch table {
+	case "kept_secrets":
+		return texts[2], keptPlace(texts[0])
+	case "mcp_access_tokens":
+		return texts[2], tokenPlace(texts[0], texts[1])
+	}
+	return "", ""
 }

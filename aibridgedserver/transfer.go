@@ -31,6 +31,13 @@ func (s *Server) Export(ctx context.Context) iter.Seq2[[]byte, error] {
 }
 
 func (s *Server) export(ctx context.Context, yield func([]byte, error) bool) error {
+	keys, err := s.exportKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("keys of secrets: %w", err)
+	}
+	if !yield(keys, nil) {
+		return nil
+	}
 	for _, t := range storedTables() {
 		var position []any // The key of the row before. Nil: before all rows of the table.
 		for {
@@ -187,6 +194,16 @@ func (s *Server) ImportWith(ctx context.Context, options ImportOptions, rows ite
 		}
 		done.Read++
 		if len(bytes.TrimSpace(row)) == 0 {
+			continue
+		}
+		if isKeys(row) {
+			ids, err := parseKeys(row)
+			if err == nil {
+				err = s.secrets.haveAll(ids)
+			}
+			if err != nil {
+				return done, fmt.Errorf("import row %d: %w", done.Read, err)
+			}
 			continue
 		}
 		if isTurn(row) {

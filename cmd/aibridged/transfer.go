@@ -23,7 +23,8 @@ func newExportCommand(s *settings) *cobra.Command {
 		Use:   "export [FILE]",
 		Short: "Write users, tokens, providers, MCP servers and records as JSON lines, to be imported elsewhere; works while serve runs",
 		Long: `export writes one JSON object a line, in an order and a form that do not depend on the database. Secrets of tokens are not
-in it, only their hashes; access tokens of MCP servers and prompts are. Without FILE it goes to standard output.
+in it, only their hashes; prompts are, and keys of providers and tokens for MCP servers are as they are encrypted. The key for
+that is not: the first row says which one it is. Without FILE it goes to standard output.
 
 If FILE is not empty, it must be the beginning of this export, also one that was cut off within a line: all of it is
 compared, and the rest is added. Otherwise the command fails, and FILE stays as it is. So an interrupted export goes on unless
@@ -100,6 +101,9 @@ membership of a group that has ended there ends here. All else that differs stay
 With --exact, all of these become what the export has, and what it does not have is deleted: so the last export before a
 move leaves the same digest as where it came from, unless the database here had users, tokens or records of its own.
 
+Secrets come as they are encrypted. If the key that they need is not in the data directory (or in AIBRIDGED_ENCRYPTION_KEY),
+import stores nothing, and says what to copy where.
+
 FILE may be -, which is standard input.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -112,8 +116,12 @@ FILE may be -, which is standard input.`,
 				defer file.Close()
 				in = file
 			}
+			rows, err := s.importable(in)
+			if err != nil {
+				return err
+			}
 			return withStore(cmd.Context(), *s, func(store *store) error {
-				done, err := store.ImportWith(cmd.Context(), options, readRows(in))
+				done, err := store.ImportWith(cmd.Context(), options, rows)
 				if err != nil {
 					return err
 				}
