@@ -36,6 +36,8 @@ func (i *interception) outcome(e ending) outcome {
 		return outcome{ErrorClientClosed, "the client left before the answer began"}
 	case e.failure != nil && i.pending && e.failure.Status == http.StatusForbidden: // A limit of ours, and nobody's credential.
 		return outcome{ErrorUnknown, e.failure.Text}
+	case e.failure != nil && i.pending && e.failure.Status == http.StatusBadGateway && i.failed() != (wire.Failure{}):
+		return outcome{failureType(i.failed()), failureMessage(i.failed(), "the upstream reported an error")}
 	case e.failure != nil && e.failure.Status == http.StatusBadGateway && !isNoKey(e.failure) && i.isBroken():
 		return outcome{ErrorTruncated, e.failure.Text}
 	case e.failure != nil && (len(i.rounds) == 0 || !isNoKey(e.failure)): // Else the answer to the last key says why.
@@ -77,6 +79,14 @@ func (i *interception) continues(last wire.Answer) bool {
 		_, ours := i.toolOf(call.Name)
 		return ours
 	})
+}
+
+// failed returns the error that the upstream reported within the last round's answer, or the zero value.
+func (i *interception) failed() wire.Failure {
+	if len(i.rounds) == 0 || i.rounds[len(i.rounds)-1].status >= http.StatusMultipleChoices {
+		return wire.Failure{}
+	}
+	return i.rounds[len(i.rounds)-1].said().Failure
 }
 
 // isBroken reports whether an answer had begun, so that a failure after that broke it off. Answers that refused a key were whole.

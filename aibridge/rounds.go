@@ -130,9 +130,13 @@ func (x *relay) endOtherForm(answer *http.Response, round *round) error {
 			break
 		}
 	}
-	if failure := round.said().Failure; failure != (wire.Failure{}) && x.client.started {
+	switch failure := round.said().Failure; {
+	case failure == (wire.Failure{}):
+	case x.client.started:
 		failure.Message = failureMessage(failure, "the upstream reported an error")
 		return x.endWithFailure(failure)
+	default: // Its words are in the record.
+		return &apierror.Error{Status: http.StatusBadGateway, Text: "the upstream reported an error after a call of the gateway's tools"}
 	}
 	return x.endWithError(&apierror.Error{
 		Status: http.StatusBadGateway, Text: "the upstream answered in another form after a call of the gateway's tools",

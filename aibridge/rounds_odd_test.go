@@ -117,6 +117,16 @@ func TestLaterRoundInAnotherForm(t *testing.T) {
 			"event: error\ndata: {\"error\":{\"message\":\"late\",\"type\":\"overloaded_error\"}", aibridge.ErrorOverloaded,
 		},
 		"a stream": {askBlocking, saying(200, "application/json", "", body), saying(200, eventStream, "", streamed("2", "text b")), 502, "another form", aibridge.ErrorTruncated},
+		"an error in a stream": {
+			askBlocking, saying(200, "application/json", "", body),
+			saying(200, eventStream, "", "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"late\"}}\n\n"),
+			502, "the upstream reported an error", aibridge.ErrorOverloaded,
+		},
+		"an error in a stream that has begun": {
+			askBlocking, saying(200, "application/json", "", body),
+			saying(200, eventStream, "", streamed("2", "text b")[:60]+"\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"late\"}}\n\n"),
+			502, "the upstream reported an error", aibridge.ErrorOverloaded,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var sent []*http.Request

@@ -19,9 +19,14 @@ func (s *Server) reconfigure(ctx context.Context, do func(context.Context, *sql.
 		if err := do(ctx, tx); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE configuration_changes SET number = number + 1`)
-		return err
+		return noteReconfigured(ctx, tx)
 	})
+}
+
+// noteReconfigured makes gateways read again what they serve.
+func noteReconfigured(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `UPDATE configuration_changes SET number = number + 1`)
+	return err
 }
 
 // ConfigurationChanges returns a number that grows with each change to providers, MCP servers or their secrets, by any

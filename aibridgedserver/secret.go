@@ -11,6 +11,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -21,11 +23,14 @@ type EncryptionKey [32]byte
 // ErrWrongKey says that secrets in the database are encrypted with a key that is not there.
 var ErrWrongKey = errors.New("they are encrypted with another key")
 
-// id tells keys apart. It does not give the key away.
-func (k EncryptionKey) id() string {
+// ID tells keys apart, also for people: an export says which key its secrets need. It does not give the key away.
+func (k EncryptionKey) ID() string {
 	sum := sha256.Sum256(append([]byte("aibridged key id "), k[:]...))
 	return hex.EncodeToString(sum[:6])
 }
+
+// errDamaged says that a secret cannot be read with the key that it names.
+var errDamaged = errors.New("the encrypted secret is damaged, or was moved")
 
 const (
 	// sealedPrefix begins what is stored for a secret that is encrypted. The id of the key follows, a colon, and in base64
@@ -46,7 +51,8 @@ type secrets struct {
 	ring map[string]EncryptionKey // By id. Guarded by mu.
 }
 
-// start makes the database encrypted if it is not. With check, it fails with [ErrWrongKey] if it is, with another key.
+// start makes the database encrypted if it is not. With check, it fails with [ErrWrongKey] if it is, with another key, or if one of
+// the secrets is.
 func (s *secrets) start(ctx context.Context, db Database, check bool) error {
 	if s.keys == nil {
 		return nil
@@ -67,7 +73,47 @@ func (s *secrets) start(ctx context.Context, db Database, check bool) error {
 	if _, err := s.open(probe, probePlace); err != nil {
 		return fmt.Errorf("secrets: key %s: %w", id, err)
 	}
+	ids, err := keysOfSecrets(ctx, db.Reader)
+	if err != nil {
+		return fmt.Errorf("read how secrets are encrypted: %w", err)
+	}
+	return s.haveAll(ids)
+}
+
+// haveAll fails with [ErrWrongKey] if one of the keys of these ids is not there.
+func (s *secrets) haveAll(ids []string) error {
+	for _, id := range ids {
+		if _, err := s.key(id); err != nil {
+			return fmt.Errorf("secrets: key %s: %w", id, err)
+		}
+	}
 	return nil
+}
+
+// keysOfSecrets returns the ids of the keys that secrets in the database are encrypted with, in ascending order.
+func keysOfSecrets(ctx context.Context, db querier) ([]string, error) {
+	ids := map[string]bool{}
+	for _, query := range []string{`SELECT sealed FROM kept_secrets`, `SELECT access_token FROM mcp_access_tokens`} {
+		err := each(ctx, db, query, nil, func(rows *sql.Rows) error {
+			var stored string
+			err := rows.Scan(&stored)
+			if id, sealed := keyOfSealed(stored); sealed {
+				ids[id] = true
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return slices.Sorted(maps.Keys(ids)), nil
+}
+
+// keyOfSealed returns the id of the key that a secret is encrypted with, and false if it is not.
+func keyOfSealed(stored string) (id string, sealed bool) {
+	rest, sealed := strings.CutPrefix(stored, sealedPrefix)
+	id, _, _ = strings.Cut(rest, ":")
+	return id, sealed
 }
 
 // encryptionOf returns the id of the key that secrets are encrypted with, and the probe. The id is empty if they are not
@@ -146,7 +192,7 @@ func (s *secrets) encryptAll(ctx context.Context, tx *sql.Tx, key EncryptionKey,
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO encryption (only_row, key_id, probe) VALUES (TRUE, $1, $2)
 		ON CONFLICT (only_row) DO UPDATE SET key_id = excluded.key_id, probe = excluded.probe`,
-		key.id(), sealWith(key, probeText, probePlace))
+		key.ID(), sealWith(key, probeText, probePlace))
 	return err
 }
 
@@ -163,7 +209,7 @@ func (s *secrets) read(first bool) ([]EncryptionKey, error) {
 	defer s.mu.Unlock()
 	s.ring = make(map[string]EncryptionKey, len(keys))
 	for _, key := range keys {
-		s.ring[key.id()] = key
+		s.ring[key.ID()] = key
 	}
 	return keys, nil
 }
@@ -207,7 +253,7 @@ func (s *secrets) seal(ctx context.Context, tx *sql.Tx, secret, place string) (s
 func sealWith(key EncryptionKey, secret, place string) string {
 	nonce := make([]byte, 12)
 	_, _ = rand.Read(nonce) // It never fails.
-	return sealedPrefix + key.id() + ":" + base64.StdEncoding.EncodeToString(aead(key).Seal(nonce, nonce, []byte(secret), []byte(place)))
+	return sealedPrefix + key.ID() + ":" + base64.StdEncoding.EncodeToString(aead(key).Seal(nonce, nonce, []byte(secret), []byte(place)))
 }
 
 func aead(key EncryptionKey) cipher.AEAD {
@@ -236,11 +282,11 @@ func (s *secrets) open(stored, place string) (secret string, err error) {
 	data, err := base64.StdEncoding.DecodeString(text)
 	cipher := aead(key)
 	if err != nil || len(data) < cipher.NonceSize() {
-		return "", errors.New("the encrypted secret is damaged")
+		return "", errDamaged
 	}
 	opened, err := cipher.Open(nil, data[:cipher.NonceSize()], data[cipher.NonceSize():], []byte(place))
 	if err != nil {
-		return "", errors.New("the encrypted secret is damaged, or was moved")
+		return "", errDamaged
 	}
 	return string(opened), nil
 }

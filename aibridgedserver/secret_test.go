@@ -189,3 +189,34 @@ func TestSecretsGoWithTheirOwners(t *testing.T) {
 		t.Error("a secret that nothing refers to was taken")
 	}
 }
+
+// A server does not start with secrets that it cannot read, also if the key that the database names is there: an import of an earlier
+// version left them so.
+func TestStartNeedsTheKeyOfEachSecret(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	var one, two keyRing
+	one.set(1)
+	two.set(2)
+	from := openControlPlane(t, newControlPlane(t).path, one.options())
+	p, reference := withSecret("p", "key-1")
+	from.must(t, from.AddProvider(ctx, p))
+	to := openControlPlane(t, newControlPlane(t).path, two.options())
+	if _, err := to.Import(ctx, eachRow(from.exported(t))); !errors.Is(err, aibridgedserver.ErrWrongKey) {
+		t.Errorf("without the key: %v", err)
+	}
+	if _, err := to.Import(ctx, eachRow(from.exported(t)[1:])); !errors.Is(err, aibridgedserver.ErrWrongKey) { // Of an earlier version.
+		t.Errorf("without the key, and the row that names it: %v", err)
+	}
+	two.set(2, 1)
+	to.mustImport(t, from.exported(t))
+	if got, err := to.Secret(ctx, reference); err != nil || got != "key-1" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	two.set(2)
+	if _, err := aibridgedserver.New(ctx, to.db, two.options()); !errors.Is(err, aibridgedserver.ErrWrongKey) {
+		t.Errorf("with the key of the database alone: %v", err)
+	}
+	two.set(2, 1)
+	openControlPlane(t, to.path, two.options())
+}

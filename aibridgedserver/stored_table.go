@@ -18,6 +18,11 @@ type storedTable struct {
 	keys    int    // How many of the first columns are the key, by which rows are in order.
 	exists  string // What an import does with a row that already exists, as it is written behind ON CONFLICT.
 	records bool   // Its rows are of interceptions, whose ids are in the first column.
+	// configuration says that the table has what commands change and remove. An import stores its rows all at once, at its end,
+	// and exists is not used.
+	configuration bool
+	// newer reports whether a row of an export is a later state of one that is here. Nil: nothing says when they changed.
+	newer func(theirs, ours []any) bool
 }
 
 type storedColumn struct {
@@ -40,7 +45,8 @@ const (
 )
 
 // storedTables returns the tables of an export, in its order: what a row refers to comes before it. Left out are
-// prices, since each gateway stores its own at its start, and turns that gateways keep for each other for a while.
+// prices, since each gateway stores its own at its start, and turns that gateways keep for each other for a while: see
+// [Server.ExportTurns].
 // What is derived from the records is derived again.
 func storedTables() []storedTable {
 	child := func(name string, more ...storedColumn) storedTable {
@@ -67,7 +73,8 @@ func storedTables() []storedTable {
 			},
 		},
 		{
-			name: "user_groups", keys: 3, exists: "(user_id, name, from_at) DO UPDATE SET until_at = excluded.until_at WHERE user_groups.until_at IS NULL",
+			name: "user_groups", keys: 3, configuration: true,
+			newer:   func(theirs, ours []any) bool { return ours[3] == nil }, // It has ended.
 			columns: []storedColumn{{"user_id", idTextKind}, {"name", textKind}, {"from_at", timeKind}, {"until_at", timeKind}},
 		},
 		{
@@ -82,18 +89,18 @@ func storedTables() []storedTable {
 			},
 		},
 		{
-			name: "kept_secrets", keys: 1, exists: "(id) DO NOTHING",
+			name: "kept_secrets", keys: 1, configuration: true,
 			columns: []storedColumn{{"id", textKind}, {"owner", textKind}, {"sealed", textKind}},
 		},
 		{
-			name: "providers", keys: 1, exists: "(name) DO NOTHING",
+			name: "providers", keys: 1, configuration: true, newer: later(4),
 			columns: []storedColumn{
 				{"name", textKind}, {"type", textKind}, {"base_url", textKind}, {"disabled", truthKind}, {"updated_at", timeKind}, {"settings", textKind},
 				{"seed", textKind},
 			},
 		},
 		{
-			name: "mcp_servers", keys: 1, exists: "(id) DO NOTHING",
+			name: "mcp_servers", keys: 1, configuration: true,
 			columns: []storedColumn{
 				{"id", textKind}, {"url", textKind}, {"tool_allow_regex", textKind}, {"tool_deny_regex", textKind}, {"enabled", truthKind},
 				{"token_from", textKind}, {"everyone", truthKind}, {"configured", truthKind},
@@ -101,13 +108,11 @@ func storedTables() []storedTable {
 			},
 		},
 		{
-			name: "mcp_server_users", keys: 2, exists: "DO NOTHING",
+			name: "mcp_server_users", keys: 2, configuration: true,
 			columns: []storedColumn{{"mcp_server_id", textKind}, {"username", textKind}},
 		},
 		{
-			name: "mcp_access_tokens", keys: 2,
-			exists: `(user_id, mcp_server_id) DO UPDATE SET access_token = excluded.access_token, set_at = excluded.set_at
-				WHERE excluded.set_at > mcp_access_tokens.set_at`,
+			name: "mcp_access_tokens", keys: 2, configuration: true, newer: later(3),
 			columns: []storedColumn{{"user_id", idTextKind}, {"mcp_server_id", textKind}, {"access_token", textKind}, {"set_at", timeKind}},
 		},
 		storedInterceptions(),
@@ -118,6 +123,15 @@ func storedTables() []storedTable {
 			storedColumn{"server_url", textKind}, storedColumn{"tool", textKind}, storedColumn{"injected", truthKind},
 			storedColumn{"invocation_error", textKind}, storedColumn{"input", textKind}),
 		child("model_thoughts", storedColumn{"content", textKind}),
+	}
+}
+
+// later compares rows by a column with the time at which they were changed.
+func later(column int) func(theirs, ours []any) bool {
+	return func(theirs, ours []any) bool {
+		their, _ := theirs[column].(int64)
+		our, _ := ours[column].(int64)
+		return their > our
 	}
 }
 

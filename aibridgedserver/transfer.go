@@ -16,9 +16,9 @@ import (
 // transferSize is how many rows are read in a query of an export, or written in a transaction of an import.
 const transferSize = 1000
 
-// Export yields all users, tokens, MCP servers and records, one JSON object a row, in an order and a form that do not
-// depend on the engine: two databases have the same content if their exports are equal. The first member, table, says
-// what a row is.
+// Export yields all users, groups, tokens, providers, MCP servers, their secrets and records, one JSON object a row, in an order and a
+// form that do not depend on the engine: two databases have the same content of this kind if their exports are equal. The first
+// member, table, says what a row is. [Server.ExportTurns] yields what else is to be moved.
 //
 // It reads page by page, without a transaction over all. Rows that are stored meanwhile may or may not be among them. It
 // ends after the first error.
@@ -31,6 +31,13 @@ func (s *Server) Export(ctx context.Context) iter.Seq2[[]byte, error] {
 }
 
 func (s *Server) export(ctx context.Context, yield func([]byte, error) bool) error {
+	keys, err := s.exportKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("keys of secrets: %w", err)
+	}
+	if !yield(keys, nil) {
+		return nil
+	}
 	for _, t := range storedTables() {
 		var position []any // The key of the row before. Nil: before all rows of the table.
 		for {
@@ -68,15 +75,7 @@ func (s *Server) exportPage(ctx context.Context, t storedTable, after []any) (pa
 	err = s.db.Read(ctx, func(tx *sql.Tx) error {
 		page = nil // It may be run again.
 		return each(ctx, tx, query, args, func(rows *sql.Rows) error {
-			values := make([]any, len(t.columns))
-			into := make([]any, len(values))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				return err
-			}
-			row, err := t.write(values)
+			row, err := t.scan(rows)
 			page = append(page, row)
 			return err
 		})
@@ -86,6 +85,19 @@ func (s *Server) exportPage(ctx context.Context, t storedTable, after []any) (pa
 		return page, values[:min(t.keys, len(values))], err
 	}
 	return page, nil, err
+}
+
+// scan returns a row that was read as it is exported.
+func (t storedTable) scan(rows *sql.Rows) ([]byte, error) {
+	values := make([]any, len(t.columns))
+	into := make([]any, len(values))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	if err := rows.Scan(into...); err != nil {
+		return nil, err
+	}
+	return t.write(values)
 }
 
 // write returns a row as it is exported.
@@ -130,15 +142,43 @@ func parseRow(tables []storedTable, row []byte) (table int, values []any, err er
 	return table, values, nil
 }
 
-// Import stores the rows of an export, in their order, and returns how many were read. Each may be there already, so an
-// import that was interrupted is simply done again. An interception that was there without its start or its end is
-// completed. If a row cannot be stored, those before it may be.
+// Import is [Server.ImportWith] without options. It returns how many rows were read.
 func (s *Server) Import(ctx context.Context, rows iter.Seq2[[]byte, error]) (read int64, err error) {
+	imported, err := s.ImportWith(ctx, ImportOptions{}, rows)
+	return imported.Read, err
+}
+
+// ImportOptions are the optional settings of [Server.ImportWith]; the zero value works.
+type ImportOptions struct {
+	// Exact makes groups, providers, MCP servers, their users, tokens and secrets those of the export: what differs here is
+	// replaced, and what the export does not have is deleted.
+	Exact bool
+}
+
+// Imported says what an import did.
+type Imported struct {
+	Read  int64 // Rows.
+	Turns int64 // Kept turns that are new here.
+	// Differs names what is different here from the export, or not in it, among what Exact is about. It is empty after an exact
+	// import.
+	Differs []string
+}
+
+// ImportWith stores the rows of an export, with kept turns or without. Each may be there already, so an import that was interrupted is simply done again. An
+// interception that was there without its start or its end is completed, and a token that was revoked is revoked here. Groups,
+// providers, MCP servers and what belongs to them are stored in one transaction, once all rows are read: gateways see them as
+// they see the changes of commands. Of what is there in another state, the later one stays, where a row says when it was
+// changed; else what is here.
+//
+// Secrets that are encrypted must be readable with [Options.EncryptionKeys], or the error is [ErrWrongKey]. If a row cannot be
+// stored, those before it may be.
+func (s *Server) ImportWith(ctx context.Context, options ImportOptions, rows iter.Seq2[[]byte, error]) (done Imported, err error) {
 	if err := s.writer.begin(); err != nil {
-		return 0, err
+		return done, err
 	}
 	defer s.writer.storing.Done()
 	tables := storedTables()
+	configuration := newImportedConfiguration(tables)
 	batch, of := []any(nil), 0 // The values of rows of one table.
 	flush := func() error {
 		if len(batch) == 0 {
@@ -150,26 +190,61 @@ func (s *Server) Import(ctx context.Context, rows iter.Seq2[[]byte, error]) (rea
 	}
 	for row, err := range rows {
 		if err != nil {
-			return read, err
+			return done, err
 		}
-		read++
+		done.Read++
 		if len(bytes.TrimSpace(row)) == 0 {
 			continue
 		}
+		if isKeys(row) {
+			ids, err := parseKeys(row)
+			if err == nil {
+				err = s.secrets.haveAll(ids)
+			}
+			if err != nil {
+				return done, fmt.Errorf("import row %d: %w", done.Read, err)
+			}
+			continue
+		}
+		if isTurn(row) {
+			kept, err := s.importTurn(ctx, row)
+			if err != nil {
+				return done, fmt.Errorf("import row %d: %w", done.Read, err)
+			}
+			if kept {
+				done.Turns++
+			}
+			continue
+		}
 		table, values, err := parseRow(tables, row)
+		if err == nil && tables[table].configuration {
+			if err = s.checkSecret(tables[table].name, values); err == nil {
+				err = configuration.add(table, values, len(row))
+			}
+			if err != nil {
+				return done, fmt.Errorf("import row %d: %w", done.Read, err)
+			}
+			continue
+		}
 		if err == nil && (table != of || len(batch) >= transferSize*len(values)) {
 			err = flush()
 		}
 		if err != nil {
-			return read, fmt.Errorf("import row %d: %w", read, err)
+			return done, fmt.Errorf("import row %d: %w", done.Read, err)
 		}
 		of, batch = table, append(batch, values...)
 	}
 	if err := flush(); err != nil {
-		return read, fmt.Errorf("import up to row %d: %w", read, err)
+		return done, fmt.Errorf("import up to row %d: %w", done.Read, err)
+	}
+	if done.Read == 0 && options.Exact {
+		return done, errors.New("import: there is nothing in it, which is no reason to delete what is here")
+	}
+	if done.Differs, err = s.importConfiguration(ctx, configuration, options.Exact); err != nil {
+		return done, fmt.Errorf("import groups, providers and MCP servers: %w", err)
 	}
 	s.known.forgetAll()
-	return read, nil
+	return done, nil
 }
 
 // importBatch stores rows of one table in one transaction.

@@ -93,7 +93,12 @@ func passes(err error) bool {
 // serveConn serves one client until either end closes the connection or ctx ends.
 func (e *endpoint) serveConn(ctx context.Context, conn net.Conn) {
 	if e.admit != nil {
-		admitted, err := e.admit(ctx, conn)
+		heard := &heardConn{Conn: conn}
+		admitted, err := e.admit(ctx, heard)
+		if err != nil && heard.isProbe() {
+			e.logger.Debug(ctx, "a connection to the control plane was closed before it said anything", slog.F("remote", conn.RemoteAddr().String()))
+			return
+		}
 		if err != nil {
 			e.logger.Warn(ctx, "a connection to the control plane was refused", slog.F("remote", conn.RemoteAddr().String()), slog.Error(err))
 			return

@@ -57,8 +57,10 @@ func (i *inserter) insert(ctx context.Context, tx *sql.Tx, into aibridgedserver.
 	if err != nil {
 		return 0, err
 	}
-	if isRecordTable(into.Table) {
-		i.months.want(values, len(columns))
+	if isRecordTable(into.Table) && i.months.want(values, len(columns)) {
+		if err := hold(ctx, tx, into.Table); err != nil {
+			return 0, err
+		}
 	}
 	for len(values) > 0 {
 		var some []any

@@ -48,7 +48,9 @@ func isRecordTable(name string) bool {
 }
 
 // months makes and drops the partitions of the tables of records. A row whose month has no partition goes into the
-// partition for the rest, so that no insertion waits for a change of tables; it is moved when its partition is made.
+// partition for the rest, and is moved when its partition is made. Between the two stands a lock: a transaction that has such
+// rows locks the partition for the rest before it inserts them, and who makes a partition locks that against all who do. So no
+// row is on its way to a place that is no longer its own.
 type months struct {
 	db     *sql.DB
 	logger slog.Logger
@@ -56,15 +58,16 @@ type months struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	mu   sync.Mutex
-	here map[month]bool // Those that have partitions, or were asked for. Guarded by mu.
+	mu    sync.Mutex
+	here  map[month]bool // Those that have partitions. Guarded by mu.
+	asked map[month]bool // Those that were asked for and are not made yet. Guarded by mu.
 }
 
 // startMonths makes the partitions of the present month and of those ahead, and goes on doing so until close.
 func startMonths(ctx context.Context, db *sql.DB, logger slog.Logger) (*months, error) {
 	m := &months{
 		db: db, logger: logger, wanted: make(chan month, monthsBack+monthsAhead), done: make(chan struct{}),
-		here: map[month]bool{},
+		here: map[month]bool{}, asked: map[month]bool{},
 	}
 	switch err := m.look(ctx); {
 	case err == nil:
@@ -109,26 +112,35 @@ func (m *months) close() {
 }
 
 // want asks for the months of rows whose first column is an interception's id, unless they are too far from now: such
-// ids are from a clock that is wrong.
-func (m *months) want(values []any, width int) {
+// ids are from a clock that is wrong. It reports whether any of the rows is of a month that is not known to have a partition:
+// another program may make it at any time.
+func (m *months) want(values []any, width int) (homeless bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := monthAt(time.Now())
 	for n := 0; n < len(values); n += width {
 		id, _ := values[n].([]byte)
-		wanted, ok := monthOf(id)
-		if !ok || m.here[wanted] || wanted < now-monthsBack || wanted > now+monthsAhead {
-			continue
+		if wanted, ok := monthOf(id); ok && !m.here[wanted] {
+			homeless = true
+			m.ask(wanted)
 		}
-		select {
-		case m.wanted <- wanted:
-			m.here[wanted] = true
-		default: // A later row asks again.
-		}
+	}
+	return homeless
+}
+
+// ask lets run make the partitions of a month that has none. The caller holds mu.
+func (m *months) ask(wanted month) {
+	if now := monthAt(time.Now()); m.asked[wanted] || wanted < now-monthsBack || wanted > now+monthsAhead {
+		return
+	}
+	select {
+	case m.wanted <- wanted:
+		m.asked[wanted] = true
+	default: // A later row asks again.
 	}
 }
 
-// look reads which months have partitions, and makes those that are missing from the present month on.
+// look reads which months have partitions, and makes those that are missing from the present month on. Older ones that have
+// rows in the partition for the rest are asked for: who was asked when these rows came may have ended or failed.
 func (m *months) look(ctx context.Context) error {
 	all, err := m.list(ctx)
 	if err != nil {
@@ -146,6 +158,46 @@ func (m *months) look(ctx context.Context) error {
 			err = errors.Join(err, m.add(ctx, one))
 		}
 	}
+	left, failed := m.left(ctx, now)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, one := range left {
+		m.ask(one)
+	}
+	return errors.Join(err, failed)
+}
+
+// left returns the months before now that have interceptions in the partition for the rest, in ascending order. That takes one
+// look into an index a month.
+func (m *months) left(ctx context.Context, now month) (all []month, err error) {
+	var numbers []int64
+	var firsts []string
+	for one := now - monthsBack; one <= now; one++ {
+		numbers, firsts = append(numbers, int64(one)), append(firsts, one.first().String())
+	}
+	rows, err := m.db.QueryContext(ctx, `SELECT number FROM (
+			SELECT number, first, lead(first) OVER (ORDER BY number) AS next FROM unnest($1::bigint[], $2::uuid[]) AS r (number, first)
+		) AS months
+		WHERE EXISTS (SELECT FROM interceptions_other WHERE id >= first AND id < next AND substr(id::text, 15, 1) = '7')
+			AND first >= (SELECT below FROM dropped_months) ORDER BY number`, numbers, firsts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var number int64
+		if err := rows.Scan(&number); err != nil {
+			return nil, err
+		}
+		all = append(all, month(number))
+	}
+	return all, rows.Err()
+}
+
+// hold makes the partition for the rest of a table stay as it is until a transaction ends, but for the rows of others. It waits for
+// who is making a partition. The statement after it is planned anew, so it sees that partition.
+func hold(ctx context.Context, tx *sql.Tx, table string) error {
+	_, err := tx.ExecContext(ctx, `LOCK TABLE `+table+restPartition+` IN ROW EXCLUSIVE MODE`)
 	return err
 }
 
@@ -216,7 +268,10 @@ func (m *months) add(ctx context.Context, one month) error {
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.here[one] = err == nil // Otherwise later rows ask again.
+	delete(m.asked, one) // If it failed, later rows ask again, and so does the next look.
+	if err == nil {
+		m.here[one] = true
+	}
 	if err != nil {
 		return fmt.Errorf("make the partitions of %s: %w", one, err)
 	}

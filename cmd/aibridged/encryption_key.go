@@ -18,7 +18,7 @@ import (
 const encryptionVariable = "AIBRIDGED_ENCRYPTION_KEY"
 
 // dropAdvice says what to do if a key is lost.
-const dropAdvice = "put it back, or, if it is lost, delete the secrets that it encrypts with `aibridged secrets rotate --drop-unreadable`"
+const dropAdvice = "put it back, or, if it is lost, delete the secrets that it encrypts, and no others, with `aibridged secrets rotate --drop-unreadable`"
 
 // encryptionFile is the file with the keys that secrets in the database are encrypted with: one a line, of which the first
 // is used, and the others only read what a rotation has not reached.

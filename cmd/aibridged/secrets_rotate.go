@@ -45,12 +45,12 @@ A gateway that runs needs no restart if the key is in the file.`,
 				err = s.forgetEncryptionKeys(added)
 			}
 			if err == nil && dropped > 0 {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d secrets that cannot be read were deleted: set them again\n", dropped)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d secrets that cannot be read were deleted: set them again; all others are kept\n", dropped)
 			}
 			return err
 		},
 	}
-	rotate.Flags().BoolVar(&drop, "drop-unreadable", false, "delete the secrets whose key is lost")
+	rotate.Flags().BoolVar(&drop, "drop-unreadable", false, "delete the secrets whose key is lost; all that can be read are kept, and encrypted with the new key")
 	cmd.AddCommand(rotate)
 	return cmd
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/coder/aibridged/aibridgedserver"
 )
 
 // longestRow is how many bytes a row of an export may have. The longest texts of a record are those of one request.
@@ -19,16 +21,21 @@ func newExportCommand(s *settings) *cobra.Command {
 	var digest bool
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
-		Short: "Write users, tokens, MCP servers and records as JSON lines, to be imported elsewhere; works while serve runs",
+		Short: "Write users, tokens, providers, MCP servers and records as JSON lines, to be imported elsewhere; works while serve runs",
 		Long: `export writes one JSON object a line, in an order and a form that do not depend on the database. Secrets of tokens are not
-in it, only their hashes; access tokens of MCP servers and prompts are. Without FILE it goes to standard output.
+in it, only their hashes; prompts are, and keys of providers and tokens for MCP servers are as they are encrypted. The key for
+that is not: the first row says which one it is. Without FILE it goes to standard output.
 
 If FILE is not empty, it must be the beginning of this export, also one that was cut off within a line: all of it is
 compared, and the rest is added. Otherwise the command fails, and FILE stays as it is. So an interrupted export goes on unless
 what it has so far has changed since; a later export, with new users, tokens or interceptions, needs a new file.
 
---digest prints the SHA-256 of the whole export instead, which is that of its file, too: two databases that have the same
-digest have the same content.`,
+The last rows, kept_turns, are what gateways keep of conversations for as long as their clients may go on with them: a client
+that does then finds its conversation. Those that have expired are left out.
+
+--digest prints the SHA-256 of all rows before kept_turns instead: two databases that have the same digest have the same
+users, groups, tokens, providers, MCP servers, secrets, access log and records. It says nothing of kept_turns, which expire at any
+time, of what is derived from records (costs, sessions, the search), of prices, and of what deleted records cost.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := s.existing(); err != nil {
@@ -45,11 +52,13 @@ digest have the same content.`,
 					}
 					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%x\n", hash.Sum(nil))
 					return err
-				case len(args) == 0:
-					_, err := writeRows(cmd.OutOrStdout(), store.Export(cmd.Context()))
+				}
+				all := oneAfterTheOther(store.Export(cmd.Context()), store.ExportTurns(cmd.Context()))
+				if len(args) == 0 {
+					_, err := writeRows(cmd.OutOrStdout(), all)
 					return err
 				}
-				n, err := exportTo(args[0], store.Export(cmd.Context()))
+				n, err := exportTo(args[0], all)
 				if n > 0 || err == nil {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s added to %s\n", counted(n, "row"), args[0])
 				}
@@ -61,12 +70,40 @@ digest have the same content.`,
 	return cmd
 }
 
+// oneAfterTheOther yields the rows of all parts, up to the first error.
+func oneAfterTheOther(parts ...iter.Seq2[[]byte, error]) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, part := range parts {
+			for row, err := range part {
+				if !yield(row, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// mostDiffers is how many differences import names.
+const mostDiffers = 20
+
 func newImportCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var options aibridgedserver.ImportOptions
+	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Store what export has written; works while serve runs",
-		Long: `import stores the rows of an export in their order. Those that are there already stay as they are, but for interceptions
-that had no start or no end: so an import that was interrupted is done again, and a later export is added to an earlier one.
+		Long: `import stores the rows of an export. Users, tokens and records that are there already stay as they are, but for tokens that
+were revoked and interceptions that had no start or no end: so an import that was interrupted is done again, and a later
+export is added to an earlier one.
+
+Groups, providers, MCP servers and users' tokens for these are stored last, all at once; a gateway that runs serves them
+within a second. Of a provider or a token for an MCP server that is here in another state, the later one stays, and a
+membership of a group that has ended there ends here. All else that differs stays as it is here, and is named at the end.
+With --exact, all of these become what the export has, and what it does not have is deleted: so the last export before a
+move leaves the same digest as where it came from, unless the database here had users, tokens or records of its own.
+
+Secrets come as they are encrypted. If the key that they need is not in the data directory (or in AIBRIDGED_ENCRYPTION_KEY),
+import stores nothing, and says what to copy where.
+
 FILE may be -, which is standard input.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -79,16 +116,42 @@ FILE may be -, which is standard input.`,
 				defer file.Close()
 				in = file
 			}
+			rows, err := s.importable(in)
+			if err != nil {
+				return err
+			}
 			return withStore(cmd.Context(), *s, func(store *store) error {
-				n, err := store.Import(cmd.Context(), readRows(in))
+				done, err := store.ImportWith(cmd.Context(), options, rows)
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s read\n", counted(int(n), "row"))
-				return nil
+				return writeImported(cmd.ErrOrStderr(), done)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&options.Exact, "exact", false,
+		"make groups, providers, MCP servers and users' tokens for these what the export has, and delete those that it does not have")
+	return cmd
+}
+
+// writeImported says what an import did, and what is different afterwards.
+func writeImported(out io.Writer, done aibridgedserver.Imported) error {
+	text := fmt.Sprintf("%s read\n", counted(int(done.Read), "row"))
+	if done.Turns > 0 {
+		text += fmt.Sprintf("%s of conversations kept\n", counted(int(done.Turns), "turn"))
+	}
+	if n := len(done.Differs); n > 0 {
+		text += "Not as in the export:\n"
+		for _, what := range done.Differs[:min(n, mostDiffers)] {
+			text += "  " + what + "\n"
+		}
+		if n > mostDiffers {
+			text += fmt.Sprintf("  and %d more\n", n-mostDiffers)
+		}
+		text += "This stays as it is. To have what the export has, and nothing else, import it with --exact.\n"
+	}
+	_, err := io.WriteString(out, text)
+	return err
 }
 
 // readRows yields the lines of an export. A last line that is cut off is an error.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -106,5 +107,62 @@ func FuzzReadRows(f *testing.F) {
 		if (failure == nil) != whole || !strings.HasPrefix(text, strings.Join(read, "")) || whole && strings.Join(read, "") != text {
 			t.Errorf("%q is read as %q, %v", text, read, failure)
 		}
+	})
+}
+
+// A gateway that runs serves what an import brings, and a second import of its source says what differs, and ends it if it is told to.
+func TestImportBesideServe(t *testing.T) {
+	s := serveHere(t)
+	token := strings.TrimSpace(s.must(t, "", "token", "create", "--user", "ada"))
+	t.Setenv(encryptionVariable, "")
+	from := t.TempDir()
+	key, err := os.ReadFile(filepath.Join(s.data, "encryption.key"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(from, "encryption.key"), key, 0o600))
+	source := func(input string, args ...string) string {
+		t.Helper()
+		cmd := newCommand()
+		var out strings.Builder
+		cmd.SetArgs(append(args, "--data-dir", from))
+		cmd.SetIn(strings.NewReader(input))
+		cmd.SetOut(&out)
+		cmd.SetErr(&out)
+		check(t, cmd.ExecuteContext(t.Context()))
+		return out.String()
+	}
+	var upstream string
+	for line := range strings.Lines(s.must(t, "", "provider", "list", "--json")) {
+		var report providerReport
+		check(t, json.Unmarshal([]byte(line), &report))
+		if report.Name == "anthropic" {
+			upstream = report.BaseURL
+		}
+	}
+	source("", "token", "create", "--user", "bob")
+	source("key-of-extra\n", "provider", "add", "extra", "--type", "anthropic", "--base-url", upstream, "--key", "-")
+	source("", "mcp-server", "add", "more", "--url", "http://127.0.0.1:1/mcp")
+	file := filepath.Join(t.TempDir(), "1.jsonl")
+	source("", "export", file)
+	s.must(t, "", "import", file)
+	within(t, "^200 ", func() string {
+		status, answer := s.ask(t, "/extra/v1/messages", token, helloBody)
+		return fmt.Sprint(status, " ", answer)
+	})
+	source("", "provider", "remove", "extra")
+	again := filepath.Join(t.TempDir(), "2.jsonl")
+	source("", "export", again)
+	var told strings.Builder
+	for _, args := range [][]string{{"import", again}, {"import", "--exact", again}} {
+		cmd := newCommand()
+		cmd.SetArgs(append(args, "--data-dir", s.data))
+		cmd.SetErr(&told)
+		check(t, cmd.ExecuteContext(t.Context()))
+	}
+	if text := told.String(); strings.Count(text, "provider extra is not in the export") != 1 || !strings.Contains(text, "--exact") {
+		t.Errorf("the imports say\n%s", text)
+	}
+	within(t, "^404 ", func() string {
+		status, answer := s.ask(t, "/extra/v1/messages", token, helloBody)
+		return fmt.Sprint(status, " ", answer)
 	})
 }

@@ -6,16 +6,20 @@ import (
 )
 
 // Prefix tells whether a text, which comes in pieces, is JSON that ends before its value does. It looks at the text's
-// words, strings and brackets, and not at how they follow each other: so it also recognises the beginning of what only
+// words, strings and brackets, and not at how they follow each other, but for brackets, which must match: so it also recognises the beginning of what only
 // some writers take for JSON: with control characters in strings, with NaN, with a comma behind the last element. It
 // keeps nothing of the text. The zero Prefix has no text yet.
 type Prefix struct {
 	state   prefixState
-	open    int     // How many objects and arrays are open.
-	length  int8    // Of word.
-	word    [9]byte // The beginning of a literal.
-	escaped bool    // The next byte of the string is escaped.
+	open    int                    // How many objects and arrays are open.
+	arrays  [mostKinds / 64]uint64 // Which of the outermost of these are arrays, one bit each.
+	length  int8                   // Of word.
+	word    [9]byte                // The beginning of a literal.
+	escaped bool                   // The next byte of the string is escaped.
 }
+
+// mostKinds is how many levels of brackets are told apart. Deeper ones are only counted.
+const mostKinds = 1024
 
 type prefixState uint8
 
@@ -79,14 +83,14 @@ func (p *Prefix) between(c byte) {
 	case c == '"':
 		p.state = prefixString
 	case c == '{' || c == '[':
-		p.open++
+		p.begin(c == '[')
 	case c <= ' ' && isBlank(c), isFirst && bytes.IndexByte([]byte("\xef\xbb\xbf"), c) >= 0:
 		if isFirst {
 			p.state = prefixBlank
 		}
 	case isFirst:
 		p.state = prefixOther
-	case (c == '}' || c == ']') && p.open > 0:
+	case (c == '}' || c == ']') && p.ends(c == ']'):
 		p.open--
 	case (c == ',' || c == ':') && p.open > 0:
 	case '0' <= c && c <= '9':
@@ -97,6 +101,25 @@ func (p *Prefix) between(c byte) {
 	default:
 		p.state = prefixOther
 	}
+}
+
+// begin notes that an object or an array begins.
+func (p *Prefix) begin(array bool) {
+	if p.open < mostKinds {
+		bit := uint64(1) << (p.open % 64)
+		p.arrays[p.open/64] &^= bit
+		if array {
+			p.arrays[p.open/64] |= bit
+		}
+	}
+	p.open++
+}
+
+// ends reports whether an object or an array that is open can end here. A text in which the other one ends is no JSON: nothing that
+// could follow would make it one.
+func (p *Prefix) ends(array bool) bool {
+	last := p.open - 1
+	return last >= mostKinds || last >= 0 && p.arrays[last/64]&(1<<(last%64)) != 0 == array
 }
 
 // spell adds a byte to a word. A number that begins with a minus is recognised by its second byte.

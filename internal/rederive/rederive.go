@@ -17,7 +17,6 @@ package rederive
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -263,8 +262,7 @@ func readAnswer(exchange Exchange, format format, askedForStream bool) reading {
 	if !exchange.Whole || isCut {
 		return reading{broken: true}
 	}
-	body = withoutDone(body)
-	answer := format.body(asObject(body))
+	answer := format.body(asObject(withoutDone(body)))
 	answer.unread = format.unreadIn(answer, nil)
 	if answer.foreign && (exchange.Status < 300 && isHalf(body) || exchange.Status == 200 && isBlank(body)) {
 		return reading{broken: true}
@@ -279,23 +277,6 @@ func withoutDone(body []byte) []byte {
 		text = strings.TrimSpace(strings.TrimSuffix(strings.TrimRight(value, " \t"), "data:"))
 	}
 	return []byte(text)
-}
-
-// isHalf reports whether a body is JSON that ends within an object, an array or a string. Some servers write control
-// characters into strings.
-func isHalf(body []byte) bool {
-	body = bytes.TrimPrefix(body, []byte("\ufeff"))
-	if isBlank(body) || !bytes.ContainsAny(bytes.TrimLeft(body, " \r\n\t")[:1], `{["`) {
-		return false
-	}
-	body = bytes.Map(func(c rune) rune { return max(c, ' ') }, body)
-	values := json.NewDecoder(bytes.NewReader(body))
-	for {
-		var value json.RawMessage
-		if err := values.Decode(&value); err != nil {
-			return errors.Is(err, io.ErrUnexpectedEOF)
-		}
-	}
 }
 
 func isBlank(body []byte) bool { return len(bytes.Trim(body, " \r\n\t")) == 0 }

@@ -18,6 +18,7 @@ func TestRefusedBetweenRounds(t *testing.T) {
 			"data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\ndata: {\"type\":\"message_stop\"}\n\n"
 		wholeCalling = `{"id":"m1","type":"message","content":[{"type":"tool_use","id":"t","name":"bmcp_docs_x","input":{}}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}}`
 		wholeDone    = `{"id":"m2","type":"message","content":[],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}`
+		failed       = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n"
 		refusal      = `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`
 	)
 	round := func(status int, kind, response string) rederive.Exchange {
@@ -31,12 +32,13 @@ func TestRefusedBetweenRounds(t *testing.T) {
 		rounds []rederive.Exchange
 		want   string
 	}{
-		"a stream":                     {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(200, stream, done)}, ""},
-		"a body":                       {[]rederive.Exchange{round(200, body, wholeCalling), round(401, body, refusal), round(200, body, wholeDone)}, ""},
-		"refused twice":                {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(401, body, refusal), round(200, stream, done)}, ""},
-		"then another form":            {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(200, body, wholeDone)}, "truncated"},
-		"then another form, of a body": {[]rederive.Exchange{round(200, body, wholeCalling), round(429, body, refusal), round(200, stream, done)}, "truncated"},
-		"refused in the end":           {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(401, body, refusal)}, "unauthorized"},
+		"a stream":                      {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(200, stream, done)}, ""},
+		"a body":                        {[]rederive.Exchange{round(200, body, wholeCalling), round(401, body, refusal), round(200, body, wholeDone)}, ""},
+		"refused twice":                 {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(401, body, refusal), round(200, stream, done)}, ""},
+		"then another form":             {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(200, body, wholeDone)}, "truncated"},
+		"then another form, of a body":  {[]rederive.Exchange{round(200, body, wholeCalling), round(429, body, refusal), round(200, stream, done)}, "truncated"},
+		"then an error in another form": {[]rederive.Exchange{round(200, body, wholeCalling), round(200, stream, failed)}, "overloaded"},
+		"refused in the end":            {[]rederive.Exchange{round(200, stream, calling), round(429, body, refusal), round(401, body, refusal)}, "unauthorized"},
 	} {
 		facts, err := rederive.DeriveRounds(test.rounds...)
 		if err != nil || facts.ErrorType != test.want {
