@@ -222,7 +222,7 @@ func TestConversationMovesBetweenGateways(t *testing.T) {
 func TestKeptWhileToolsRun(t *testing.T) {
 	for by, members := range map[string]string{"a conversation": `"conversation":"conv_1","input":"hi"`, "a stream": `"stream":true,"input":"hi"`} {
 		p := newKeepingProvider(t)
-		p.shared.told = make(chan aibridge.KeptTurn, 9)
+		p.shared.told = make(chan aibridge.KeptTurn, 99)
 		var found string
 		p.tools.call = func(ctx context.Context, _ string, _ json.RawMessage) (mcp.Result, error) {
 			for found == "" {
