@@ -130,7 +130,7 @@ func (i *interception) settleBudget(ending BudgetEnding) {
 // spent returns how the interception ended, once it has concluded.
 func (i *interception) spent(how outcome) BudgetEnding {
 	failed := how.errorType != "" && how.errorType != ErrorTruncated && how.errorType != ErrorClientClosed
-	return BudgetEnding{
-		Usages: i.measured, Delivered: i.received.bytes, Unmeasured: len(i.measured) == 0 && len(i.rounds) > 0 && !failed,
+	return BudgetEnding{ // The upstream goes on with a request whose client has not waited for the answer.
+		Usages: i.measured, Delivered: i.received.bytes, Unmeasured: len(i.measured) == 0 && i.sentAfter > 0 && !failed,
 	}
 }

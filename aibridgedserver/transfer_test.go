@@ -200,7 +200,7 @@ func TestExportHasEveryColumn(t *testing.T) {
 		partition := strings.Contains(table, "_p2") || strings.HasSuffix(table, "_other")
 		other := slices.Contains([]string{
 			"price_overrides", "key_changes", "configuration_changes", "encryption", "dropped_months", "goose_db_version", "goose_lock", "sqlite_sequence", "kept_turns",
-			"kept_turn_keys", "touched", "derivation_steps", "budget_settings", "facts", "sessions", "session_keys", "session_values", "rollups", "user_rollups",
+			"kept_turn_keys", "touched", "derivations", "derivation_steps", "budget_settings", "facts", "sessions", "session_keys", "session_values", "rollups", "user_rollups",
 		}, table)
 		if partition || other || strings.HasPrefix(table, "prompt_search") {
 			continue

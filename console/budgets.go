@@ -35,14 +35,16 @@ func (c *Console) budgets(v *visit) (*answer, error) {
 		{Name: "Whose"}, {Name: "Kind"}, {Name: "ID", OnlySaved: true}, {Name: "Per"}, {Name: "Limit in USD", Number: true}, {Name: "Spent in USD", Number: true},
 		{Name: "Spent", Number: true}, {Name: "Held in USD", Number: true}, {Name: "Began"}, {Name: "Renewed"}, {Name: "Zone", OnlySaved: true},
 	}}
+	saved := []savedBudget{}
 	for _, b := range rows {
+		saved = append(saved, savedBudget{b, c.held(b)})
 		t.Rows = append(t.Rows, []cell{
 			{Text: b.Name, Href: c.spentBy(b)}, {Text: string(b.Kind)}, {Text: b.ID}, {Text: string(b.Period)}, {Text: money(b.Limit), Raw: b.Limit.String()},
 			{Text: money(b.Spent), Raw: b.Spent.String()}, {Text: percent(b), Raw: strconv.FormatFloat(b.Share, 'f', 4, 64)}, c.heldCell(b),
 			inZone(b.From), inZone(b.To), {Text: b.Zone},
 		})
 	}
-	return &answer{view: "budgets", title: "Budgets", data: t, file: "budgets", table: t, json: notNil(rows)}, nil
+	return &answer{view: "budgets", title: "Budgets", data: t, file: "budgets", table: t, json: saved}, nil
 }
 
 // spentBy returns the address of what a user or a group spent in the period of a budget.
@@ -54,12 +56,28 @@ func (c *Console) spentBy(b reports.BudgetRow) string {
 	return c.options.Path + "?" + ends.with("user", b.ID)
 }
 
-func (c *Console) heldCell(b reports.BudgetRow) cell {
+// savedBudget is a budget as it is saved.
+type savedBudget struct {
+	reports.BudgetRow
+
+	Held *decimal.Decimal `json:"held_usd"` // Nil: it is not known.
+}
+
+// held returns what a budget holds; nil: it is not known.
+func (c *Console) held(b reports.BudgetRow) *decimal.Decimal {
 	if c.options.Held == nil {
-		return cell{Text: "–", IsUnknown: true}
+		return nil
 	}
 	held := c.options.Held(b.Kind, b.ID)
-	return cell{Text: money(held), Raw: held.String()}
+	return &held
+}
+
+func (c *Console) heldCell(b reports.BudgetRow) cell {
+	held := c.held(b)
+	if held == nil {
+		return cell{Text: "–", IsUnknown: true}
+	}
+	return cell{Text: money(*held), Raw: held.String()}
 }
 
 // inZone returns an instant at which a period begins or ends, in the zone of the budgets.
@@ -67,11 +85,7 @@ func inZone(at time.Time) cell {
 	return cell{Text: at.Format("2006-01-02 15:04 -07:00"), Raw: at.UTC().Format(time.RFC3339)}
 }
 
-// percent returns the share of a budget that is spent. What is not all of it is below 100 %.
-func percent(b reports.BudgetRow) string {
-	n := b.Spent.Shift(2).Div(b.Limit).Floor() // No limit is 0.
-	return n.String() + " %"
-}
+func percent(b reports.BudgetRow) string { return b.Percent() + " %" }
 
 // warnings returns what an overview of a user says of budgets of which little is left.
 func (c *Console) warnings(v *visit, userID string) (warnings []string, err error) {

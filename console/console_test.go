@@ -74,7 +74,7 @@ func TestBudgets(t *testing.T) {
 		"all":               {c.root, "budgets", []string{">ada<", ">bob<", "&lt;red&gt;"}, nil},
 		"one user's":        {c.root, "budgets?user=bob", []string{">bob<", "&lt;red&gt;"}, []string{">ada<"}},
 		"CSV":               {c.root, "budgets?format=csv", []string{"Held in USD", "0.25", c.adaID}, []string{"$"}},
-		"JSON":              {c.ada, "budgets?format=json", []string{`"limit_usd": "0.01"`}, []string{"bob"}},
+		"JSON":              {c.ada, "budgets?format=json", []string{`"limit_usd": "0.01"`, `"held_usd": "0.25"`}, []string{"bob"}},
 		"ada's overview":    {c.ada, "", []string{`class="warning"`, "is spent, so requests are refused"}, nil},
 		"bob's overview":    {c.bob, "", nil, []string{`class="warning"`}},
 		"root's overview":   {c.root, "", nil, []string{`class="warning"`}},

@@ -131,3 +131,13 @@ func TestMigrationsOnlyAdd(t *testing.T) {
 		}
 	}
 }
+
+// A program of before the sums of users cannot derive once they are here, also if it was running.
+func TestOlderProgramsDeriveNoMore(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	if _, err := c.db.Writer.ExecContext(t.Context(), `UPDATE derivations SET number = number + 1 WHERE number = $1`, 0); err == nil ||
+		!strings.Contains(err.Error(), "P0001") {
+		t.Errorf("%v", err)
+	}
+}

@@ -173,6 +173,10 @@ type BudgetRow struct {
 	Zone  string    `json:"zone"`
 }
 
+// Percent returns how many hundredths of the limit are spent, without a fraction: 100 is all of it or a little more, and never
+// less.
+func (b BudgetRow) Percent() string { return b.Spent.Shift(2).Div(b.Limit).Floor().String() } // No limit is 0.
+
 // BudgetColumns returns the names of the cells of [BudgetRow.Cells].
 func BudgetColumns() []string {
 	return []string{"kind", "name", "id", "period", "limit_usd", "spent_usd", "share", "from", "to", "zone"}

@@ -86,14 +86,16 @@ func (i *interception) facts(of pricer) *facts {
 }
 
 // isUnmetered reports whether an answer was cut, or given up by its client, before the upstream told what it used: the only one,
-// or the last one of several rounds. An answer that failed as a whole costs nothing.
+// or the last one of several rounds. An upstream goes on with one that the client has not waited for. An answer that failed as a
+// whole costs nothing.
 func (i *interception) isUnmetered() bool {
 	cut := i.errorType.String == truncated || i.errorType.String == clientClosed || len(i.usages) == 0 && len(i.calls) > 0
 	isPartial := func(u usage) bool { return prices.IsPartial(u.metadata) } // That of the answer that was cut.
-	return cut && i.errorType.Valid && i.responseBytes > 0 && !i.background.Valid && !slices.ContainsFunc(i.usages, isPartial)
+	begun := i.responseBytes > 0 || i.errorType.String == clientClosed
+	return cut && i.errorType.Valid && begun && !i.background.Valid && !slices.ContainsFunc(i.usages, isPartial)
 }
 
-// The error types of answers that began and were cut.
+// The error types of answers that were cut.
 const (
 	truncated    = "truncated"
 	clientClosed = "client_closed"

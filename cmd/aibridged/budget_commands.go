@@ -150,6 +150,8 @@ func parseLimit(text string) (int64, error) {
 		return 0, errors.New("is more than nine million dollars, which is the most")
 	case !kept.IsInteger():
 		return 0, fmt.Errorf("%q has more than twelve digits behind the point", text)
+	case usd.LessThan(decimal.New(1, -2)):
+		return 0, errors.New("must be a cent, 0.01, or more")
 	}
 	return kept.IntPart(), nil
 }
@@ -262,8 +264,8 @@ func writeBudgets(out io.Writer, rows []reports.BudgetRow) error {
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "WHOSE\tLIMIT\tPER\tSPENT\tSHARE\tRENEWED")
 	for _, b := range rows {
-		fmt.Fprintf(table, "%s %s\t$%s\t%s\t$%s\t%.0f %%\t%s %s\n", b.Kind, shown(b.Name, 40), b.Limit.StringFixed(2), b.Period, b.Spent.StringFixed(4),
-			100*b.Share, b.To.Format("2006-01-02 15:04 -07:00"), b.Zone)
+		fmt.Fprintf(table, "%s %s\t$%s\t%s\t$%s\t%s %%\t%s %s\n", b.Kind, shown(b.Name, 40), b.Limit.StringFixed(2), b.Period, b.Spent.StringFixed(4),
+			b.Percent(), b.To.Format("2006-01-02 15:04 -07:00"), b.Zone)
 	}
 	return table.Flush()
 }

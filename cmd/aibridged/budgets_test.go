@@ -282,6 +282,7 @@ func checkBudgetCommands(t *testing.T, s settings) {
 		"--limit is missing":                                   {"set", "--user", "ada", "--per", "day"},
 		"--limit is more than nine million dollars":            {"set", "--user", "ada", "--limit", "9000000.01", "--per", "day"},
 		`"0.0000000000001" has more than twelve digits`:        {"set", "--user", "ada", "--limit", "0.0000000000001", "--per", "day"},
+		"--limit must be a cent":                               {"set", "--user", "ada", "--limit", "0.009", "--per", "day"},
 		`--per is "year": use day, week or month`:              {"set", "--user", "ada", "--limit", "5", "--per", "year"},
 		`--per is "": use day, week or month`:                  {"set", "--user", "ada", "--limit", "5"},
 		"it has no budget":                                     {"remove", "--user", "ada"},

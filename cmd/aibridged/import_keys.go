@@ -27,7 +27,7 @@ func (s settings) importable(in io.Reader) (iter.Seq2[[]byte, error], error) {
 		}
 	}
 	reader := bufio.NewReaderSize(in, 1<<20)
-	head, _ := reader.Peek(longestKeysRow) // What is wrong with it is met again.
+	head := firstLine(reader)
 	line, _, whole := bytes.Cut(head, []byte{'\n'})
 	ids, first, err := aibridgedserver.KeysOfExport(func(yield func([]byte, error) bool) {
 		if whole {
@@ -45,6 +45,18 @@ func (s settings) importable(in io.Reader) (iter.Seq2[[]byte, error], error) {
 		err = errors.New("this export does not begin with the keys that its secrets are encrypted with, as an earlier version wrote it, and there is no key here: import it from a file, not from standard input; nothing was stored")
 	}
 	return readRows(reader), err // Each secret is still checked before it is stored.
+}
+
+// firstLine returns the beginning of what a reader has, at least up to the end of its first line if that is not too long. It
+// leaves all of it in the reader, and waits for no more: who writes the rows may take long for the next one.
+func firstLine(reader *bufio.Reader) (head []byte) {
+	for size := 1; ; size = min(max(size+1, reader.Buffered()), longestKeysRow) {
+		var err error
+		head, err = reader.Peek(size) // What is wrong with it is met again.
+		if err != nil || size == longestKeysRow || bytes.IndexByte(head, '\n') >= 0 {
+			return head
+		}
+	}
 }
 
 // importableFile is importable for what can be read twice.

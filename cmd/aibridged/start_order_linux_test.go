@@ -174,6 +174,8 @@ func TestStartBesideLongCommand(t *testing.T) {
 	command := programHere(t, nil, "import", "-", "--data-dir", s.dataDir)
 	rows, err := command.StdinPipe()
 	check(t, errors.Join(err, command.Start()))
+	_, err = io.WriteString(rows, `{"table":"encryption","key_ids":[]}`+"\n") // It reads that before it opens the database.
+	check(t, err)
 	awaitDataLock(t, s, command)
 	gateway := startReading(t, serveArgs(s.dataDir)...)
 	gateway.mustPrint(t, "  data directory")

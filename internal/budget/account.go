@@ -74,6 +74,9 @@ func (a *account) put(r *reservation) {
 		return // Its period is over, and so is what it is held for.
 	}
 	h.amount = max(r.amount-h.counted, 0)
+	if h.state == running {
+		h.amount = r.amount // What is counted is of rounds that have ended, and another one may cost as much.
+	}
 	a.sum(h.state).add(h.amount, 1)
 	if h.state == running {
 		a.running++

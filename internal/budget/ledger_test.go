@@ -275,7 +275,7 @@ func TestCountedOnce(t *testing.T) {
 		origin, r := d.enter(t, "ada", 50)
 		d.derive(r.Interception, 20*Dollar, false, ada) // The first of several rounds.
 		wait()
-		if refusal := d.mustRefuse(t, "ada", 51, Held); refusal.Spent != 20*Dollar || refusal.Held != 30*Dollar {
+		if refusal := d.mustRefuse(t, "ada", 31, Held); refusal.Spent != 20*Dollar || refusal.Held != 50*Dollar {
 			t.Errorf("%+v", refusal)
 		}
 		d.End(origin, used(25))

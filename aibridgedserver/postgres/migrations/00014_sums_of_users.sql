@@ -1,8 +1,24 @@
 -- The same as SQLite's migration of this version: sums of each user. A tool whose name has a NUL has none of what was before.
 
 -- +goose Up
--- A program that does not know these sums cannot derive any more, also one that runs: what it derived would be missing in them.
-ALTER TABLE derivations RENAME TO derivation_steps;
+-- The table derivation_steps takes the place of derivations. A program that does not know these sums cannot derive any more, also one
+-- that runs: what it derived would be missing in them.
+CREATE TABLE derivation_steps (
+    only_row boolean NOT NULL PRIMARY KEY CHECK (only_row),
+    number   bigint  NOT NULL
+);
+
+INSERT INTO derivation_steps SELECT only_row, number FROM derivations;
+
+-- +goose StatementBegin
+CREATE FUNCTION newer_program_derives() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a newer program derives costs and sessions from the records here';
+END
+$$;
+-- +goose StatementEnd
+
+CREATE TRIGGER newer_program_derives BEFORE UPDATE ON derivations FOR EACH STATEMENT EXECUTE FUNCTION newer_program_derives();
 
 CREATE TABLE user_rollups (
     initiator_id    uuid NOT NULL,

@@ -5,7 +5,8 @@
 -- What was deleted before is not in them.
 
 -- +goose Up
--- A program that does not know these sums cannot derive any more, also one that runs: what it derived would be missing in them.
+-- This table takes the place of derivations: a program that does not know these sums cannot derive any more, and what it derived
+-- would be missing in them.
 ALTER TABLE derivations RENAME TO derivation_steps;
 
 CREATE TABLE user_rollups (
