@@ -30,21 +30,9 @@ func asksBudget(t *testing.T, target, body string, all ...string) (*oneBudget, *
 	t.Helper()
 	b := &oneBudget{}
 	options := aibridge.ProviderOptions{Transport: &answers{all: all}, Key: "key", Admission: aibridge.NewAdmission(aibridge.AdmissionLimits{}).WithBudgets(b)}
-	anthropic, err := aibridge.NewAnthropicProvider("a", options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	openai, err := aibridge.NewOpenAIProvider("o", options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := aibridge.NewProviderSet(anthropic, openai)
-	if err != nil {
-		t.Fatal(err)
-	}
 	with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) { return found("x"), nil }}
 	w := httptest.NewRecorder()
-	bridge := acting(aibridge.NewRequestBridge(set, &kept{}, aibridge.BridgeOptions{Tools: with}))
+	bridge := acting(aibridge.NewRequestBridge(bothAPIs(t, options), &kept{}, aibridge.BridgeOptions{Tools: with}))
 	bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(body)))
 	return b, w
 }

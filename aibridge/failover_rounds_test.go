@@ -75,25 +75,13 @@ func TestLaterRoundsFailOver(t *testing.T) {
 			}
 			options := aibridge.ProviderOptions{Transport: up, Keys: []aibridge.Key{{Secret: "key-a", Account: "x"}, {Secret: "key-b", Account: "y"}, {Secret: "key-c", Account: "x"}}}
 			options.Retries.Attempts = 3 // That is for first rounds.
-			anthropic, err := aibridge.NewAnthropicProvider("a", options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			openai, err := aibridge.NewOpenAIProvider("o", options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			set, err := aibridge.NewProviderSet(anthropic, openai)
-			if err != nil {
-				t.Fatal(err)
-			}
 			calls := 0
 			with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) {
 				calls++
 				return found("x"), nil
 			}}
 			recorder, w := &kept{}, httptest.NewRecorder()
-			bridge := acting(aibridge.NewRequestBridge(set, recorder, aibridge.BridgeOptions{Tools: with}))
+			bridge := acting(aibridge.NewRequestBridge(bothAPIs(t, options), recorder, aibridge.BridgeOptions{Tools: with}))
 			bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, c.target, strings.NewReader(c.body)))
 			if got := w.Body.String(); w.Code != c.status || !strings.Contains(got, c.want) || strings.Contains(got, "bmcp_") {
 				t.Errorf("%d: the client got\n%s", w.Code, got)

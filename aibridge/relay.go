@@ -37,6 +37,7 @@ type relay struct {
 	pass       pass
 	plain      bool // The body goes upstream without the content coding that it came in.
 	initiator  string
+	sender     *client        // See recognised.
 	asked      *BudgetRequest // What it asks of budgets. Nil: nobody has one.
 	clientBody *body          // What the client sent; held until it has been sent on.
 	outgoing   outgoing       // What goes upstream; often the client's.
@@ -223,9 +224,17 @@ func (x *relay) inspect(coding string, caller Caller) error {
 	return err
 }
 
+// recognised returns the client that sent the request, once it has been inspected.
+func (x *relay) recognised() *client {
+	if x.sender == nil {
+		x.sender = recogniseClient(x.request.Header, x.inspected)
+	}
+	return x.sender
+}
+
 // beginning returns what the record of the start says about the request.
 func (x *relay) beginning(caller Caller) beginning {
-	client := recogniseClient(x.request.Header, x.inspected)
+	client := x.recognised()
 	sum := newBodySum(x.provider.digests)
 	sum.add(x.clientBody.bytes)
 	x.received = newBodySum(x.provider.digests)

@@ -15,10 +15,9 @@ import (
 	"github.com/coder/aibridged/aibridge/mcp"
 )
 
-// askOn sends a request to a bridge whose provider has two keys, with a tool of the gateway.
-func askOn(ctx context.Context, t *testing.T, upstream http.RoundTripper, with *tools, path, body string) (*httptest.ResponseRecorder, *kept) {
+// bothAPIs returns the providers "a" of Anthropic's API and "o" of OpenAI's.
+func bothAPIs(t *testing.T, options aibridge.ProviderOptions) *aibridge.ProviderSet {
 	t.Helper()
-	options := aibridge.ProviderOptions{Transport: upstream, Keys: []aibridge.Key{{Secret: "key-a"}, {Secret: "key-b"}}}
 	anthropic, err := aibridge.NewAnthropicProvider("a", options)
 	if err != nil {
 		t.Fatal(err)
@@ -31,8 +30,15 @@ func askOn(ctx context.Context, t *testing.T, upstream http.RoundTripper, with *
 	if err != nil {
 		t.Fatal(err)
 	}
+	return set
+}
+
+// askOn sends a request to a bridge whose provider has two keys, with a tool of the gateway.
+func askOn(ctx context.Context, t *testing.T, upstream http.RoundTripper, with *tools, path, body string) (*httptest.ResponseRecorder, *kept) {
+	t.Helper()
+	options := aibridge.ProviderOptions{Transport: upstream, Keys: []aibridge.Key{{Secret: "key-a"}, {Secret: "key-b"}}}
 	recorder, w := &kept{}, httptest.NewRecorder()
-	bridge := acting(aibridge.NewRequestBridge(set, recorder, aibridge.BridgeOptions{Tools: with}))
+	bridge := acting(aibridge.NewRequestBridge(bothAPIs(t, options), recorder, aibridge.BridgeOptions{Tools: with}))
 	bridge.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(body)))
 	return w, recorder
 }

@@ -1,7 +1,6 @@
 package aibridge
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"maps"
@@ -56,7 +55,7 @@ func (x *relay) useTools(object jsonedit.Object) []jsonedit.Edit {
 	}
 	conversations := x.bridge.conversations
 	opening, begins := format.Opening(object)
-	session := recogniseClient(x.request.Header, x.inspected).session(x.request.Header, x.inspected)
+	session := x.recognised().session(x.request.Header, x.inspected)
 	sum := conversations.sum(x.initiator, x.provider.name, x.format.Name, session, opening)
 	var chain []string
 	if format.Chain != nil {
@@ -117,10 +116,6 @@ func (u *toolUse) toolOf(name string) (serverURL string, ours bool) {
 
 // ownTools returns those names of the client's tools that a tool of the gateway could have, too.
 func ownTools(format *wire.Tooling, body jsonedit.Object) map[string]bool {
-	value, _ := body.Get("tools")
-	if !bytes.Contains(value, []byte(toolPrefix)) && !bytes.Contains(value, []byte(`\u00`)) {
-		return nil // No name begins like one of ours, also none that is written with escapes.
-	}
 	var own map[string]bool
 	elements := body.Elements("tools")
 	for i := range elements.Len() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/coder/aibridged"
 	"github.com/coder/aibridged/aibridge"
-	"github.com/coder/aibridged/controlplane"
 	"github.com/coder/aibridged/internal/budget"
 	"github.com/coder/aibridged/proto"
 )
@@ -34,24 +32,13 @@ func (b budgetServer) Reserve(_ context.Context, in *proto.ReserveRequest) (*pro
 	return b.reserve(in)
 }
 
-// connectedBudgets returns budgets that a server has.
+// connectedBudgets returns budgets that a server has, until the end of the test.
 func connectedBudgets(t *testing.T, server aibridged.DRPCServer) *sharedBudgets {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- controlplane.Serve(ctx, listener, server, controlplane.ServeOptions{}) }()
-	client, err := controlplane.Network(func(context.Context) (net.Conn, error) { return net.Dial("tcp", listener.Addr().String()) }, controlplane.NetworkOptions{})(t.Context())
-	check(t, err)
+	client := clientOf(t, server)
 	s := newSharedBudgets(slog.Logger{})
+	t.Cleanup(s.close)
 	s.connected(client)
-	t.Cleanup(func() {
-		s.close()
-		_ = client.DRPCConn().Close()
-		cancel()
-		<-served
-	})
 	return s
 }
 

@@ -66,8 +66,8 @@ func (l limitedServer) Enter(_ context.Context, in *proto.EnterRequest) (*proto.
 	return l.enter(in)
 }
 
-// connectedLimits returns limits that a server has, and what it was asked. It calls close at the end of the test.
-func connectedLimits(t *testing.T, server aibridged.DRPCServer) *sharedLimits {
+// clientOf returns a client of a server over a network, which ends with the test.
+func clientOf(t *testing.T, server aibridged.DRPCServer) aibridged.DRPCClient {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
@@ -76,14 +76,21 @@ func connectedLimits(t *testing.T, server aibridged.DRPCServer) *sharedLimits {
 	go func() { served <- controlplane.Serve(ctx, listener, server, controlplane.ServeOptions{}) }()
 	client, err := controlplane.Network(func(context.Context) (net.Conn, error) { return net.Dial("tcp", listener.Addr().String()) }, controlplane.NetworkOptions{})(t.Context())
 	check(t, err)
-	s := newSharedLimits(slog.Logger{})
-	s.connected(client)
 	t.Cleanup(func() {
-		s.close()
 		_ = client.DRPCConn().Close()
 		cancel()
 		<-served
 	})
+	return client
+}
+
+// connectedLimits returns limits that a server has, until the end of the test.
+func connectedLimits(t *testing.T, server aibridged.DRPCServer) *sharedLimits {
+	t.Helper()
+	client := clientOf(t, server)
+	s := newSharedLimits(slog.Logger{})
+	t.Cleanup(s.close)
+	s.connected(client)
 	return s
 }
 

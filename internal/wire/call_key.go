@@ -9,8 +9,8 @@ import (
 
 // Place is where a turn stands in a conversation, as its client sends it.
 type Place struct {
-	Opening string // The text of the user's first message.
-	Index   int    // How many messages, or input items, stand before it.
+	Opening func() string // Returns the text of the user's first message. Nil: it is not known.
+	Index   int           // How many messages, or input items, stand before it.
 }
 
 // fewRandom is how many letters and digits an id has at least that can be one of its own: fewer are counted, or drawn from
@@ -35,7 +35,11 @@ func CallKey(format, id, name string, at Place) string {
 	if IsOwn(strings.Replace(id, name, "", 1)) {
 		return format + ":" + id
 	}
-	sum := sha256.Sum256([]byte(strconv.Itoa(at.Index) + "\x00" + at.Opening))
+	opening := ""
+	if at.Opening != nil {
+		opening = at.Opening()
+	}
+	sum := sha256.Sum256([]byte(strconv.Itoa(at.Index) + "\x00" + opening))
 	return format + ":" + id + ":" + base64.RawURLEncoding.EncodeToString(sum[:12]) + PlaceMark
 }
 

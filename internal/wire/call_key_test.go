@@ -8,7 +8,8 @@ import (
 )
 
 func TestCallKey(t *testing.T) {
-	here, later, elsewhere := wire.Place{Opening: "hi", Index: 1}, wire.Place{Opening: "hi", Index: 3}, wire.Place{Opening: "hello", Index: 1}
+	hi, hello := func() string { return "hi" }, func() string { return "hello" }
+	here, later, elsewhere := wire.Place{Opening: hi, Index: 1}, wire.Place{Opening: hi, Index: 3}, wire.Place{Opening: hello, Index: 1}
 	for id, isOwn := range map[string]bool{
 		"toolu_01A09q90qw90lq917835lq9": true, "call_Zx0123456789abcdefABCDEF": true, "chatcmpl-tool-0123456789abcdef0123456789abcdef": true,
 		"3f2c1d88-9f0e-4b57-a1a4-51e7c2b3a0d1": true, "call_0": false, "0": false, "": false, "functions.edit:0": false,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -28,10 +29,12 @@ func keyOf(call gjson.Result, at wire.Place) string {
 	return keptKey(wire.String(call.Get("id")), toolName(call), at)
 }
 
-// beginning returns the place at which a conversation begins.
+// beginning returns the place at which a conversation begins. Its opening is read from the body when it is first asked for.
 func beginning(body jsonedit.Object) wire.Place {
-	text, _ := opening(body)
-	return wire.Place{Opening: text}
+	return wire.Place{Opening: sync.OnceValue(func() string {
+		text, _ := opening(body)
+		return text
+	})}
 }
 
 // keys returns the keys of the calls to which a request has results. Those that came last stand behind the model's last

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -49,10 +50,12 @@ func keys(body jsonedit.Object, from int) []string {
 // length implements [wire.Tooling].Length.
 func length(body jsonedit.Object) (n int, last []byte) { return wire.Last(body.Elements("messages")) }
 
-// beginning returns the place at which a conversation begins.
+// beginning returns the place at which a conversation begins. Its opening is read from the body when it is first asked for.
 func beginning(body jsonedit.Object) wire.Place {
-	text, _ := opening(body)
-	return wire.Place{Opening: text}
+	return wire.Place{Opening: sync.OnceValue(func() string {
+		text, _ := opening(body)
+		return text
+	})}
 }
 
 // keysOf returns the keys of a message of the model's at that place: those of its calls, and that of its last thought.

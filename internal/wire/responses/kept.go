@@ -170,7 +170,8 @@ func (j *joint) keyOf(call clientCall) (string, bool) {
 // nextPlace returns the place of what the model makes next, or has begun. An input that is a text is one item.
 func nextPlace(body jsonedit.Object) wire.Place {
 	text, _ := opening(body)
-	at := wire.Place{Opening: strings.Clone(text), Index: 1}
+	text = strings.Clone(text)
+	at := wire.Place{Opening: func() string { return text }, Index: 1}
 	if input, _ := body.Get("input"); wire.View(input).Type != gjson.String {
 		items := body.Elements("input")
 		at.Index = items.Len()
@@ -275,9 +276,8 @@ func keys(body jsonedit.Object, from int) []string {
 		}
 	}
 	begin := beginningOf(items, min(from, lastTurn(items)))
-	text, _ := opening(body)
 	called := map[string]bool{}
-	at := wire.Place{Opening: text, Index: begin}
+	at := wire.Place{Opening: openingOf(body), Index: begin}
 	for i := begin; i < items.Len(); i++ {
 		item := wire.View(items.At(i))
 		id := callIDOf(item)

@@ -99,8 +99,7 @@ func newRestoring(body jsonedit.Object, kept map[string][]byte) *restoring {
 		}
 		r.byKey[key] = turn
 	}
-	text, _ := opening(body)
-	at := wire.Place{Opening: text}
+	at := wire.Place{Opening: openingOf(body)}
 	for i := range items.Len() {
 		item := wire.View(items.At(i))
 		if !isModels(item) {

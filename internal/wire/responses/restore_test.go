@@ -43,7 +43,7 @@ func restored(t testing.TB, request string, kept map[string][]byte) string {
 func TestKeys(t *testing.T) {
 	call := func(id string) string { return `{"type":"function_call","call_id":"` + id + `","name":"n"}` }
 	at := func(id string, index int) string {
-		return wire.CallKey("responses", id, "n", wire.Place{Opening: "hi", Index: index})
+		return wire.CallKey("responses", id, "n", wire.Place{Opening: func() string { return "hi" }, Index: index})
 	}
 	const a, b, c = "call_0123456789abcdef_a", "call_0123456789abcdef_b", "call_0123456789abcdef_c"
 	approval := `{"type":"mcp_approval_request","id":"d","name":"n"}`

@@ -2,6 +2,7 @@ package responses
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -74,6 +75,14 @@ func opening(body jsonedit.Object) (text string, begins bool) {
 		}
 	}
 	return text, begins
+}
+
+// openingOf returns what reads the opening from the body when it is first called.
+func openingOf(body jsonedit.Object) func() string {
+	return sync.OnceValue(func() string {
+		text, _ := opening(body)
+		return text
+	})
 }
 
 func isModels(item gjson.Result) bool { return isOfModel(item.Get("role").Str, item.Get("type").Str) }
