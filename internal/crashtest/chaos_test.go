@@ -30,9 +30,6 @@ func TestChaos(t *testing.T) {
 		c.pace = func() pace { return pace{event: 60 * time.Millisecond, whole: 1200 * time.Millisecond} }
 	})
 	latest := first
-	// In a short storm, gateways may be killed only while nothing has begun. Of this one, answers are cut.
-	f.must(f.failGateway(f.members[0], f.chance.of("first kill")))
-	f.calm(latest)
 	for began, number := time.Now(), 1; number == 1 || time.Since(began) < option[time.Duration]("chaos"); number++ {
 		before := f.ledger.count(whole)
 		latest = f.storm(2*number, latest.made)
@@ -141,7 +138,11 @@ func (f *fleet) checkVariety(cut int) {
 			f.t.Errorf("%s: never", what)
 		}
 	}
-	if counts[connectionCut]+counts[connectionHole] == 0 || cut == 0 {
-		f.t.Errorf("%d interceptions were cut, and connections never failed: %v", cut, counts)
+	if counts[connectionCut]+counts[connectionHole] == 0 {
+		f.t.Errorf("connections never failed: %v", counts)
+	}
+	// In one short storm, gateways may be killed only while nothing has begun.
+	if cut == 0 && option[time.Duration]("chaos") >= time.Minute {
+		f.t.Error("no interception was cut")
 	}
 }
