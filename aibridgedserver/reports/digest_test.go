@@ -295,7 +295,7 @@ func TestNoteOfASlowTransaction(t *testing.T) {
 	if _, err := h.server.RecordBatch(t.Context(), &proto.RecordBatchRequest{Records: second.records()}); err != nil {
 		t.Fatal(err)
 	}
-	step := begin(`UPDATE derivations SET number = number`) // The step has read, and waits for this.
+	step := begin(`UPDATE derivation_steps SET number = number`) // The step has read, and waits for this.
 	digested := make(chan int64)
 	go func() {
 		n, err := h.Digest(t.Context(), reports.DigestOptions{})

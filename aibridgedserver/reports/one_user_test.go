@@ -135,7 +135,7 @@ func TestSumsOfUsersAreMigrated(t *testing.T) {
 	}
 	statements := []string{`DELETE FROM user_rollups`}
 	for statement := range strings.SplitSeq(string(text), ";\n") {
-		if statement = strings.TrimSpace(statement); strings.HasPrefix(statement, "INSERT") {
+		if statement = strings.TrimSpace(statement); strings.HasPrefix(statement, "INSERT INTO user_rollups") {
 			statements = append(statements, statement)
 		}
 	}
