@@ -43,6 +43,7 @@ type fleet struct {
 	probed     *httptest.Server
 	users      map[string]string // A token of each user.
 	outages    outages
+	given      addresses
 }
 
 // member is a process of the fleet, and how it is started.
@@ -69,7 +70,7 @@ type gatewayMember struct {
 // newFleet makes a fleet and starts it. The test is skipped where no PostgreSQL is installed.
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{postgres: postgrestest.New(t, postgrestest.Options{Durable: true}), users: map[string]string{}}
+	f := &fleet{postgres: postgrestest.New(t, postgrestest.Options{Durable: true}), users: map[string]string{}, given: addresses{}}
 	f.stage = newEmptyStage(t)
 	f.probed = newProbedUpstream(t)
 	var err error
@@ -112,7 +113,7 @@ func (f *fleet) relayTo(address string) *relay {
 
 func (f *fleet) freeAddress(rng *rand.Rand) string {
 	f.t.Helper()
-	address, err := fixedAddress(rng)
+	address, err := f.given.fixed(rng)
 	f.must(err)
 	return address
 }

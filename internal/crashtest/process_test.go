@@ -150,14 +150,21 @@ func (p *process) check() error {
 	return nil
 }
 
-// fixedAddress returns an address on which one process after the other can listen. Its port is not one that the system
-// gives to outgoing connections: such a connection could take it while no process listens.
-func fixedAddress(rng *rand.Rand) (string, error) {
+// addresses are those that a test has given to its processes.
+type addresses map[string]bool
+
+// fixed returns an address on which one process after the other can listen, and none of another address. Its port is not one that
+// the system gives to outgoing connections: such a connection could take it while no process listens.
+func (a addresses) fixed(rng *rand.Rand) (string, error) {
 	var lastErr error
 	for range 100 {
 		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rng.IntN(10_000))
+		if a[address] {
+			continue
+		}
 		listener, err := net.Listen("tcp", address)
 		if err == nil {
+			a[address] = true
 			return address, listener.Close()
 		}
 		lastErr = err

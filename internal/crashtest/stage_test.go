@@ -72,9 +72,10 @@ func newStage(t *testing.T, durability aibridged.Durability) *stage {
 	s := newEmptyStage(t)
 	s.records = filepath.Join(s.dir, "records")
 	rng := s.chance.of("addresses")
-	gateway, err := fixedAddress(rng)
+	given := addresses{}
+	gateway, err := given.fixed(rng)
 	s.must(err)
-	control, err := fixedAddress(rng)
+	control, err := given.fixed(rng)
 	s.must(err)
 	database := filepath.Join(s.dir, "control.db")
 	s.controlTask = task{Role: roleControlPlane, Address: control, Database: database}
