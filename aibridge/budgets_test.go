@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -208,6 +209,24 @@ func TestBudgetsAreToldOnce(t *testing.T) {
 		requests, endings := p.take()
 		if len(requests) != len(endings) || len(endings) > 0 && (endings[0].Unmeasured || len(endings[0].Usages) > 0) {
 			t.Errorf("%s: asked %v, told %+v", name, requests, endings)
+		}
+	}
+}
+
+// Of a request whose client leaves before the answer begins, nobody knows what it costs: the upstream may go on with it.
+func TestBudgetsOfAClientThatLeaves(t *testing.T) {
+	for format, asked := range waysToAsk() {
+		ctx, cancel := context.WithCancel(t.Context())
+		p := &purse{}
+		b := newResilient(t, ProviderOptions{Key: keyA, Admission: withPurse(p)}, func(string, *http.Request) said {
+			cancel()
+			return said{}
+		})
+		method, path, _ := strings.Cut(asked.target, " ")
+		r := httptest.NewRequestWithContext(AsActor(ctx, Actor{ID: "ada"}), method, path, strings.NewReader(asked.body))
+		b.ServeHTTP(httptest.NewRecorder(), r)
+		if _, endings := p.take(); len(endings) != 1 || !endings[0].Unmeasured || b.ends.take() != hintA+" client_closed" {
+			t.Errorf("%s: told %+v", format, endings)
 		}
 	}
 }

@@ -100,6 +100,13 @@ func TestBudgetsAreWhatUsageTells(t *testing.T) {
 			}
 		}
 	}
+	if err := h.server.SetBudgetZone(t.Context(), "Asia/Kathmandu"); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := h.Budgets(t.Context(), reports.Operator(), reports.BudgetQuery{At: noon})
+	if err != nil || len(rows) == 0 || rows[0].Zone != "Asia/Kathmandu" || rows[0].From.Format("15:04 -07:00") != "00:00 +05:45" {
+		t.Errorf("without a zone: %+v, %v", rows, err)
+	}
 	h.setBudget(t, "user", "ada", "month", 50*dollar)
 	before, err := h.Budgets(t.Context(), reports.Operator(), reports.BudgetQuery{At: noon})
 	if err != nil {
