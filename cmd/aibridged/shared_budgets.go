@@ -40,40 +40,33 @@ type sharedBudgets struct {
 	none    atomic.Bool // Nobody has a budget, as far as is known.
 
 	mu      sync.Mutex
-	client  aibridged.DRPCClient       // The latest. Nil: there was none yet. Guarded by mu, like the fields below.
-	lacks   bool                       // That client's control plane knows no budgets.
-	failing bool                       // The latest call failed.
-	latest  int64                      // The number of the latest request.
-	ended   []*proto.EndedRequest      // Of which the control plane has not been told.
-	telling map[chan struct{}]struct{} // Each is closed when the control plane has been told of some of these.
+	client  aibridged.DRPCClient  // The latest. Nil: there was none yet. Guarded by mu, like the fields below.
+	lacks   bool                  // That client's control plane knows no budgets.
+	failing bool                  // The latest call failed.
+	latest  int64                 // The number of the latest request.
+	ended   []*proto.EndedRequest // Of which the control plane has not been told.
+	telling underway
 	leases  budgetLeases
 
-	wake    chan struct{} // Holds one: there is something to tell.
-	cancel  context.CancelFunc
-	running sync.WaitGroup
+	reporter *reporter
 }
 
 // newSharedBudgets starts to tell the control plane of requests that have ended. The caller closes it, once no request is running.
 func newSharedBudgets(logger slog.Logger) *sharedBudgets {
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &sharedBudgets{
-		gateway: rand.Text(), logger: logger, telling: map[chan struct{}]struct{}{}, leases: newBudgetLeases(), wake: make(chan struct{}, 1), cancel: cancel,
-	}
-	s.running.Go(func() { s.run(ctx) })
+	s := &sharedBudgets{gateway: rand.Text(), logger: logger, telling: underway{}, leases: newBudgetLeases(), reporter: newReporter()}
+	// It also learns whether anybody has a budget.
+	s.reporter.start(tellBudgetsEvery, func(ctx context.Context) { s.call(ctx, nil, 0) })
 	return s
 }
 
-func (s *sharedBudgets) close() {
-	s.cancel()
-	s.running.Wait()
-}
+func (s *sharedBudgets) close() { s.reporter.close() }
 
 // connected says which client is used from now on.
 func (s *sharedBudgets) connected(client aibridged.DRPCClient) {
 	s.mu.Lock()
 	s.client, s.lacks = client, false
 	s.mu.Unlock()
-	s.tellSoon()
+	s.reporter.soon()
 }
 
 // Any implements [aibridge.Budgets].
@@ -155,7 +148,7 @@ func (s *sharedBudgets) tellEnd(number int64, ending aibridge.BudgetEnding) {
 	s.mu.Lock()
 	s.keep(told)
 	s.mu.Unlock()
-	s.tellSoon()
+	s.reporter.soon()
 }
 
 // keep remembers what to tell. The caller holds mu.
@@ -163,13 +156,6 @@ func (s *sharedBudgets) keep(ended ...*proto.EndedRequest) {
 	s.ended = append(s.ended, ended...)
 	if more := len(s.ended) - mostEnded; more > 0 {
 		s.ended = slices.Delete(s.ended, 0, more)
-	}
-}
-
-func (s *sharedBudgets) tellSoon() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -184,10 +170,7 @@ func (s *sharedBudgets) call(ctx context.Context, request *aibridge.BudgetReques
 		return nil, client == nil
 	}
 	ended := s.takeEnded()
-	told := make(chan struct{})
-	if len(ended) > 0 {
-		s.telling[told] = struct{}{}
-	}
+	told := s.telling.begin(len(ended) > 0)
 	s.mu.Unlock()
 	in := &proto.ReserveRequest{GatewayId: s.gateway, Ended: ended}
 	if request != nil {
@@ -197,8 +180,7 @@ func (s *sharedBudgets) call(ctx context.Context, request *aibridge.BudgetReques
 	answer, err := proto.NewDRPCBudgetsClient(client.DRPCConn()).Reserve(ctx, in)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.telling, told)
-	close(told)
+	s.telling.end(told)
 	lacks := drpcerr.Code(err) == rpcstatus.Unimplemented
 	if s.client == client && (err == nil || lacks) {
 		s.lacks = lacks
@@ -227,7 +209,7 @@ func (s *sharedBudgets) takeEnded() []*proto.EndedRequest {
 	}
 	ended := s.ended[:n:n]
 	if s.ended = s.ended[n:]; len(s.ended) > 0 {
-		s.tellSoon()
+		s.reporter.soon()
 	}
 	return ended
 }
@@ -239,25 +221,4 @@ func reserveRequest(r aibridge.BudgetRequest) *proto.ReserveRequest {
 		Model: r.Model, Byok: r.Credential == aibridge.CredentialBYOK, Bytes: r.Bytes, MaxTokens: r.MaxTokens, Answers: r.Answers, Wordless: r.Wordless,
 		ServiceTier: r.ServiceTier, Speed: r.Speed, InferenceGeo: r.InferenceGeo,
 	}
-}
-
-// run tells the control plane what has ended, and that the gateway is there, and learns whether anybody has a budget.
-func (s *sharedBudgets) run(ctx context.Context) {
-	ticker := time.NewTicker(tellBudgetsEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.wake:
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-		s.tell(ctx)
-	}
-}
-
-func (s *sharedBudgets) tell(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, enterPatience)
-	defer cancel()
-	s.call(ctx, nil, 0)
 }

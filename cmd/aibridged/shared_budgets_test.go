@@ -241,14 +241,14 @@ func TestBudgetLeases(t *testing.T) {
 			t.Errorf("%d users, %d rates, %d leases", len(l.users), len(l.rates), len(l.leases))
 		}
 	})
-	s := &sharedBudgets{wake: make(chan struct{}, 1)}
+	s := &sharedBudgets{reporter: newReporter()}
 	for n := range mostEnded + 10 {
 		s.keep(&proto.EndedRequest{Request: int64(n), Usages: []*proto.UsedTokens{{Metadata: strings.Repeat("x", 1000)}}})
 	}
 	if len(s.ended) != mostEnded {
 		t.Errorf("%d are kept", len(s.ended))
 	}
-	if told := s.takeEnded(); len(told) < 500 || len(told) > 1100 || told[0].GetRequest() != 10 || len(s.ended) != mostEnded-len(told) || len(s.wake) != 1 {
+	if told := s.takeEnded(); len(told) < 500 || len(told) > 1100 || told[0].GetRequest() != 10 || len(s.ended) != mostEnded-len(told) || len(s.reporter.wake) != 1 {
 		t.Errorf("%d are told", len(told))
 	}
 }

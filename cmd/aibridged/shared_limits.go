@@ -32,31 +32,25 @@ type sharedLimits struct {
 	logger  slog.Logger
 
 	mu        sync.Mutex
-	client    aibridged.DRPCClient       // The latest. Nil: there was none yet. Guarded by mu, like the fields below.
-	unlimited bool                       // That client's control plane has no limits.
-	failing   bool                       // The latest call failed.
-	latest    int64                      // The number of the latest request.
-	held      int                        // How many requests have leases.
-	ended     []int64                    // Requests that have ended, of which the control plane has not been told.
-	telling   map[chan struct{}]struct{} // Each is closed when the control plane has been told of some of these.
+	client    aibridged.DRPCClient // The latest. Nil: there was none yet. Guarded by mu, like the fields below.
+	unlimited bool                 // That client's control plane has no limits.
+	failing   bool                 // The latest call failed.
+	latest    int64                // The number of the latest request.
+	held      int                  // How many requests have leases.
+	ended     []int64              // Requests that have ended, of which the control plane has not been told.
+	telling   underway
 
-	wake    chan struct{} // Holds one: there are ended leases.
-	cancel  context.CancelFunc
-	running sync.WaitGroup
+	reporter *reporter
 }
 
 // newSharedLimits starts to renew leases. The caller closes it, once no request is running.
 func newSharedLimits(logger slog.Logger) *sharedLimits {
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &sharedLimits{gateway: rand.Text(), logger: logger, wake: make(chan struct{}, 1), cancel: cancel, telling: map[chan struct{}]struct{}{}}
-	s.running.Go(func() { s.renew(ctx) })
+	s := &sharedLimits{gateway: rand.Text(), logger: logger, telling: underway{}, reporter: newReporter()}
+	s.reporter.start(renewEvery, s.renew)
 	return s
 }
 
-func (s *sharedLimits) close() {
-	s.cancel()
-	s.running.Wait()
-}
+func (s *sharedLimits) close() { s.reporter.close() }
 
 // connected says which client is used from now on.
 func (s *sharedLimits) connected(client aibridged.DRPCClient) {
@@ -101,10 +95,7 @@ func (s *sharedLimits) leave(request int64) {
 	s.held--
 	s.ended = append(s.ended, request)
 	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.reporter.soon()
 }
 
 // call asks for a request's lease, or for none if user is empty, and tells the control plane which requests have ended. It
@@ -117,16 +108,12 @@ func (s *sharedLimits) call(ctx context.Context, user string, request int64) *pr
 		s.mu.Unlock()
 		return nil
 	}
-	told := make(chan struct{})
-	if len(ended) > 0 {
-		s.telling[told] = struct{}{}
-	}
+	told := s.telling.begin(len(ended) > 0)
 	s.mu.Unlock()
 	answer, err := proto.NewDRPCAdmissionClient(client.DRPCConn()).Enter(ctx, &proto.EnterRequest{GatewayId: s.gateway, UserId: user, Lease: request, Ended: ended})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.telling, told)
-	close(told)
+	s.telling.end(told)
 	lacks := drpcerr.Code(err) == rpcstatus.Unimplemented
 	if s.client == client {
 		s.unlimited = lacks || answer.GetUnlimited()
@@ -150,26 +137,10 @@ func (s *sharedLimits) call(ctx context.Context, user string, request int64) *pr
 
 // renew tells the control plane of leases that have ended, and that the gateway is alive as long as it has others.
 func (s *sharedLimits) renew(ctx context.Context) {
-	ticker := time.NewTicker(renewEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.wake:
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-		s.mu.Lock()
-		idle := s.held == 0 && len(s.ended) == 0
-		s.mu.Unlock()
-		if !idle {
-			s.tell(ctx)
-		}
+	s.mu.Lock()
+	idle := s.held == 0 && len(s.ended) == 0
+	s.mu.Unlock()
+	if !idle {
+		s.call(ctx, "", 0)
 	}
-}
-
-func (s *sharedLimits) tell(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, enterPatience)
-	defer cancel()
-	s.call(ctx, "", 0)
 }
