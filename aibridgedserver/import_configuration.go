@@ -32,7 +32,7 @@ func newImportedConfiguration(tables []storedTable) *importedConfiguration {
 // add adds a row. Of two with one key, the second counts.
 func (c *importedConfiguration) add(table int, values []any, size int) error {
 	if c.size += size; c.size > mostConfiguration {
-		return fmt.Errorf("groups, providers, MCP servers and their tokens have more than %d bytes", mostConfiguration)
+		return fmt.Errorf("groups, budgets, providers, MCP servers and their tokens have more than %d bytes", mostConfiguration)
 	}
 	c.rows[table][c.tables[table].keyOf(values)] = values
 	return nil
@@ -191,6 +191,8 @@ func (c *configurationChange) note(t storedTable, row []any, how string) {
 	switch t.name {
 	case "user_groups":
 		c.differs = append(c.differs, fmt.Sprintf("a time of user %v in group %v %s", row[0], row[1], how))
+	case "budgets":
+		c.differs = append(c.differs, fmt.Sprintf("the budget of %v %v %s", row[0], row[1], how))
 	case "providers":
 		c.differs = append(c.differs, fmt.Sprintf("provider %v %s", row[0], how))
 	case "mcp_servers":

@@ -46,6 +46,9 @@ func TestImportTellsGateways(t *testing.T) {
 	provider, _ := withSecret("p", "key-1")
 	for name, change := range map[string]func() error{
 		"provider": func() error { return from.AddProvider(t.Context(), provider) },
+		"budget": func() error {
+			return from.SetBudget(t.Context(), aibridgedserver.Budget{Kind: aibridgedserver.UserBudget, Name: "ada", Period: aibridgedserver.PerDay, Limit: 5})
+		},
 		"MCP server": func() error {
 			return from.AddMCPServer(t.Context(), aibridgedserver.StoredMCPServer{MCPServer: mcpServer("m", "")})
 		},
@@ -103,6 +106,10 @@ func moved(t *testing.T) (from, to controlPlane) {
 		from.must(t, from.AddMCPServer(ctx, aibridgedserver.StoredMCPServer{MCPServer: m}), from.SetMCPToken(ctx, "ada", id, "tok-1"))
 	}
 	from.must(t, from.SetUserGroups(ctx, "ada", []string{"red", "late"}, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)))
+	budget := func(kind aibridgedserver.BudgetKind, name string, limit int64) error {
+		return from.SetBudget(ctx, aibridgedserver.Budget{Kind: kind, Name: name, Period: aibridgedserver.PerMonth, Limit: limit})
+	}
+	from.must(t, budget(aibridgedserver.UserBudget, "ada", 50), budget(aibridgedserver.GroupBudget, "late", 60))
 	to.mustImport(t, from.exported(t))
 	if digest(to.exported(t)) != digest(from.exported(t)) {
 		t.Fatal("the first import differs")
@@ -116,6 +123,8 @@ func moved(t *testing.T) (from, to controlPlane) {
 		}),
 		from.RemoveProvider(ctx, "removed"),
 		from.SetMCPToken(ctx, "ada", "m", "tok-2"),
+		budget(aibridgedserver.UserBudget, "ada", 70),
+		from.RemoveBudget(ctx, aibridgedserver.GroupBudget, "late"),
 	)
 	return from, to
 }
@@ -126,10 +135,10 @@ func TestImportAgainBringsChanges(t *testing.T) {
 	t.Parallel()
 	from, to := moved(t)
 	differs := to.importWith(t, false, from.exported(t))
-	if want := []string{"provider removed is not in the export"}; !slices.Equal(differs, want) {
+	if want := []string{"the budget of group late is not in the export", "provider removed is not in the export"}; !slices.Equal(differs, want) {
 		t.Errorf("differs: %q, want %q", differs, want)
 	}
-	from.must(t, to.RemoveProvider(t.Context(), "removed"))
+	from.must(t, to.RemoveProvider(t.Context(), "removed"), to.RemoveBudget(t.Context(), aibridgedserver.GroupBudget, "late"))
 	if ours, theirs := to.exported(t), from.exported(t); digest(ours) != digest(theirs) {
 		t.Error("more differs")
 		for i, row := range ours {

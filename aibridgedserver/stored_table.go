@@ -78,7 +78,7 @@ func storedTables() []storedTable {
 			columns: []storedColumn{{"user_id", idTextKind}, {"name", textKind}, {"from_at", timeKind}, {"until_at", timeKind}},
 		},
 		{
-			name: "budgets", keys: 2, exists: "(kind, subject) DO NOTHING",
+			name: "budgets", keys: 2, configuration: true, newer: later(4),
 			columns: []storedColumn{{"kind", textKind}, {"subject", textKind}, {"period", textKind}, {"amount", numberKind}, {"changed_at", timeKind}},
 		},
 		{

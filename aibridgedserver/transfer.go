@@ -16,7 +16,7 @@ import (
 // transferSize is how many rows are read in a query of an export, or written in a transaction of an import.
 const transferSize = 1000
 
-// Export yields all users, groups, tokens, providers, MCP servers, their secrets and records, one JSON object a row, in an order and a
+// Export yields all users, groups, budgets, tokens, providers, MCP servers, their secrets and records, one JSON object a row, in an order and a
 // form that do not depend on the engine: two databases have the same content of this kind if their exports are equal. The first
 // member, table, says what a row is. [Server.ExportTurns] yields what else is to be moved.
 //
@@ -150,7 +150,7 @@ func (s *Server) Import(ctx context.Context, rows iter.Seq2[[]byte, error]) (rea
 
 // ImportOptions are the optional settings of [Server.ImportWith]; the zero value works.
 type ImportOptions struct {
-	// Exact makes groups, providers, MCP servers, their users, tokens and secrets those of the export: what differs here is
+	// Exact makes groups, budgets, providers, MCP servers, their users, tokens and secrets those of the export: what differs here is
 	// replaced, and what the export does not have is deleted.
 	Exact bool
 }
@@ -166,7 +166,7 @@ type Imported struct {
 
 // ImportWith stores the rows of an export, with kept turns or without. Each may be there already, so an import that was interrupted is simply done again. An
 // interception that was there without its start or its end is completed, and a token that was revoked is revoked here. Groups,
-// providers, MCP servers and what belongs to them are stored in one transaction, once all rows are read: gateways see them as
+// budgets, providers, MCP servers and what belongs to them are stored in one transaction, once all rows are read: gateways see them as
 // they see the changes of commands. Of what is there in another state, the later one stays, where a row says when it was
 // changed; else what is here.
 //

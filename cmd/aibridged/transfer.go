@@ -34,7 +34,7 @@ The last rows, kept_turns, are what gateways keep of conversations for as long a
 that does then finds its conversation. Those that have expired are left out.
 
 --digest prints the SHA-256 of all rows before kept_turns instead: two databases that have the same digest have the same
-users, groups, tokens, providers, MCP servers, secrets, access log and records. It says nothing of kept_turns, which expire at any
+users, groups, budgets, tokens, providers, MCP servers, secrets, access log and records. It says nothing of kept_turns, which expire at any
 time, of what is derived from records (costs, sessions, the search), of prices, and of what deleted records cost.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,8 +95,8 @@ func newImportCommand(s *settings) *cobra.Command {
 were revoked and interceptions that had no start or no end: so an import that was interrupted is done again, and a later
 export is added to an earlier one.
 
-Groups, providers, MCP servers and users' tokens for these are stored last, all at once; a gateway that runs serves them
-within a second. Of a provider or a token for an MCP server that is here in another state, the later one stays, and a
+Groups, budgets, providers, MCP servers and users' tokens for these are stored last, all at once; a gateway that runs serves them
+within a second. Of a provider, a budget or a token for an MCP server that is here in another state, the later one stays, and a
 membership of a group that has ended there ends here. All else that differs stays as it is here, and is named at the end.
 With --exact, all of these become what the export has, and what it does not have is deleted: so the last export before a
 move leaves the same digest as where it came from, unless the database here had users, tokens or records of its own.
@@ -130,7 +130,7 @@ FILE may be -, which is standard input.`,
 		},
 	}
 	cmd.Flags().BoolVar(&options.Exact, "exact", false,
-		"make groups, providers, MCP servers and users' tokens for these what the export has, and delete those that it does not have")
+		"make groups, budgets, providers, MCP servers and users' tokens for these what the export has, and delete those that it does not have")
 	return cmd
 }
 
