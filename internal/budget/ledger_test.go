@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -648,7 +647,7 @@ func testManyAtATime(t *testing.T) {
 					continue
 				}
 				letIn.Add(1)
-				runtime.Gosched()
+				time.Sleep(time.Duration(1+random.IntN(20)) * time.Millisecond) // The others ask meanwhile.
 				n1 := random.Int64N(tokens + 1)
 				cost.Add(n1)
 				d.End(origin, used(n1))
