@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -505,5 +506,26 @@ func TestFiguresLead(t *testing.T) {
 	}
 	if links < 10 {
 		t.Errorf("%d links", links)
+	}
+}
+
+// The figures of a group, and those of users who belong to none, lead to what is behind them.
+func TestFiguresOfGroupsLead(t *testing.T) {
+	t.Parallel()
+	c := newTeam(t)
+	if err := c.server.SetUserGroups(t.Context(), "ada", []string{"red & blue"}, time.Now().Add(-30*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	page := c.root.page(t, "usage?by=group&range=24h")
+	links := regexp.MustCompile(`href="/console/(interceptions\?[^"]+)"`).FindAllStringSubmatch(page, -1)
+	for _, match := range links {
+		behind := c.root.page(t, html.UnescapeString(match[1]))
+		if isAda := strings.Contains(match[1], "group=red"); isAda == strings.Contains(match[1], "ungrouped=yes") ||
+			strings.Contains(behind, c.bobOne) == isAda || strings.Contains(behind, c.adaShot) != isAda && !strings.Contains(match[1], "failed") {
+			t.Errorf("%s leads to other ones", match[1])
+		}
+	}
+	if len(links) < 4 {
+		t.Errorf("%d links", len(links))
 	}
 }

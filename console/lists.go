@@ -28,17 +28,18 @@ type listPage struct {
 
 // filterForm is what a list was filtered by, and values that it could be.
 type filterForm struct {
-	Text, User, Model, Client, Provider, Tool, Outcome string
-	Failed, Unpriced, Dearest                          bool
-	Models, Clients, Providers, Tools, Outcomes        []string
+	Text, User, Group, Model, Client, Provider, Tool, Outcome string
+	Ungrouped, Failed, Unpriced, Dearest                      bool
+	Models, Clients, Providers, Tools, Outcomes               []string
 }
 
 // filter returns the filter that a query asks for. A user is told by name or by id.
 func (c *Console) filter(v *visit) (form filterForm, userID string, err error) {
 	q := v.URL.Query()
 	form = filterForm{
-		Text: strings.TrimSpace(q.Get("q")), User: q.Get("user"), Model: q.Get("model"), Client: q.Get("client"), Provider: q.Get("provider"),
-		Tool: q.Get("tool"), Outcome: q.Get("outcome"), Failed: q.Get("failed") != "", Unpriced: q.Get("unpriced") != "", Dearest: q.Get("sort") == "cost",
+		Text: strings.TrimSpace(q.Get("q")), User: q.Get("user"), Group: q.Get("group"), Model: q.Get("model"), Client: q.Get("client"),
+		Provider: q.Get("provider"), Tool: q.Get("tool"), Outcome: q.Get("outcome"), Ungrouped: q.Get("ungrouped") != "",
+		Failed: q.Get("failed") != "", Unpriced: q.Get("unpriced") != "", Dearest: q.Get("sort") == "cost",
 	}
 	userID, err = c.userID(v, form.User)
 	return form, userID, err
@@ -155,7 +156,7 @@ func (c *Console) interceptions(v *visit) (*answer, error) {
 	}
 	filter := reports.InterceptionFilter{
 		Range: chosen.Range, UserID: userID, Model: form.Model, Client: form.Client, Provider: form.Provider, Tool: form.Tool,
-		Outcome: form.Outcome, Failed: form.Failed, Unpriced: form.Unpriced,
+		Outcome: form.Outcome, Group: form.Group, Ungrouped: form.Ungrouped, Failed: form.Failed, Unpriced: form.Unpriced,
 	}
 	var found []reports.InterceptionRow
 	next, err := v.readPages(func(limit int, after string) (int, string, error) {

@@ -198,9 +198,11 @@ func rowsTable(caption, by string, rows []reports.Row, l links) *table {
 		first := cell{Text: row.Name, Raw: row.Name}
 		switch by {
 		case "group":
-			behind = nil // Interceptions have no groups.
 			if row.Value == reports.NoGroup {
 				first = cell{Text: "no group"}
+				behind = func(pairs ...string) string {
+					return l.interceptions(append([]string{"ungrouped", "yes"}, pairs...)...)
+				}
 			}
 		case "day":
 			behind = func(pairs ...string) string {

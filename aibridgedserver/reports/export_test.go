@@ -13,7 +13,10 @@ import (
 	"github.com/coder/aibridged/aibridgedserver"
 )
 
-// Query and the like are what a test of query plans needs.
+// MostMerged is how many memberships a group has at most whose list is merged from those of its users.
+const MostMerged = mostMerged
+
+// NamedQuery is what a test of query plans needs.
 type NamedQuery struct {
 	Text string
 	Args []any
@@ -56,6 +59,9 @@ func Queries(index aibridgedserver.Search) map[string]NamedQuery {
 	for name, f := range map[string]InterceptionFilter{"all": {}, "user": {UserID: user}} {
 		add("interceptions: "+name, (&listing{filter: f}).query(0), false)
 	}
+	red := membership{user, "red", month}
+	few := &listing{filter: InterceptionFilter{Group: "red"}, members: members{user: {red, red}, id.String(): {red}}}
+	add("interceptions: group", few.query(0), true)
 	add("one value", oneQuery(ByUser, user, stretch{days, 0, 96}), false)
 	for name, q := range map[string]Query{"": {Range: month}, " of a user": {Range: month, UserID: user}} {
 		for _, beganIn := range []bool{false, true} {

@@ -20,6 +20,10 @@ type InterceptionFilter struct {
 	// UserID, Model, Client, Provider, Tool and Outcome, if not empty, keep those that have it. An outcome is [OK],
 	// [Running] or the type of an error.
 	UserID, Model, Client, Provider, Tool, Outcome string
+	// Group, if not empty, keeps those of users who belonged to this group at the time.
+	Group string
+	// Ungrouped keeps those of users who belonged to no group at the time.
+	Ungrouped bool
 	// Unpriced keeps those of which a part has no price.
 	Unpriced bool
 	// Failed keeps those that failed.
@@ -108,10 +112,11 @@ func (r *Reports) Interceptions(ctx context.Context, v Viewer, f InterceptionFil
 	return list.page, nil
 }
 
-// listing reads a page. Of a user it reads the user's interceptions. Else the sums that are kept tell which quarters have
-// interceptions of the filter's values: it reads these quarters, so no index of each value is needed.
+// listing reads a page. Of a user, or of a group with few users, it reads these users' interceptions. Else the sums that are kept
+// tell which quarters have interceptions of the filter's values: it reads these quarters, so no index of each value is needed.
 type listing struct {
 	filter   InterceptionFilter
+	members  members   // If the filter is about groups.
 	from     int64     // In microseconds.
 	before   int64     // The next one is before this time,
 	last     uuid.UUID // or then and has a lower id.
@@ -124,10 +129,14 @@ type listing struct {
 const chunk = 200
 
 func (l *listing) read(ctx context.Context, tx querier) error {
+	var err error
+	if l.members, err = l.filter.members(ctx, tx); err != nil {
+		return err
+	}
 	kinds := SessionFilter{
 		Model: l.filter.Model, Client: l.filter.Client, Provider: l.filter.Provider, Tool: l.filter.Tool, Outcome: l.filter.Outcome,
 	}.kinds()
-	if l.filter.UserID != "" || len(kinds) == 0 {
+	if l.filter.UserID != "" || l.isOfFew() || len(kinds) == 0 {
 		_, err := l.readBack(ctx, tx, l.from)
 		return err
 	}
@@ -138,7 +147,6 @@ func (l *listing) read(ctx context.Context, tx querier) error {
 			return nil
 		}
 		if len(quarters) == 0 {
-			var err error
 			if quarters, err = l.lastQuarters(ctx, tx, kinds); err != nil || len(quarters) == 0 {
 				return err
 			}
@@ -218,7 +226,7 @@ func (l *listing) readBack(ctx context.Context, tx querier, from int64) (full bo
 			}
 			l.examined++
 			l.before, l.last = f.startedAt, f.id
-			if l.filter.matches(f) {
+			if l.filter.matches(f) && l.filter.isOf(l.members, f) {
 				l.page.Interceptions = append(l.page.Interceptions, f.row())
 			}
 		}
@@ -229,17 +237,34 @@ func (l *listing) readBack(ctx context.Context, tx querier, from int64) (full bo
 }
 
 func (l *listing) query(from int64) query {
+	if l.filter.UserID == "" && l.isOfFew() {
+		return l.queryOfFew(from)
+	}
 	var args arguments
 	text := `SELECT ` + qualified(factsColumns(), "f.") +
 		` FROM interceptions i JOIN facts f ON f.interception_id = i.id WHERE `
 	if l.filter.UserID != "" {
-		user, _ := uuid.Parse(l.filter.UserID) // Another text is nobody's.
-		text += `i.initiator_id = ` + args.add(user[:])
+		text += ofInitiator(&args, l.filter.UserID)
 	} else {
 		text += `i.started = TRUE`
 	}
-	return query{text + ` AND i.started_at >= ` + args.add(from) + ` AND (i.started_at, i.id) < (` + args.add(l.before) + `, ` + args.add(l.last[:]) +
-		`) ORDER BY i.started_at DESC, i.id DESC LIMIT ` + args.add(chunk), args}
+	return query{text + l.within(&args, from, l.before), args}
+}
+
+// ofInitiator is the condition that an interception is a user's.
+func ofInitiator(args *arguments, userID string) string {
+	user, _ := uuid.Parse(userID) // Another text is nobody's.
+	return `i.initiator_id = ` + args.add(user[:])
+}
+
+// within is the end of a query for the next interceptions from one time to another, and before the place of the list.
+func (l *listing) within(args *arguments, from, to int64) string {
+	last := l.last
+	if to < l.before {
+		last = uuid.Nil
+	}
+	return ` AND i.started_at >= ` + args.add(from) + ` AND (i.started_at, i.id) < (` + args.add(min(to, l.before)) + `, ` + args.add(last[:]) +
+		`) ORDER BY i.started_at DESC, i.id DESC LIMIT ` + args.add(chunk)
 }
 
 func (f *facts) row() InterceptionRow {
