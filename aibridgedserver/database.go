@@ -41,6 +41,9 @@ type Database struct {
 	// DropBefore deletes whole stores of records from before a time at once, if each of their records is that old, and
 	// returns how many interceptions they had. Nil: the engine has no such stores, and Prune deletes row by row.
 	DropBefore func(ctx context.Context, before time.Time) (interceptions int64, err error)
+	// Hold keeps stored records where they are until a transaction ends, for one that deletes some of them with several
+	// statements. Nil: they never move.
+	Hold func(ctx context.Context, tx *sql.Tx) error
 }
 
 // Health tells whether an engine can keep what it is given. Its errors are one line, and say nothing that only a

@@ -108,6 +108,11 @@ func (p *pruning) step(ctx context.Context, started bool) (deleted int64, done b
 	err = inTurn(ctx, p.server.db, func(ctx context.Context, tx *sql.Tx) error {
 		began = time.Now() // From here on others cannot write; while this step waited for its turn, they could.
 		defer func() { held = time.Since(began) }()
+		if hold := p.server.db.Hold; hold != nil {
+			if err := hold(ctx, tx); err != nil {
+				return err
+			}
+		}
 		room := int64(p.rows)
 		for _, table := range childTables() {
 			n, err := affected(tx.ExecContext(ctx, deleteFromOldest(table), append(which, room)...))

@@ -194,11 +194,24 @@ func (m *months) left(ctx context.Context, now month) (all []month, err error) {
 	return all, rows.Err()
 }
 
-// hold makes the partition for the rest of a table stay as it is until a transaction ends, but for the rows of others. It waits for
-// who is making a partition. The statement after it is planned anew, so it sees that partition.
-func hold(ctx context.Context, tx *sql.Tx, table string) error {
-	_, err := tx.ExecContext(ctx, `LOCK TABLE `+table+restPartition+` IN ROW EXCLUSIVE MODE`)
+// hold makes the partitions for the rest of tables stay as they are until a transaction ends, but for the rows of others. It waits
+// for who is making a partition. The statement after it is planned anew, so it sees that partition.
+func hold(ctx context.Context, tx *sql.Tx, tables ...string) error {
+	_, err := tx.ExecContext(ctx, `LOCK TABLE `+rests(tables...)+` IN ROW EXCLUSIVE MODE`)
 	return err
+}
+
+// holdAll implements [aibridgedserver.Database.Hold].
+func holdAll(ctx context.Context, tx *sql.Tx) error { return hold(ctx, tx, recordTableNames()...) }
+
+// rests returns the partitions for the rest of tables, as a statement names them.
+func rests(tables ...string) string { return strings.Join(tables, restPartition+", ") + restPartition }
+
+func recordTableNames() (names []string) {
+	for _, table := range recordTables() {
+		names = append(names, table.name)
+	}
+	return names
 }
 
 // list returns the months that have partitions, in ascending order.
@@ -238,11 +251,7 @@ func (m *months) add(ctx context.Context, one month) error {
 			return err
 		}
 		// No row comes in between, and rows of transactions that are under way are waited for.
-		var others []string
-		for _, table := range recordTables() {
-			others = append(others, table.name+restPartition)
-		}
-		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+strings.Join(others, ", ")+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+rests(recordTableNames()...)+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
 		for _, table := range recordTables() {

@@ -80,6 +80,51 @@ func (c controlPlane) waiting(t *testing.T, mode string) int {
 		WHERE NOT granted AND relation::regclass::text LIKE '%\_other' AND mode = $1`, mode)
 }
 
+// makeNone keeps the program itself from making partitions until the transaction ends.
+func (c controlPlane) makeNone(t *testing.T) *sql.Tx {
+	t.Helper()
+	own, err := c.db.Reader.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := own.ExecContext(t.Context(), fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, monthsLock)); err != nil {
+		t.Fatal(err)
+	}
+	return own
+}
+
+// A prune that meets rows while they move into the partition of their month deletes them as a whole.
+func TestPruneBesideAPartition(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t)
+	own := c.makeNone(t)
+	const ago, interceptions = 60, 9
+	for n := range interceptions {
+		c.mustStore(t, recordsOf(idAt(day(ago, 1+n)), day(ago, 1+n), "hello")...)
+	}
+	made := c.maker(t)
+	made.lock()
+	pruned := make(chan error, 1)
+	go func() {
+		n, err := c.Prune(context.WithoutCancel(t.Context()), day(ago-2, 1))
+		if err == nil && n != interceptions {
+			err = fmt.Errorf("it pruned %d", n)
+		}
+		pruned <- err
+	}()
+	await(t, "the prune waits", func() bool { return c.waiting(t, "RowExclusiveLock") > 0 })
+	made.attach(ago)
+	if err := <-pruned; err != nil {
+		t.Error(err)
+	}
+	if rows := c.rows(t); rows != [5]int{} {
+		t.Errorf("left: %v", rows)
+	}
+	if err := own.Rollback(); err != nil {
+		t.Error(err)
+	}
+}
+
 // While rows of several months without partitions are on their way, somebody makes one partition after the other, each while the
 // rows wait for the one before. The rows are stored at the first try: no number of partitions can keep them away.
 func TestPartitionsMadeBeneathRows(t *testing.T) {
@@ -113,16 +158,10 @@ func (c controlPlane) makeBeneath(t *testing.T, put func(*testing.T, controlPlan
 	for ago := newest; ago < newest+months; ago++ {
 		records = append(records, recordsOf(idAt(day(ago, 9)), day(ago, 9), "hello")...)
 	}
-	// The program itself makes none meanwhile.
-	own, err := c.db.Reader.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := own.ExecContext(t.Context(), fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, monthsLock)); err != nil {
-		t.Fatal(err)
-	}
+	own := c.makeNone(t)
 	now := c.maker(t)
 	now.lock()
+	var err error
 	stored := make(chan error, 1)
 	go func() { stored <- put(t, c, records) }()
 	await(t, "the rows wait", func() bool { return c.waiting(t, "RowExclusiveLock") > 0 })

@@ -132,6 +132,6 @@ func openConfig(
 	return aibridgedserver.Database{
 		Writer: writer, Reader: pool(config, readers), Reports: pool(reporting, reports), Fault: fault,
 		Changes: changes{pool(config, lookers), months}, Health: health{writer}, Insert: inserter.insert, Search: search{},
-		Long: `ended_at - started_at > interval '10 minutes'`, DropBefore: months.dropBefore,
+		Long: `ended_at - started_at > interval '10 minutes'`, DropBefore: months.dropBefore, Hold: holdAll,
 	}, nil
 }
