@@ -9,13 +9,19 @@ import (
 // nothing.
 func await(t testing.TB, unmet func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	awaitWithin(t, 20*time.Second, unmet)
+}
+
+// awaitWithin is await with a limit of its own.
+func awaitWithin(t testing.TB, patience time.Duration, unmet func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
 		missing := unmet()
 		if missing == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain: %s", missing)
+			t.Fatalf("in vain for %s: %s", patience, missing)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -65,29 +65,20 @@ func (s *served) sends(t *testing.T, path, token, body string) (a answered) {
 // becomesAllowed sends a request until it is let in, which a change of a budget makes it soon.
 func (s *served) becomesAllowed(t *testing.T, path, token, body string) {
 	t.Helper()
-	for began := time.Now(); ; {
+	awaitWithin(t, budgetsLook+10*soon, func() string {
 		got := s.sends(t, path, token, body)
-		if got.status == 200 {
-			return
-		}
-		if time.Since(began) > budgetsLook+10*soon {
-			t.Fatalf("after %s: %+v", time.Since(began), got)
-		}
-	}
+		return unless(got.status == 200, fmt.Sprintf("it is let in: %+v", got))
+	})
 }
 
 // becomesRefused is the same the other way round.
-func (s *served) becomesRefused(t *testing.T, path, token, body string) answered {
+func (s *served) becomesRefused(t *testing.T, path, token, body string) (got answered) {
 	t.Helper()
-	for began := time.Now(); ; {
-		got := s.sends(t, path, token, body)
-		if got.status != 200 {
-			return got
-		}
-		if time.Since(began) > budgetsLook+10*soon {
-			t.Fatalf("after %s it is let in", time.Since(began))
-		}
-	}
+	awaitWithin(t, budgetsLook+10*soon, func() string {
+		got = s.sends(t, path, token, body)
+		return unless(got.status != 200, "it is refused")
+	})
+	return got
 }
 
 // errorOf returns the type, the code and the message of an error in the shape of an API.
@@ -163,25 +154,23 @@ func (s *served) checkSpending(t *testing.T, format string, way budgetWay, strea
 
 // At rest nothing is held: what ended requests cost waits until it is among the costs, and then is gone, with nobody asking.
 func TestNothingIsHeldAtRest(t *testing.T) {
+	t.Parallel()
 	s := serveWith(t, "")
 	way, token := budgetWays()["messages"], newToken(t, s.data)
 	s.must(t, "", "budget", "set", "--user", "ada", "--limit", "100", "--per", "month")
-	for began := time.Now(); !strings.Contains(s.metrics(t), `aibridged_budgets{state="below"} 1`); {
-		if time.Since(began) > 10*soon {
-			t.Fatal("the budget is not known")
-		}
-	}
+	await(t, func() string {
+		return unless(strings.Contains(s.metrics(t), `aibridged_budgets{state="below"} 1`), "the budget is known")
+	})
 	if got := s.sends(t, way.path, token, fmt.Sprintf(way.body, true)); got.status != 200 {
 		t.Fatal(got)
 	}
 	if metrics := s.metrics(t); !strings.Contains(metrics, "aibridged_budgets_held_usd 0\n") {
 		t.Errorf("%s", metrics)
 	}
-	for began := time.Now(); !strings.Contains(s.metrics(t), "aibridged_budgets_waiting_usd 0\n"); {
-		if time.Since(began) > 3*digestEvery+10*soon {
-			t.Fatalf("what was spent is not counted:\n%s", s.metrics(t))
-		}
-	}
+	awaitWithin(t, 3*digestEvery+10*soon, func() string {
+		metrics := s.metrics(t)
+		return unless(strings.Contains(metrics, "aibridged_budgets_waiting_usd 0\n"), "what was spent is counted:\n"+metrics)
+	})
 	if out := s.must(t, "", "budget", "list"); !strings.Contains(out, "user ada  $100.00  month  $1.2500  1 %") {
 		t.Errorf("%s", out)
 	}
@@ -190,6 +179,7 @@ func TestNothingIsHeldAtRest(t *testing.T) {
 // Point 13: while a request runs that may cost all that is left, another one is refused as held, for a minute at most. Point 14: a
 // model without a price is refused for who has a budget, one that is free is not.
 func TestBudgetIsHeldEndToEnd(t *testing.T) {
+	t.Parallel()
 	upstream := newCannedUpstream(t)
 	s := serveWith(t, "- {name: main, type: anthropic, base_url: '"+upstream.URL+"', keys: ['${TEST_KEY}']}\nprices:\n- {model: own, input: 0, output: 0}\n")
 	token := newToken(t, s.data)

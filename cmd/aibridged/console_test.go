@@ -58,6 +58,7 @@ func (v visitor) get(t *testing.T, path string) string {
 
 // TestConsole looks at the page of serve: what was asked, the bytes that were kept, what runs, and how the gateway does.
 func TestConsole(t *testing.T) {
+	t.Parallel()
 	s := serveHere(t, "--keep-exchanges", t.TempDir())
 	token := func(args ...string) string {
 		t.Helper()

@@ -54,6 +54,7 @@ func TestPostgresIsLostAndFound(t *testing.T) {
 }
 
 func TestPostgresPasswordIsKept(t *testing.T) {
+	t.Parallel()
 	server := newPostgres(t)
 	for name, test := range map[string]struct {
 		address string

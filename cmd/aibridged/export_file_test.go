@@ -39,6 +39,7 @@ func wholeExport(t *testing.T, data string) string {
 
 // An export to a file that is not empty completes it, or is refused and changes nothing.
 func TestExportToFile(t *testing.T) {
+	t.Parallel()
 	data, another := t.TempDir(), t.TempDir()
 	for _, dir := range []string{data, another} {
 		newToken(t, dir)

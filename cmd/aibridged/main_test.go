@@ -27,6 +27,12 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	// What configurations of tests name. They are set here for those that run side by side.
+	for name, key := range map[string]string{"TEST_KEY": "a-key-of-no-account", "TEST_KEY_2": "another-key-of-no-account"} {
+		if err := os.Setenv(name, key); err != nil {
+			panic(err)
+		}
+	}
 	flag.Duration("fleet", 8*time.Second, "for how long parts of a fleet of gateways are killed and cut off, on each engine")
 	flag.Int("fleet-clients", 12, "how many clients send requests meanwhile")
 	goleak.VerifyTestMain(m)
@@ -244,8 +250,6 @@ func serveWith(t *testing.T, more string, args ...string) *served {
 	upstream := lineOf(t, ctx, `listens on (http://\S+)`, "fakellm", "--listen", "127.0.0.1:0")
 	s := &served{data: t.TempDir()}
 	config := filepath.Join(t.TempDir(), "config.yaml")
-	t.Setenv("TEST_KEY", "a-key-of-no-account")
-	t.Setenv("TEST_KEY_2", "another-key-of-no-account")
 	text := "providers:\n- {name: anthropic, type: anthropic, base_url: " + upstream.found + ", keys: ['${TEST_KEY}']}\n" +
 		"- {name: openai, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}']}\n" +
 		"- {name: two, type: openai, base_url: " + upstream.found + "/v1, keys: ['${TEST_KEY}', {key: '${TEST_KEY_2}', account: x}]}\n" +

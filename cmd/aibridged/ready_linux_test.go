@@ -12,6 +12,7 @@ import (
 // TestFault078ReadyFull fills the disk under a running gateway: it is not ready, whether or not anybody asks for
 // anything, and ready again once there is room.
 func TestFault078ReadyFull(t *testing.T) {
+	t.Parallel()
 	for _, durability := range []string{"sync", "memory"} {
 		t.Run(durability, func(t *testing.T) {
 			dir := t.TempDir()

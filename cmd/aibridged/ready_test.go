@@ -114,6 +114,7 @@ func check(t testing.TB, err error) {
 // TestReadyLost takes files of the database away while the gateway runs: it says so, goes on serving, and keeps the
 // records until the files are back.
 func TestReadyLost(t *testing.T) {
+	t.Parallel()
 	const name = "aibridged.db"
 	for _, test := range []struct {
 		name       string
@@ -188,6 +189,7 @@ func TestReadyLost(t *testing.T) {
 
 // TestReadyLocked has another program hold the database: the gateway is not ready until it lets go.
 func TestReadyLocked(t *testing.T) {
+	t.Parallel()
 	s := serveHere(t)
 	db, err := sql.Open("sqlite", settings{dataDir: s.data}.database())
 	check(t, err)

@@ -66,6 +66,7 @@ func TestAnUnchangedProviderStays(t *testing.T) {
 
 // TestUnservedProviders checks that what cannot be made refuses requests in the shape of its type's API.
 func TestUnservedProviders(t *testing.T) {
+	t.Parallel()
 	s := serveHere(t)
 	token := strings.TrimSpace(s.must(t, "", "token", "create", "--user", "ada"))
 	for kind, c := range map[string]struct{ path, settings, want string }{

@@ -81,6 +81,7 @@ func streamedScripts() map[string]ended {
 
 // TestVerifyTools has a gateway keep exchanges of several rounds, and verifies its records with them.
 func TestVerifyTools(t *testing.T) {
+	t.Parallel()
 	url, called := toolServer(t)
 	exchanges := t.TempDir()
 	s := serveWith(t, "mcp_servers: [{id: docs, url: '"+url+"'}]\ntools: {rounds: 2}\n", "--keep-exchanges", exchanges)
