@@ -52,7 +52,7 @@ func (c *Console) usage(v *visit) (*answer, error) {
 		page.Table.addOthers(found)
 	}
 	page.Table.Saved = ""
-	if by != "tool" && by != "group" {
+	if by != "tool" {
 		page.Total = costText(found.Total)
 	}
 	var lacks *rest

@@ -150,6 +150,22 @@ var ending = regexp.MustCompile(`([-@:](latest|20\d{2}-?\d{2}-?\d{2}|v\d+(:\d+)?
 
 func trimmed(name string) string { return ending.ReplaceAllString(name, "") }
 
+// aws is the provider of the table for Bedrock.
+const aws = "aws"
+
+// profile is the inference profile in the id of a model or in an ARN.
+var profile = regexp.MustCompile(`(?:^|/)((?:global|us|eu|au|jp|apac|us-gov)\.(?:[a-z]+\.)?)`)
+
+// inProfile returns the name of a model that answered on Bedrock with the inference profile that was asked for: the profile decides the
+// price, and answers name the model alone.
+func inProfile(answered, asked string) string {
+	found := profile.FindStringSubmatch(asked)
+	if found == nil || placed.FindString(answered) != "" {
+		return answered
+	}
+	return found[1] + answered
+}
+
 // applicable is what decides the price of a usage.
 type applicable struct {
 	row     row
@@ -160,26 +176,25 @@ type applicable struct {
 	factors map[string]decimal.Decimal
 }
 
-// applicable returns the price for the first of the models that has one.
+// applicable returns the price for the first of the models that has one. The last one is that which was asked for.
 func (b *Book) applicable(p Provider, models []string, at time.Time) (applicable, bool) {
+	asked := strings.ToLower(models[len(models)-1])
 	for _, m := range models {
 		name := strings.ToLower(strings.TrimSpace(m))
 		if name == "" {
 			continue
 		}
 		f := b.find(p, name)
+		if f.vendor == aws {
+			name = inProfile(name, asked)
+			f = b.find(p, name)
+		}
 		a := applicable{name: name, vendor: f.vendor}
 		if f.model != nil {
 			a.row, a.title, a.exact = f.model.row(at), f.at.ID+"/"+f.model.ID, f.exact
 		}
-		var o *Override
-		for _, name := range spellings(name) {
-			if o = b.override(p, name, at); o != nil {
-				break
-			}
-		}
-		if o != nil {
-			a.row = over(a.row, o.row())
+		if o := b.override(p, spellings(name), at); o != nil {
+			a.row = o.over(a.row)
 			a.title, a.exact, a.factors = "config/"+o.Model, !strings.HasSuffix(o.Model, "*"), o.Factors
 		}
 		if a.title != "" {
@@ -187,16 +202,4 @@ func (b *Book) applicable(p Provider, models []string, at time.Time) (applicable
 		}
 	}
 	return applicable{}, false
-}
-
-// over returns the prices of a row with those of another one instead, where that has any.
-func over(below, above row) row {
-	prices := make(map[string]price, len(below.Prices)+len(above.Prices))
-	for key, p := range below.Prices {
-		prices[key] = p
-	}
-	for key, p := range above.Prices {
-		prices[key] = p
-	}
-	return row{Prices: prices}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -83,7 +84,7 @@ func (b *Book) Cost(u Usage) Cost {
 	}
 	for _, kind := range usage.unreadable {
 		p.unknown(kind)
-		cost.Notes = append(cost.Notes, "what the upstream told of "+string(kind)+" is no number of tokens")
+		cost.Notes = append(cost.Notes, "what the upstream told of "+string(kind)+" is no number")
 	}
 	if told.Raw != "" && !usage.tellsTokens && sum(u.Input, u.Output, u.CacheRead, u.CacheWrite) == 0 {
 		p.unknown(Input)
@@ -116,17 +117,19 @@ type pricing struct {
 func (p *pricing) price(kind Kind) (decimal.Decimal, bool) {
 	unit, _ := kind.unit()
 	if found, ok := p.row.Prices[unit.key]; ok {
-		return found.at(p.size).Shift(-unit.per), true
+		each, known := found.at(p.size)
+		return each.Shift(-unit.per), known
 	}
-	input, ok := p.row.Prices["input_mtok"]
-	if !ok || !p.claude {
+	found, ok := p.row.Prices["input_mtok"]
+	input, known := found.at(p.size)
+	if !ok || !known || !p.claude {
 		return decimal.Zero, false
 	}
 	switch kind {
 	case CacheWrite1h:
-		return input.at(p.size).Mul(decimal.NewFromInt(2)).Shift(-6), true
+		return input.Mul(decimal.NewFromInt(2)).Shift(-6), true
 	case CacheWrite:
-		return input.at(p.size).Mul(decimal.NewFromFloat(1.25)).Shift(-6), true
+		return input.Mul(decimal.NewFromFloat(1.25)).Shift(-6), true
 	default:
 		return decimal.Zero, false
 	}
@@ -168,16 +171,23 @@ func (p *pricing) unknown(kind Kind) { p.items = append(p.items, Item{Kind: kind
 
 // prompt adds what a prompt cost. Its whole size picks the prices, of the answer too.
 func (p *pricing) prompt(input, read, write int64, told metadata) {
+	five, hour := told.CacheWrite5m, told.CacheWrite1h
+	if write == 0 { // Only the parts are told.
+		write = sum(five, hour)
+	}
 	p.size = sum(input, read, write)
 	audio := min(max(told.PromptAudio, 0), input)
 	p.add(Input, input-audio)
 	p.add(InputAudio, audio)
 	p.add(CacheRead, read)
-	five, hour := told.CacheWrite5m, told.CacheWrite1h
 	switch {
 	case five >= 0 && hour >= 0 && sum(five, hour) == write:
 	case told.CacheTTL == "1h" && five == 0 && hour == 0: // The upstream does not tell: the request did.
 		five, hour = 0, write
+	case told.CacheTTL == mixedTTL && five == 0 && hour == 0:
+		five, hour = 0, 0
+		p.unknown(CacheWrite)
+		p.notes = append(p.notes, "the request asked for cache writes of five minutes and of an hour, and the upstream does not tell how many were which")
 	default:
 		five, hour = write, 0
 	}
@@ -197,11 +207,17 @@ func (p *pricing) output(output int64, told metadata) {
 }
 
 // tools adds what hosted tools cost. Fetches of pages and searches for tools cost nothing but their tokens. The same calls
-// are told in the usage, under several names, and are in the answer: the largest number counts.
+// are told in the usage, under several names: the largest number counts. Calls in the answer count where the usage tells none of
+// their kind, not even that there were none: a search that failed is in the answer, and costs nothing.
 func (p *pricing) tools(told metadata, usage rawUsage, seen map[Kind]int64) {
-	calls := func(kind Kind, counts ...int64) {
-		p.add(kind, max(sum(counts...), usage.calls[kind], seen[kind]))
+	number := func(kind Kind, counts ...int64) int64 {
+		in, isTold := usage.calls[kind]
+		if n := max(sum(counts...), in); n > 0 || isTold || slices.Contains(usage.unreadable, kind) {
+			return n
+		}
+		return seen[kind]
 	}
+	calls := func(kind Kind, counts ...int64) { p.add(kind, number(kind, counts...)) }
 	calls(WebSearch, told.WebSearches)
 	calls(FileSearch, told.FileSearches)
 	calls(CodeExecution, told.CodeExecutions, told.CodeInterpreters)
@@ -212,7 +228,7 @@ func (p *pricing) tools(told metadata, usage rawUsage, seen map[Kind]int64) {
 		calls(ImageCall)
 	}
 	if p.has(WebSearch) { // Else they are part of the price of a request.
-		if queries := usage.queries; queries > max(told.WebSearches, usage.calls[WebSearch], seen[WebSearch]) {
+		if queries := usage.queries; queries > number(WebSearch, told.WebSearches) {
 			p.add(WebSearch, queries)
 		}
 	}
@@ -242,6 +258,9 @@ func sum(counts ...int64) (all int64) {
 	}
 	return all
 }
+
+// mixedTTL says that a request asked for cache writes of both times.
+const mixedTTL = "mixed"
 
 // metadata is what a recorded usage says beside its tokens.
 type metadata struct {
@@ -331,6 +350,9 @@ func (m metadata) reportedCost(byok bool) (decimal.Decimal, bool) {
 	}
 	if cost == nil || cost.IsNegative() || !sensible(*cost) {
 		return decimal.Zero, false
+	}
+	if raw.IsBYOK && cost.IsZero() && raw.Details.Upstream == nil {
+		return decimal.Zero, false // It is what the upstream itself takes, and the vendor's part is not told.
 	}
 	if upstream := raw.Details.Upstream; (byok || raw.IsBYOK) && upstream != nil && upstream.IsPositive() && sensible(*upstream) {
 		return cost.Add(*upstream), true

@@ -6,10 +6,16 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// HostedKind returns what a recorded call is priced as, by its tool, its ids and the beginning of its input: items of the
-// Responses API that are calls without a call id were run by the upstream. Empty: such a call costs nothing but tokens, or the
-// client runs it.
+// serverCall is how the ids begin of the calls in a Messages answer that the upstream itself ran.
+const serverCall = "srvtoolu_"
+
+// HostedKind returns what a recorded call is priced as, by its tool, its ids and the beginning of its input: server tools of the
+// Messages API, and items of the Responses API that are calls without a call id, were run by the upstream. Empty: such a call costs
+// nothing but tokens, or the client runs it.
 func HostedKind(tool, callID, itemID, input string) Kind {
+	if strings.HasPrefix(callID, serverCall) && itemID == "" {
+		return countedKind(tool)
+	}
 	if callID != "" || itemID == "" || !strings.HasSuffix(tool, "_call") {
 		return ""
 	}
@@ -41,11 +47,11 @@ func countedKind(name string) Kind {
 		return WebSearch
 	case "file_search", "collections_search":
 		return FileSearch
-	case "code_execution", "code_interpreter":
+	case "code_execution", "bash_code_execution", "text_editor_code_execution", "code_interpreter":
 		return CodeExecution
 	case "image_generation":
 		return ImageCall
-	case "web_fetch", "tool_search", "mcp", "tool_calls_requested", "tool_calls_executed", "view_image", "document_search":
+	case "web_fetch", "tool_search", "tool_search_tool_regex", "tool_search_tool_bm25", "advisor", "mcp", "tool_calls_requested", "tool_calls_executed", "view_image", "document_search":
 		return ""
 	default:
 		return HostedTool

@@ -54,54 +54,78 @@ func (o Override) check() error {
 	return nil
 }
 
-// matches reports whether the override is for a model, in lower case, of a provider.
-func (o Override) matches(p Provider, model string) bool {
+// precision is how precisely the override names a model, in lower case, of a provider: its whole name, the name of which it is a dated
+// version, or a beginning of some length. Zero: it is not for that model.
+func (o Override) precision(p Provider, model string) int {
 	if o.Provider != "" && o.Provider != p.Name && o.Provider != p.Type {
-		return false
+		return 0
 	}
+	const longest = 1 << 16 // No name is longer.
 	name := strings.ToLower(o.Model)
 	if beginning, ok := strings.CutSuffix(name, "*"); ok {
-		return strings.HasPrefix(model, beginning)
+		if !strings.HasPrefix(model, beginning) {
+			return 0
+		}
+		return 1 + min(len(beginning), longest)
 	}
-	return model == name
+	rest, ok := strings.CutPrefix(model, name)
+	switch {
+	case ok && rest == "":
+		return 4 * longest
+	case ok && dated.MatchString(rest):
+		return 2*longest + min(len(name), longest)
+	default:
+		return 0
+	}
 }
 
-// row returns the override as a row of the table.
-func (o Override) row() row {
-	prices := make(map[string]price, len(o.Prices))
+// nearness is higher the fewer providers an override is for.
+func (o Override) nearness(p Provider) int {
+	switch o.Provider {
+	case "":
+		return 0
+	case p.Name:
+		return 2
+	default:
+		return 1
+	}
+}
+
+// over returns a row with the prices of the override instead, where that has any.
+func (o Override) over(below row) row {
+	prices := make(map[string]price, len(below.Prices)+len(o.Prices))
+	for key, p := range below.Prices {
+		prices[key] = p
+	}
 	for kind, base := range o.Prices {
-		p := price{base: base}
-		if long, ok := o.Long[kind]; ok {
-			p.tiers = []tier{{o.LongContext, long}}
-		}
 		unit, _ := kind.unit()
-		prices[unit.key] = p
+		prices[unit.key] = price{base: base}
+	}
+	for kind, long := range o.Long {
+		unit, _ := kind.unit()
+		p, known := prices[unit.key]
+		p.unknown = p.unknown || !known
+		prices[unit.key] = p.beyond(o.LongContext, long)
 	}
 	return row{Prices: prices}
 }
 
-// override returns the override that counts for a model at an instant, or nil: a whole name before a beginning, a longer
-// beginning before a shorter one, one for a provider before one for any, and then the latest.
-func (b *Book) override(p Provider, model string, at time.Time) *Override {
-	var best *Override
+// override returns the override that counts for a model, of which there are several spellings, at an instant, or nil: a whole name
+// counts before that of which the model is a dated version, that before a beginning, a longer beginning before a shorter one, one for a
+// provider before one for a type, that before one for any, and then the latest.
+func (b *Book) override(p Provider, spellings []string, at time.Time) (best *Override) {
+	var of int // The precision of the best.
 	for i := range b.overrides {
 		o := &b.overrides[i]
-		if o.From.After(at) || !o.matches(p, model) {
+		if o.From.After(at) {
 			continue
 		}
-		if best == nil || cmp.Or(
-			cmp.Compare(o.precision(), best.precision()), cmp.Compare(len(o.Provider), len(best.Provider)), o.From.Compare(best.From),
-		) >= 0 {
-			best = o
+		for _, name := range spellings {
+			precision := o.precision(p, name)
+			if precision > 0 && (best == nil || cmp.Or(cmp.Compare(precision, of), cmp.Compare(o.nearness(p), best.nearness(p)), o.From.Compare(best.From)) >= 0) {
+				best, of = o, precision
+			}
 		}
 	}
 	return best
-}
-
-// precision is higher the fewer models an override is for.
-func (o Override) precision() int {
-	if strings.HasSuffix(o.Model, "*") {
-		return len(o.Model)
-	}
-	return 1 << 16
 }

@@ -70,8 +70,19 @@ func TestCacheWrites(t *testing.T) {
 			t.Errorf("%s: %s, want %s", metadata, got, want)
 		}
 	}
+	// Only the parts are told.
+	u := anthropic("claude-opus-4-5", `{"cache_ephemeral_5m_input":400,"cache_ephemeral_1h_input":600}`)
+	if got := book.Cost(u); !got.USD.Equal(usd("0.0085")) || got.HasUnknown() {
+		t.Errorf("without a total: %+v", got)
+	}
+	// The request asked for both times, and the upstream does not tell which was how much.
+	u = anthropic("claude-opus-4-5", `{"cache_ttl":"mixed"}`)
+	u.CacheWrite = 1000
+	if got := book.Cost(u); !got.USD.IsZero() || !got.HasUnknown() {
+		t.Errorf("of two times: %+v", got)
+	}
 	// Where the table has no price for an hour, it is twice that of the input.
-	u := anthropic("global.anthropic.claude-opus-4-5-20251101-v1:0", `{"cache_ttl":"1h"}`)
+	u = anthropic("global.anthropic.claude-opus-4-5-20251101-v1:0", `{"cache_ttl":"1h"}`)
 	u.Provider.Type, u.CacheWrite = "bedrock", 1000
 	if got := book.Cost(u).USD; !got.Equal(usd("0.01")) {
 		t.Errorf("an hour on Bedrock costs %s", got)
@@ -135,6 +146,33 @@ func TestProviders(t *testing.T) {
 		cost := book.Cost(prices.Usage{Provider: test.provider, Model: test.model, At: november, Input: 1000})
 		if !cost.USD.Equal(usd(test.want)) || cost.HasUnknown() != (test.want == "0") {
 			t.Errorf("%v %s: %s by %q, want %s", test.provider, test.model, cost.USD, cost.Row, test.want)
+		}
+	}
+}
+
+// On Bedrock the profile that was asked for decides the price of the model that answered, which the answer names without it.
+func TestProfileOfTheRequest(t *testing.T) {
+	t.Parallel()
+	book := newBook(t, prices.Override{Model: "eu.anthropic.claude-haiku-4-5", Prices: map[prices.Kind]decimal.Decimal{prices.Input: usd("7")}})
+	const dated = "claude-haiku-4-5-20251001"
+	for _, test := range []struct{ asked, answered, want string }{
+		{"global.anthropic.claude-haiku-4-5-20251001-v1:0", dated, "0.001"},
+		{"us.anthropic.claude-haiku-4-5-20251001-v1:0", dated, "0.0011"},
+		{"anthropic.claude-haiku-4-5-20251001-v1:0", dated, "0.0011"},
+		{"arn:aws:bedrock:us-east-1:1:inference-profile/global.anthropic.claude-haiku-4-5-20251001-v1:0", dated, "0.001"},
+		{"arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2", dated, "0.0011"},
+		{"GLOBAL.anthropic.claude-haiku-4-5-20251001-v1:0", dated, "0.001"},
+		{"global.anthropic.claude-haiku-4-5-20251001-v1:0", "us.anthropic." + dated, "0.0011"},
+		{"global.anthropic.claude-haiku-4-5-20251001-v1:0", "claude-opus-4-5-20251101", "0.005"},
+		{"global.anthropic.claude-haiku-4-5-20251001-v1:0", "unheard-of", "0.001"},
+		{"eu.anthropic.claude-haiku-4-5-20251001-v1:0", dated, "0.007"},
+		{"global.anthropic.claude-haiku-4-5-20251001-v1:0", "", "0.001"},
+	} {
+		u := prices.Usage{
+			Provider: prices.Provider{Type: "bedrock"}, Model: test.asked, At: november, Input: 1000, Metadata: fmt.Appendf(nil, `{"model":%q}`, test.answered),
+		}
+		if cost := book.Cost(u); !cost.USD.Equal(usd(test.want)) || cost.HasUnknown() {
+			t.Errorf("%q answers as %q: %s by %q, want %s", test.asked, test.answered, cost.USD, cost.Row, test.want)
 		}
 	}
 }
@@ -212,6 +250,9 @@ func TestReportedCosts(t *testing.T) {
 		{`{"cost":0.01,"cost_details":{"upstream_inference_cost":0.2}}`, true, "0.21"},
 		{`{"cost":0.01,"is_byok":true,"cost_details":{"upstream_inference_cost":0.2}}`, false, "0.21"},
 		{`{"cost":0.01,"cost_details":{"upstream_inference_cost":null}}`, true, "0.01"},
+		{`{"cost":0,"is_byok":true,"cost_details":{"upstream_inference_cost":null}}`, false, "0.005"}, // The vendor's part is not told.
+		{`{"cost":0,"is_byok":true,"cost_details":{"upstream_inference_cost":0}}`, false, "0"},
+		{`{"cost":0.01,"is_byok":true}`, false, "0.01"},
 		{`{"cost":-1}`, false, "0.005"},
 		{`{"cost":null}`, false, "0.005"},
 		{`{"cost":"free"}`, false, "0.005"},
@@ -309,6 +350,42 @@ func TestOverrides(t *testing.T) {
 			t.Errorf("%s/%s: %s, want %s", test.provider, test.model, got, test.want)
 		}
 	}
+	// A price for a model is one for its dated versions, and for no other model.
+	aliases := newBook(t,
+		prices.Override{Model: "gpt-4o", Prices: input("1")},
+		prices.Override{Model: "gpt-4o*", Provider: "openai", Prices: input("2")},
+		prices.Override{Model: "gpt-4o-2024-11-20", Prices: input("3")},
+		prices.Override{Model: "*", Prices: input("4")},
+		prices.Override{Model: "x*", Provider: "openai", Prices: input("5")},
+		prices.Override{Model: "x*", Provider: "us", Prices: input("6")})
+	for model, want := range map[string]string{
+		"gpt-4o": "1", "GPT-4o-2024-08-06": "1", "gpt-4o-latest": "1", "gpt-4o-2024-11-20": "3", "openai/gpt-4o-20241120": "3", "openai/gpt-4o": "1",
+		"gpt-4o-mini": "2", "gpt-4o-mini-2024-07-18": "2", "gpt-4": "4", "x1": "6",
+	} {
+		cost := aliases.Cost(prices.Usage{Provider: prices.Provider{Name: "us", Type: "openai"}, Model: model, At: november, Input: 1_000_000})
+		if !cost.USD.Equal(usd(want)) {
+			t.Errorf("%s: %s by %q, want %s", model, cost.USD, cost.Row, want)
+		}
+	}
+	// What a long prompt costs is told for a kind whose other price is the table's, or unknown.
+	long := newBook(t,
+		prices.Override{Model: "gemini-2.5-pro", LongContext: 500_000, Long: input("50")},
+		prices.Override{Model: "lc", LongContext: 100, Long: input("50"), Prices: map[prices.Kind]decimal.Decimal{prices.Output: usd("1")}})
+	for _, test := range []struct {
+		model string
+		input int64
+		want  string
+	}{
+		{"gemini-2.5-pro", 100_000, "0.125"}, {"gemini-2.5-pro", 300_000, "0.75"}, {"gemini-2.5-pro", 600_000, "30"}, {"lc", 100, "unknown"}, {"lc", 101, "0.00505"},
+	} {
+		cost := long.Cost(prices.Usage{Provider: prices.Provider{Type: "google"}, Model: test.model, At: november, Input: test.input})
+		if cost.HasUnknown() != (test.want == "unknown") || !cost.HasUnknown() && !cost.USD.Equal(usd(test.want)) {
+			t.Errorf("%d tokens to %s: %+v, want %s", test.input, test.model, cost, test.want)
+		}
+	}
+	if _, known := long.Rates(prices.Asked{Model: "lc", At: november}); known {
+		t.Error("what a request to a model with a part of its prices costs is known")
+	}
 	for _, wrong := range []prices.Override{
 		{}, {Model: "m", Prices: input("-1")}, {Model: "m", LongContext: 5}, {Model: "m", Long: input("1")},
 		{Model: "m", Prices: map[prices.Kind]decimal.Decimal{"inptu": {}}}, {Model: "m", Factors: map[string]decimal.Decimal{"gold": {}}},
@@ -340,7 +417,7 @@ func FuzzCost(f *testing.F) {
 		var all decimal.Decimal
 		for _, item := range cost.Items {
 			all = all.Add(item.USD)
-			if item.Count <= 0 {
+			if item.Count < 0 || item.Count == 0 && item.State != prices.Unknown {
 				t.Errorf("%+v", item)
 			}
 		}

@@ -58,7 +58,7 @@ func (b *Book) Rates(a Asked) (Rates, bool) {
 		if !ok && kind == OutputReasoning {
 			continue
 		}
-		if !ok {
+		if !ok || p.unknown {
 			return Rates{}, false
 		}
 		prices = append(prices, p)
@@ -72,7 +72,10 @@ func (b *Book) Rates(a Asked) (Rates, bool) {
 	}
 	slices.Sort(starts)
 	for _, above := range slices.Compact(starts) {
-		each := func(p price) decimal.Decimal { return p.at(above + 1).Mul(by).Shift(-6) }
+		each := func(p price) decimal.Decimal {
+			found, _ := p.at(above + 1)
+			return found.Mul(by).Shift(-6)
+		}
 		rate := Rate{Above: above, Input: each(prices[0])}
 		for _, p := range prices[1:] {
 			rate.Output = decimal.Max(rate.Output, each(p))

@@ -10,7 +10,7 @@ import (
 
 // rawUsage is what an upstream's own usage object says that is in no figure of the record.
 type rawUsage struct {
-	// unreadable are the kinds of tokens in whose place stands something that is no number of tokens.
+	// unreadable are the kinds in whose place stands something that is no number.
 	unreadable []Kind
 	// tellsTokens says that a member counts tokens.
 	tellsTokens bool
@@ -35,10 +35,14 @@ func readRaw(text string) rawUsage {
 	found.readTokens(usage, 0)
 	for _, place := range hostedPlaces() {
 		usage.Get(place).ForEach(func(name, value gjson.Result) bool {
-			if n, ok := whole(value); ok && n > 0 {
-				if kind := countedKind(name.Str); kind != "" {
-					found.calls[kind] = max(found.calls[kind], n)
-				}
+			kind := countedKind(name.Str)
+			if kind == "" || value.Type == gjson.Null || value.IsObject() {
+				return true
+			}
+			if n, ok := whole(value); ok {
+				found.calls[kind] = max(found.calls[kind], n)
+			} else {
+				found.isUnreadable(kind)
 			}
 			return true
 		})
@@ -65,13 +69,17 @@ func (r *rawUsage) readTokens(object gjson.Result, depth int) {
 		case strings.HasSuffix(name.Str, "_tokens") && value.Type != gjson.Null:
 			r.tellsTokens = true
 			if _, ok := whole(value); !ok {
-				if kind := tokenKind(name.Str); !slices.Contains(r.unreadable, kind) {
-					r.unreadable = append(r.unreadable, kind)
-				}
+				r.isUnreadable(tokenKind(name.Str))
 			}
 		}
 		return true
 	})
+}
+
+func (r *rawUsage) isUnreadable(kind Kind) {
+	if !slices.Contains(r.unreadable, kind) {
+		r.unreadable = append(r.unreadable, kind)
+	}
 }
 
 // tokenKind returns the kind of the tokens that a member counts, by its name.

@@ -48,8 +48,9 @@ type row struct {
 
 // price is a number, or a number with others for prompts beyond a size.
 type price struct {
-	base  decimal.Decimal
-	tiers []tier
+	base    decimal.Decimal
+	unknown bool // There is no base: only the prices of larger prompts are known.
+	tiers   []tier
 }
 
 // tier is the price of all units of a request whose prompt has more tokens than Start.
@@ -58,15 +59,22 @@ type tier struct {
 	Price decimal.Decimal `json:"price"`
 }
 
-// at returns the price in a request whose prompt has that many tokens.
-func (p price) at(prompt int64) decimal.Decimal {
-	found := p.base
+// at returns the price in a request whose prompt has that many tokens, and whether it is known.
+func (p price) at(prompt int64) (found decimal.Decimal, known bool) {
+	found, known = p.base, !p.unknown
 	for _, t := range p.tiers {
 		if prompt > t.Start {
-			found = t.Price
+			found, known = t.Price, true
 		}
 	}
-	return found
+	return found, known
+}
+
+// beyond returns the price with another one for all prompts beyond a size.
+func (p price) beyond(size int64, other decimal.Decimal) price {
+	smaller := slices.DeleteFunc(slices.Clone(p.tiers), func(t tier) bool { return t.Start >= size })
+	p.tiers = append(smaller, tier{size, other})
+	return p
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].

@@ -26,6 +26,10 @@ func TestHostedTools(t *testing.T) {
 		"in chat's usage":   {"own", `{"server_tool_use":{"web_search_requests":2}}`, nil, "10 web_search:2:priced"},
 		"told twice":        {"own", `{"server_tool_use":{"web_search_requests":2}}`, map[prices.Kind]int64{prices.WebSearch: 2}, "10 web_search:2:priced"},
 		"of xAI":            {"own", `{"server_side_tool_usage_details":{"web_search_calls":1,"x_search_calls":0,"code_interpreter_calls":1,"mcp_calls":4}}`, nil, "14 web_search:1:priced code_execution:1:priced"},
+		"told as none":      {"own", `{"server_tool_use":{"web_search_requests":0}}`, map[prices.Kind]int64{prices.WebSearch: 1}, "0 "},
+		"half a search":     {"own", `{"server_tool_use":{"web_search_requests":1.5}}`, nil, "0 web_search:0:unknown"},
+		"less than none":    {"own", `{"server_tool_use":{"web_search_requests":-1}}`, map[prices.Kind]int64{prices.WebSearch: 1}, "0 web_search:0:unknown"},
+		"not told":          {"own", `{"server_tool_use":{"web_search_requests":null}}`, map[prices.Kind]int64{prices.WebSearch: 1}, "5 web_search:1:priced"},
 		"free":              {"own", `{"server_tool_use":{"web_fetch_requests":2,"tool_search_requests":1}}`, nil, "0 "},
 		"a new name":        {"own", `{"server_tool_use":{"zorp_requests":3}}`, nil, "0 hosted_tool:3:unknown"},
 		"no price":          {"claude-3-haiku-20240307", "", map[prices.Kind]int64{prices.CodeExecution: 1}, "0 code_execution:1:unknown"},
@@ -126,6 +130,24 @@ func TestNamesOfGoogle(t *testing.T) {
 		u.Provider.Type, u.Input = kind, 1000
 		if cost := book.Cost(u); cost.Row+" "+cost.USD.String() != want || cost.Row != "" && !cost.Exact {
 			t.Errorf("%s: %s %s, exactly %t, want %s", name, cost.Row, cost.USD, cost.Exact, want)
+		}
+	}
+}
+
+// Which calls the upstream itself ran is told by their ids.
+func TestHostedKind(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		tool, callID, itemID string
+		want                 prices.Kind
+	}{
+		{"web_search", "srvtoolu_1", "", prices.WebSearch}, {"web_search", "toolu_1", "", ""}, {"web_search", "", "", ""}, {"web_fetch", "srvtoolu_1", "", ""},
+		{"bash_code_execution", "srvtoolu_1", "", prices.CodeExecution}, {"code_execution", "srvtoolu_1", "", prices.CodeExecution},
+		{"tool_search_tool_bm25", "srvtoolu_1", "", ""}, {"zorp", "srvtoolu_1", "", prices.HostedTool}, {"zorp", "mcptoolu_1", "", ""},
+		{"file_search_call", "", "fs_1", prices.FileSearch}, {"file_search_call", "call_1", "fs_1", ""}, {"zorp_call", "", "z_1", prices.HostedTool},
+	} {
+		if got := prices.HostedKind(test.tool, test.callID, test.itemID, ""); got != test.want {
+			t.Errorf("%+v: %q", test, got)
 		}
 	}
 }

@@ -254,6 +254,7 @@ func (d *derivation) note(i *interception, f *facts, s *session) {
 	add(ByClient, f.client)
 	add(ByProvider, f.provider)
 	add(byClientSession, clientSessionValue(i.clientSession))
+	add(byClientSession, clientSessionValue(i.agent.ID))
 	if f.outcome != Running {
 		add(ByOutcome, f.outcome)
 	}

@@ -227,7 +227,7 @@ func TestTimeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{shots[3].id, fmt.Sprint(id)} {
+	for _, text := range []string{shots[3].id, fmt.Sprint(id), "agent-7"} {
 		if found, err := h.FindSession(t.Context(), reports.Operator(), text); err != nil || found != id {
 			t.Errorf("%s: %d, %v", text, found, err)
 		}

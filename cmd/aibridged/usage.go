@@ -183,9 +183,7 @@ func writeFigures(table io.Writer, found *reports.Breakdown) {
 		}
 		line(shown(name, 60), row.Figures)
 	}
-	if found.By != "group" { // A user's requests count in each group.
-		line("TOTAL", found.Total)
-	}
+	line("TOTAL", found.Total)
 }
 
 // costText returns a cost with its marks. A cost that is not known at all is no number.

@@ -94,6 +94,9 @@ func checkUsage(t *testing.T, s settings) {
 		!strings.Contains(table, " TOTAL\n") || !strings.Contains(table, "no price, at least for a part: our-own-model, ") {
 		t.Errorf("%s", table)
 	}
+	if table := usage("--by", "group"); !strings.Contains(table, " TOTAL\n") {
+		t.Errorf("%s", table)
+	}
 	for _, by := range []string{"user", "group", "model", "client", "provider", "tool", "outcome", "day", "session"} {
 		if out := usage("--by", by, "--csv") + usage("--by", by, "--json"); strings.ContainsFunc(out, visible.IsHidden) {
 			t.Errorf("by %s:\n%q", by, out)
