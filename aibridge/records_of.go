@@ -142,14 +142,22 @@ func (i *interception) roundRecords(round *round) []Record {
 	return append(i.usageRecord(round), i.partRecords(round)...)
 }
 
-// usageRecord returns the record of what a round's answer cost, if there is one.
+// usageRecord returns the record of what a round's answer cost, if there is one. Of several rounds there is one for each that ended
+// well: one that told nothing has cost something, too.
 func (i *interception) usageRecord(round *round) []Record {
 	seen, background := round.said(), i.background(round)
-	if round.metered || seen.Usage == nil || i.goesOn(round) {
+	isUntold := seen.Usage == nil
+	if round.metered || i.goesOn(round) || isUntold && !(i.pending && round.endedWell()) {
 		return nil
+	}
+	if isUntold {
+		seen.Usage = &wire.Usage{}
 	}
 	var names naming
 	metadata := i.readLater(usageMetadata(seen, round, &names, i.secrets))
+	if isUntold {
+		metadata["untold"] = true
+	}
 	id := names.name(seen.ID)
 	usage := &TokenUsage{
 		RecordID:              recordID(background, "token_usage", 0),
@@ -163,7 +171,7 @@ func (i *interception) usageRecord(round *round) []Record {
 		Metadata:              names.flag(metadata),
 		CreatedAt:             i.now(),
 	}
-	if i.reserved != nil {
+	if i.reserved != nil && !isUntold {
 		i.measured = append(i.measured, usage)
 	}
 	return []Record{usage}

@@ -358,6 +358,11 @@ func (r *round) isForeign() bool {
 	return !r.unread && !seen.Terminal && !seen.Complete && seen.Failure == (wire.Failure{})
 }
 
+// endedWell reports whether the answer was read to an end in good order.
+func (r *round) endedWell() bool {
+	return r.status < http.StatusMultipleChoices && r.ended && r.err == nil && !r.unread && !r.isForeign() && r.said().Failure == (wire.Failure{})
+}
+
 // close frees what is held for the answer, however it ended.
 func (r *round) close() {
 	r.events.Close()

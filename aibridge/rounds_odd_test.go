@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -93,6 +94,69 @@ func TestCodedRounds(t *testing.T) {
 		})
 	}
 }
+
+// Each of several rounds that ended well has one usage: one that told none is recorded as such, since it has cost something. An answer
+// without a call of ours has none then, and neither has one that failed.
+func TestRoundsThatTellNoUsage(t *testing.T) {
+	t.Parallel()
+	silent := func(answer string) string { return usageMember.ReplaceAllString(answer, "") }
+	for name, test := range map[string]struct {
+		rounds []string // Of a stream and of a body: "told" or "silent", "fails" or "mixed".
+		want   []bool   // Whether each recorded usage is untold.
+	}{
+		"first": {[]string{"silent", "told"}, []bool{true, false}}, "second": {[]string{"told", "silent"}, []bool{false, true}},
+		"both": {[]string{"silent", "silent"}, []bool{true, true}}, "none": {[]string{"told", "told"}, []bool{false, false}},
+		"fails": {[]string{"silent", "fails"}, []bool{true}}, "mixed": {[]string{"mixed"}, []bool{true}},
+	} {
+		for form, of := range map[string]struct {
+			ask, mediaType string
+			answer         func(id string, blocks ...string) string
+		}{"stream": {askStreamed, eventStream, streamed}, "body": {askBlocking, "application/json", wholly}} {
+			t.Run(name+" "+form, func(t *testing.T) {
+				t.Parallel()
+				var answers []func(string) *http.Response
+				for n, kind := range test.rounds {
+					blocks := []string{"text a", "call bmcp_docs_x t {}"}
+					switch {
+					case kind == "mixed":
+						blocks = append(blocks, "call own o {}")
+					case n == len(test.rounds)-1:
+						blocks = blocks[:1]
+					}
+					answer := of.answer(fmt.Sprint("msg_", n), blocks...)
+					if kind != "told" {
+						answer = silent(answer)
+					}
+					status := http.StatusOK
+					if kind == "fails" {
+						status, answer = http.StatusServiceUnavailable, `{"type":"error","error":{"type":"overloaded_error","message":"m"}}`
+					}
+					answers = append(answers, saying(status, of.mediaType, "", answer))
+				}
+				var sent []*http.Request
+				ask := strings.Replace(of.ask, "{", `{"tools":[{"name":"own","input_schema":{"type":"object"}}],`, 1)
+				_, recorder := askWith(t, scripted(t, &sent, answers...), aibridge.BridgeOptions{Tools: oneTool()}, ask)
+				usages := recordsOf[*aibridge.TokenUsage](recorder)
+				for n, usage := range usages {
+					untold := usage.Metadata["untold"] == true
+					if n >= len(test.want) || untold != test.want[n] || untold && usage.InputTokens+usage.OutputTokens != 0 || usage.MessageID != fmt.Sprint("msg_", n) {
+						t.Errorf("usage %d: %+v", n, *usage)
+					}
+				}
+				if len(usages) != len(test.want) {
+					t.Errorf("%d usages, want %d", len(usages), len(test.want))
+				}
+			})
+		}
+	}
+	var sent []*http.Request
+	_, recorder := askWith(t, scripted(t, &sent, saying(200, eventStream, "", silent(streamed("1", "text a")))), aibridge.BridgeOptions{Tools: oneTool()}, askStreamed)
+	if usages := recordsOf[*aibridge.TokenUsage](recorder); len(usages) != 0 {
+		t.Errorf("an answer without a call: %+v", *usages[0])
+	}
+}
+
+var usageMember = regexp.MustCompile(`,"usage":\{[^}]*\}`)
 
 // TestLaterRoundInAnotherForm has a later round that answers with a JSON body in the place of a stream, or the other way
 // round.

@@ -82,6 +82,10 @@ func (b *Book) Cost(u Usage) Cost {
 		p.unknown(Input)
 		cost.Notes = append(cost.Notes, "the answer was cut before the upstream told what it used")
 	}
+	if told.Untold {
+		p.unknown(Input)
+		cost.Notes = append(cost.Notes, "the upstream told no usage of this round")
+	}
 	for _, kind := range usage.unreadable {
 		p.unknown(kind)
 		cost.Notes = append(cost.Notes, "what the upstream told of "+string(kind)+" is no number")
@@ -269,6 +273,7 @@ type metadata struct {
 	ServiceTier  string `json:"service_tier"`
 	Speed        string `json:"speed"`
 	InferenceGeo string `json:"inference_geo"`
+	Untold       bool   `json:"untold"`
 	CacheTTL     string `json:"cache_ttl"` // The time that the request asked its cache writes to be kept for: "5m" or "1h".
 	Raw          string `json:"raw"`       // The upstream's own usage object.
 

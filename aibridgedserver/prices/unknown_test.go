@@ -151,3 +151,12 @@ func TestHostedKind(t *testing.T) {
 		}
 	}
 }
+
+// A round that told no usage has cost something.
+func TestUntold(t *testing.T) {
+	t.Parallel()
+	cost := newBook(t).Cost(anthropic("claude-opus-4-5", `{"untold":true,"model":"claude-opus-4-5"}`))
+	if !cost.HasUnknown() || !cost.USD.IsZero() || cost.Row != "anthropic/claude-opus-4-5" {
+		t.Errorf("%+v", cost)
+	}
+}

@@ -204,13 +204,25 @@ func (a *reading) tokenUsages() []TokenUsage {
 		return nil
 	}
 	usage := a.figureNames.record(a.usage)
+	a.nameIn(&usage)
+	if a.broken || a.preliminary {
+		usage.Metadata["partial"] = true
+	}
+	return []TokenUsage{usage}
+}
+
+// nameIn notes in a usage of which answer it is.
+func (a *reading) nameIn(usage *TokenUsage) {
 	usage.MessageID = name(a.id)
 	if a.model != "" {
 		usage.Metadata["model"] = name(a.model)
 	}
 	usage.Metadata = flagShortened(usage.Metadata, a.id, a.model)
-	if a.broken || a.preliminary {
-		usage.Metadata["partial"] = true
-	}
-	return []TokenUsage{usage}
+}
+
+// untold returns the usage of one of several rounds whose answer told none.
+func (a *reading) untold() *TokenUsage {
+	usage := &TokenUsage{Metadata: map[string]any{Untold: true}}
+	a.nameIn(usage)
+	return usage
 }

@@ -98,6 +98,8 @@ type Facts struct {
 	// says that it has calls of the client's, too: then the answer is the client's, and otherwise it goes on in another round.
 	// WentOn says that it did so after a round before. None is recorded, or a difference.
 	Runs, Mixed, WentOn bool `json:"-"`
+	// Untold is the usage of an answer that ended in good order and told none. It is recorded of one of several rounds alone.
+	Untold *TokenUsage `json:"-"`
 	// Streamed says that the answer is a stream, and Foreign that it is none of the API. Neither is recorded, or a difference.
 	Streamed, Foreign bool `json:"-"`
 }
@@ -174,11 +176,15 @@ func Derive(exchange Exchange) (Facts, error) {
 		Ended:                 answer.ended(),
 		Unread:                answer.unread,
 	}
-	if answer.goesOn(exchange.Format == FormatResponses && string(fields["background"]) == "true") {
+	goesOn := answer.goesOn(exchange.Format == FormatResponses && string(fields["background"]) == "true")
+	if goesOn {
 		// What it does is recorded when its final state is read.
 		facts.TokenUsages, facts.ToolUsages, facts.Thoughts = nil, nil, nil
 	}
 	facts.ErrorType, facts.ErrorMessage = answer.outcome(exchange)
+	if exchange.Status < 300 && facts.ErrorType == "" && len(facts.TokenUsages) == 0 && !goesOn {
+		facts.Untold = answer.untold()
+	}
 	facts.Streamed, facts.Foreign = answer.streamed, answer.foreign && answer.failure == nil
 	if exchange.Status < 300 {
 		facts.Runs, facts.Mixed = answer.runs(asked.tools)

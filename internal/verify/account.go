@@ -158,6 +158,7 @@ func leaveTools(derived *rederive.Facts, recorded rederive.Facts) {
 		for i := range derived.ToolUsages {
 			derived.ToolUsages[i].Injected = false
 		}
+		derived.TokenUsages = slices.DeleteFunc(derived.TokenUsages, func(usage rederive.TokenUsage) bool { return usage.Metadata[rederive.Untold] == true })
 		return
 	}
 	if !derived.Runs {

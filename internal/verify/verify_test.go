@@ -131,6 +131,8 @@ func TestInterceptions(t *testing.T) {
 			*r = recordedOf("", tools(0), last)
 			r.ID, r.EndedAt = id, time.Now().Add(-time.Second/2)
 			r.Facts.ToolUsages = []rederive.ToolUsage{{CallID: "t", Tool: "bmcp_docs_x", Input: "{}", Injected: true, Metadata: map[string]any{}}}
+			untold := rederive.TokenUsage{Metadata: map[string]any{rederive.Untold: true}}
+			r.Facts.TokenUsages = []rederive.TokenUsage{untold, untold}
 			last.Head.Round = 1
 			time.AfterFunc(time.Second/4, func() { keepRound(t, dir, r.ID, last, 0) })
 		})
