@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/coder/aibridged/internal/pgdial"
 )
 
 // pool returns a pool of at most size connections. Idle ones stay open.
@@ -15,7 +17,7 @@ func pool(config *pgx.ConnConfig, size int) *sql.DB {
 	db := sql.OpenDB(connector{stdlib.GetConnector(*config, stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
 		registerValues(conn.TypeMap())
 		return nil
-	}))})
+	}), pgdial.Rechecked(config))})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db

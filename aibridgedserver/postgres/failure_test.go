@@ -207,6 +207,86 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// A primary becomes a standby while its connections stay open, and another server takes its place. Reads are answered by the one that
+// is left for as long as there is no other, and all of them move to the new primary within a second.
+func TestReadsMoveToTheNewPrimary(t *testing.T) {
+	t.Parallel()
+	primary := newServer(t)
+	standby, err := primary.Standby()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := standby.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := openControlPlane(t, fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable", primary.Host(), standby.Host()))
+	portOf := func(db *sql.DB) (port int) {
+		if err := db.QueryRowContext(t.Context(), `SELECT current_setting('port')::int`).Scan(&port); err != nil {
+			t.Fatal(err)
+		}
+		return port
+	}
+	pools := map[string]*sql.DB{"readers": c.db.Reader, "writers": c.db.Writer, "reports": c.db.Reports}
+	all := func() (ports map[int]int) { // From all connections of all pools at the same time.
+		ports = map[int]int{}
+		var mu sync.Mutex
+		var asking sync.WaitGroup
+		for _, db := range pools {
+			for range 8 {
+				asking.Go(func() {
+					port := portOf(db)
+					mu.Lock()
+					defer mu.Unlock()
+					ports[port]++
+				})
+			}
+		}
+		asking.Wait()
+		return ports
+	}
+	old := portOf(c.db.Reader)
+	number := func() uint64 {
+		n, err := c.db.Changes.Number(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := number()
+	if got := all(); len(got) != 1 || got[old] != 8*len(pools) {
+		t.Fatalf("at first: %v", got)
+	}
+	if err := primary.Exec(t.Context(), "postgres", "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the primary is read-only", func() bool { return c.db.Health.Writable(t.Context()) != nil })
+	delete(pools, "writers") // Who tries to write is told at once.
+	for began := time.Now(); time.Since(began) < time.Second; {
+		if got := all(); got[old] != 8*len(pools) {
+			t.Fatalf("without a primary: %v", got)
+		}
+	}
+	if err := standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Exec(t.Context(), "postgres", "UPDATE key_changes SET number = number + 1"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	await(t, "all reads lead to the new primary", func() bool { return all()[old] == 0 && number() == before+1 })
+	if took := time.Since(began); took > 3*time.Second { // And more for a machine that is busy.
+		t.Errorf("it took %v", took)
+	}
+	pools["writers"] = c.db.Writer
+	await(t, "records are stored", func() bool {
+		_, failures := c.store(t, recordsOf(idAt(time.Now()), time.Now(), "hello")...)
+		return len(failures) == 0
+	})
+	await(t, "all connections lead to the new primary", func() bool { return all()[old] == 0 })
+}
+
 // A server that is killed and comes back costs failures that may succeed later, and nothing that was acknowledged.
 func TestServerThatCrashes(t *testing.T) {
 	t.Parallel()

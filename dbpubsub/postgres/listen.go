@@ -58,7 +58,7 @@ func leave(conn *pgx.Conn) {
 // all subscribers that messages may be lost.
 func (p *pubsub) listenForever(ctx context.Context, config *pgx.ConnConfig, conn *pgx.Conn) {
 	for {
-		err := p.hearAll(ctx, conn)
+		err := p.hearAll(ctx, config, conn)
 		leave(conn)
 		if ctx.Err() != nil {
 			return
@@ -77,7 +77,7 @@ func (p *pubsub) listenForever(ctx context.Context, config *pgx.ConnConfig, conn
 }
 
 // hearAll hands on what a connection hears, until ctx ends or the connection is lost.
-func (p *pubsub) hearAll(ctx context.Context, conn *pgx.Conn) error {
+func (p *pubsub) hearAll(ctx context.Context, config *pgx.ConnConfig, conn *pgx.Conn) error {
 	for {
 		notification, err := wait(ctx, conn)
 		if err != nil {
@@ -88,7 +88,7 @@ func (p *pubsub) hearAll(ctx context.Context, conn *pgx.Conn) error {
 			continue
 		}
 		asking, cancel := context.WithTimeout(ctx, silencePatience)
-		_, err = conn.Exec(asking, `SELECT 1`)
+		err = config.ValidateConnect(asking, conn.PgConn()) // Nobody notifies on a primary that has become a standby.
 		cancel()
 		if err != nil {
 			return err

@@ -92,7 +92,7 @@ func New(ctx context.Context, address string, options Options) (dbpubsub.Pubsub,
 			return nil, fmt.Errorf("direct address: %w", err)
 		}
 	}
-	db := stdlib.OpenDB(*config)
+	db := stdlib.OpenDB(*config, pgdial.Rechecked(config))
 	db.SetMaxOpenConns(2)
 	if err := makeTable(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("make the table for messages: %w", err), db.Close())

@@ -185,7 +185,7 @@ func TestNumbersGoBack(t *testing.T) {
 func endListening(t *testing.T, name string) {
 	t.Helper()
 	err := shared.Server(t).Exec(t.Context(), "postgres", `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE datname = '`+name+`' AND (query LIKE 'LISTEN%' OR query = 'SELECT 1')`)
+		WHERE datname = '`+name+`' AND (query LIKE 'LISTEN%' OR query LIKE 'show transaction%')`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +215,45 @@ func TestBlackHole(t *testing.T) {
 		publish(t, elsewhere, "event", "3")
 		if one := next(t, listener); one.message == "3" {
 			break
+		}
+	}
+}
+
+// A primary that becomes a standby keeps its connections, and nobody notifies there any more. Listening moves to the new primary.
+func TestNewPrimary(t *testing.T) {
+	t.Parallel()
+	primary := postgrestest.New(t, postgrestest.Options{})
+	standby, err := primary.Standby()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := standby.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	ps := open(t, fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable", primary.Host(), standby.Host()), postgres.Options{})
+	listener := listenTo(t, ps, "event")
+	publish(t, ps, "event", "1")
+	if one := next(t, listener); one.message != "1" {
+		t.Errorf("heard %v", one)
+	}
+	if err := primary.Exec(t.Context(), "postgres", "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"); err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := open(t, standby.Address("postgres"), postgres.Options{})
+	began := time.Now()
+	publish(t, elsewhere, "event", "2")
+	if one := next(t, listener); !one.lost || one.at.Sub(began) > 10*time.Second {
+		t.Errorf("heard %v after %v", one, one.at.Sub(began))
+	}
+	publish(t, elsewhere, "event", "3")
+	for one := next(t, listener); one.message != "3"; one = next(t, listener) {
+		if !one.lost {
+			t.Errorf("heard %v", one)
 		}
 	}
 }

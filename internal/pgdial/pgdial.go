@@ -4,6 +4,7 @@ package pgdial
 import (
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,15 +22,21 @@ const (
 	deadAfter = 5 * time.Second
 )
 
+// hasPasswordAsHost reports whether the host is what stands behind an @ in a password that was not escaped.
+func hasPasswordAsHost(config *pgx.ConnConfig) bool {
+	return strings.Contains(config.Host, "@") ||
+		slices.ContainsFunc(config.Fallbacks, func(other *pgconn.FallbackConfig) bool { return strings.Contains(other.Host, "@") })
+}
+
 // Parse returns how to connect to an address: a URL or the keywords of libpq. Its errors do not repeat the address, which
 // has the password. A connection to a server that cannot be written to is refused, or closed when it turns out, and one
 // whose peer is silent for too long breaks. Nothing that belongs to a session of the server is used, since a pooler may
 // stand in front of it.
 func Parse(address string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(address)
-	if err != nil {
+	if err != nil || hasPasswordAsHost(config) {
 		// Its own words may have a part of the password.
-		return nil, errors.New("the address of the database cannot be read: write postgres://USER@HOST:PORT/DATABASE, or keywords as libpq has them")
+		return nil, errors.New("the address of the database cannot be read: write postgres://USER@HOST:PORT/DATABASE, or keywords as libpq has them; in a URL, what is special in a password is escaped, @ as %40 for example")
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
