@@ -250,13 +250,41 @@ func (s *Server) ImportWith(ctx context.Context, options ImportOptions, rows ite
 // importBatch stores rows of one table in one transaction.
 func (s *Server) importBatch(ctx context.Context, t storedTable, values []any) error {
 	return inTurn(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
-		changed, err := s.db.InsertRows(ctx, tx, Insertion{Table: t.name, Columns: t.columnList(), Exists: t.exists}, values)
-		if err != nil || changed == 0 || !t.records {
-			return err
+		var changed int64
+		for once := range t.once(values) {
+			n, err := s.db.InsertRows(ctx, tx, Insertion{Table: t.name, Columns: t.columnList(), Exists: t.exists}, once)
+			if err != nil {
+				return err
+			}
+			changed += n
 		}
-		_, err = tx.ExecContext(ctx, insertTouched, t.interceptions(values))
+		if changed == 0 || !t.records {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, insertTouched, t.interceptions(values))
 		return err
 	})
+}
+
+// once divides rows into some that have each key once: a statement may change a row only once.
+func (t storedTable) once(values []any) iter.Seq[[]any] {
+	return func(yield func([]any) bool) {
+		known, begin := map[string]bool{}, 0
+		for at := 0; at < len(values); at += len(t.columns) {
+			key := fmt.Sprint(values[at : at+t.keys]...)
+			if known[key] {
+				if !yield(values[begin:at]) {
+					return
+				}
+				begin = at
+				clear(known)
+			}
+			known[key] = true
+		}
+		if begin < len(values) {
+			yield(values[begin:])
+		}
+	}
 }
 
 // interceptions returns the ids of the interceptions that rows of records are of, one behind the other.

@@ -124,6 +124,33 @@ func TestExportAndImport(t *testing.T) {
 	to.look(t, key)
 }
 
+// Rows that are there twice, one behind the other, are imported once; a later state of one completes it.
+func TestImportOfRowsTwice(t *testing.T) {
+	t.Parallel()
+	from, to := newControlPlane(t), newControlPlane(t)
+	from.token(t, "alice")
+	_, revoked := from.token(t, "bob")
+	ids := []string{newID(), newID()}
+	from.mustStore(t, start(ids[0], newID(), 0), start(ids[1], newID(), 0), end(ids[1], 1), prompt(ids[1], "hello", 1))
+	before := from.exported(t)
+	from.mustStore(t, end(ids[0], 2))
+	if err := from.RevokeToken(t.Context(), revoked.ID); err != nil {
+		t.Fatal(err)
+	}
+	after := from.exported(t)
+	if len(before) != len(after) {
+		t.Fatalf("%d rows, and then %d", len(before), len(after))
+	}
+	var rows [][]byte
+	for n := range after {
+		rows = append(rows, before[n], after[n], after[n])
+	}
+	to.mustImport(t, rows)
+	if digest(to.exported(t)) != digest(after) {
+		t.Error("the exports differ")
+	}
+}
+
 // What is stored between two exports is added by the second import, and completes what was there.
 func TestImportCompletes(t *testing.T) {
 	t.Parallel()

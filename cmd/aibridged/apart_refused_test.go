@@ -31,6 +31,8 @@ func TestGatewayNeedsProof(t *testing.T) {
 		want string
 	}{
 		"no address":      {nil, `^--control "": write the host and the port`},
+		"no such port":    {[]string{"--control", "control.internal:99999"}, `^--control "control.internal:99999": write the host and the port`},
+		"no host":         {[]string{"--control", ":9999"}, `^--control ":9999": write the host and the port`},
 		"no port":         {[]string{"--control", "control.internal"}, `^--control "control.internal": write the host and the port`},
 		"no token":        {[]string{"--control", "127.0.0.1:1"}, `^a gateway needs a join token, which .aibridged control join-token. prints`},
 		"another text":    {[]string{"--control", "127.0.0.1:1", "--join-token", "${TEST_TOKEN}"}, `^this is no join token: `},

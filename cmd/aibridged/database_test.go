@@ -63,6 +63,7 @@ func TestPostgresPasswordIsKept(t *testing.T) {
 		"served":         {withPassword(server.Address("postgres")), "postgres on 127.0.0.1"},
 		"no server":      {"postgres://u:hunter2@127.0.0.1:1/db", "db on 127.0.0.1:1"},
 		"no database":    {withPassword(server.Address("missing")), "does not exist"},
+		"no escape":      {"postgres://u:a@hunter2@127.0.0.1:1/db", "write postgres://"},
 		"no address":     {"postgres://u:hunter2@127.0.0.1:port/db", "write postgres://"},
 		"a path":         {"/var/lib/hunter2.db", "write postgres://"},
 		"another engine": {"mysql://u:hunter2@127.0.0.1/db", "write postgres://"},

@@ -71,7 +71,7 @@ func newRemote(options controlConfig, c config, file string, logger slog.Logger)
 		options: options, file: file, logger: logger, clients: make(chan aibridged.DRPCClient, 1), ofFile: c.Providers,
 		problem: "the control plane has not answered yet",
 	}
-	if _, _, err := net.SplitHostPort(options.Address); err != nil {
+	if !isAddress(options.Address) {
 		return nil, fmt.Errorf("--control %q: write the host and the port of the control plane", options.Address)
 	}
 	if _, _, err := r.proof(); err != nil {
@@ -81,6 +81,16 @@ func newRemote(options controlConfig, c config, file string, logger slog.Logger)
 	r.budgets = newSharedBudgets(logger)
 	r.network = controlplane.Network(r.dial, controlplane.NetworkOptions{Silence: remoteSilence})
 	return r, nil
+}
+
+// isAddress reports whether a text is a host with a port that a connection can be made to.
+func isAddress(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" {
+		return false
+	}
+	number, err := net.LookupPort("tcp", port)
+	return err == nil && number > 0
 }
 
 // proof reads who the gateway is, and whom it trusts: anew for each connection, since files change.
