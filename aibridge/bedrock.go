@@ -14,7 +14,8 @@ import (
 func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) {
 	format, hosted := messages.Format(), messages.Hosted()
 	hosted.Shape = apierror.Bedrock()
-	hosted.Tooling = nil // The answers of several rounds cannot be joined in frames.
+	hosted.Tooling = nil                                                    // The answers of several rounds cannot be joined in frames.
+	format.CacheTTL, hosted.CacheTTL = messages.CacheTTL, messages.CacheTTL // Bedrock tells how much was written to a cache, not for how long.
 	return newProvider(providerKind{
 		name: "bedrock",
 		routes: []route{
@@ -29,6 +30,7 @@ func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) 
 		shapes:    []pathShape{{"/model/", apierror.Bedrock()}, {"/inference-profiles", apierror.Bedrock()}},
 		setKey:    setBearer,
 		keyHeader: credential.Authorization,
+		rewrites:  true,
 	}, name, options)
 }
 
@@ -36,6 +38,7 @@ func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) 
 // no default, since it names a region. The error says which option is wrong and why.
 func NewMantleProvider(name string, options ProviderOptions) (Provider, error) {
 	format := messages.Format()
+	format.CacheTTL = messages.CacheTTL
 	return newProvider(providerKind{
 		name: "bedrock",
 		routes: []route{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/aibridged/internal/apierror"
 	"github.com/coder/aibridged/internal/storable"
+	"github.com/coder/aibridged/internal/upstream"
 	"github.com/coder/aibridged/internal/wire"
 )
 
@@ -29,8 +30,9 @@ type interception struct {
 	span     trace.Span
 
 	id         uuid.UUID
-	started    time.Time    // With its monotonic reading; every later time is computed from it.
-	inspected  wire.Request // What the format read in the request's body.
+	started    time.Time     // With its monotonic reading; every later time is computed from it.
+	inspected  wire.Request  // What the format read in the request's body.
+	rewritten  upstream.Sent // What the transport has made of the request, if it makes something of it.
 	credential upstreamCredential
 	secrets    secrets
 

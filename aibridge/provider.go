@@ -34,7 +34,8 @@ type Provider struct {
 	keyHeader string // The header that is preferred for a caller's own credential.
 	locate    func(path, query, model string) (string, string, error)
 	complete  func(header http.Header, of sentRequest)
-	silent    bool // See providerKind.
+	silent    bool // See providerKind, also for the next one.
+	rewrites  bool
 	headers   []extraHeader
 	echoes    echoes
 	actor     bool // Requests tell who they are made for.
@@ -148,6 +149,8 @@ type providerKind struct {
 	complete func(header http.Header, of sentRequest)
 	// silent says that the upstream lets minutes pass within a stream without a ping, so that the gateway makes its own.
 	silent bool
+	// rewrites says that the transport makes other requests of some, and tells what of that decides the price.
+	rewrites bool
 }
 
 // pathShape says that the paths which begin so are of another API than a provider's others, with errors of another shape.
@@ -233,7 +236,8 @@ func newProvider(kind providerKind, name string, options ProviderOptions) (Provi
 		kind: kind.name, name: name, disabled: options.Disabled,
 		base: base, prefix: kind.prefix, routes: routes, shape: kind.shape, shapes: kind.shapes,
 		keys: keys, signs: options.Signs, setKey: kind.setKey, keyHeader: kind.keyHeader, locate: kind.locate, complete: kind.complete, silent: kind.silent,
-		headers: headers, echoes: echoesOf(keys, headers), actor: options.ActorHeaders,
+		rewrites: kind.rewrites,
+		headers:  headers, echoes: echoesOf(keys, headers), actor: options.ActorHeaders,
 		breaker: options.Breaker, retries: retries, limited: options.Admission,
 		digests:   options.Digests,
 		spans:     newProviderSpans(kind.name, name),

@@ -158,6 +158,7 @@ func (i *interception) usageRecord(round *round) []Record {
 	if isUntold {
 		metadata["untold"] = true
 	}
+	i.noteSent(metadata, seen.Usage, &names)
 	id := names.name(seen.ID)
 	usage := &TokenUsage{
 		RecordID:              recordID(background, "token_usage", 0),
@@ -175,6 +176,18 @@ func (i *interception) usageRecord(round *round) []Record {
 		i.measured = append(i.measured, usage)
 	}
 	return []Record{usage}
+}
+
+// noteSent adds what the answer does not tell of how its request went upstream, and what decides its price.
+func (i *interception) noteSent(metadata Metadata, usage *wire.Usage, names *naming) {
+	if model := i.rewritten.Model; model != "" && model != i.inspected.Model {
+		metadata["sent_model"] = names.name(model)
+	}
+	_, five := usage.Extra["cache_ephemeral_5m_input"]
+	_, hour := usage.Extra["cache_ephemeral_1h_input"]
+	if ttl := i.inspected.CacheTTL; ttl != "" && !i.rewritten.ShortCache && usage.CacheWrite > 0 && !five && !hour {
+		metadata["cache_ttl"] = ttl
+	}
 }
 
 // now returns the time of a record, by the clock of the interception's start.

@@ -189,6 +189,9 @@ func (x *relay) inspect(coding string, caller Caller) error {
 	if x.inspected, err = x.format.Inspect(object); err != nil {
 		return err
 	}
+	if x.format.CacheTTL != nil {
+		x.inspected.CacheTTL = x.format.CacheTTL(object)
+	}
 	x.redactNames()
 	x.readBounds(object, plain)
 	if x.credential, err = x.provider.credentialFor(x.request.Header, caller); err != nil {
@@ -289,6 +292,9 @@ func (x *relay) sendExcused(out *http.Request) (*http.Response, error) {
 
 // roundTrip sends a request. If the transport is watched, it says which interception the request belongs to.
 func (x *relay) roundTrip(out *http.Request) (*http.Response, error) {
+	if x.provider.rewrites {
+		out = out.WithContext(upstream.WithSent(out.Context(), &x.rewritten))
+	}
 	if !x.provider.watched {
 		return x.provider.transport.RoundTrip(out)
 	}

@@ -33,5 +33,6 @@ func NewVertexProvider(name string, options ProviderOptions) (Provider, error) {
 		shape:     apierror.Anthropic(),
 		setKey:    setBearer,
 		keyHeader: credential.Authorization,
+		rewrites:  true,
 	}, name, options)
 }

@@ -23,6 +23,7 @@ func (t *transport) invoke(out *http.Request, body []byte) (*http.Response, erro
 	if err != nil {
 		return nil, err
 	}
+	upstream.Tell(out.Context(), invocation.sent)
 	size := int64(len(body))
 	for _, edit := range invocation.edits {
 		size += int64(len(edit.New))

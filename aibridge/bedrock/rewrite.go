@@ -21,6 +21,7 @@ type invocation struct {
 	path   string // Escaped, with the model as one segment: colons of ids and ARNs stay as they are, slashes do not.
 	stream bool
 	edits  []jsonedit.Edit
+	sent   upstream.Sent
 }
 
 // rewrite returns how a request of the Messages API goes to InvokeModel: the model and whether to stream move from the body
@@ -69,7 +70,8 @@ func (t *transport) rewrite(header http.Header, body []byte) (invocation, error)
 		r.edits = append(r.edits, within(object, "output_config", refused(outputMembers(), m))...)
 	}
 	r.edits = append(r.edits, toolEdits(object, refused(toolMembers(), m))...)
-	if !longCache().isOf(m) && bytes.Contains(body, []byte(`"ttl"`)) {
+	r.sent = upstream.Sent{Model: id, ShortCache: !longCache().isOf(m)}
+	if r.sent.ShortCache && bytes.Contains(body, []byte(`"ttl"`)) {
 		r.edits = append(r.edits, cacheEdits(object, cacheLevels)...)
 	}
 	return r, nil

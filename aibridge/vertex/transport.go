@@ -103,6 +103,7 @@ func (t *transport) translate(out *http.Request, body []byte) ([]byte, error) {
 	if t.project == "" {
 		return nil, &apierror.Error{Status: http.StatusForbidden, Text: "the gateway knows no project for requests of the Messages API: ask its operator for one"}
 	}
+	upstream.Tell(out.Context(), upstream.Sent{Model: model})
 	var edits []jsonedit.Edit
 	method := "count-tokens:rawPredict"
 	if strings.HasSuffix(out.URL.Path, "/count_tokens") {

@@ -44,7 +44,7 @@ func TestLeaseOfOneThatIsGoneEnds(t *testing.T) {
 	address := newAddress(t)
 	first := openControlPlane(t, address)
 	first.exec(t, `UPDATE goose_lock SET locked = TRUE, locked_at = now(), locked_by = 'gone', lease_expires_at = now() + interval '2 seconds'`)
-	first.exec(t, `DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`)
+	first.exec(t, `DELETE FROM goose_db_version WHERE version_id >= 15`) // The first of them makes a table.
 	began := time.Now()
 	_, err := postgres.Open(t.Context(), address, postgres.Options{})
 	if err == nil || !strings.Contains(err.Error(), "already exists") { // The tables are there.

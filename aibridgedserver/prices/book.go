@@ -1,6 +1,7 @@
 package prices
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -176,9 +177,10 @@ type applicable struct {
 	factors map[string]decimal.Decimal
 }
 
-// applicable returns the price for the first of the models that has one. The last one is that which was asked for.
+// applicable returns the price for the first of the models that has one. The first one answered, the others name the one that was asked
+// for.
 func (b *Book) applicable(p Provider, models []string, at time.Time) (applicable, bool) {
-	asked := strings.ToLower(models[len(models)-1])
+	asked := strings.ToLower(cmp.Or(models[1:]...))
 	for _, m := range models {
 		name := strings.ToLower(strings.TrimSpace(m))
 		if name == "" {

@@ -62,7 +62,7 @@ func (b *Book) Cost(u Usage) Cost {
 		return Cost{USD: usd, Items: []Item{}, Row: "upstream", Exact: true}
 	}
 	cost := Cost{Items: []Item{}}
-	a, known := b.applicable(u.Provider, []string{told.Model, u.Model}, u.At)
+	a, known := b.applicable(u.Provider, []string{told.Model, told.SentModel, u.Model}, u.At)
 	cost.Row, cost.Exact = a.title, a.exact
 	output := max(u.Output, 0)
 	if told.Partial || u.Unmetered && u.Delivered > 0 {
@@ -269,7 +269,8 @@ const mixedTTL = "mixed"
 // metadata is what a recorded usage says beside its tokens.
 type metadata struct {
 	Partial      bool   `json:"partial"`
-	Model        string `json:"model"` // That answered.
+	Model        string `json:"model"`      // That answered.
+	SentModel    string `json:"sent_model"` // What the upstream calls the one that was asked for, if it is another name.
 	ServiceTier  string `json:"service_tier"`
 	Speed        string `json:"speed"`
 	InferenceGeo string `json:"inference_geo"`

@@ -175,6 +175,13 @@ func TestProfileOfTheRequest(t *testing.T) {
 			t.Errorf("%q answers as %q: %s by %q, want %s", test.asked, test.answered, cost.USD, cost.Row, test.want)
 		}
 	}
+	u := prices.Usage{
+		Provider: prices.Provider{Type: "bedrock"}, Model: "haiku", At: november, Input: 1000,
+		Metadata: fmt.Appendf(nil, `{"model":%q,"sent_model":"global.anthropic.claude-haiku-4-5-20251001-v1:0"}`, dated),
+	}
+	if cost := book.Cost(u); !cost.USD.Equal(usd("0.001")) {
+		t.Errorf("as the configuration names it: %s by %q", cost.USD, cost.Row)
+	}
 }
 
 // A cost names the row that it is from, and whether that row is this model's.

@@ -37,7 +37,7 @@ type Rate struct {
 
 // Rates returns what the tokens of a request cost. If the price of a part is not known, it returns false.
 func (b *Book) Rates(a Asked) (Rates, bool) {
-	found, known := b.applicable(a.Provider, []string{a.Model}, a.At)
+	found, known := b.applicable(a.Provider, []string{"", a.Model}, a.At)
 	if !known {
 		return Rates{}, false
 	}

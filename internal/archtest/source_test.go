@@ -103,7 +103,7 @@ func constants() []string {
 		"internal/clients.SubAgents", "internal/credential.rows", "internal/credential.known", "internal/credential.looks",
 		"internal/credential.beginnings", "aibridgedserver/postgres.migrations", "aibridgedserver/sqlite.migrations", "internal/wire/chat.thoughtNames",
 		"internal/wire/chat.hiddenNames", "aibridgedserver/prices.embedded", "console.embedded",
-		"aibridgedserver/prices.collection", "aibridgedserver/prices.compactDate", "aibridgedserver/prices.dated", "aibridgedserver/prices.placed", "aibridgedserver/prices.ending", "internal/budget.placed",
+		"aibridgedserver/prices.collection", "aibridgedserver/prices.compactDate", "aibridgedserver/prices.dated", "aibridgedserver/prices.placed", "aibridgedserver/prices.profile", "aibridgedserver/prices.ending", "internal/budget.placed",
 		"internal/recordgen.profiles", "internal/recordgen.tools", "internal/recordgen.words", "internal/recordgen.failures",
 		"internal/keys.deadKeys", "internal/keys.otherAccounts", "internal/keys.requestsAlone", "internal/keys.dialects",
 		"internal/keys.members", "internal/wire/responses.itemEvents", "internal/wire/responses.quietEvents",

@@ -184,6 +184,7 @@ func (a *account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts
 	if strings.Contains(recorded.ErrorMessage, "[redacted]") {
 		derived.ErrorMessage = ""
 	}
+	leaveSent(derived, recorded)
 	for name, in := range map[*string]string{
 		&derived.Model: recorded.Model, &derived.ClientSessionID: recorded.ClientSessionID,
 		&derived.CorrelatingToolCallID: recorded.CorrelatingToolCallID,
@@ -214,6 +215,21 @@ func (a *account) leaveRedacted(derived *rederive.Facts, recorded rederive.Facts
 		for i, thought := range recorded.Thoughts {
 			if isRedacted(thought.Metadata) {
 				derived.Thoughts[i] = thought
+			}
+		}
+	}
+}
+
+// leaveSent removes what the kept bytes cannot tell of how a request went upstream: under which name of its model, and whether a
+// model that knows one time of caching was asked for another one.
+func leaveSent(derived *rederive.Facts, recorded rederive.Facts) {
+	if len(derived.TokenUsages) != len(recorded.TokenUsages) {
+		return
+	}
+	for i, usage := range recorded.TokenUsages {
+		for _, name := range [...]string{"sent_model", "cache_ttl"} {
+			if value, ok := usage.Metadata[name]; ok {
+				derived.TokenUsages[i].Metadata[name] = value
 			}
 		}
 	}

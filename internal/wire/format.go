@@ -17,6 +17,9 @@ type Format struct {
 	// Inspect reads a request's body. It fails with an [*apierror.Error] of status 400 where the body cannot be a
 	// request of this format; it ignores members that it does not know.
 	Inspect func(body jsonedit.Object) (Request, error)
+	// CacheTTL reads for how long a request asks the upstream to keep what it writes to its cache. Nil: the upstream's answers
+	// tell it.
+	CacheTTL func(body jsonedit.Object) string
 	// Bounds reads what in a request's body bounds what the answer may cost. It never fails.
 	Bounds func(body jsonedit.Object) Bounds
 	// Track returns a tracker for one upstream answer, which has that form. What the tracker keeps of the answer's text
@@ -70,6 +73,8 @@ type Request struct {
 	// CacheKey is the body's prompt_cache_key, or empty.
 	CacheKey string
 
+	// CacheTTL is what the format's function of that name has read.
+	CacheTTL string
 	// Background says that the upstream goes on with the answer even if the client leaves.
 	Background bool
 
