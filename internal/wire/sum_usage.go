@@ -91,38 +91,44 @@ func appendNumber(sum []byte, one, other string) []byte {
 	return strconv.AppendFloat(sum, x+y, 'f', -1, 64)
 }
 
-// LastUsage returns what two reports of the same usage say: the members of both, each with the last value that is not null.
-// An earlier report that is empty or no sound object says nothing.
+// LastUsage returns what two reports of the same usage say: the members of both, also of objects in them, each with the last value
+// that is not null and, if it is a number, not 0: some servers repeat what they do not know as 0. An earlier report that is empty or
+// no sound object says nothing.
 func LastUsage(earlier, last []byte) []byte {
 	if len(earlier) == 0 || !IsSound(earlier) || !IsSound(last) {
 		return last
 	}
-	before, after := View(earlier), View(last)
+	return lastOf(View(earlier), View(last))
+}
+
+func lastOf(before, after gjson.Result) []byte {
 	if !before.IsObject() || !after.IsObject() {
-		return last
+		return []byte(after.Raw)
 	}
 	told := members(after)
 	var all []byte
-	add := func(name, value gjson.Result) {
-		all = append(append(append(append(all, ','), name.Raw...), ':'), value.Raw...)
+	add := func(name gjson.Result, value []byte) {
+		all = append(append(append(append(all, ','), name.Raw...), ':'), value...)
 	}
 	before.ForEach(func(name, value gjson.Result) bool {
-		if later, ok := told[name.Str]; ok && later.Type != gjson.Null {
-			value = later
+		later, ok := told[name.Str]
+		isNothing := later.Type == gjson.Null || later.Type == gjson.Number && later.Num == 0 && value.Type == gjson.Number
+		if delete(told, name.Str); ok && !isNothing {
+			add(name, lastOf(value, later))
+		} else {
+			add(name, []byte(value.Raw))
 		}
-		delete(told, name.Str)
-		add(name, value)
 		return true
 	})
 	after.ForEach(func(name, _ gjson.Result) bool {
 		if value, ok := told[name.Str]; ok {
 			delete(told, name.Str)
-			add(name, value)
+			add(name, []byte(value.Raw))
 		}
 		return true
 	})
 	if len(all) == 0 {
-		return last
+		return []byte(after.Raw)
 	}
 	all[0] = '{'
 	return append(all, '}')

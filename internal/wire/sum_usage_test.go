@@ -77,6 +77,8 @@ func TestLastUsage(t *testing.T) {
 		"both":        {`{"a":1,"b":2,"c":null}`, `{"b":3,"a":null,"d":4,"c":{}}`, `{"a":1,"b":3,"c":{},"d":4}`},
 		"empty":       {`{}`, `{}`, `{}`},
 		"no object":   {`{"a":1}`, `7`, `7`},
+		"zeros":       {`{"a":5,"b":2,"o":{"x":3,"y":0},"l":[1]}`, `{"a":0,"b":0.0,"o":{"x":0,"y":2,"z":0},"l":[]}`, `{"a":5,"b":2,"o":{"x":3,"y":2,"z":0},"l":[]}`},
+		"zero twice":  {`{"a":0,"b":"x"}`, `{"a":0,"b":0}`, `{"a":0,"b":0}`},
 	} {
 		if got := string(wire.LastUsage([]byte(test.earlier), []byte(test.last))); got != test.want {
 			t.Errorf("%s: got %s, want %s", name, got, test.want)

@@ -234,6 +234,10 @@ func TestResults(t *testing.T) {
 		"blank":       {said(" \n")[0], `{"type":"tool_result","tool_use_id":"a"}`},
 		"an error":    {wire.Result{IsError: true, Parts: said("no")[0].Parts}, `{"type":"tool_result","tool_use_id":"a","is_error":true,"content":[{"type":"text","text":"no"}]}`},
 		"only errors": {wire.Result{IsError: true}, `{"type":"tool_result","tool_use_id":"a","is_error":true,"content":[{"type":"text","text":"The tool failed and gave no reason."}]}`},
+		"an error with an image": {
+			wire.Result{IsError: true, Parts: []wire.Part{{Text: "a"}, {MediaType: "image/png", Data: []byte("x")}}},
+			`{"type":"tool_result","tool_use_id":"a","is_error":true,"content":[{"type":"text","text":"a"},{"type":"text","text":"[An image is left out here: the result of a call that failed has text alone.]"}]}`,
+		},
 		"an image": {
 			wire.Result{Parts: []wire.Part{{Text: "a"}, {MediaType: "image/png", Data: []byte("x")}}},
 			`{"type":"tool_result","tool_use_id":"a","content":[{"type":"text","text":"a"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"eA=="}}]}`,

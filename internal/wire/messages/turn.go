@@ -314,6 +314,9 @@ func (j *joint) keepRound(blocks []built, results []wire.Result) [][]byte {
 	return written
 }
 
+// leftOut stands in the place of an image in an error: the API refuses errors that have more than text.
+const leftOut = "[An image is left out here: the result of a call that failed has text alone.]"
+
 // writeResult returns the result of a call as the API takes it: content that is empty is left out, and an error needs some.
 func writeResult(id string, result wire.Result) []byte {
 	type source struct {
@@ -334,6 +337,8 @@ func writeResult(id string, result wire.Result) []byte {
 	}{Type: "tool_result", ID: id, IsError: result.IsError}
 	for _, p := range result.Parts {
 		switch {
+		case p.MediaType != "" && result.IsError:
+			block.Content = append(block.Content, part{Type: "text", Text: leftOut})
 		case p.MediaType != "":
 			block.Content = append(block.Content, part{Type: "image", Source: &source{"base64", p.MediaType, base64.StdEncoding.EncodeToString(p.Data)}})
 		case len(bytes.TrimSpace([]byte(p.Text))) > 0:
