@@ -87,3 +87,78 @@ func TestSessionsThatBeginAlike(t *testing.T) {
 		}
 	}
 }
+
+// TestConversationsThatBeginAlike has two conversations of a user whose client tells no session and begins both with the same words, and
+// whose server numbers its calls: what the model says tells them apart, or what it calls the client's tool with, from the gateway that
+// made the turns and from another one. A client that sends the turn back without its text gets the result of the one that came last.
+func TestConversationsThatBeginAlike(t *testing.T) {
+	counted := strings.NewReplacer("call_0123456789abcdefgh_", "call_", "call_hgfedcba9876543210_", "other_")
+	for name, talk := range talks() {
+		first := counted.Replace(talk.answer(0))
+		for kind, second := range map[string]string{
+			"other words": strings.Replace(first, `"t0"`, `"Another text."`, 1),
+			"other input": strings.NewReplacer(`"Bash","input":{}`, `"Bash","input":{"n":1}`, `"Bash","arguments":"{}"`, `"Bash","arguments":"{\"n\":1}"`).Replace(first),
+		} {
+			for _, others := range []bool{false, true} {
+				up := &answers{all: []string{first, second, counted.Replace(talk.answer(1)), counted.Replace(talk.answer(1))}}
+				shared := &store{turns: map[string][]byte{}}
+				gateway := aibridge.NewConversations(shared)
+				maker := aibridge.NewOpenAIProvider
+				if strings.HasSuffix(talk.path, "messages") {
+					maker = aibridge.NewAnthropicProvider
+				}
+				provider, err := maker("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
+				if err != nil {
+					t.Fatal(err)
+				}
+				providers, err := aibridge.NewProviderSet(provider)
+				if err != nil {
+					t.Fatal(err)
+				}
+				calls := 0
+				with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) {
+					calls++
+					return found(fmt.Sprint("result ", calls)), nil
+				}}
+				ask := func(body string) string {
+					w := httptest.NewRecorder()
+					r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, talk.path, strings.NewReader(body))
+					acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: gateway})).ServeHTTP(w, r)
+					if w.Code != http.StatusOK {
+						t.Fatalf("%s: %d %s", name, w.Code, w.Body)
+					}
+					return w.Body.String()
+				}
+				var histories [2][]string
+				for i := range histories {
+					for _, part := range talk.goOn(ask(talk.body(nil)), 0) {
+						histories[i] = append(histories[i], counted.Replace(part))
+					}
+				}
+				if others {
+					gateway = aibridge.NewConversations(shared)
+				}
+				for i, history := range histories {
+					ask(talk.body(history))
+					sent := up.requests()
+					last := sent[len(sent)-1]
+					if own, other := fmt.Sprint("result ", i+1), fmt.Sprint("result ", 2-i); !strings.Contains(last, own) || strings.Contains(last, other) {
+						t.Errorf("%s, %s, other gateway %v: conversation %d sent %s", name, kind, others, i, last)
+					}
+				}
+				if kind == "other input" {
+					continue
+				}
+				var silent []string
+				for _, part := range histories[1] {
+					silent = append(silent, strings.NewReplacer(`{"type":"text","text":"Another text."},`, ``, `"content":"Another text."`, `"content":null`,
+						`[{"type":"output_text","text":"Another text."}]`, `[]`).Replace(part))
+				}
+				ask(talk.body(silent))
+				if sent := up.requests(); !strings.Contains(sent[len(sent)-1], "result 2") {
+					t.Errorf("%s, other gateway %v: without its text, sent %s", name, others, sent[len(sent)-1])
+				}
+			}
+		}
+	}
+}

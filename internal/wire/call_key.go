@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Place is where a turn stands in a conversation, as its client sends it.
@@ -32,7 +33,13 @@ const PlaceMark = "@"
 // servers number calls in each answer or conversation, mostly behind the tool's name. Such an id is the call's only at its place
 // in its conversation, and its key has the [PlaceMark].
 func CallKey(format, id, name string, at Place) string {
-	if IsOwn(strings.Replace(id, name, "", 1)) {
+	rest := strings.Replace(id, name, "", 1)
+	return PlacedKey(format, id, IsOwn(rest) || isDrawn(rest), at)
+}
+
+// PlacedKey returns a key of an id, with the [PlaceMark] unless it is that of one thing alone.
+func PlacedKey(format, id string, isOwn bool, at Place) string {
+	if isOwn {
 		return format + ":" + id
 	}
 	opening := ""
@@ -43,11 +50,91 @@ func CallKey(format, id, name string, at Place) string {
 	return format + ":" + id + ":" + base64.RawURLEncoding.EncodeToString(sum[:12]) + PlaceMark
 }
 
+// SaidKey returns a second key of a turn that has a key with the [PlaceMark]: what the model said in it tells it from those of other
+// conversations that begin alike.
+func SaidKey(key string, of *Said) string {
+	before := strings.TrimSuffix(key, PlaceMark)
+	sum := sha256.Sum256([]byte(of.letters.String() + "\x00" + strings.Join(of.calls, "\x00")))
+	return before + "=" + base64.RawURLEncoding.EncodeToString(sum[:12]) + PlaceMark
+}
+
+// Said is what the client has seen of a turn: its texts, of which clients change white space and marks at most, and its own calls. Its
+// zero value is nothing.
+type Said struct {
+	letters strings.Builder
+	calls   []string
+}
+
+// mostSaid bounds how much of the texts tells a turn from others, in bytes.
+const mostSaid = 4096
+
+// AddText adds a text, which may be the part of one.
+func (s *Said) AddText(text string) {
+	for _, c := range text {
+		if s.letters.Len() >= mostSaid {
+			return
+		}
+		if unicode.IsLetter(c) || unicode.IsDigit(c) {
+			s.letters.WriteRune(c)
+		}
+	}
+}
+
+// AddCall adds a call, by its check.
+func (s *Said) AddCall(check string) { s.calls = append(s.calls, check) }
+
+// Letters returns the letters and digits of the texts, as far as they count.
+func (s *Said) Letters() string { return s.letters.String() }
+
+// Text returns a text that is the same for the same texts, and empty if there are none.
+func (s *Said) Text() string {
+	if s.letters.Len() == 0 {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(s.letters.String()))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// isDrawn reports whether a short id looks like one that was drawn at random, and not like a number, which may stand behind a word:
+// letters follow digits in it, or small and capital letters each other.
+func isDrawn(id string) bool {
+	const (
+		shortest = 4
+		longer   = 8
+		word     = 3 // Letters between numbers that are a word, as in "round1call2".
+	)
+	for run := range strings.FieldsFuncSeq(id, func(c rune) bool { return !isDigit(c) && !isLetter(c) }) {
+		rises, behind, shortestBehind := 0, 0, word
+		previous := rune(0)
+		for _, c := range run {
+			switch {
+			case isDigit(c):
+				if behind > 0 {
+					shortestBehind = min(shortestBehind, behind)
+				}
+				behind = 0
+			case isDigit(previous), behind > 0:
+				behind++
+			}
+			if 'A' <= c && c <= 'Z' && 'a' <= previous && previous <= 'z' {
+				rises++
+			}
+			previous = c
+		}
+		if behind > 0 && len(run) >= shortest || shortestBehind < word && len(run) >= longer || rises >= word {
+			return true
+		}
+	}
+	return false
+}
+
+func isLetter(c rune) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }
+
 // IsOwn reports whether an id can be that of one thing alone, which nobody finds by guessing.
 func IsOwn(id string) bool {
 	random := 0
 	for _, c := range id {
-		if '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+		if isDigit(c) || isLetter(c) {
 			random++
 		}
 	}

@@ -42,7 +42,7 @@ func told(value gjson.Result) (int64, bool) {
 	return Whole(value)
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isDigit[C byte | rune](c C) bool { return '0' <= c && c <= '9' }
 
 // Whole returns a value that is a whole number from 0, as counts and indexes are. It returns false for any other value.
 func Whole(value gjson.Result) (int64, bool) {

@@ -20,6 +20,8 @@ type KeptTurn struct {
 	// Checks tell, by the ids of the client's calls or by their keys, whether a call is the one that the answer had: some
 	// servers give the same id to many calls.
 	Checks map[string]string `json:"checks,omitempty"`
+	// Said tells whether a text is the one that the client has seen of the turn, where only its place tells the turn: see [Said.Text].
+	Said string `json:"said,omitempty"`
 	// Last is the id of the last round's answer, where that one stands for the id that the client knows.
 	Last string `json:"last,omitempty"`
 	// Open are the ids of the gateway's calls in the last round: a provider that stores the answer insists on their results.
@@ -45,6 +47,12 @@ type KeptRound struct {
 type KeptCall struct {
 	At   int    `json:"at"` // How many of the parts that the client has seen stand before it, within its round.
 	Call []byte `json:"call"`
+}
+
+// SaysOther reports whether a message has a text that is not the turn's, so that it belongs to another conversation.
+func (k KeptTurn) SaysOther(said *Said) bool {
+	text := said.Text()
+	return text != "" && k.Said != "" && text != k.Said
 }
 
 // Encode returns the turn as [DecodeTurn] takes it.

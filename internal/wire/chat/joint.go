@@ -32,6 +32,7 @@ type joint struct {
 	earlier  []byte        // The messages of the rounds before, with commas between them.
 	kept     wire.KeptTurn // The rounds before, and the last one if it was closed.
 	said     grown         // What the bodies of the rounds before say.
+	letters  string        // The letters of what the rounds before say.
 
 	// Of one round.
 	payloads wire.Payloads
@@ -266,6 +267,10 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	if j.form == wire.Body {
 		j.said.addMessage(&j.turn.message, j.thoughts)
 	}
+	var said wire.Said
+	said.AddText(j.letters)
+	said.AddText(wire.View(j.turn.said()).Str)
+	j.letters = said.Letters()
 	j.thoughts += j.turn.thoughts()
 	j.usage = j.summed(j.lastUsage)
 	j.round++

@@ -37,8 +37,27 @@ func beginning(body jsonedit.Object) wire.Place {
 	})}
 }
 
+// saidIn returns what a message of the model's says, as its client sends it.
+func saidIn(message gjson.Result) *wire.Said {
+	var said wire.Said
+	switch content := message.Get("content"); {
+	case content.Type == gjson.String:
+		said.AddText(content.Str)
+	case content.IsArray():
+		content.ForEach(func(_, part gjson.Result) bool {
+			said.AddText(part.Get("text").String())
+			return true
+		})
+	}
+	message.Get("tool_calls").ForEach(func(_, call gjson.Result) bool {
+		said.AddCall(checkOf(call))
+		return true
+	})
+	return &said
+}
+
 // keys returns the keys of the calls to which a request has results. Those that came last stand behind the model's last
-// message.
+// message. A call that only its place tells has one more before it, by what the message says.
 func keys(body jsonedit.Object, from int) []string {
 	messages, at := body.Elements("messages"), beginning(body)
 	var found []string
@@ -49,10 +68,16 @@ func keys(body jsonedit.Object, from int) []string {
 		case "tool":
 			answered[wire.String(message.Get("tool_call_id"))] = true
 		case "assistant":
+			said := sync.OnceValue(func() *wire.Said { return saidIn(message) })
 			message.Get("tool_calls").ForEach(func(_, call gjson.Result) bool {
-				if key := keyOf(call, at); key != "" && answered[wire.String(call.Get("id"))] {
-					found = append(found, key)
+				key := keyOf(call, at)
+				if key == "" || !answered[wire.String(call.Get("id"))] {
+					return true
 				}
+				if strings.HasSuffix(key, wire.PlaceMark) {
+					found = append(found, wire.SaidKey(key, said()))
+				}
+				found = append(found, key)
 				return true
 			})
 			isLast = false
@@ -95,7 +120,7 @@ func (r *restoring) restore(message []byte) {
 		return
 	}
 	calls := object.Elements("tool_calls")
-	turn, found := r.find(calls)
+	turn, found := r.find(calls, sync.OnceValue(func() *wire.Said { return saidIn(wire.View(message)) }))
 	if !found || r.clashes(calls, turn) {
 		return
 	}
@@ -142,19 +167,22 @@ func (r *restoring) insertCalls(calls jsonedit.Array, start int, round wire.Kept
 	}
 }
 
-// find returns what was kept of a message with these calls. It must have been kept of one of them: some servers give the same
-// id to many calls.
-func (r *restoring) find(calls jsonedit.Array) (turn wire.KeptTurn, found bool) {
+// find returns what was kept of a message that says this and has these calls. It must have been kept of one of them: some servers give
+// the same id to many calls. What was kept of another conversation that begins alike says something else.
+func (r *restoring) find(calls jsonedit.Array, said func() *wire.Said) (turn wire.KeptTurn, found bool) {
 	for i := range calls.Len() {
 		call := wire.View(calls.At(i))
 		key := keyOf(call, r.at)
-		encoded, has := r.kept[key]
-		if !has || r.done[key] {
+		if r.done[key] {
 			continue
+		}
+		encoded, isPlaced := r.kept[key], strings.HasSuffix(key, wire.PlaceMark)
+		if isPlaced && len(r.kept[wire.SaidKey(key, said())]) > 0 {
+			encoded = r.kept[wire.SaidKey(key, said())]
 		}
 		turn, ok := wire.DecodeTurn(encoded)
 		if !ok || turn.Checks[key] != checkOf(call) || !slices.ContainsFunc(turn.Rounds, hasCalls) ||
-			slices.ContainsFunc(turn.Rounds, isDamaged) {
+			slices.ContainsFunc(turn.Rounds, isDamaged) || isPlaced && turn.SaysOther(said()) {
 			continue
 		}
 		for key := range turn.Checks {

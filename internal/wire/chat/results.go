@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -90,11 +91,18 @@ func (j *joint) Kept() []wire.ToKeep {
 	at.Index = j.joined.Body.Elements("messages").Len()
 	var kept wire.ToKeep
 	turn := wire.KeptTurn{Rounds: j.kept.Rounds, Checks: map[string]string{}}
+	said := sync.OnceValue(j.saidInAll)
 	for _, of := range j.order {
-		if key := keptKey(of.ID, of.Name, at); of.whose == theirs && key != "" && turn.Checks[key] == "" {
-			kept.Keys = append(kept.Keys, key)
-			turn.Checks[key] = callCheck(of.Name, of.Input.String())
+		key := keptKey(of.ID, of.Name, at)
+		if of.whose != theirs || key == "" || turn.Checks[key] != "" {
+			continue
 		}
+		if strings.HasSuffix(key, wire.PlaceMark) {
+			kept.Keys = append(kept.Keys, wire.SaidKey(key, said()))
+			turn.Said = said().Text()
+		}
+		kept.Keys = append(kept.Keys, key)
+		turn.Checks[key] = callCheck(of.Name, of.Input.String())
 	}
 	switch {
 	case kept.Keys == nil:
@@ -103,4 +111,21 @@ func (j *joint) Kept() []wire.ToKeep {
 		kept.Turn = turn.Encode()
 	}
 	return []wire.ToKeep{kept}
+}
+
+// saidInAll returns what the client has seen of all rounds. Of a round that was too large to be kept, that is its calls.
+func (j *joint) saidInAll() *wire.Said {
+	var said wire.Said
+	said.AddText(j.letters)
+	turn := j.turn
+	if !j.ours && j.data.Err() == nil {
+		turn = readTurn(j.form, j.data.All())
+	}
+	said.AddText(wire.View(turn.said()).Str)
+	for _, of := range j.order {
+		if of.whose == theirs {
+			said.AddCall(callCheck(of.Name, of.Input.String()))
+		}
+	}
+	return &said
 }

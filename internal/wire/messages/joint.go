@@ -21,6 +21,7 @@ type joint struct {
 
 	id    []byte // The first answer's, as it is written.
 	usage []byte // The sum of the rounds before.
+	said  string // The letters of what they said.
 	next  int    // The index of the block that the client will see next.
 	// secret is what only the provider can read of the last thought that has that, of all rounds.
 	secret string

@@ -21,7 +21,7 @@ func callKey(id, name string, at wire.Place) string { return wire.CallKey("messa
 // make that up, and always the same.
 func thoughtKey(secret string, at wire.Place) string {
 	const prefix = "messages:thought"
-	whole := wire.CallKey(prefix, secret, "", at)
+	whole := wire.PlacedKey(prefix, secret, wire.IsOwn(secret), at)
 	sum := sha256.Sum256([]byte(whole))
 	key := prefix + ":" + base64.RawURLEncoding.EncodeToString(sum[:18])
 	if strings.HasSuffix(whole, wire.PlaceMark) {
@@ -58,11 +58,17 @@ func beginning(body jsonedit.Object) wire.Place {
 	})}
 }
 
-// keysOf returns the keys of a message of the model's at that place: those of its calls, and that of its last thought.
+// keysOf returns the keys of a message of the model's at that place: those of its calls, and that of its last thought. A call that only
+// its place tells has one more before it, by what the message says.
 func keysOf(message gjson.Result, at wire.Place) []string {
 	var found []string
+	said := sync.OnceValue(func() *wire.Said { return saidIn(message) })
 	for _, call := range callsOf(message) {
-		found = append(found, keyOf(call, at))
+		key := keyOf(call, at)
+		if strings.HasSuffix(key, wire.PlaceMark) {
+			found = append(found, wire.SaidKey(key, said()))
+		}
+		found = append(found, key)
 	}
 	if !strings.Contains(message.Raw, "thinking") {
 		return found
@@ -79,6 +85,23 @@ func keysOf(message gjson.Result, at wire.Place) []string {
 	}
 	return found
 }
+
+// saidIn returns what a message of the model's says, as its client sends it.
+func saidIn(message gjson.Result) *wire.Said {
+	var said wire.Said
+	message.Get("content").ForEach(func(_, block gjson.Result) bool {
+		switch block.Get("type").Str {
+		case "text":
+			said.AddText(block.Get("text").String())
+		case "tool_use":
+			said.AddCall(callCheck(wire.String(block.Get("id")), wire.String(block.Get("name")), block.Get("input").Raw))
+		}
+		return true
+	})
+	return &said
+}
+
+func callCheck(id, name, input string) string { return wire.CallCheck(id+"\x00"+name, input) }
 
 // callsOf returns the calls of the client's tools in a message of the model's.
 func callsOf(message gjson.Result) []gjson.Result {
@@ -132,6 +155,9 @@ func keptOf(message gjson.Result, at wire.Place, kept map[string][]byte, keys []
 	for _, key := range keys {
 		turn, ok := wire.DecodeTurn(kept[key])
 		if !ok || len(turn.Rounds) == 0 || slices.ContainsFunc(turn.Rounds, isDamaged) {
+			continue
+		}
+		if isPlaced := strings.HasSuffix(key, wire.PlaceMark); isPlaced && turn.SaysOther(saidIn(message)) {
 			continue
 		}
 		isOf := func(call gjson.Result) bool { return isCallOf(turn, call, at) }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -282,6 +283,7 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	}
 	j.turns = append(j.turns, turn...)
 	j.usage = wire.SumUsage(j.usage, j.current.usage)
+	j.said = j.saidBy(blocks).Letters()
 	j.show(blocks)
 	return slices.Concat(j.of.Restored, j.of.Body.Insert("messages", j.turns, false)), nil
 }
@@ -402,8 +404,14 @@ func (j *joint) Kept() []wire.ToKeep {
 	at := beginning(j.of.Body)
 	at.Index = j.of.Body.Elements("messages").Len()
 	var keep wire.ToKeep
+	said := sync.OnceValue(func() *wire.Said { return j.saidBy(j.blocks()) })
 	for _, call := range j.current.calls {
-		keep.Keys = append(keep.Keys, callKey(call.id, call.name, at))
+		key := callKey(call.id, call.name, at)
+		if strings.HasSuffix(key, wire.PlaceMark) {
+			keep.Keys = append(keep.Keys, wire.SaidKey(key, said()))
+			j.kept.Said = said().Text()
+		}
+		keep.Keys = append(keep.Keys, key)
 	}
 	if j.secret != "" {
 		keep.Keys = append(keep.Keys, thoughtKey(j.secret, at))
@@ -423,4 +431,20 @@ func (j *joint) Kept() []wire.ToKeep {
 	}
 	keep.Turn = j.kept.Encode()
 	return []wire.ToKeep{keep}
+}
+
+// saidBy returns what the client has seen of all rounds, of which the last one has these blocks.
+func (j *joint) saidBy(blocks []built) *wire.Said {
+	var said wire.Said
+	said.AddText(j.said)
+	for _, block := range blocks {
+		switch {
+		case block.ours:
+		case block.kind == "tool_use":
+			said.AddCall(callCheck(block.call.ID, block.call.Name, block.call.Input))
+		case block.kind == "text":
+			said.AddText(wire.View(block.text).Get("text").String())
+		}
+	}
+	return &said
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -55,8 +56,14 @@ func (j *joint) Kept() []wire.ToKeep {
 		}
 	}
 	var keep wire.ToKeep
+	said := sync.OnceValue(func() *wire.Said { return saidBy(j.rounds()) })
 	for _, call := range j.now.clients() {
-		if key, ok := j.keyOf(call); ok {
+		key, ok := j.keyOf(call)
+		if ok && strings.HasSuffix(key, wire.PlaceMark) {
+			keep.Keys = append(keep.Keys, wire.SaidKey(key, said()))
+			turn.Said = said().Text()
+		}
+		if ok {
 			keep.Keys = append(keep.Keys, key)
 		}
 		turn.Checks[call.id] = call.check
@@ -231,15 +238,55 @@ func markOf(item gjson.Result) mark {
 		}
 	case m.Kind == "" || m.Kind == "message":
 		m.Kind = "message"
-		text := contentText(item)
-		if content := item.Get("content"); content.Type == gjson.String {
-			text = content.Str
-		}
-		m.Content = wire.CallCheck("", text)
+		m.Content = wire.CallCheck("", textOf(item))
 	default:
 		m.Content = wire.CallCheck("", input(item))
 	}
 	return m
+}
+
+// textOf returns the text of a message.
+func textOf(message gjson.Result) string {
+	if content := message.Get("content"); content.Type == gjson.String {
+		return content.Str
+	}
+	return contentText(message)
+}
+
+// addTo adds what an item of the model's says.
+func addTo(said *wire.Said, item gjson.Result) {
+	switch kind := item.Get("type").Str; {
+	case kind == "" || kind == "message":
+		said.AddText(textOf(item))
+	case isCall(kind) && callIDOf(item) != "":
+		said.AddCall(check(item))
+	}
+}
+
+// saidFrom returns what the model says in the items from a position on that it made together.
+func saidFrom(items jsonedit.Array, begin int) *wire.Said {
+	var said wire.Said
+	for i := begin; i < items.Len(); i++ {
+		item := wire.View(items.At(i))
+		if !isModels(item) {
+			break
+		}
+		addTo(&said, item)
+	}
+	return &said
+}
+
+// saidBy returns what the client has seen of all rounds.
+func saidBy(rounds []*round) *wire.Said {
+	var said wire.Said
+	for _, round := range rounds {
+		for _, item := range round.list() {
+			if !item.ours {
+				addTo(&said, item.value)
+			}
+		}
+	}
+	return &said
 }
 
 // tells reports whether an item of a request is the marked one, or refers to it.
@@ -291,7 +338,11 @@ func keys(body jsonedit.Object, from int) []string {
 			}
 		case isCall(kind) && id != "":
 			called[id] = true
-			add(callKey(id, nameOf(item), at))
+			key := callKey(id, nameOf(item), at)
+			if strings.HasSuffix(key, wire.PlaceMark) {
+				add(wire.SaidKey(key, saidFrom(items, at.Index)))
+			}
+			add(key)
 		case kind == "reasoning":
 			if mark := markOf(item); mark.Content != "" {
 				add(reasoningKey(mark.Content))

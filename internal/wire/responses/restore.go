@@ -3,6 +3,7 @@ package responses
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -57,6 +58,7 @@ type restoring struct {
 	// byItem are the same by the ids of the items of the client's calls, byReasoning by what is in their reasoning.
 	byItem, byReasoning map[string][]*keptTurn
 	keys                []string        // Of the client's calls, by their positions.
+	begins              []int           // Where the items begin that the model made together, by their positions.
 	sent                map[string]bool // The ids of the client's calls, each with its check.
 	claimed             map[int]bool    // The positions of the items of turns that have been put back.
 }
@@ -83,7 +85,7 @@ func (t *keptTurn) results() (results [][]byte) {
 func newRestoring(body jsonedit.Object, kept map[string][]byte) *restoring {
 	items := body.Elements("input")
 	r := &restoring{
-		items: items, turns: map[string]*keptTurn{}, sent: map[string]bool{}, claimed: map[int]bool{}, keys: make([]string, items.Len()),
+		items: items, turns: map[string]*keptTurn{}, sent: map[string]bool{}, claimed: map[int]bool{}, keys: make([]string, items.Len()), begins: make([]int, items.Len()),
 		byKey: map[string]*keptTurn{}, byItem: map[string][]*keptTurn{}, byReasoning: map[string][]*keptTurn{},
 	}
 	for _, key := range slices.Sorted(maps.Keys(kept)) {
@@ -108,7 +110,7 @@ func newRestoring(body jsonedit.Object, kept map[string][]byte) *restoring {
 		}
 		if id := callIDOf(item); id != "" && isCall(item.Get("type").Str) {
 			r.sent[id+check(item)] = true
-			r.keys[i] = callKey(id, nameOf(item), at)
+			r.keys[i], r.begins[i] = callKey(id, nameOf(item), at), at.Index
 		}
 	}
 	return r
@@ -169,7 +171,7 @@ func (r *restoring) turnAt(i int) *keptTurn {
 	case kind == "reasoning":
 		turns = r.byReasoning[markOf(item).Content]
 	case !isSure:
-		if turn := r.byKey[r.keys[i]]; turn != nil {
+		if turn := r.ofCall(i); turn != nil {
 			turns = []*keptTurn{turn}
 		}
 	}
@@ -177,6 +179,23 @@ func (r *restoring) turnAt(i int) *keptTurn {
 		if !turn.done && (isSure || turn.Checks[id] == check(item)) {
 			return turn
 		}
+	}
+	return nil
+}
+
+// ofCall returns the turn that was kept under a key of the call at position i, or nil. What was kept of another conversation that begins
+// alike says something else.
+func (r *restoring) ofCall(i int) *keptTurn {
+	key := r.keys[i]
+	if !strings.HasSuffix(key, wire.PlaceMark) {
+		return r.byKey[key]
+	}
+	said := saidFrom(r.items, r.begins[i])
+	if turn := r.byKey[wire.SaidKey(key, said)]; turn != nil {
+		return turn
+	}
+	if turn := r.byKey[key]; turn != nil && !turn.SaysOther(said) {
+		return turn
 	}
 	return nil
 }
