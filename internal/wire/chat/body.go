@@ -64,6 +64,23 @@ func (w *writer) body(dst []byte, message gjson.Result) []byte {
 	return append(dst, '}')
 }
 
+// keepLogprobs keeps the log probabilities of a body's first choice, which are of a text that the client sees.
+func (j *joint) keepLogprobs() {
+	for body := range j.data.All() {
+		logprobs := wire.View(body).Get("choices.0.logprobs")
+		if logprobs.IsObject() && j.joined.Memory.Take(int64(len(logprobs.Raw))) == nil {
+			j.logprobs = wire.SumUsage(j.logprobs, []byte(logprobs.Raw))
+		}
+	}
+}
+
+// withLogprobs appends log probabilities behind those of the rounds before, which belong to the first choice.
+func (w *writer) withLogprobs(dst []byte, logprobs gjson.Result) []byte {
+	earlier := w.joint.logprobs
+	w.joint.logprobs = nil
+	return append(dst, wire.SumUsage(earlier, []byte(logprobs.Raw))...)
+}
+
 // addMessage adds what a message says, behind so many thoughts.
 func (g *grown) addMessage(message *grown, thoughts int64) {
 	for _, of := range message.members {

@@ -33,6 +33,7 @@ type joint struct {
 	kept     wire.KeptTurn // The rounds before, and the last one if it was closed.
 	said     grown         // What the bodies of the rounds before say.
 	letters  string        // The letters of what the rounds before say.
+	logprobs []byte        // Of the bodies of the rounds before: lists, one behind the other.
 
 	// Of one round.
 	payloads wire.Payloads
@@ -266,6 +267,7 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	j.earlier = append(j.earlier, messages...)
 	if j.form == wire.Body {
 		j.said.addMessage(&j.turn.message, j.thoughts)
+		j.keepLogprobs()
 	}
 	var said wire.Said
 	said.AddText(j.letters)

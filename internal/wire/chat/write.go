@@ -125,6 +125,8 @@ func (w *writer) choice(dst []byte, choice gjson.Result) []byte {
 			})
 		case name == "finish_reason" && w.aspects&ending == 0, name == "logprobs" && isBare:
 			return append(dst, "null"...)
+		case name == "logprobs" && w.form == wire.Body:
+			return w.withLogprobs(dst, value)
 		case name == "usage":
 			return w.reported(dst, value)
 		}

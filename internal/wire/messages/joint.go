@@ -27,7 +27,9 @@ type joint struct {
 	secret string
 	turns  []byte // What the rounds before add to the conversation: messages with commas between.
 	kept   wire.KeptTurn
-	shown  wire.TurnData // Answers that are no streams: the blocks that the client is to see.
+	// container is the id of that in which the provider has run code, in quotes.
+	container []byte
+	shown     wire.TurnData // Answers that are no streams: the blocks that the client is to see.
 
 	current turn
 }
@@ -92,6 +94,7 @@ func (j *joint) Pass(ready []byte, event sse.Event) []byte {
 		}
 	case "message_delta":
 		j.readUsage(members.usage)
+		j.readContainer(members.delta.Get("container"))
 		if stop := members.delta.Get("stop_reason"); stop.Type == gjson.String {
 			j.current.stop = wire.Kept(stop)
 		}
@@ -197,6 +200,31 @@ func (j *joint) readStart(message gjson.Result) {
 		j.id = []byte(message.Get("id").Raw)
 	}
 	j.readUsage(message.Get("usage"))
+	j.readContainer(message.Get("container"))
+}
+
+// readContainer notes in which container the provider has run code for the answer.
+func (j *joint) readContainer(container gjson.Result) {
+	if id := container.Get("id"); id.Type == gjson.String && id.Str != "" {
+		j.container = []byte(id.Raw)
+	}
+}
+
+// inContainer returns the edits that let the next round go on in the container of those before, if there is one and the client names
+// none.
+func (j *joint) inContainer() []jsonedit.Edit {
+	if len(j.container) == 0 {
+		return nil
+	}
+	asked, _ := j.of.Body.Get("container")
+	if !wire.Has(j.of.Body, "container") {
+		return []jsonedit.Edit{j.of.Body.Set("container", j.container)}
+	}
+	object, err := jsonedit.Parse(asked)
+	if err != nil || wire.Has(object, "id") {
+		return nil // It is named, or what it is only the provider knows.
+	}
+	return jsonedit.Moved([]jsonedit.Edit{object.Set("id", j.container)}, j.of.Body.Start("container"))
 }
 
 func (j *joint) readUsage(usage gjson.Result) {

@@ -406,3 +406,36 @@ func FuzzJoint(f *testing.F) {
 		}
 	})
 }
+
+// TestContainer has a first round in which the provider ran code: the next one goes on in its container, unless the client names one.
+func TestContainer(t *testing.T) {
+	const told = `"container":{"id":"container_1","expires_at":"2026-11-26T00:00:00Z"}`
+	for name, test := range map[string]struct{ asked, told, want string }{
+		"streamed":     {``, told, `"container_1"`},
+		"null":         {`"container":null,`, told, `"container_1"`},
+		"with skills":  {`"container":{"skills":[{"type":"anthropic"}]},`, told, `{"skills":[{"type":"anthropic"}],"id":"container_1"}`},
+		"named":        {`"container":"own",`, told, `"own"`},
+		"named in it":  {`"container":{"id":"own"},`, told, `{"id":"own"}`},
+		"none":         {``, `"container":null`, ``},
+		"without code": {``, `"x":1`, ``},
+	} {
+		for _, form := range []wire.Form{wire.Stream, wire.Body} {
+			body := strings.Replace(request, "{", "{"+test.asked, 1)
+			j := joint(t, body)
+			if form == wire.Stream {
+				ended := strings.Replace(end("tool_use", 20)[0], `"delta":{`, `"delta":{`+test.told+`,`, 1)
+				pass(j, stream(start("msg_1", 10), call(0, "a1", "bmcp_x_y", `{}`), ended, end("", 0)[1]), 100)
+			} else {
+				j.Begin(form)
+				j.Pass(nil, sse.Event{Data: []byte(`{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"tool_use","id":"a1","name":"bmcp_x_y","input":{}}],` +
+					`"stop_reason":"tool_use",` + test.told + `,"usage":{"input_tokens":1,"output_tokens":1}}`)})
+			}
+			if turn := j.Turn(); len(turn.Calls) != 1 {
+				t.Fatalf("%s: %+v", name, turn)
+			}
+			if got := gjson.Get(next(t, j, body, said("x")), "container").Raw; got != test.want {
+				t.Errorf("%s: the next round has the container %s, want %s", name, got, test.want)
+			}
+		}
+	}
+}

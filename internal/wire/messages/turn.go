@@ -285,7 +285,7 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	j.usage = wire.SumUsage(j.usage, j.current.usage)
 	j.said = j.saidBy(blocks).Letters()
 	j.show(blocks)
-	return slices.Concat(j.of.Restored, j.of.Body.Insert("messages", j.turns, false)), nil
+	return slices.Concat(j.of.Restored, j.of.Body.Insert("messages", j.turns, false), j.inContainer()), nil
 }
 
 func withoutBlank(blocks []built) []built {
