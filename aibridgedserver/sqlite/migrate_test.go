@@ -229,3 +229,55 @@ func TestUpgradeKeepsWhatHasNotStarted(t *testing.T) {
 		t.Errorf("ended as %+v", i)
 	}
 }
+
+// TestPricedAnew runs migration 16 on a database of today: it notes what may cost something else now, and all if the configuration has
+// prices.
+func TestPricedAnew(t *testing.T) {
+	t.Parallel()
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "control.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	text, err := fs.ReadFile(migrations, "migrations/00016_priced_anew.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := func(statements ...string) {
+		t.Helper()
+		for _, statement := range statements {
+			if _, err := db.Writer.ExecContext(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for n, provider := range []string{"bedrock", "anthropic", "anthropic", "openai"} {
+		exec(fmt.Sprintf(`INSERT INTO interceptions (id, started, started_at, provider) VALUES (x'%032x', TRUE, %[1]d, '%s')`, n+1, provider))
+	}
+	for n, call := range map[int]string{2: "srvtoolu_1", 3: "toolu_1"} {
+		exec(fmt.Sprintf(`INSERT INTO tool_usages (interception_id, record_id, created_at, msg_id, tool_call_id, item_id, tool, injected, metadata, input)
+			VALUES (x'%032x', x'%032x', 1, '', '%s', '', 'web_search', FALSE, '{}', '{}')`, n, n, call))
+	}
+	noted := func() (n int) {
+		exec(`DELETE FROM touched`, string(text))
+		if err := db.Reader.QueryRowContext(t.Context(), `SELECT coalesce(sum(length(ids)), 0) / 16 FROM touched`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := noted(); n != 2 {
+		t.Errorf("%d are noted, want 2", n)
+	}
+	exec(`INSERT INTO price_overrides (only_row, overrides) VALUES (TRUE, 'null')`)
+	if n := noted(); n != 2 {
+		t.Errorf("without prices %d are noted, want 2", n)
+	}
+	exec(`UPDATE price_overrides SET overrides = '[{"Model":"m"}]'`)
+	if n := noted(); n != 4 {
+		t.Errorf("with prices %d are noted, want all 4", n)
+	}
+}

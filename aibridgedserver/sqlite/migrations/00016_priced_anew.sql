@@ -1,5 +1,10 @@
--- Costs are derived anew of all interceptions: the profile that a request to Bedrock asked for, dated versions of models that the
--- configuration prices, and server tools that only an answer shows did not count until now. Sub-agents' ids become values of sessions.
+-- Costs are derived anew where they may be others now: of what went to Bedrock, since the profile that a request asked for did not count;
+-- of server tools that only an answer of the Messages API shows; and of all, if the configuration has prices, since those were not for
+-- dated versions of a model.
 
 -- +goose Up
-INSERT INTO touched (ids) SELECT id FROM interceptions ORDER BY started, started_at, id;
+INSERT INTO touched (ids)
+SELECT id FROM interceptions
+WHERE provider = 'bedrock' OR EXISTS (SELECT 1 FROM price_overrides WHERE overrides NOT IN ('null', '[]'))
+    OR id IN (SELECT interception_id FROM tool_usages WHERE tool_call_id LIKE 'srvtoolu\_%' ESCAPE '\')
+ORDER BY started, started_at, id;
