@@ -25,9 +25,9 @@ test-crash: ## Processes killed under load: 200 gateways, a control plane that i
 test-memory: ## Many times more bodies than fit into 1 GiB, and small requests meanwhile, on a machine that does nothing else.
 	$(GO) test -count=1 -v ./internal/memorytest -args -for=4s -p99=$(P99)
 
-# internal/crashtest is left to `make test`: its processes are killed, and what the detector would say of them goes unread.
+# Left to `make test` is what runs the program in processes of its own: what the detector would say of them goes unread.
 race:
-	$(GO) test -race $$($(GO) list ./... | grep -v /internal/crashtest$$)
+	$(GO) test -race $$($(GO) list ./... | grep -vE '/internal/(bench|crashtest|memorytest)$$')
 
 format:
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
