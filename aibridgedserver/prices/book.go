@@ -167,6 +167,20 @@ func inProfile(answered, asked string) string {
 	return found[1] + answered
 }
 
+// onBedrock returns the names under which the configuration may have a price for what Bedrock answered: those that were told and asked
+// for, and each without its profile and vendor.
+func onBedrock(models []string) (names []string) {
+	for _, name := range models {
+		name = strings.ToLower(strings.TrimSpace(name))
+		for _, one := range []string{name, inProfile(models[0], name), placed.ReplaceAllString(name, "")} {
+			if one != "" && !slices.Contains(names, one) {
+				names = append(names, one)
+			}
+		}
+	}
+	return names
+}
+
 // applicable is what decides the price of a usage.
 type applicable struct {
 	row     row
@@ -187,7 +201,9 @@ func (b *Book) applicable(p Provider, models []string, at time.Time) (applicable
 			continue
 		}
 		f := b.find(p, name)
+		names := spellings(name)
 		if f.vendor == aws {
+			names = onBedrock(append([]string{name}, models...))
 			name = inProfile(name, asked)
 			f = b.find(p, name)
 		}
@@ -195,7 +211,7 @@ func (b *Book) applicable(p Provider, models []string, at time.Time) (applicable
 		if f.model != nil {
 			a.row, a.title, a.exact = f.model.row(at), f.at.ID+"/"+f.model.ID, f.exact
 		}
-		if o := b.override(p, spellings(name), at); o != nil {
+		if o := b.override(p, names, at); o != nil {
 			a.row = o.over(a.row)
 			a.title, a.exact, a.factors = "config/"+o.Model, !strings.HasSuffix(o.Model, "*"), o.Factors
 		}

@@ -55,11 +55,16 @@ const (
 func (b *Book) Cost(u Usage) Cost {
 	told := readMetadata(u.Metadata)
 	usage := readRaw(told.Raw)
-	if usd, ok := told.reportedCost(u.BYOK); ok {
+	if usd, isPart, ok := told.reportedCost(u.BYOK); ok {
 		if usd.GreaterThan(decimal.NewFromInt(believableUSD)) {
 			return Cost{Items: []Item{{Kind: Told, State: Unknown}}, Row: "upstream", Exact: true, Notes: []string{"the upstream told $" + usd.String() + ", which nobody believes"}}
 		}
-		return Cost{USD: usd, Items: []Item{}, Row: "upstream", Exact: true}
+		told := Cost{USD: usd, Items: []Item{}, Row: "upstream", Exact: true}
+		if isPart {
+			told.Items = append(told.Items, Item{Kind: Told, State: Unknown})
+			told.Notes = []string{"the upstream told its own part, and not what the vendor takes from the caller"}
+		}
+		return told
 	}
 	cost := Cost{Items: []Item{}}
 	a, known := b.applicable(u.Provider, []string{told.Model, told.SentModel, u.Model}, u.At)
@@ -330,8 +335,8 @@ func (m metadata) reasoning() int64 {
 }
 
 // reportedCost returns the cost that the upstream itself told, if it did. What it paid to a vendor with the caller's own
-// credential comes on top: else its cost has that already.
-func (m metadata) reportedCost(byok bool) (decimal.Decimal, bool) {
+// credential comes on top: else its cost has that already. IsPart says that this was not told.
+func (m metadata) reportedCost(byok bool) (usd decimal.Decimal, isPart, ok bool) {
 	var raw struct {
 		Cost    json.RawMessage `json:"cost"`
 		IsBYOK  bool            `json:"is_byok"`
@@ -340,7 +345,7 @@ func (m metadata) reportedCost(byok bool) (decimal.Decimal, bool) {
 		} `json:"cost_details"`
 	}
 	if m.Raw == "" || json.Unmarshal([]byte(m.Raw), &raw) != nil || len(raw.Cost) == 0 {
-		return decimal.Zero, false
+		return decimal.Zero, false, false
 	}
 	var cost *decimal.Decimal
 	if raw.Cost[0] == '{' {
@@ -348,22 +353,22 @@ func (m metadata) reportedCost(byok bool) (decimal.Decimal, bool) {
 			Total *decimal.Decimal `json:"total_cost"`
 		}
 		if json.Unmarshal(raw.Cost, &parts) != nil {
-			return decimal.Zero, false
+			return decimal.Zero, false, false
 		}
 		cost = parts.Total
 	} else if json.Unmarshal(raw.Cost, &cost) != nil {
-		return decimal.Zero, false
+		return decimal.Zero, false, false
 	}
 	if cost == nil || cost.IsNegative() || !sensible(*cost) {
-		return decimal.Zero, false
+		return decimal.Zero, false, false
 	}
 	if raw.IsBYOK && cost.IsZero() && raw.Details.Upstream == nil {
-		return decimal.Zero, false // It is what the upstream itself takes, and the vendor's part is not told.
+		return decimal.Zero, false, false // It is what the upstream itself takes, and the vendor's part is not told.
 	}
 	if upstream := raw.Details.Upstream; (byok || raw.IsBYOK) && upstream != nil && upstream.IsPositive() && sensible(*upstream) {
-		return cost.Add(*upstream), true
+		return cost.Add(*upstream), false, true
 	}
-	return *cost, true
+	return *cost, raw.IsBYOK && raw.Details.Upstream == nil, true
 }
 
 // sensible reports whether an amount has an exponent that amounts have: to add one of a billion takes a billion digits.

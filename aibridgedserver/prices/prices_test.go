@@ -259,7 +259,6 @@ func TestReportedCosts(t *testing.T) {
 		{`{"cost":0.01,"cost_details":{"upstream_inference_cost":null}}`, true, "0.01"},
 		{`{"cost":0,"is_byok":true,"cost_details":{"upstream_inference_cost":null}}`, false, "0.005"}, // The vendor's part is not told.
 		{`{"cost":0,"is_byok":true,"cost_details":{"upstream_inference_cost":0}}`, false, "0"},
-		{`{"cost":0.01,"is_byok":true}`, false, "0.01"},
 		{`{"cost":-1}`, false, "0.005"},
 		{`{"cost":null}`, false, "0.005"},
 		{`{"cost":"free"}`, false, "0.005"},
@@ -270,6 +269,43 @@ func TestReportedCosts(t *testing.T) {
 		u.Input, u.BYOK = 1000, test.byok
 		if got := book.Cost(u).USD; !got.Equal(usd(test.want)) {
 			t.Errorf("%s: %s, want %s", test.raw, got, test.want)
+		}
+	}
+}
+
+// What the upstream takes is told, and not what the vendor takes from the caller.
+func TestPartOfACost(t *testing.T) {
+	t.Parallel()
+	book := newBook(t)
+	for raw, isPart := range map[string]bool{
+		`{"cost":0.01,"is_byok":true}`: true, `{"cost":0.01,"is_byok":true,"cost_details":{"upstream_inference_cost":null}}`: true,
+		`{"cost":0.01,"is_byok":true,"cost_details":{"upstream_inference_cost":0}}`: false, `{"cost":0.01}`: false, `{"cost":0.01,"is_byok":false}`: false,
+	} {
+		cost := book.Cost(anthropic("claude-opus-4-5", fmt.Sprintf(`{"raw":%q}`, raw)))
+		if !cost.USD.Equal(usd("0.01")) || cost.HasUnknown() != isPart {
+			t.Errorf("%s: %+v", raw, cost)
+		}
+	}
+}
+
+// Prices of the configuration count on Bedrock, too: for the profile that was asked for, the name that clients have for it, and the model
+// that answered.
+func TestOverridesOnBedrock(t *testing.T) {
+	t.Parallel()
+	const id, answered = "us.anthropic.claude-opus-4-5-20251101-v1:0", "claude-opus-4-5-20251101"
+	for _, test := range []struct{ model, asked, sent, answered, want string }{
+		{id, id, "", answered, "7"}, {"us.anthropic.claude-opus-4-5", id, "", answered, "7"}, {answered, id, "", answered, "7"},
+		{"claude-opus-4-5", id, "", answered, "7"}, {"claude-opus*", id, "", answered, "7"}, {"ours", "ours", id, answered, "7"}, {id, "ours", id, answered, "7"},
+		{"claude-opus-4-5", "ours", id, answered, "7"}, {"claude-opus-4-5", id, "", "us.anthropic." + answered, "7"}, {"claude-opus-4-5", id, "", "", "7"},
+		{"eu.anthropic.claude-opus-4-5", id, "", answered, "5.5"}, {"claude-opus-4-1", id, "", answered, "5.5"},
+	} {
+		book := newBook(t, prices.Override{Model: test.model, Provider: "bedrock", Prices: map[prices.Kind]decimal.Decimal{prices.Input: usd("7")}})
+		cost := book.Cost(prices.Usage{
+			Provider: prices.Provider{Type: "bedrock"}, Model: test.asked, At: november, Input: 1_000_000,
+			Metadata: fmt.Appendf(nil, `{"model":%q,"sent_model":%q}`, test.answered, test.sent),
+		})
+		if !cost.USD.Equal(usd(test.want)) {
+			t.Errorf("%+v: %s by %q", test, cost.USD, cost.Row)
 		}
 	}
 }
