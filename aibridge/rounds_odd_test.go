@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,7 +136,11 @@ func TestRoundsThatTellNoUsage(t *testing.T) {
 				}
 				var sent []*http.Request
 				ask := strings.Replace(of.ask, "{", `{"tools":[{"name":"own","input_schema":{"type":"object"}}],`, 1)
-				_, recorder := askWith(t, scripted(t, &sent, answers...), aibridge.BridgeOptions{Tools: oneTool()}, ask)
+				w, recorder := askWith(t, scripted(t, &sent, answers...), aibridge.BridgeOptions{Tools: oneTool()}, ask)
+				told := slices.Contains(test.rounds, "told")
+				if got := w.Body.String(); told && !strings.Contains(got, `"output_tokens":`+map[bool]string{true: "10", false: "5"}[name == "none"]) {
+					t.Errorf("the client reads\n%s", got)
+				}
 				usages := recordsOf[*aibridge.TokenUsage](recorder)
 				for n, usage := range usages {
 					untold := usage.Metadata["untold"] == true

@@ -7,10 +7,15 @@ import (
 )
 
 // SumUsage returns a usage object with the figures of an earlier one added to it: the sum of numbers, both lists one behind
-// the other, and of anything else what last has. Members that only the earlier one has come at the end. An earlier value
-// that is empty or no sound object adds nothing.
+// the other, and of anything else what last has. Members that only the earlier one has come at the end. A value that is
+// empty or no sound JSON adds nothing.
 func SumUsage(earlier, last []byte) []byte {
-	if len(earlier) == 0 || !IsSound(earlier) || !IsSound(last) {
+	switch {
+	case len(earlier) == 0 || !IsSound(earlier):
+		return last
+	case len(last) == 0:
+		return earlier
+	case !IsSound(last):
 		return last
 	}
 	return appendSum(nil, View(earlier), View(last))

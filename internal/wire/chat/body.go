@@ -38,7 +38,11 @@ func (j *joint) appendBody(dst, body []byte) []byte {
 		return append(dst, body...)
 	}
 	w := writer{joint: j, chunk: j.body, aspects: saying | ending}
-	return appendObject(dst, wire.View(body), w.member)
+	dst = appendObject(dst, wire.View(body), w.member)
+	if !wire.View(body).Get("usage").IsObject() && len(j.usage) > 0 { // Only earlier rounds told theirs.
+		dst = append(append(append(dst[:len(dst)-1], `,"usage":`...), j.usage...), '}')
+	}
+	return dst
 }
 
 // body appends a message with what the bodies of the rounds before say put before it.

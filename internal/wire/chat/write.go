@@ -82,6 +82,8 @@ func (w *writer) member(dst []byte, name string, value gjson.Result) []byte {
 		return append(dst, w.created...)
 	case name == "choices" && value.IsArray():
 		return appendArray(dst, value, w.choice)
+	case name == "usage" && w.form == wire.Body && !value.IsObject() && len(w.usage) > 0:
+		return dst // It is put behind all others.
 	case name == "usage":
 		return w.reported(dst, value)
 	case name == "x_groq" && value.IsObject():

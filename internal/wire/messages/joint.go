@@ -238,13 +238,19 @@ func (j *joint) hold(event sse.Event) {
 	j.current.held = append(j.current.held, sse.Event{Raw: bytes.Clone(event.Raw), Data: bytes.Clone(event.Data)})
 }
 
-// appendDelta appends an event, with the usage of all rounds if it has a usage and there was another round.
+// appendDelta appends an event, with the usage of all rounds if it has a usage, or tells why the answer stops, and there was another
+// round.
 func (j *joint) appendDelta(ready []byte, event sse.Event) []byte {
-	usage := wire.View(event.Data).Get("usage")
-	if len(j.usage) == 0 || !usage.IsObject() {
+	view := wire.View(event.Data)
+	ends := view.Get("type").Str == "message_delta" && view.Get("delta.stop_reason").Type == gjson.String
+	if len(j.usage) == 0 || !ends && !view.Get("usage").IsObject() {
 		return append(ready, event.Raw...)
 	}
-	data, err := jsonedit.Splice(event.Data, replace(usage, wire.SumUsage(j.usage, j.current.usage)))
+	object, err := jsonedit.Parse(event.Data)
+	if err != nil {
+		return append(ready, event.Raw...)
+	}
+	data, err := jsonedit.Splice(event.Data, object.Set("usage", wire.SumUsage(j.usage, j.current.usage)))
 	if err != nil {
 		return append(ready, event.Raw...)
 	}

@@ -385,7 +385,7 @@ func (j *joint) body() []byte {
 		if len(j.id) > 0 && wire.Has(object, "id") {
 			edits = append(edits, object.Set("id", j.id))
 		}
-		if wire.Has(object, "usage") && len(j.usage) > 0 {
+		if len(j.usage) > 0 {
 			edits = append(edits, object.Set("usage", wire.SumUsage(j.usage, j.current.usage)))
 		}
 		if joined, err := jsonedit.Splice(last, edits...); err == nil {

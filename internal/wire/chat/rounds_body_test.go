@@ -54,3 +54,33 @@ func TestLogprobsOfRounds(t *testing.T) {
 		}
 	}
 }
+
+// The usage of the rounds is told also if the last one tells none.
+func TestUsageOfEarlierRounds(t *testing.T) {
+	body, err := jsonedit.Parse([]byte(`{"model":"m","messages":[{"role":"user","content":"x"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const usage = `,"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}`
+	for name, test := range map[string]struct{ first, last, want string }{
+		"both": {usage, usage, `{"prompt_tokens":6,"completion_tokens":4,"total_tokens":10}`}, "the first": {usage, "", `{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}`},
+		"then null": {usage, `,"usage":null`, `{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}`}, "the last": {"", usage, `{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}`},
+		"none": {"", "", ""}, "null": {"", `,"usage":null`, "null"},
+	} {
+		j := newJoint(wire.Joined{Body: body, Request: &wire.Request{}, IsOurs: func(name string) bool { return name == "bmcp_x" }})
+		j.Begin(wire.Body)
+		j.Pass(nil, sse.Event{Data: []byte(`{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"hi","tool_calls":[` +
+			`{"id":"a","type":"function","function":{"name":"bmcp_x","arguments":"{}"}}]},"finish_reason":"tool_calls"}]` + test.first + `}`)})
+		j.Turn()
+		if _, err := j.Continue([]wire.Result{{}}); err != nil {
+			t.Fatal(err)
+		}
+		j.Begin(wire.Body)
+		j.Pass(nil, sse.Event{Data: []byte(`{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"bye"},"finish_reason":"stop"}]` + test.last + `}`)})
+		j.Turn()
+		got := string(j.Finish(nil))
+		if !gjson.Valid(got) || gjson.Get(got, "usage").Raw != test.want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
