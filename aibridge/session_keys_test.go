@@ -90,15 +90,22 @@ func TestSessionsThatBeginAlike(t *testing.T) {
 
 // TestConversationsThatBeginAlike has two conversations of a user whose client tells no session and begins both with the same words, and
 // whose server numbers its calls: what the model says tells them apart, or what it calls the client's tool with, from the gateway that
-// made the turns and from another one. A client that sends the turn back without its text gets the result of the one that came last.
+// made the turns and from another one. A client that sends the turn back with another text, or without it, goes on without our part.
 func TestConversationsThatBeginAlike(t *testing.T) {
 	counted := strings.NewReplacer("call_0123456789abcdefgh_", "call_", "call_hgfedcba9876543210_", "other_")
 	for name, talk := range talks() {
 		first := counted.Replace(talk.answer(0))
 		for kind, second := range map[string]string{
-			"other words": strings.Replace(first, `"t0"`, `"Another text."`, 1),
-			"other input": strings.NewReplacer(`"Bash","input":{}`, `"Bash","input":{"n":1}`, `"Bash","arguments":"{}"`, `"Bash","arguments":"{\"n\":1}"`).Replace(first),
+			"other words":  strings.Replace(first, `"t0"`, `"Another text."`, 1),
+			"a mark":       strings.Replace(first, `"t0"`, `"t0!"`, 1),
+			"white space":  strings.Replace(first, `"t0"`, `"t 0"`, 1),
+			"large number": strings.NewReplacer(`"Bash","input":{}`, `"Bash","input":{"n":1234567890123456789}`, `"Bash","arguments":"{}"`, `"Bash","arguments":"{\"n\":1234567890123456789}"`).Replace(first),
+			"other input":  strings.NewReplacer(`"Bash","input":{}`, `"Bash","input":{"n":1}`, `"Bash","arguments":"{}"`, `"Bash","arguments":"{\"n\":1}"`).Replace(first),
 		} {
+			first := first
+			if kind == "large number" {
+				first = strings.Replace(second, "789}", "788}", 1)
+			}
 			for _, others := range []bool{false, true} {
 				up := &answers{all: []string{first, second, counted.Replace(talk.answer(1)), counted.Replace(talk.answer(1))}}
 				shared := &store{turns: map[string][]byte{}}
@@ -146,17 +153,26 @@ func TestConversationsThatBeginAlike(t *testing.T) {
 						t.Errorf("%s, %s, other gateway %v: conversation %d sent %s", name, kind, others, i, last)
 					}
 				}
-				if kind == "other input" {
+				if kind == "a mark" || kind == "white space" {
 					continue
 				}
-				var silent []string
-				for _, part := range histories[1] {
-					silent = append(silent, strings.NewReplacer(`{"type":"text","text":"Another text."},`, ``, `"content":"Another text."`, `"content":null`,
-						`[{"type":"output_text","text":"Another text."}]`, `[]`).Replace(part))
+				for _, to := range []string{"", "Another text!"} {
+					var changed []string
+					for _, part := range histories[1] {
+						changed = append(changed, strings.NewReplacer(`"Another text."`, `"`+to+`"`, `"t0"`, `"`+to+`"`).Replace(part))
+					}
+					ask(talk.body(changed))
+					if sent := up.requests(); strings.Contains(sent[len(sent)-1], `result `) {
+						t.Errorf("%s, %s, other gateway %v: with the text %q, sent %s", name, kind, others, to, sent[len(sent)-1])
+					}
 				}
-				ask(talk.body(silent))
+				var wrapped []string
+				for _, part := range histories[1] {
+					wrapped = append(wrapped, strings.NewReplacer(`"Another text."`, `"\nAnother\ntext. "`, `"t0"`, `" t0\n"`).Replace(part))
+				}
+				ask(talk.body(wrapped))
 				if sent := up.requests(); !strings.Contains(sent[len(sent)-1], "result 2") {
-					t.Errorf("%s, other gateway %v: without its text, sent %s", name, others, sent[len(sent)-1])
+					t.Errorf("%s, %s, other gateway %v: with other white space, sent %s", name, kind, others, sent[len(sent)-1])
 				}
 			}
 		}

@@ -111,10 +111,13 @@ func (i *interception) unmeteredCost(of pricer) prices.Cost {
 	return of.Cost(u)
 }
 
-// hosted counts the calls in some answers that the upstream itself ran. It is nil if there are none.
+// hosted counts the calls in some answers that the upstream itself ran, those with one id once. It is nil if there are none.
 func (i *interception) hosted(in func(message string) bool) (counts map[prices.Kind]int64) {
+	type seen struct{ message, id string }
+	known := map[seen]bool{}
 	for _, c := range i.calls {
-		if c.hosted != "" && in(c.message) {
+		if c.hosted != "" && in(c.message) && (c.id == "" || !known[seen{c.message, c.id}]) {
+			known[seen{c.message, c.id}] = true
 			if counts == nil {
 				counts = map[prices.Kind]int64{}
 			}

@@ -20,7 +20,7 @@ type KeptTurn struct {
 	// Checks tell, by the ids of the client's calls or by their keys, whether a call is the one that the answer had: some
 	// servers give the same id to many calls.
 	Checks map[string]string `json:"checks,omitempty"`
-	// Said tells whether a text is the one that the client has seen of the turn, where only its place tells the turn: see [Said.Text].
+	// Said is what the client has seen of the texts, where only its place tells the turn: see [Said.Text].
 	Said string `json:"said,omitempty"`
 	// Last is the id of the last round's answer, where that one stands for the id that the client knows.
 	Last string `json:"last,omitempty"`
@@ -49,11 +49,8 @@ type KeptCall struct {
 	Call []byte `json:"call"`
 }
 
-// SaysOther reports whether a message has a text that is not the turn's, so that it belongs to another conversation.
-func (k KeptTurn) SaysOther(said *Said) bool {
-	text := said.Text()
-	return text != "" && k.Said != "" && text != k.Said
-}
+// SaysOther reports whether a message has other texts than the turn, so that it may belong to another conversation.
+func (k KeptTurn) SaysOther(said *Said) bool { return said.Text() != k.Said }
 
 // Encode returns the turn as [DecodeTurn] takes it.
 func (k KeptTurn) Encode() []byte {

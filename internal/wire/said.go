@@ -1,53 +1,82 @@
 package wire
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"hash"
 	"strings"
 	"unicode"
 )
 
-// Said is what the client has seen of a turn: its texts, of which clients change white space and marks at most, and its own calls. Its
-// zero value is nothing.
+// Said is what the client has seen of a turn: its texts, one behind the other, and its own calls. Its zero value is nothing.
 type Said struct {
-	letters strings.Builder
-	calls   []string
+	exact, bare hash.Hash // Of the texts, as they are and without white space, which some clients change. Nil: there is none.
+	calls       []string
 }
 
-// mostSaid bounds how much of the texts tells a turn from others, in bytes.
-const mostSaid = 4096
+// Clone returns a copy to which more can be added.
+func (s *Said) Clone() *Said {
+	if s == nil || s.exact == nil {
+		return &Said{}
+	}
+	return &Said{exact: cloned(s.exact), bare: cloned(s.bare), calls: append([]string(nil), s.calls...)}
+}
+
+func cloned(of hash.Hash) hash.Hash {
+	copied, err := of.(hash.Cloner).Clone()
+	if err != nil {
+		return sha256.New() // SHA-256 can always be copied.
+	}
+	return copied
+}
 
 // AddText adds a text, which may be the part of one.
 func (s *Said) AddText(text string) {
-	for _, c := range text {
-		if s.letters.Len() >= mostSaid {
-			return
+	bare := strings.Map(func(c rune) rune {
+		if unicode.IsSpace(c) {
+			return -1
 		}
-		if unicode.IsLetter(c) || unicode.IsDigit(c) {
-			s.letters.WriteRune(c)
-		}
+		return c
+	}, text)
+	if bare == "" && s.exact == nil {
+		return
 	}
+	if s.exact == nil {
+		s.exact, s.bare = sha256.New(), sha256.New()
+	}
+	_, _ = s.exact.Write([]byte(text)) // It never fails.
+	_, _ = s.bare.Write([]byte(bare))
 }
 
-// AddCall adds a call, by its check.
-func (s *Said) AddCall(check string) { s.calls = append(s.calls, check) }
+// AddCall adds a call. Of its input only white space does not count, and an empty one is that of an empty object.
+func (s *Said) AddCall(name, input string) {
+	var compact bytes.Buffer
+	if json.Compact(&compact, []byte(cmp.Or(strings.TrimSpace(input), "{}"))) == nil {
+		input = compact.String()
+	}
+	s.calls = append(s.calls, name+"\x00"+input)
+}
 
-// Letters returns the letters and digits of the texts, as far as they count.
-func (s *Said) Letters() string { return s.letters.String() }
-
-// Text returns a text that is the same for the same texts, and empty if there are none.
+// Text returns a text that is the same for the same texts, but for white space, and empty if there are none.
 func (s *Said) Text() string {
-	if s.letters.Len() == 0 {
+	if s.exact == nil {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(s.letters.String()))
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
+	return base64.RawURLEncoding.EncodeToString(s.bare.Sum(nil)[:12])
 }
 
-// SaidKey returns a second key of a turn that has a key with the [PlaceMark]: what the model said in it tells it from those of other
-// conversations that begin alike.
+// SaidKey returns a second key of a turn that has a key with the [PlaceMark]: what the model said in it, to the letter, tells it from
+// those of other conversations that begin alike.
 func SaidKey(key string, of *Said) string {
-	before := strings.TrimSuffix(key, PlaceMark)
-	sum := sha256.Sum256([]byte(of.letters.String() + "\x00" + strings.Join(of.calls, "\x00")))
-	return before + "=" + base64.RawURLEncoding.EncodeToString(sum[:12]) + PlaceMark
+	sum := sha256.New()
+	if of.exact != nil {
+		_, _ = sum.Write(of.exact.Sum(nil)) // It never fails.
+	}
+	for _, call := range of.calls {
+		_, _ = sum.Write([]byte("\x00" + call))
+	}
+	return strings.TrimSuffix(key, PlaceMark) + "=" + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:12]) + PlaceMark
 }

@@ -19,21 +19,21 @@ type joint struct {
 	form   wire.Form
 
 	// Of the whole answer.
-	round    int
-	id       string // The first answer's, in quotes, or empty.
-	created  string // The first answer's, or empty.
-	roleTold bool
-	next     int64         // The index of the next call that the client sees.
-	hidden   bool          // The client has not seen all.
-	open     bool          // The client's stream does not end with a blank line.
-	failed   bool          // The client has seen an error.
-	thoughts int64         // How many indexes of reasoning_details the rounds before had.
-	usage    []byte        // The sum of the usage of the rounds before.
-	earlier  []byte        // The messages of the rounds before, with commas between them.
-	kept     wire.KeptTurn // The rounds before, and the last one if it was closed.
-	said     grown         // What the bodies of the rounds before say.
-	letters  string        // The letters of what the rounds before say.
-	logprobs []byte        // Of the bodies of the rounds before: lists, one behind the other.
+	round       int
+	id          string // The first answer's, in quotes, or empty.
+	created     string // The first answer's, or empty.
+	roleTold    bool
+	next        int64         // The index of the next call that the client sees.
+	hidden      bool          // The client has not seen all.
+	open        bool          // The client's stream does not end with a blank line.
+	failed      bool          // The client has seen an error.
+	thoughts    int64         // How many indexes of reasoning_details the rounds before had.
+	usage       []byte        // The sum of the usage of the rounds before.
+	earlier     []byte        // The messages of the rounds before, with commas between them.
+	kept        wire.KeptTurn // The rounds before, and the last one if it was closed.
+	said        grown         // What the bodies of the rounds before say.
+	shownBefore *wire.Said    // What the client has seen of the rounds before.
+	logprobs    []byte        // Of the bodies of the rounds before: lists, one behind the other.
 
 	// Of one round.
 	payloads wire.Payloads
@@ -269,10 +269,8 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 		j.said.addMessage(&j.turn.message, j.thoughts)
 		j.keepLogprobs()
 	}
-	var said wire.Said
-	said.AddText(j.letters)
-	said.AddText(wire.View(j.turn.said()).Str)
-	j.letters = said.Letters()
+	j.shownBefore = j.shownBefore.Clone()
+	j.turn.addTo(j.shownBefore)
 	j.thoughts += j.turn.thoughts()
 	j.usage = j.summed(j.lastUsage)
 	j.round++

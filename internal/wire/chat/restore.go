@@ -40,20 +40,25 @@ func beginning(body jsonedit.Object) wire.Place {
 // saidIn returns what a message of the model's says, as its client sends it.
 func saidIn(message gjson.Result) *wire.Said {
 	var said wire.Said
-	switch content := message.Get("content"); {
-	case content.Type == gjson.String:
+	addContent(&said, message.Get("content"))
+	message.Get("tool_calls").ForEach(func(_, call gjson.Result) bool {
+		said.AddCall(calledIn(call))
+		return true
+	})
+	return &said
+}
+
+// addContent adds the texts of a message's content.
+func addContent(said *wire.Said, content gjson.Result) {
+	if content.Type == gjson.String {
 		said.AddText(content.Str)
-	case content.IsArray():
+	}
+	if content.IsArray() {
 		content.ForEach(func(_, part gjson.Result) bool {
 			said.AddText(part.Get("text").String())
 			return true
 		})
 	}
-	message.Get("tool_calls").ForEach(func(_, call gjson.Result) bool {
-		said.AddCall(checkOf(call))
-		return true
-	})
-	return &said
 }
 
 // keys returns the keys of the calls to which a request has results. Those that came last stand behind the model's last
@@ -193,12 +198,15 @@ func (r *restoring) find(calls jsonedit.Array, said func() *wire.Said) (turn wir
 	return turn, false
 }
 
-func checkOf(call gjson.Result) string {
+func checkOf(call gjson.Result) string { return callCheck(calledIn(call)) }
+
+// calledIn returns the tool that a call calls, and the input.
+func calledIn(call gjson.Result) (name, input string) {
 	if custom := call.Get("custom"); custom.IsObject() {
-		return callCheck(wire.String(custom.Get("name")), inputText(custom.Get("input")))
+		return wire.String(custom.Get("name")), inputText(custom.Get("input"))
 	}
 	function := call.Get("function")
-	return callCheck(wire.String(function.Get("name")), inputText(function.Get("arguments")))
+	return wire.String(function.Get("name")), inputText(function.Get("arguments"))
 }
 
 // callCheck is wire.CallCheck for inputs of which clients write an empty one as an empty object.

@@ -115,17 +115,23 @@ func (j *joint) Kept() []wire.ToKeep {
 
 // saidInAll returns what the client has seen of all rounds. Of a round that was too large to be kept, that is its calls.
 func (j *joint) saidInAll() *wire.Said {
-	var said wire.Said
-	said.AddText(j.letters)
+	said := j.shownBefore.Clone()
 	turn := j.turn
 	if !j.ours && j.data.Err() == nil {
 		turn = readTurn(j.form, j.data.All())
 	}
-	said.AddText(wire.View(turn.said()).Str)
+	turn.addTo(said)
 	for _, of := range j.order {
 		if of.whose == theirs {
-			said.AddCall(callCheck(of.Name, of.Input.String()))
+			said.AddCall(of.Name, of.Input.String())
 		}
 	}
-	return &said
+	return said
+}
+
+// addTo adds the texts of a turn.
+func (t *turn) addTo(said *wire.Said) {
+	if content := t.message.byName["content"]; content != nil {
+		addContent(said, gjson.ParseBytes(content.append(nil)))
+	}
 }

@@ -19,10 +19,10 @@ type joint struct {
 	form  wire.Form
 	round int // How many rounds there were before this one.
 
-	id    []byte // The first answer's, as it is written.
-	usage []byte // The sum of the rounds before.
-	said  string // The letters of what they said.
-	next  int    // The index of the block that the client will see next.
+	id    []byte     // The first answer's, as it is written.
+	usage []byte     // The sum of the rounds before.
+	said  *wire.Said // What the client has seen of them.
+	next  int        // The index of the block that the client will see next.
 	// secret is what only the provider can read of the last thought that has that, of all rounds.
 	secret string
 	turns  []byte // What the rounds before add to the conversation: messages with commas between.

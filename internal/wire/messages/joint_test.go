@@ -291,8 +291,8 @@ func TestRestore(t *testing.T) {
 		t.Fatalf("kept %+v", all)
 	}
 	kept := all[0]
-	if len(kept.Keys) != 3 || !strings.HasPrefix(kept.Keys[0], "messages:toolu_b") || !strings.HasPrefix(kept.Keys[1], "messages:toolu_b") ||
-		!strings.HasPrefix(kept.Keys[2], "messages:thought:") {
+	if len(kept.Keys) != 4 || !strings.HasPrefix(kept.Keys[0], "messages:toolu_b") || !strings.HasPrefix(kept.Keys[1], "messages:toolu_b") ||
+		!strings.HasPrefix(kept.Keys[2], "messages:thought:") || !strings.HasPrefix(kept.Keys[3], "messages:thought:") {
 		t.Fatalf("kept %+v", kept)
 	}
 	found := map[string][]byte{kept.Keys[0]: kept.Turn, kept.Keys[1]: kept.Turn}

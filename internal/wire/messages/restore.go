@@ -58,17 +58,13 @@ func beginning(body jsonedit.Object) wire.Place {
 	})}
 }
 
-// keysOf returns the keys of a message of the model's at that place: those of its calls, and that of its last thought. A call that only
+// keysOf returns the keys of a message of the model's at that place: those of its calls, and that of its last thought. One that only
 // its place tells has one more before it, by what the message says.
 func keysOf(message gjson.Result, at wire.Place) []string {
 	var found []string
 	said := sync.OnceValue(func() *wire.Said { return saidIn(message) })
 	for _, call := range callsOf(message) {
-		key := keyOf(call, at)
-		if strings.HasSuffix(key, wire.PlaceMark) {
-			found = append(found, wire.SaidKey(key, said()))
-		}
-		found = append(found, key)
+		found = appendKeys(found, keyOf(call, at), said)
 	}
 	if !strings.Contains(message.Raw, "thinking") {
 		return found
@@ -81,9 +77,17 @@ func keysOf(message gjson.Result, at wire.Place) []string {
 		return true
 	})
 	if secret != "" {
-		found = append(found, thoughtKey(secret, at))
+		found = appendKeys(found, thoughtKey(secret, at), said)
 	}
 	return found
+}
+
+// appendKeys appends a key and, if only its place tells the turn, before it the one by what the turn says.
+func appendKeys(keys []string, key string, said func() *wire.Said) []string {
+	if strings.HasSuffix(key, wire.PlaceMark) {
+		keys = append(keys, wire.SaidKey(key, said()))
+	}
+	return append(keys, key)
 }
 
 // saidIn returns what a message of the model's says, as its client sends it.
@@ -94,14 +98,12 @@ func saidIn(message gjson.Result) *wire.Said {
 		case "text":
 			said.AddText(block.Get("text").String())
 		case "tool_use":
-			said.AddCall(callCheck(wire.String(block.Get("id")), wire.String(block.Get("name")), block.Get("input").Raw))
+			said.AddCall(wire.String(block.Get("name")), block.Get("input").Raw)
 		}
 		return true
 	})
 	return &said
 }
-
-func callCheck(id, name, input string) string { return wire.CallCheck(id+"\x00"+name, input) }
 
 // callsOf returns the calls of the client's tools in a message of the model's.
 func callsOf(message gjson.Result) []gjson.Result {

@@ -283,7 +283,7 @@ func (j *joint) Continue(results []wire.Result) ([]jsonedit.Edit, error) {
 	}
 	j.turns = append(j.turns, turn...)
 	j.usage = wire.SumUsage(j.usage, j.current.usage)
-	j.said = j.saidBy(blocks).Letters()
+	j.said = j.saidBy(blocks)
 	j.show(blocks)
 	return slices.Concat(j.of.Restored, j.of.Body.Insert("messages", j.turns, false), j.inContainer()), nil
 }
@@ -406,15 +406,10 @@ func (j *joint) Kept() []wire.ToKeep {
 	var keep wire.ToKeep
 	said := sync.OnceValue(func() *wire.Said { return j.saidBy(j.blocks()) })
 	for _, call := range j.current.calls {
-		key := callKey(call.id, call.name, at)
-		if strings.HasSuffix(key, wire.PlaceMark) {
-			keep.Keys = append(keep.Keys, wire.SaidKey(key, said()))
-			j.kept.Said = said().Text()
-		}
-		keep.Keys = append(keep.Keys, key)
+		keep.Keys = appendKeys(keep.Keys, callKey(call.id, call.name, at), said)
 	}
 	if j.secret != "" {
-		keep.Keys = append(keep.Keys, thoughtKey(j.secret, at))
+		keep.Keys = appendKeys(keep.Keys, thoughtKey(j.secret, at), said)
 	}
 	if !slices.ContainsFunc(j.kept.Rounds, func(round wire.KeptRound) bool { return len(round.Calls) > 0 }) {
 		return []wire.ToKeep{keep}
@@ -429,22 +424,24 @@ func (j *joint) Kept() []wire.ToKeep {
 			j.kept.Checks[callKey(block.call.ID, block.call.Name, at)] = wire.CallCheck(block.call.Name, block.call.Input)
 		}
 	}
+	if slices.ContainsFunc(keep.Keys, func(key string) bool { return strings.HasSuffix(key, wire.PlaceMark) }) {
+		j.kept.Said = said().Text()
+	}
 	keep.Turn = j.kept.Encode()
 	return []wire.ToKeep{keep}
 }
 
 // saidBy returns what the client has seen of all rounds, of which the last one has these blocks.
 func (j *joint) saidBy(blocks []built) *wire.Said {
-	var said wire.Said
-	said.AddText(j.said)
+	said := j.said.Clone()
 	for _, block := range blocks {
 		switch {
 		case block.ours:
 		case block.kind == "tool_use":
-			said.AddCall(callCheck(block.call.ID, block.call.Name, block.call.Input))
+			said.AddCall(block.call.Name, block.call.Input)
 		case block.kind == "text":
 			said.AddText(wire.View(block.text).Get("text").String())
 		}
 	}
-	return &said
+	return said
 }

@@ -259,7 +259,7 @@ func addTo(said *wire.Said, item gjson.Result) {
 	case kind == "" || kind == "message":
 		said.AddText(textOf(item))
 	case isCall(kind) && callIDOf(item) != "":
-		said.AddCall(check(item))
+		said.AddCall(nameOf(item), input(item))
 	}
 }
 
