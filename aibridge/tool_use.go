@@ -180,7 +180,7 @@ func (x *relay) keep() {
 }
 
 func (x *relay) keepTurn(keep wire.ToKeep) {
-	turn := KeptTurn{InitiatorID: x.initiator, Keys: x.tools.keys.kept(keep.Keys), Turn: keep.Turn}
+	turn := KeptTurn{InitiatorID: x.initiator, Keys: x.tools.keys.kept(keep.Keys), Turn: x.withoutDoubt(keep)}
 	err := contain.Call(func() error {
 		ctx := context.WithoutCancel(x.ctx)
 		common := x.bridge.conversations.keepCommon(ctx, x.provider.name, turn)
@@ -190,6 +190,22 @@ func (x *relay) keepTurn(keep wire.ToKeep) {
 		x.bridge.options.Logger.Warn(x.ctx, "what a client has not seen of a turn could not be kept: the conversation may go on without it",
 			slog.F("interception_id", x.id), slog.Error(err))
 	}
+}
+
+// withoutDoubt returns a turn that is to be kept, with a note if this process knows another turn by a key that only its place tells: of a
+// client that leaves texts out, nobody could tell which of the two it means.
+func (x *relay) withoutDoubt(keep wire.ToKeep) []byte {
+	places := slices.DeleteFunc(slices.Clone(keep.Keys), func(key string) bool { return !wire.IsPlaceKey(key) })
+	if len(places) == 0 || len(keep.Turn) == 0 {
+		return keep.Turn
+	}
+	turn := keep.Turn
+	for _, key := range x.tools.keys.kept(places) {
+		if other := x.bridge.conversations.knownTurn(x.initiator, key); len(other) > 0 {
+			turn = wire.SharedTurn(turn, other)
+		}
+	}
+	return turn
 }
 
 // keepOpen keeps, while the calls of a turn are run, that they have no results yet, and then what these are while the provider gets

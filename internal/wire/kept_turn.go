@@ -22,6 +22,8 @@ type KeptTurn struct {
 	Checks map[string]string `json:"checks,omitempty"`
 	// Said is what the client has seen of the texts, where only its place tells the turn: see [Said.Text].
 	Said string `json:"said,omitempty"`
+	// Shared says that another turn with other texts was kept at that place: see [SharedTurn].
+	Shared bool `json:"shared,omitempty"`
 	// Last is the id of the last round's answer, where that one stands for the id that the client knows.
 	Last string `json:"last,omitempty"`
 	// Open are the ids of the gateway's calls in the last round: a provider that stores the answer insists on their results.
@@ -49,8 +51,23 @@ type KeptCall struct {
 	Call []byte `json:"call"`
 }
 
-// SaysOther reports whether a message has other texts than the turn, so that it may belong to another conversation.
-func (k KeptTurn) SaysOther(said *Said) bool { return said.Text() != k.Said }
+// SaysOther reports whether a message has other texts than the turn, so that it may belong to another conversation. One whose client
+// leaves them out is the turn's, unless there was another turn at that place.
+func (k KeptTurn) SaysOther(said *Said) bool {
+	text := said.Text()
+	return text != k.Said && (text != "" || k.Shared)
+}
+
+// SharedTurn returns a turn that is kept in the place of another one, with a note of that if they have other texts.
+func SharedTurn(encoded, other []byte) []byte {
+	turn, ok := DecodeTurn(encoded)
+	before, known := DecodeTurn(other)
+	if !ok || !known || len(before.Rounds) == 0 || before.Said == turn.Said && !before.Shared {
+		return encoded
+	}
+	turn.Shared = true
+	return turn.Encode()
+}
 
 // Encode returns the turn as [DecodeTurn] takes it.
 func (k KeptTurn) Encode() []byte {

@@ -68,6 +68,15 @@ func (s *Said) Text() string {
 	return base64.RawURLEncoding.EncodeToString(s.bare.Sum(nil)[:12])
 }
 
+// sumLength is how many characters a sum has in a key.
+const sumLength = 16
+
+// IsPlaceKey reports whether a key tells a turn by its place alone, which others may have in common.
+func IsPlaceKey(key string) bool {
+	before, ok := strings.CutSuffix(key, PlaceMark)
+	return ok && len(before) > sumLength && before[len(before)-sumLength-1] != '='
+}
+
 // SaidKey returns a second key of a turn that has a key with the [PlaceMark]: what the model said in it, to the letter, tells it from
 // those of other conversations that begin alike.
 func SaidKey(key string, of *Said) string {
