@@ -1,16 +1,11 @@
 package aibridge_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/coder/aibridged/aibridge"
-	"github.com/coder/aibridged/aibridge/mcp"
 )
 
 // TestSessionsThatBeginAlike has two sessions of a user with the same words, whose server numbers its calls: each gets the result
@@ -31,35 +26,12 @@ func TestSessionsThatBeginAlike(t *testing.T) {
 				}
 				shared := &store{turns: map[string][]byte{}}
 				gateway := aibridge.NewConversations(shared)
-				maker := aibridge.NewOpenAIProvider
-				if strings.HasSuffix(talk.path, "messages") {
-					maker = aibridge.NewAnthropicProvider
-				}
-				provider, err := maker("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
-				if err != nil {
-					t.Fatal(err)
-				}
-				providers, err := aibridge.NewProviderSet(provider)
-				if err != nil {
-					t.Fatal(err)
-				}
-				calls := 0
-				with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) {
-					calls++
-					return found(fmt.Sprint("result ", calls)), nil
-				}}
-				ask := func(session, body string) string {
-					r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, talk.path, strings.NewReader(body))
-					r.Header.Set("User-Agent", "codex_exec/0.169")
+				ask := talk.asking(t, up, func(n int) string { return fmt.Sprint("result ", n) })
+				session := func(i int) string {
 					if isCounted {
-						r.Header.Set("Session-Id", session)
+						return fmt.Sprint("session-", i)
 					}
-					w := httptest.NewRecorder()
-					acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: gateway})).ServeHTTP(w, r)
-					if w.Code != http.StatusOK {
-						t.Fatalf("%s: %d %s", name, w.Code, w.Body)
-					}
-					return w.Body.String()
+					return ""
 				}
 				var histories [2][]string
 				for i := range histories {
@@ -67,7 +39,7 @@ func TestSessionsThatBeginAlike(t *testing.T) {
 					if isCounted {
 						n = 0
 					}
-					answer := ask(fmt.Sprint("session-", i), talk.body(nil))
+					answer := ask(gateway, session(i), talk.body(nil))
 					for _, part := range talk.goOn(answer, n) {
 						histories[i] = append(histories[i], counted(part))
 					}
@@ -76,7 +48,7 @@ func TestSessionsThatBeginAlike(t *testing.T) {
 					gateway = aibridge.NewConversations(shared)
 				}
 				for i, history := range histories {
-					ask(fmt.Sprint("session-", i), talk.body(history))
+					ask(gateway, session(i), talk.body(history))
 					sent := up.requests()
 					last := sent[len(sent)-1]
 					if own, other := fmt.Sprint("result ", i+1), fmt.Sprint("result ", 2-i); !strings.Contains(last, own) || strings.Contains(last, other) {
@@ -110,35 +82,10 @@ func TestConversationsThatBeginAlike(t *testing.T) {
 				up := &answers{all: []string{first, second, counted.Replace(talk.answer(1)), counted.Replace(talk.answer(1))}}
 				shared := &store{turns: map[string][]byte{}}
 				gateway := aibridge.NewConversations(shared)
-				maker := aibridge.NewOpenAIProvider
-				if strings.HasSuffix(talk.path, "messages") {
-					maker = aibridge.NewAnthropicProvider
-				}
-				provider, err := maker("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
-				if err != nil {
-					t.Fatal(err)
-				}
-				providers, err := aibridge.NewProviderSet(provider)
-				if err != nil {
-					t.Fatal(err)
-				}
-				calls := 0
-				with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) {
-					calls++
-					return found(fmt.Sprint("result ", calls)), nil
-				}}
-				ask := func(body string) string {
-					w := httptest.NewRecorder()
-					r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, talk.path, strings.NewReader(body))
-					acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: gateway})).ServeHTTP(w, r)
-					if w.Code != http.StatusOK {
-						t.Fatalf("%s: %d %s", name, w.Code, w.Body)
-					}
-					return w.Body.String()
-				}
+				ask := talk.asking(t, up, func(n int) string { return fmt.Sprint("result ", n) })
 				var histories [2][]string
 				for i := range histories {
-					for _, part := range talk.goOn(ask(talk.body(nil)), 0) {
+					for _, part := range talk.goOn(ask(gateway, "", talk.body(nil)), 0) {
 						histories[i] = append(histories[i], counted.Replace(part))
 					}
 				}
@@ -146,7 +93,7 @@ func TestConversationsThatBeginAlike(t *testing.T) {
 					gateway = aibridge.NewConversations(shared)
 				}
 				for i, history := range histories {
-					ask(talk.body(history))
+					ask(gateway, "", talk.body(history))
 					sent := up.requests()
 					last := sent[len(sent)-1]
 					if own, other := fmt.Sprint("result ", i+1), fmt.Sprint("result ", 2-i); !strings.Contains(last, own) || strings.Contains(last, other) {
@@ -162,7 +109,7 @@ func TestConversationsThatBeginAlike(t *testing.T) {
 					for _, part := range histories[1] {
 						changed = append(changed, strings.NewReplacer(`"Another text."`, `"`+to+`"`, `"t0"`, `"`+to+`"`).Replace(part))
 					}
-					ask(talk.body(changed))
+					ask(gateway, "", talk.body(changed))
 					if sent := up.requests(); strings.Contains(sent[len(sent)-1], `result `) != isTold {
 						t.Errorf("%s, %s, other gateway %v: with the text %q, sent %s", name, kind, others, to, sent[len(sent)-1])
 					}
@@ -171,7 +118,7 @@ func TestConversationsThatBeginAlike(t *testing.T) {
 				for _, part := range histories[1] {
 					wrapped = append(wrapped, strings.NewReplacer(`"Another text."`, `"\nAnother\ntext. "`, `"t0"`, `" t0\n"`).Replace(part))
 				}
-				ask(talk.body(wrapped))
+				ask(gateway, "", talk.body(wrapped))
 				if sent := up.requests(); !strings.Contains(sent[len(sent)-1], "result 2") {
 					t.Errorf("%s, %s, other gateway %v: with other white space, sent %s", name, kind, others, sent[len(sent)-1])
 				}

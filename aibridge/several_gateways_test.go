@@ -123,28 +123,10 @@ func (k talk) play(t *testing.T, turns, order int) []string {
 	up := &answers{all: all}
 	shared := &store{turns: map[string][]byte{}}
 	gateways := []*aibridge.Conversations{aibridge.NewConversations(shared), aibridge.NewConversations(shared)}
-	maker := aibridge.NewOpenAIProvider
-	if strings.HasSuffix(k.path, "messages") {
-		maker = aibridge.NewAnthropicProvider
-	}
-	provider, err := maker("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
-	if err != nil {
-		t.Fatal(err)
-	}
-	providers, err := aibridge.NewProviderSet(provider)
-	if err != nil {
-		t.Fatal(err)
-	}
-	with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) { return found("ours"), nil }}
+	ask := k.asking(t, up, func(int) string { return "ours" })
 	var history []string
 	for n := range turns {
-		bridge := acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: gateways[order>>n&1]}))
-		w := httptest.NewRecorder()
-		bridge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, k.path, strings.NewReader(k.body(history))))
-		if w.Code != http.StatusOK {
-			t.Fatalf("order %0*b, request %d: %d %s", turns, order, n, w.Code, w.Body)
-		}
-		history = slices.Concat(history, k.goOn(w.Body.String(), n))
+		history = slices.Concat(history, k.goOn(ask(gateways[order>>n&1], "", k.body(history)), n))
 	}
 	return up.requests()
 }
@@ -257,5 +239,42 @@ func TestChatRoundsAreDivided(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// asking returns a function that sends a request to a gateway, of a session if its client tells one, and returns the answer. The n-th
+// call of the gateway's tool has the n-th result.
+func (k talk) asking(t *testing.T, up http.RoundTripper, result func(n int) string) func(gateway *aibridge.Conversations, session, body string) string {
+	t.Helper()
+	maker := aibridge.NewOpenAIProvider
+	if strings.HasSuffix(k.path, "messages") {
+		maker = aibridge.NewAnthropicProvider
+	}
+	provider, err := maker("o", aibridge.ProviderOptions{Key: "key-0123456789", Transport: up})
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := aibridge.NewProviderSet(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	with := &tools{names: []string{"bmcp_docs_x"}, call: func(context.Context, string, json.RawMessage) (mcp.Result, error) {
+		calls++
+		return found(result(calls)), nil
+	}}
+	return func(gateway *aibridge.Conversations, session, body string) string {
+		t.Helper()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, k.path, strings.NewReader(body))
+		if session != "" {
+			r.Header.Set("User-Agent", "codex_exec/0.169")
+			r.Header.Set("Session-Id", session)
+		}
+		w := httptest.NewRecorder()
+		acting(aibridge.NewRequestBridge(providers, &kept{}, aibridge.BridgeOptions{Tools: with, Conversations: gateway})).ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			t.Fatalf("%s: %d %s", body, w.Code, w.Body)
+		}
+		return w.Body.String()
 	}
 }

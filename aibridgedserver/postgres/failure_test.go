@@ -147,15 +147,7 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	primary := newServer(t)
-	standby, err := primary.Standby()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := standby.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	standby := primary.NewStandby(t)
 	if err := primary.Exec(t.Context(), "postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"); err != nil {
 		t.Fatal(err)
 	}
@@ -212,15 +204,7 @@ func TestFailover(t *testing.T) {
 func TestReadsMoveToTheNewPrimary(t *testing.T) {
 	t.Parallel()
 	primary := newServer(t)
-	standby, err := primary.Standby()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := standby.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	standby := primary.NewStandby(t)
 	c := openControlPlane(t, fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable", primary.Host(), standby.Host()))
 	portOf := func(db *sql.DB) (port int) {
 		if err := db.QueryRowContext(t.Context(), `SELECT current_setting('port')::int`).Scan(&port); err != nil {

@@ -223,15 +223,7 @@ func TestBlackHole(t *testing.T) {
 func TestNewPrimary(t *testing.T) {
 	t.Parallel()
 	primary := postgrestest.New(t, postgrestest.Options{})
-	standby, err := primary.Standby()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := standby.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	standby := primary.NewStandby(t)
 	ps := open(t, fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable", primary.Host(), standby.Host()), postgres.Options{})
 	listener := listenTo(t, ps, "event")
 	publish(t, ps, "event", "1")

@@ -63,6 +63,21 @@ func New(tb testing.TB, options Options) *Server {
 	return server
 }
 
+// NewStandby starts a server that follows this one until the end of a test.
+func (s *Server) NewStandby(tb testing.TB) *Server {
+	tb.Helper()
+	standby, err := s.Standby()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := standby.Stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return standby
+}
+
 // Database makes a database for a test and returns its name. Template is that of [Server.NewDatabase].
 func (s *Server) Database(tb testing.TB, template string) string {
 	tb.Helper()
