@@ -25,7 +25,7 @@ test-crash: ## Processes killed under load: 200 gateways, a control plane that i
 test-memory: ## Many times more bodies than fit into 1 GiB, and small requests meanwhile, on a machine that does nothing else.
 	$(GO) test -count=1 -v ./internal/memorytest -args -for=4s -p99=$(P99)
 
-# Left to `make test` is what runs the program in processes of its own: what the detector would say of them goes unread.
+# These three are left to `make test`: they are about processes of their own, and nobody reads what the detector would say there.
 race:
 	$(GO) test -race $$($(GO) list ./... | grep -vE '/internal/(bench|crashtest|memorytest)$$')
 

@@ -14,8 +14,9 @@ import (
 func NewBedrockProvider(name string, options ProviderOptions) (Provider, error) {
 	format, hosted := messages.Format(), messages.Hosted()
 	hosted.Shape = apierror.Bedrock()
-	hosted.Tooling = nil                                                    // The answers of several rounds cannot be joined in frames.
-	format.CacheTTL, hosted.CacheTTL = messages.CacheTTL, messages.CacheTTL // Bedrock tells how much was written to a cache, not for how long.
+	hosted.Tooling = nil // The answers of several rounds cannot be joined in frames.
+	// Bedrock tells how much was written to a cache, not for how long.
+	format.CacheTTL, hosted.CacheTTL = messages.CacheTTL, messages.CacheTTL
 	return newProvider(providerKind{
 		name: "bedrock",
 		routes: []route{

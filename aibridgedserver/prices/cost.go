@@ -279,8 +279,8 @@ type metadata struct {
 	ServiceTier  string `json:"service_tier"`
 	Speed        string `json:"speed"`
 	InferenceGeo string `json:"inference_geo"`
-	Untold       bool   `json:"untold"`
-	CacheTTL     string `json:"cache_ttl"` // The time that the request asked its cache writes to be kept for: "5m" or "1h".
+	Untold       bool   `json:"untold"`    // The answer told no usage.
+	CacheTTL     string `json:"cache_ttl"` // The time that the request asked its cache writes to be kept for, if not five minutes alone: "1h" or mixedTTL.
 	Raw          string `json:"raw"`       // The upstream's own usage object.
 
 	Unaccounted          int64 `json:"unaccounted_tokens"`

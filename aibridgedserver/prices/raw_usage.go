@@ -42,7 +42,7 @@ func readRaw(text string) rawUsage {
 			if n, ok := whole(value); ok {
 				found.calls[kind] = max(found.calls[kind], n)
 			} else {
-				found.isUnreadable(kind)
+				found.cannotRead(kind)
 			}
 			return true
 		})
@@ -69,14 +69,15 @@ func (r *rawUsage) readTokens(object gjson.Result, depth int) {
 		case strings.HasSuffix(name.Str, "_tokens") && value.Type != gjson.Null:
 			r.tellsTokens = true
 			if _, ok := whole(value); !ok {
-				r.isUnreadable(tokenKind(name.Str))
+				r.cannotRead(tokenKind(name.Str))
 			}
 		}
 		return true
 	})
 }
 
-func (r *rawUsage) isUnreadable(kind Kind) {
+// cannotRead notes that what is told of a kind is no number.
+func (r *rawUsage) cannotRead(kind Kind) {
 	if !slices.Contains(r.unreadable, kind) {
 		r.unreadable = append(r.unreadable, kind)
 	}

@@ -77,6 +77,14 @@ func IsPlaceKey(key string) bool {
 	return ok && len(before) > sumLength && before[len(before)-sumLength-1] != '='
 }
 
+// AppendKeys appends a key and, if only its place tells the turn, the [SaidKey] before it.
+func AppendKeys(keys []string, key string, said func() *Said) []string {
+	if strings.HasSuffix(key, PlaceMark) {
+		keys = append(keys, SaidKey(key, said()))
+	}
+	return append(keys, key)
+}
+
 // SaidKey returns a second key of a turn that has a key with the [PlaceMark]: what the model said in it, to the letter, tells it from
 // those of other conversations that begin alike.
 func SaidKey(key string, of *Said) string {

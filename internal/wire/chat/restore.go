@@ -79,10 +79,7 @@ func keys(body jsonedit.Object, from int) []string {
 				if key == "" || !answered[wire.String(call.Get("id"))] {
 					return true
 				}
-				if strings.HasSuffix(key, wire.PlaceMark) {
-					found = append(found, wire.SaidKey(key, said()))
-				}
-				found = append(found, key)
+				found = wire.AppendKeys(found, key, said)
 				return true
 			})
 			isLast = false

@@ -98,10 +98,9 @@ func (j *joint) Kept() []wire.ToKeep {
 			continue
 		}
 		if strings.HasSuffix(key, wire.PlaceMark) {
-			kept.Keys = append(kept.Keys, wire.SaidKey(key, said()))
 			turn.Said = said().Text()
 		}
-		kept.Keys = append(kept.Keys, key)
+		kept.Keys = wire.AppendKeys(kept.Keys, key, said)
 		turn.Checks[key] = callCheck(of.Name, of.Input.String())
 	}
 	switch {

@@ -64,7 +64,7 @@ func keysOf(message gjson.Result, at wire.Place) []string {
 	var found []string
 	said := sync.OnceValue(func() *wire.Said { return saidIn(message) })
 	for _, call := range callsOf(message) {
-		found = appendKeys(found, keyOf(call, at), said)
+		found = wire.AppendKeys(found, keyOf(call, at), said)
 	}
 	if !strings.Contains(message.Raw, "thinking") {
 		return found
@@ -77,17 +77,9 @@ func keysOf(message gjson.Result, at wire.Place) []string {
 		return true
 	})
 	if secret != "" {
-		found = appendKeys(found, thoughtKey(secret, at), said)
+		found = wire.AppendKeys(found, thoughtKey(secret, at), said)
 	}
 	return found
-}
-
-// appendKeys appends a key and, if only its place tells the turn, before it the one by what the turn says.
-func appendKeys(keys []string, key string, said func() *wire.Said) []string {
-	if strings.HasSuffix(key, wire.PlaceMark) {
-		keys = append(keys, wire.SaidKey(key, said()))
-	}
-	return append(keys, key)
 }
 
 // saidIn returns what a message of the model's says, as its client sends it.

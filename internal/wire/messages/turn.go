@@ -406,10 +406,10 @@ func (j *joint) Kept() []wire.ToKeep {
 	var keep wire.ToKeep
 	said := sync.OnceValue(func() *wire.Said { return j.saidBy(j.blocks()) })
 	for _, call := range j.current.calls {
-		keep.Keys = appendKeys(keep.Keys, callKey(call.id, call.name, at), said)
+		keep.Keys = wire.AppendKeys(keep.Keys, callKey(call.id, call.name, at), said)
 	}
 	if j.secret != "" {
-		keep.Keys = appendKeys(keep.Keys, thoughtKey(j.secret, at), said)
+		keep.Keys = wire.AppendKeys(keep.Keys, thoughtKey(j.secret, at), said)
 	}
 	if !slices.ContainsFunc(j.kept.Rounds, func(round wire.KeptRound) bool { return len(round.Calls) > 0 }) {
 		return []wire.ToKeep{keep}

@@ -58,13 +58,11 @@ func (j *joint) Kept() []wire.ToKeep {
 	var keep wire.ToKeep
 	said := sync.OnceValue(func() *wire.Said { return saidBy(j.rounds()) })
 	for _, call := range j.now.clients() {
-		key, ok := j.keyOf(call)
-		if ok && strings.HasSuffix(key, wire.PlaceMark) {
-			keep.Keys = append(keep.Keys, wire.SaidKey(key, said()))
-			turn.Said = said().Text()
-		}
-		if ok {
-			keep.Keys = append(keep.Keys, key)
+		if key, ok := j.keyOf(call); ok {
+			if strings.HasSuffix(key, wire.PlaceMark) {
+				turn.Said = said().Text()
+			}
+			keep.Keys = wire.AppendKeys(keep.Keys, key, said)
 		}
 		turn.Checks[call.id] = call.check
 	}
@@ -338,11 +336,10 @@ func keys(body jsonedit.Object, from int) []string {
 			}
 		case isCall(kind) && id != "":
 			called[id] = true
-			key := callKey(id, nameOf(item), at)
-			if strings.HasSuffix(key, wire.PlaceMark) {
-				add(wire.SaidKey(key, saidFrom(items, at.Index)))
+			begun := at.Index
+			for _, key := range wire.AppendKeys(nil, callKey(id, nameOf(item), at), func() *wire.Said { return saidFrom(items, begun) }) {
+				add(key)
 			}
-			add(key)
 		case kind == "reasoning":
 			if mark := markOf(item); mark.Content != "" {
 				add(reasoningKey(mark.Content))
